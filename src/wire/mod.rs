@@ -1,0 +1,7 @@
+//! The MySQL client/server protocol: framing, handshake, commands, OK/ERR/EOF, replies' ends.
+//!
+//! Owns: bytes ↔ meaning, for both sides. Does not know: who is connected, routes, pools.
+//! Invariant: no function here panics on any input, and every length is bounded before memory is taken.
+
+pub mod capabilities;
+pub mod stream;
