@@ -3,5 +3,9 @@
 //! Owns: bytes ↔ meaning, for both sides. Does not know: who is connected, routes, pools.
 //! Invariant: no function here panics on any input, and every length is bounded before memory is taken.
 
+pub mod buffer;
 pub mod capabilities;
+pub mod frame;
+pub mod ok;
+pub mod reply;
 pub mod stream;
