@@ -5,6 +5,7 @@
 
 pub mod buffer;
 pub mod capabilities;
+pub mod command;
 pub mod frame;
 pub mod ok;
 pub mod reply;
