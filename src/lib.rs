@@ -17,6 +17,7 @@
 //!
 //! Lints: see `[lints]` in `Cargo.toml`; each line there says why.
 
+pub mod backend;
 pub mod config;
 pub mod ids;
 pub mod sql;
