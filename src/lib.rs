@@ -17,8 +17,10 @@
 //!
 //! Lints: see `[lints]` in `Cargo.toml`; each line there says why.
 
+pub mod backend;
 pub mod config;
 pub mod ids;
+pub mod plan;
 pub mod sql;
 pub mod topology;
 pub mod wire;

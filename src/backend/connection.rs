@@ -16,7 +16,7 @@ use super::exchange::{Answer, ExchangeError, receive};
 use super::gate::Permit;
 use super::insert_id::InsertId;
 use super::server::Server;
-use super::state::{Base, State};
+use super::state::State;
 use super::statements::Statements;
 use crate::ids::{AccountId, BackendId, ServerId};
 use crate::wire::buffer::{Buffer, Freelist};
@@ -67,8 +67,6 @@ pub struct Connection {
     pub idle_since: Instant,
     /// The thread whose runtime watches its socket.
     pub home: usize,
-    /// Default charset and collation of its handshake.
-    pub names: (&'static str, &'static str),
     _permit: Permit<Connection>,
 }
 
@@ -85,7 +83,7 @@ impl Connection {
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
-        let established = connect::connect(&server.config, &server.tls, account, class, limit).await?;
+        let established = connect::connect(&server.config, &server.tls, account, &class, limit).await?;
         let now = Instant::now();
         let mut connection = Self {
             stream: established.stream,
@@ -102,7 +100,6 @@ impl Connection {
             expires: now + server.lifetime(),
             idle_since: now,
             home: server.home,
-            names: super::names::of_collation(class.collation),
             _permit: permit,
         };
         let mut buffer = buffers.take();
@@ -133,6 +130,11 @@ impl Connection {
         self.broken || !matches!(self.stream.try_read(&mut [0; 1]), Ok(None))
     }
 
+    /// Charset and collation of its handshake.
+    pub fn names(&self) -> (String, String) {
+        super::names::of_collation(self.key.class.collation)
+    }
+
     /// Forgets what COM_RESET_CONNECTION takes away.
     pub fn forget_session(&mut self) {
         let mut state = (*self.state).clone();
@@ -153,10 +155,11 @@ impl Connection {
         receive(self, buffer, Expect::Simple).await?.into_ok()?;
         self.forget_session();
         server.track(self, buffer).await?;
-        let sql = format!("SET NAMES '{}' COLLATE '{}'", self.names.0, self.names.1);
+        let (charset, collation) = self.names();
+        let sql = format!("SET NAMES '{charset}' COLLATE '{collation}'");
         self.run(sql.as_bytes(), buffer).await?.into_ok()?;
         let schema = self.state.schema.clone();
-        self.state = Arc::new(State { base: Base::Handshake, ..State::with_schema(schema) });
+        self.state = Arc::new(State::with_schema(schema));
         self.dirty = false;
         Ok(())
     }

@@ -160,7 +160,7 @@ impl Pool {
         let granted = server.gate.wait(kind).ok_or(LeaseError::QueueFull)?;
         for other in &self.others {
             // A core that is shutting down has nothing to give.
-            drop(other.send(Wanted(id)));
+            let _ = other.send(Wanted(id));
         }
         match timeout(self.settings.queue_timeout, granted).await {
             Err(_) | Ok(Err(_)) => Err(LeaseError::QueueTimeout),
