@@ -19,6 +19,7 @@
 
 pub mod backend;
 pub mod config;
+pub mod frontend;
 pub mod ids;
 pub mod plan;
 pub mod sql;

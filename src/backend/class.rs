@@ -10,13 +10,15 @@ use crate::wire::capabilities::Capabilities;
 pub struct Class {
     /// Flags out of `Capabilities::CLASS`.
     pub capabilities: Capabilities,
-    /// Id of the collation of the handshake. It fits one byte there, as servers read no more of it.
-    pub collation: u16,
+    /// Id of the handshake's collation; 0, or an id that the server does not know, gives the server's default.
+    pub collation: u8,
 }
 
 impl Class {
-    /// The class that serves a client with these handshake values.
+    /// The class that serves a client with these handshake values. A collation past 255 (COM_CHANGE_USER can
+    /// name one) fits no handshake: the class has the server's default, and the session has to set its own.
     pub fn of(client: Capabilities, collation: u16) -> Self {
+        let collation = u8::try_from(collation).unwrap_or(0);
         Self { capabilities: client.intersection(Capabilities::CLASS), collation }
     }
 

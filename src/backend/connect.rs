@@ -86,12 +86,15 @@ impl ConnectError {
     /// Whether the server has judged the account and its password: another server of the cluster would say the same.
     pub fn is_account_refused(&self) -> bool {
         match self {
-            Self::Refused(ErrPacket { code, .. }) => {
-                *code != SHUTDOWN && !OVERLOAD.contains(code) && !HOST.contains(code)
-            }
+            Self::Refused(error) => Self::is_judgement(error.code),
             Self::AuthUnsupported(_) => true,
             Self::Io(_) | Self::Timeout | Self::Tls(_) | Self::Protocol(_) => false,
         }
+    }
+
+    /// Whether a refusal with this code is about the account, and not about the server's own state.
+    pub fn is_judgement(code: u16) -> bool {
+        code != SHUTDOWN && !OVERLOAD.contains(&code) && !HOST.contains(&code)
     }
 }
 
@@ -141,7 +144,7 @@ async fn establish(
     let proof = Proof::begin(&greeting.plugin, &greeting.salt, secret, connector.is_some());
     let response = Response {
         capabilities: flags.bits(),
-        collation: class.collation,
+        collation: u16::from(class.collation),
         user: account.backend_user.clone(),
         auth: proof.first_response()?.to_vec(),
         database: None,

@@ -4,7 +4,7 @@
 //! Owns: their bytes in all the forms that clients and servers send. Does not know: sockets, accounts, TLS.
 //! Invariant: what cannot be read is `None`; optional tails that a peer left out are empty, as servers take them.
 
-use super::auth::{Plugin, Salt};
+use super::auth::Plugin;
 use super::capabilities::{Capabilities, MARIADB_EXTENDED_OFFERED};
 use super::cursor::{Cursor, put_lenenc_bytes, put_lenenc_int};
 
@@ -95,13 +95,6 @@ impl Greeting {
         };
         Some(Self { version, connection_id, salt, capabilities, collation, status, plugin })
     }
-
-    /// A greeting of our own, with the challenge `salt` for `plugin`.
-    pub fn with_challenge(mut self, plugin: Plugin, salt: &Salt) -> Self {
-        self.salt = salt.to_vec();
-        self.plugin = plugin.name().into();
-        self
-    }
 }
 
 /// The first packet of a client: who it is, or that it wants TLS first.
@@ -120,7 +113,8 @@ pub enum ClientHello {
 pub struct Response {
     /// The client's flags, as it sent them; 0 in COM_CHANGE_USER.
     pub capabilities: u32,
-    /// Id of the collation for the session. Two bytes, though servers use the first one of the handshake's.
+    /// Id of the collation for the session; of the handshake one byte only, as servers read it (tried on MySQL
+    /// 9.7 and MariaDB 10.11). COM_CHANGE_USER has two.
     pub collation: u16,
     /// The account.
     pub user: Vec<u8>,
@@ -145,8 +139,8 @@ impl ClientHello {
         let bits = u32::from(low) | u32::from(cursor.u16()?) << 16;
         let flags = Capabilities::from_bits_retain(bits);
         cursor.u32()?; // largest packet
-        let collation = cursor.u16()?;
-        cursor.bytes(22)?;
+        let collation = u16::from(cursor.u8()?);
+        cursor.bytes(23)?; // filler; some clients put a second byte of the collation there
         if flags.contains(Capabilities::SSL) && offered.contains(Capabilities::SSL) {
             // A longer packet would carry its secrets in the clear, though its client believes in TLS.
             return (payload.len() == FIXED_LENGTH).then_some(Self::Tls);
@@ -192,14 +186,15 @@ impl Response {
         Some(Self { capabilities: 0, collation, user, auth, database, plugin, attributes })
     }
 
-    /// The payload for a server, in the form that its flags ask for. `None` where it cannot be said: a NUL in
-    /// the user's name, or a response too long for a server without `PLUGIN_AUTH_LENENC_DATA`.
+    /// The payload for a server, in the form that its flags ask for; without a database. `None` where it cannot
+    /// be said: a NUL in the user's name, a collation past one byte, or a response too long for a server
+    /// without `PLUGIN_AUTH_LENENC_DATA`.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let flags = Capabilities::from_bits_retain(self.capabilities);
+        let flags = Capabilities::from_bits_retain(self.capabilities).difference(Capabilities::CONNECT_WITH_DB);
         if self.user.contains(&0) {
             return None;
         }
-        let mut payload = fixed_part(flags, self.collation);
+        let mut payload = fixed_part(flags, u8::try_from(self.collation).ok()?);
         payload.extend_from_slice(&self.user); // string<NUL>
         payload.push(0);
         if flags.contains(Capabilities::PLUGIN_AUTH_LENENC_DATA) {
@@ -226,15 +221,15 @@ impl Response {
 }
 
 /// The SSLRequest's payload: the response up to the user's name.
-pub fn ssl_request(capabilities: Capabilities, collation: u16) -> Vec<u8> {
+pub fn ssl_request(capabilities: Capabilities, collation: u8) -> Vec<u8> {
     fixed_part(capabilities, collation)
 }
 
-fn fixed_part(capabilities: Capabilities, collation: u16) -> Vec<u8> {
+fn fixed_part(capabilities: Capabilities, collation: u8) -> Vec<u8> {
     let mut payload = Vec::with_capacity(256);
     payload.extend_from_slice(&capabilities.bits().to_le_bytes()); // int<4>
     payload.extend_from_slice(&MAX_PACKET.to_le_bytes()); // int<4>
-    payload.extend_from_slice(&collation.to_le_bytes()); // int<1>, and a filler that some servers read
+    payload.push(collation); // int<1>
     payload.resize(FIXED_LENGTH, 0);
     payload
 }
