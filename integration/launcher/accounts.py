@@ -73,8 +73,8 @@ def statements(dialect: str) -> list:
     else:
         sql.append("INSTALL SONAME 'auth_ed25519'")
         sql.append("CREATE OR REPLACE USER 'root'@'127.0.0.1' IDENTIFIED VIA mysql_native_password USING PASSWORD('')")
-        # Anonymous accounts would hide '%' accounts on local connections.
-        sql.append("DELETE FROM mysql.global_priv WHERE User = ''")
+        # Anonymous accounts would hide '%' accounts on local connections; accounts by host name are ignored anyway.
+        sql.append("DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host NOT IN ('localhost', '127.0.0.1'))")
         sql.append("FLUSH PRIVILEGES")
     sql.append("GRANT ALL PRIVILEGES ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION")
     sql += [f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4" for name in DATABASES]

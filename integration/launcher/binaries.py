@@ -15,7 +15,7 @@ from .cache import LauncherError, cache_dir
 
 DIALECTS = ("mysql", "mariadb")
 #: The oldest versions whose replication statements and options the launcher uses.
-OLDEST = {"mysql": (8, 0, 23), "mariadb": (10, 6, 0)}
+OLDEST = {"mysql": (8, 0, 30), "mariadb": (10, 6, 0)}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _candidates(dialect: str):
         folder = mysql_folder()
         if (folder / "bin" / "mysqld").exists():
             yield folder / "bin" / "mysqld", folder / "bin" / "mysql", folder / "root" / "usr"
-    for name in ("mysqld", "mariadbd") if dialect == "mariadb" else ("mysqld",):
+    for name in ("mariadbd", "mysqld") if dialect == "mariadb" else ("mysqld",):
         found = _which(name)
         if found:
             yield found, client, None

@@ -4,6 +4,7 @@ It needs no client program and no library, and it is bounded by a socket timeout
 answers every authentication method with an empty response, so no scramble is needed here.
 """
 
+import contextlib
 import socket
 import struct
 
@@ -37,6 +38,9 @@ class Client:
         return self
 
     def __exit__(self, *_):
+        self._sequence = 0
+        with contextlib.suppress(OSError):
+            self._send(b"\x01")  # COM_QUIT: the server's log stays free of "aborted connection"
         self._stream.close()
         self._socket.close()
 

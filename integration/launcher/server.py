@@ -23,14 +23,14 @@ STOP_TIMEOUT_S = 30
 COMMON_OPTIONS = (
     "--bind-address=127.0.0.1", "--skip-name-resolve", "--performance-schema=OFF", "--innodb-buffer-pool-size=64M",
     "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0", "--max-connections=2000", "--max-connect-errors=1000000",
-    "--max-allowed-packet=64M", "--back-log=1024", "--local-infile=ON", "--log-bin=binlog", "--binlog-format=ROW",
+    "--max-allowed-packet=64M", "--back-log=1024", "--local-infile=ON", "--log-bin=binlog",
     "--log-bin-trust-function-creators=ON", "--character-set-server=utf8mb4",
 )
 DIALECT_OPTIONS = {
     # The redo log's size bounds a BLOB: 10 % of it per row. `replica-net-timeout` lets a replica notice a paused primary.
     "mysql": ("--mysqlx=OFF", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--innodb-redo-log-capacity=512M",
               "--relay-log=relay", "--relay-log-recovery=ON", "--replica-net-timeout=10"),
-    "mariadb": ("--log-slave-updates=ON", "--gtid-strict-mode=ON", "--innodb-log-file-size=256M", "--relay-log=relay",
+    "mariadb": ("--binlog-format=ROW", "--log-slave-updates=ON", "--gtid-strict-mode=ON", "--innodb-log-file-size=256M", "--relay-log=relay",
                 "--relay-log-recovery=ON", "--slave-net-timeout=10"),
 }
 
