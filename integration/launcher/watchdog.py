@@ -68,9 +68,12 @@ def _guard(read_end: int, folder: Path) -> None:
         if started != "0" and _started(pid) == started:
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while any(_started(pid) == started for pid, started in listed.items()) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if not any(_started(pid) == started for pid, started in listed.items()):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():  # a `cp` of the launcher's may still have been writing
+                return
         time.sleep(0.02)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _started(pid: int) -> str:
