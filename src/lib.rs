@@ -19,6 +19,7 @@
 
 pub mod backend;
 pub mod config;
+pub mod execute;
 pub mod frontend;
 pub mod ids;
 pub mod plan;

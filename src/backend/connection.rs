@@ -132,7 +132,7 @@ impl Connection {
 
     /// Charset and collation of its handshake.
     pub fn names(&self) -> (String, String) {
-        super::names::of_collation(self.key.class.collation)
+        super::names::of_collation(self.key.class.collation.into())
     }
 
     /// Forgets what COM_RESET_CONNECTION takes away.
@@ -149,17 +149,26 @@ impl Connection {
     /// # Errors
     /// The server's or the network's; the connection must be closed then.
     pub async fn reset(&mut self, server: &Server, buffer: &mut Buffer) -> Result<(), ExchangeError> {
+        self.reset_as_client(server, buffer).await?;
+        let (charset, collation) = self.names();
+        let sql = format!("SET NAMES '{charset}' COLLATE '{collation}'");
+        self.run(sql.as_bytes(), buffer).await?.into_ok()?;
+        let schema = self.state.schema.clone();
+        self.state = Arc::new(State::with_schema(schema));
+        Ok(())
+    }
+
+    /// The same as a client's own COM_RESET_CONNECTION leaves it: with the server's default character set.
+    ///
+    /// # Errors
+    /// The server's or the network's; the connection must be closed then.
+    pub async fn reset_as_client(&mut self, server: &Server, buffer: &mut Buffer) -> Result<(), ExchangeError> {
         let mut packet = Vec::with_capacity(16);
         put_packet(&mut packet, 0, &[command::RESET_CONNECTION]);
         self.stream.write_all(&packet).await?;
         receive(self, buffer, Expect::Simple).await?.into_ok()?;
         self.forget_session();
         server.track(self, buffer).await?;
-        let (charset, collation) = self.names();
-        let sql = format!("SET NAMES '{charset}' COLLATE '{collation}'");
-        self.run(sql.as_bytes(), buffer).await?.into_ok()?;
-        let schema = self.state.schema.clone();
-        self.state = Arc::new(State::with_schema(schema));
         self.dirty = false;
         Ok(())
     }

@@ -38,6 +38,8 @@ pub struct Answer {
     pub error: Option<ErrPacket>,
     /// Rows of its (last) result set.
     pub rows: Vec<Row>,
+    /// The id of a statement that was prepared.
+    pub prepared: Option<u32>,
     /// Session state changes in its OK packets, undecoded.
     pub changes: Vec<u8>,
 }
@@ -106,9 +108,13 @@ pub async fn receive(connection: &mut Connection, buffer: &mut Buffer, expect: E
                     }
                     Terminal::Eof => connection.status = eof_status(payload).unwrap_or(Status::empty()),
                     Terminal::Infile => return Err(ExchangeError::Protocol),
-                    Terminal::PrepareOk | Terminal::Text | Terminal::Definitions => {}
+                    Terminal::PrepareOk => {
+                        let id = payload.get(1..5).and_then(|id| id.first_chunk().copied());
+                        answer.prepared = Some(u32::from_le_bytes(id.ok_or(ExchangeError::Protocol)?));
+                    }
+                    Terminal::Text | Terminal::Definitions => {}
                 }
-                if !plain.is_empty() {
+                if !plain.is_empty() && answer.prepared.is_none() {
                     answer.rows = rows(&plain).ok_or(ExchangeError::Protocol)?;
                     plain.clear();
                 }

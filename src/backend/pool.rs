@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -24,6 +23,7 @@ use super::server::Server;
 use super::state::State;
 use crate::config;
 use crate::ids::{BackendId, ServerId};
+use crate::observe::{Metrics, PoolMetrics, Rung};
 use crate::wire::buffer::Freelist;
 use crate::wire::ok::Status;
 
@@ -31,23 +31,6 @@ use crate::wire::ok::Status;
 const LOOK_AT: usize = 8;
 /// Time for a roll back or a reset at check-in.
 const REPAIR_LIMIT: Duration = Duration::from_secs(5);
-
-/// The rungs of the check-in ladder, counted for the process.
-#[derive(Debug, Default)]
-pub struct Rungs {
-    /// Kept as it was.
-    pub reuse: AtomicU64,
-    /// Kept after ROLLBACK.
-    pub rollback: AtomicU64,
-    /// Kept after COM_RESET_CONNECTION.
-    pub reset: AtomicU64,
-    /// Closed: broken, too old, or not wanted.
-    pub close: AtomicU64,
-    /// Opened, for comparison.
-    pub opened: AtomicU64,
-    /// Attempts to open that failed.
-    pub failed: AtomicU64,
-}
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +60,7 @@ pub struct Pool {
     others: Vec<mpsc::UnboundedSender<Wanted>>,
     buffers: Rc<Freelist>,
     home: usize,
-    rungs: Arc<Rungs>,
+    metrics: Arc<Metrics>,
     closed: Cell<bool>,
 }
 
@@ -89,10 +72,10 @@ impl Pool {
         hasher: std::hash::RandomState,
         others: Vec<mpsc::UnboundedSender<Wanted>>,
         buffers: Rc<Freelist>,
-        rungs: Arc<Rungs>,
+        metrics: Arc<Metrics>,
         home: usize,
     ) -> Self {
-        Self { servers, idle: RefCell::default(), settings, hasher, others, buffers, home, rungs, closed: Cell::new(false) }
+        Self { servers, idle: RefCell::default(), settings, hasher, others, buffers, home, metrics, closed: Cell::new(false) }
     }
 
     /// One server's shared side.
@@ -106,10 +89,12 @@ impl Pool {
     /// See [`LeaseError`]; waits at most `queue_timeout` plus `connect_timeout`.
     pub async fn lease(&self, server: ServerId, account: &Account, class: Class, wanted: &State) -> Result<Connection, LeaseError> {
         let key = Key { account: account.id, class };
-        if let Some(connection) = self.take_idle(server, key, wanted) {
-            return Ok(connection);
-        }
-        self.lease_slow(server, account, key, wanted).await
+        let connection = match self.take_idle(server, key, wanted) {
+            Some(connection) => connection,
+            None => self.lease_slow(server, account, key, wanted).await?,
+        };
+        self.count(server, PoolMetrics::leased);
+        Ok(connection)
     }
 
     /// The connection with this thread id, if it lies idle here: it still has what its last statement left.
@@ -123,6 +108,7 @@ impl Pool {
             self.close(connection);
             return None;
         }
+        self.count(server, PoolMetrics::leased);
         Some(connection)
     }
 
@@ -141,7 +127,7 @@ impl Pool {
             if !connection.is_stale() {
                 return Some(connection);
             }
-            self.rungs.close.fetch_add(1, Relaxed);
+            self.count(server, PoolMetrics::closed);
             settle_debt(&mut connection);
         }
     }
@@ -158,6 +144,7 @@ impl Pool {
         }
         let kind = self.kind(key, wanted);
         let granted = server.gate.wait(kind).ok_or(LeaseError::QueueFull)?;
+        let _waiting = Waiting::begin(&self.metrics, id);
         for other in &self.others {
             // A core that is shutting down has nothing to give.
             let _ = other.send(Wanted(id));
@@ -171,8 +158,7 @@ impl Pool {
 
     async fn open(&self, server: &Server, account: &Account, class: Class, permit: Permit<Connection>) -> Result<Connection, LeaseError> {
         let opened = Connection::open(server, account, class, permit, &self.buffers, self.settings.connect_timeout).await;
-        let counter = if opened.is_ok() { &self.rungs.opened } else { &self.rungs.failed };
-        counter.fetch_add(1, Relaxed);
+        self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
         Ok(opened?)
     }
 
@@ -189,12 +175,13 @@ impl Pool {
     /// Takes a connection back: the ladder is reuse, roll back, reset, close.
     pub fn check_in(self: &Rc<Self>, connection: Connection) {
         if connection.broken || self.closed.get() || Instant::now() >= connection.expires {
+            self.checked_in(connection.server, Rung::Close);
             self.close(connection);
         } else if connection.dirty || connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS) {
             let pool = Rc::clone(self);
             tokio::task::spawn_local(async move { pool.repair(connection).await });
         } else {
-            self.rungs.reuse.fetch_add(1, Relaxed);
+            self.checked_in(connection.server, Rung::Reuse);
             self.keep(connection);
         }
     }
@@ -203,15 +190,16 @@ impl Pool {
         let Some(server) = self.server(connection.server).cloned() else { return };
         let mut buffer = self.buffers.take();
         let (work, rung) = if connection.dirty {
-            (timeout(REPAIR_LIMIT, connection.reset(&server, &mut buffer)).await, &self.rungs.reset)
+            (timeout(REPAIR_LIMIT, connection.reset(&server, &mut buffer)).await, Rung::Reset)
         } else {
             let work = async { connection.run(b"ROLLBACK", &mut buffer).await?.into_ok().map(|_| ()) };
-            (timeout(REPAIR_LIMIT, work).await, &self.rungs.rollback)
+            (timeout(REPAIR_LIMIT, work).await, Rung::Rollback)
         };
         if matches!(work, Ok(Ok(()))) && buffer.filled().is_empty() && !connection.status.contains(Status::IN_TRANSACTION) {
-            rung.fetch_add(1, Relaxed);
+            self.checked_in(connection.server, rung);
             self.keep(connection);
         } else {
+            self.checked_in(connection.server, Rung::Close);
             self.close(connection);
         }
     }
@@ -320,15 +308,41 @@ impl Pool {
     }
 
     fn close(&self, mut connection: Connection) {
-        self.rungs.close.fetch_add(1, Relaxed);
+        self.count(connection.server, PoolMetrics::closed);
         settle_debt(&mut connection);
         connection.close();
     }
 
     /// Closes without goodbye, so that the permit is free at once.
     fn close_now(&self, mut connection: Connection) {
-        self.rungs.close.fetch_add(1, Relaxed);
+        self.count(connection.server, PoolMetrics::closed);
         settle_debt(&mut connection);
+    }
+
+    fn count(&self, server: ServerId, count: impl Fn(&PoolMetrics)) {
+        if let Some(metrics) = self.metrics.pool(server) {
+            count(metrics);
+        }
+    }
+
+    fn checked_in(&self, server: ServerId, rung: Rung) {
+        self.count(server, |metrics| metrics.checked_in(rung));
+    }
+}
+
+/// Counts a session that waits, until it no longer does.
+struct Waiting<'a>(&'a Metrics, ServerId);
+
+impl<'a> Waiting<'a> {
+    fn begin(metrics: &'a Metrics, server: ServerId) -> Self {
+        metrics.pool(server).inspect(|pool| pool.wait_begins());
+        Self(metrics, server)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.pool(self.1).inspect(|pool| pool.wait_ends());
     }
 }
 
