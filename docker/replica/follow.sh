@@ -16,6 +16,7 @@ docker_process_sql <<-SQL
 	  SOURCE_PASSWORD = $(literal "${REPLICATION_PASSWORD:?}"),
 	  SOURCE_AUTO_POSITION = 1,
 	  SOURCE_CONNECT_RETRY = 2,
+	  SOURCE_RETRY_COUNT = 0, -- without end: the primary may be away for long
 	  GET_SOURCE_PUBLIC_KEY = 1;
 	-- Kept over restarts; the replication threads write all the same.
 	SET PERSIST super_read_only = ON;

@@ -67,7 +67,8 @@ pub(super) fn parse<'t>(text: &'t str, errors: &mut Errors<'t>) -> Option<Node> 
         flow_nesting_limit: DEPTH_MAX,
         block_nesting_limit: DEPTH_MAX,
     };
-    let mut builder = Builder { parser: Parser::new_from_str_with_options(text, options), errors, hides: false };
+    let mut builder =
+        Builder { parser: Parser::new_from_str_with_options(text, options), errors, hides: false };
     match builder.document() {
         Ok(root) => root,
         Err(error) => {
@@ -152,7 +153,8 @@ impl<'t> Builder<'t, '_> {
             let secret = matches!(&key.value, Value::Scalar { text, .. } if names_a_secret(text));
             let Some(next) = self.parser.next_event() else { break };
             let (event, span) = next?;
-            let outer = std::mem::replace(&mut self.hides, self.hides || secret);
+            let outer = self.hides;
+            self.hides = outer || secret;
             let node = self.node(event, span)?;
             self.hides = outer;
             let Value::Scalar { text, .. } = key.value else {
@@ -206,9 +208,7 @@ fn syntax<'t>(text: &'t str, error: &ScanError, errors: &mut Errors<'t>) {
         errors.hide(line_start + colon + 1 + value..line_start + line.len());
     }
     let (message, help) = match error.kind() {
-        ErrorKind::RecursionLimitExceeded => {
-            (format!("nested deeper than {DEPTH_MAX} levels"), None)
-        }
+        ErrorKind::RecursionLimitExceeded => (format!("nested deeper than {DEPTH_MAX} levels"), None),
         ErrorKind::UnknownAnchor => {
             let message = "YAML aliases are not part of the rules file's language".to_owned();
             (message, Some("quote a value that starts with `*`: \"*\"".to_owned()))

@@ -144,6 +144,8 @@ fn the_servers_replicate_by_gtid_under_their_own_ids() {
         for option in ["--gtid-mode=ON", "--enforce-gtid-consistency=ON"] {
             assert!(service.command.iter().any(|argument| argument == option), "{name}: {option}");
         }
+        let relay_log = service.command.iter().any(|argument| argument == "--relay-log=relay");
+        assert_eq!(relay_log, name != "primary", "{name}: the default name changes with the container");
         ids.extend(service.command.iter().filter(|argument| argument.starts_with("--server-id=")));
         let script = std::fs::read_dir(mounted(service, "/docker-entrypoint-initdb.d")).unwrap().next();
         let script = std::fs::read_to_string(script.unwrap().unwrap().path()).unwrap();
