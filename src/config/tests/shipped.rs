@@ -57,6 +57,33 @@ fn the_table_lists_every_option() {
 }
 
 #[test]
+fn the_document_shows_an_error_as_it_is_printed() {
+    let text = include_str!("../../../docs/configuration.md");
+    assert!(text.contains(include_str!("../cases/example.txt").trim_end()));
+}
+
+#[test]
+fn the_table_shows_the_defaults() {
+    // The commented file is held to the program's defaults by a test below.
+    let shown = include_str!("../../../rules/read-write-splitting.yaml");
+    let mut count = 0;
+    for row in include_str!("../../../docs/configuration.md").lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
+        let (option, default) = (cells[0].trim_matches('`'), cells[2]);
+        let Some(value) = default.strip_prefix('`').and_then(|default| default.strip_suffix('`')) else {
+            continue;
+        };
+        if option.contains("[]") || option.starts_with("TIDEGATE_") {
+            continue;
+        }
+        let line = format!("{}: {value}", option.rsplit('.').next().unwrap());
+        assert!(shown.lines().any(|shown| shown.trim() == line), "{line}");
+        count += 1;
+    }
+    assert!(count >= 30, "{count} rows were understood");
+}
+
+#[test]
 fn the_commented_file_shows_every_option() {
     let text = include_str!("../../../rules/read-write-splitting.yaml");
     for option in options() {
