@@ -19,7 +19,9 @@ const USERS_MAX: usize = 10_000;
 /// How clients prove who they are.
 pub(super) fn auth(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Auth {
     let modes = [("passthrough", false), ("users", true)];
+    let before = cx.errors.count();
     let listed = fields.choice(cx, "auth", &modes, false);
+    let understood = cx.errors.count() == before;
     match (listed, fields.take("users")) {
         (true, Some(item)) => Auth::Users(users(&item, cx)),
         (true, None) => {
@@ -29,8 +31,10 @@ pub(super) fn auth(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Auth {
         }
         (false, Some(item)) => {
             users(&item, cx);
-            let help = Some("write `auth: users`, or remove the list".to_owned());
-            item.error(cx, "the list is given, but `auth` is `passthrough`", help);
+            if understood {
+                let help = Some("write `auth: users`, or remove the list".to_owned());
+                item.error(cx, "the list is given, but `auth` is `passthrough`", help);
+            }
             Auth::Passthrough
         }
         (false, None) => Auth::Passthrough,

@@ -130,9 +130,12 @@ fn server_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ServerTls {
         ("required", ServerTlsMode::Required),
         ("verified", ServerTlsMode::Verified),
     ];
+    let before = cx.errors.count();
     let mode = fields.choice(cx, "mode", &modes, ServerTls::default().mode);
+    let understood = cx.errors.count() == before;
     let ca = fields.file(cx, "ca");
     match (mode, fields.has("ca")) {
+        _ if !understood => {}
         (ServerTlsMode::Verified, false) => {
             fields.missing(cx, "ca", "`mode: verified` checks against the authority in the PEM file `ca`");
         }
@@ -153,8 +156,9 @@ fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {
         match value {
             Value::Scalar { text, .. } if text == "unlimited" => reads.max_lag = None,
             Value::Scalar { text, .. } if text == "0" || DURATION.parse(text) == Ok(0) => {
-                let message = "0 would mean no replica ever, or no limit: it is refused";
-                let help = "write the lag that reads may see, such as `2s`, or `unlimited`";
+                let message =
+                    "0 is refused: a replica is always a little behind, so none would ever serve reads";
+                let help = "write the lag that reads may see, such as `2s`, or `unlimited` for no bound";
                 item.error(cx, message, Some(help.to_owned()));
             }
             _ => {
@@ -169,6 +173,7 @@ fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {
 
 fn pool(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Pool {
     let default = Pool::default();
+    let before = cx.errors.count();
     let pool = Pool {
         max: fields.count(cx, "max", default.max, 1..=100_000),
         min_idle: fields.count(cx, "min_idle", default.min_idle, 0..=100_000),
@@ -180,7 +185,7 @@ fn pool(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Pool {
         connect_timeout: fields.duration(cx, "connect_timeout", default.connect_timeout, 10..=10 * MINUTE),
         primary_wait: fields.duration(cx, "primary_wait", default.primary_wait, 0..=HOUR),
     };
-    if pool.min_idle > pool.max {
+    if pool.min_idle > pool.max && cx.errors.count() == before {
         let message = format!("`min_idle` ({}) exceeds `max` ({})", pool.min_idle, pool.max);
         fields.conflict(cx, &["min_idle", "max"], message, "keep at most `max` connections idle");
     }

@@ -13,6 +13,8 @@ pub(super) const ERRORS_MAX: usize = 50;
 const SNIPPET_WIDTH: usize = 110;
 /// Characters of the file that a message quotes.
 const QUOTE_MAX: usize = 60;
+/// Characters of an option's path.
+const RULE_MAX: usize = 100;
 
 /// One error of the configuration, with its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,9 +101,12 @@ impl<'t> Errors<'t> {
         Self { file, text, secrets: Vec::new(), found: Vec::new(), omitted: 0 }
     }
 
-    /// Keeps the bytes `range` of the file out of every snippet.
+    /// Keeps the bytes `range` of the file out of every snippet, unless they only refer to a secret.
     pub(super) fn hide(&mut self, range: Range<usize>) {
-        self.secrets.push(range);
+        let value = self.text.get(range.start..).unwrap_or_default().trim_start_matches(['"', '\'']);
+        if !value.starts_with("${env:") && !value.starts_with("${file:") {
+            self.secrets.push(range);
+        }
     }
 
     /// Records an error at `place` about the option `rule`.
@@ -121,9 +126,21 @@ impl<'t> Errors<'t> {
         self.found.is_empty()
     }
 
+    /// How many errors were found so far; unchanged over a section means that its values are the file's own.
+    pub(super) fn count(&self) -> usize {
+        self.found.len() + self.omitted
+    }
+
     /// All errors in the order of the file, with their snippets.
     pub(super) fn finish(mut self) -> Vec<ConfigError> {
         self.secrets.sort_by_key(|range| range.start);
+        self.secrets.dedup_by(|next, before| {
+            let overlap = next.start <= before.end;
+            if overlap {
+                before.end = before.end.max(next.end);
+            }
+            overlap
+        });
         self.found.sort_by_key(|(place, _)| place.offset);
         let mut errors = Vec::with_capacity(self.found.len() + 1);
         for (place, error) in &self.found {
@@ -201,9 +218,9 @@ pub(super) fn quoted(text: &str) -> String {
     format!("`{cut}`")
 }
 
-/// `text` without characters that steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(printable_char).collect()
+/// The path of an option without characters that steer a terminal, and cut where it is long.
+fn printable(rule: &str) -> String {
+    rule.chars().take(RULE_MAX).map(printable_char).collect()
 }
 
 /// Escape sequences and text that runs backwards would let a file repaint the terminal.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::{Errors, Place, quoted};
+use super::guess::did_you_mean;
 use super::tree::{Entry, Node, Value};
 use super::units::{DURATION, PERCENT, SIZE, Units};
 
@@ -31,6 +32,8 @@ pub(super) struct Fields<'n> {
     pub place: Place,
     entries: &'n [Entry],
     known: Vec<&'static str>,
+    /// Whether something else than a mapping stood here, which was reported.
+    refused: bool,
 }
 
 /// A value with the option it belongs to.
@@ -43,21 +46,20 @@ pub(super) struct Item<'n> {
 impl<'n> Fields<'n> {
     /// The mapping of `item`; anything else but nothing at all is an error and reads as empty.
     pub(super) fn of(item: &Item<'n>, cx: &mut Context<'_, '_>) -> Self {
-        let entries: &'n [Entry] = match &item.node.value {
-            Value::Map(entries) => entries,
-            Value::Refused => &[],
-            _ if item.node.is_null() => &[],
+        let (entries, refused): (&'n [Entry], bool) = match &item.node.value {
+            Value::Map(entries) => (entries, false),
+            _ if item.node.is_null() => (&[], false),
             _ => {
                 item.refuse(cx, "a mapping (lines `name: value`)");
-                &[]
+                (&[], true)
             }
         };
-        Self { path: item.rule.clone(), place: item.node.place, entries, known: Vec::new() }
+        Self { path: item.rule.clone(), place: item.node.place, entries, known: Vec::new(), refused }
     }
 
     /// A mapping that the file does not give.
     pub(super) fn absent(path: String, place: Place) -> Self {
-        Self { path, place, entries: &[], known: Vec::new() }
+        Self { path, place, entries: &[], known: Vec::new(), refused: false }
     }
 
     /// The path of one option of this mapping.
@@ -105,8 +107,12 @@ impl<'n> Fields<'n> {
         cx.errors.add(place, &rule, message, Some(help.to_owned()));
     }
 
-    /// Records that the option `name` is missing.
+    /// Records that the option `name` is missing, unless it is there misspelt, which `finish` reports.
     pub(super) fn missing(&self, cx: &mut Context<'_, '_>, name: &str, help: &str) {
+        let misspelt = |entry: &Entry| did_you_mean(&entry.key, [name].into_iter()).is_some();
+        if self.refused || self.entries.iter().any(misspelt) {
+            return;
+        }
         let place = Place { length: 1, ..self.place };
         let message = format!("{} is missing", quoted(name));
         cx.errors.add(place, &self.rule(name), message, Some(help.to_owned()));
@@ -201,7 +207,9 @@ impl<'n> Fields<'n> {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => {
                     let names = self.known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
-                    format!("the options here are {}", names.join(", "))
+                    let are =
+                        if names.len() == 1 { "the only option here is" } else { "the options here are" };
+                    format!("{are} {}", names.join(", "))
                 }
             };
             let message = format!("unknown option {}", quoted(&entry.key));
@@ -319,55 +327,4 @@ fn readable(path: &Path) -> std::io::Result<()> {
         return Err(std::io::ErrorKind::IsADirectory.into());
     }
     std::fs::File::open(path).map(drop)
-}
-
-/// The candidate that `word` most likely stands for.
-pub(super) fn did_you_mean<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
-    if word.len() > 40 {
-        return None;
-    }
-    let word = word.to_ascii_lowercase().replace('-', "_");
-    let near = candidates.map(|candidate| (distance(&word, candidate), candidate));
-    let (edits, candidate) = near.min_by_key(|(edits, _)| *edits)?;
-    (edits <= 1 + candidate.len() / 5 && edits < candidate.len()).then_some(candidate)
-}
-
-/// Edits (insert, delete, replace, swap neighbours) from one word to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.chars().collect::<Vec<_>>(), b.chars().collect::<Vec<_>>());
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, to) in b.iter().enumerate() {
-            let change = row[j] + usize::from(from != to);
-            let mut best = change.min(row[j + 1] + 1).min(next[j] + 1);
-            if i > 0 && j > 0 && a[i - 1] == *to && *from == b[j - 1] {
-                best = best.min(before[j - 1] + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn guesses_what_was_meant() {
-        let options = ["max_lag", "min_idle", "max", "queue_timeout", "tls"];
-        for (word, meant) in [
-            ("max_lagg", Some("max_lag")),
-            ("max-lag", Some("max_lag")),
-            ("tsl", Some("tls")),
-            ("queue_timout", Some("queue_timeout")),
-            ("databases", None),
-            ("xyz", None),
-        ] {
-            assert_eq!(did_you_mean(word, options.into_iter()), meant, "{word}");
-        }
-    }
 }

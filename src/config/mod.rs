@@ -14,6 +14,7 @@ mod cluster;
 mod defaults;
 mod error;
 mod fields;
+mod guess;
 mod model;
 mod resolve;
 mod secret;

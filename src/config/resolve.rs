@@ -24,6 +24,8 @@ pub(super) const DAY: u64 = 24 * HOUR;
 const HTTP_PORT: u16 = 4408;
 /// Addresses that one process listens on.
 const LISTEN_MAX: usize = 64;
+/// Worker threads of one process.
+const THREADS_MAX: u64 = 1024;
 
 /// The configuration of the tree `root`; it counts only if `cx.errors` stays empty.
 pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
@@ -146,6 +148,7 @@ fn client_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ClientTls {
 
 fn limits(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Limits {
     let default = Limits::default();
+    let before = cx.errors.count();
     let limits = Limits {
         clients: fields.count(cx, "clients", default.clients, 1..=1_000_000),
         login_timeout: fields.duration(cx, "login_timeout", default.login_timeout, 100..=HOUR),
@@ -159,7 +162,7 @@ fn limits(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Limits {
             1..=65_536,
         ),
     };
-    if limits.packet_memory_max < limits.packet_max {
+    if limits.packet_memory_max < limits.packet_max && cx.errors.count() == before {
         let message = "`packet_memory` is below `packet`: the largest statement could never be received";
         let help = "make `packet_memory` a multiple of `packet`";
         fields.conflict(cx, &["packet_memory", "packet"], message, help);
@@ -179,7 +182,12 @@ fn threads(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> usize {
     if item.text(cx).is_none_or(|text| text == "auto") {
         return defaults::threads();
     }
-    item.count(cx, 1..=1024).and_then(|threads| usize::try_from(threads).ok()).unwrap_or(1)
+    if let Some(text) = item.text(cx).filter(|text| !text.bytes().all(|byte| byte.is_ascii_digit())) {
+        let help = Some(format!("write `auto`, or a number from 1 to {THREADS_MAX}"));
+        item.error(cx, format!("{} is not a number of threads", quoted(text)), help);
+        return defaults::threads();
+    }
+    item.count(cx, 1..=THREADS_MAX).and_then(|threads| usize::try_from(threads).ok()).unwrap_or(1)
 }
 
 fn log(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Log {

@@ -15,11 +15,13 @@ const PASSWORD_VARIABLE: &str = "TIDEGATE_MONITOR_PASSWORD";
 impl Config {
     /// The configuration for these servers (`host`, `host:port`), the environment's monitor account, and the
     /// defaults for all else.
+    #[expect(clippy::result_large_err, reason = "made once at start, never on the request path")]
     pub fn for_servers(servers: &[String]) -> Result<Self, ConfigError> {
         for_servers(servers, &super::environment)
     }
 }
 
+#[expect(clippy::result_large_err, reason = "made once at start, never on the request path")]
 fn for_servers(
     servers: &[String],
     environment: &dyn Fn(&str) -> Option<String>,
@@ -58,4 +60,20 @@ fn for_servers(
         threads: defaults::threads(),
         log: Log::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monitor_account_comes_from_the_environment() {
+        let servers = ["10.0.0.1".to_owned()];
+        let set = |name: &str| Some(format!("value of {name}"));
+        let monitor = for_servers(&servers, &set).unwrap().monitor;
+        assert_eq!(monitor.user, "value of TIDEGATE_MONITOR_USER");
+        assert_eq!(monitor.password.expose(), b"value of TIDEGATE_MONITOR_PASSWORD");
+        let monitor = for_servers(&servers, &|_| None).unwrap().monitor;
+        assert_eq!((monitor.user.as_str(), monitor.password.expose()), ("tidegate", &b""[..]));
+    }
 }

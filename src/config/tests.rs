@@ -1,4 +1,6 @@
-//! Golden cases of wrong files, and the files that the repository ships.
+//! Golden cases of wrong files, the files that the repository ships, and hostile input.
 
 mod cases;
+mod compose;
+mod hostile;
 mod shipped;

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, ScanError, Span, StrInput};
+use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use super::error::{Errors, Place, quoted};
 
@@ -67,7 +67,8 @@ pub(super) fn parse<'t>(text: &'t str, errors: &mut Errors<'t>) -> Option<Node> 
         flow_nesting_limit: DEPTH_MAX,
         block_nesting_limit: DEPTH_MAX,
     };
-    let mut builder = Builder { parser: Parser::new_from_str_with_options(text, options), errors };
+    let mut builder =
+        Builder { parser: Parser::new_from_str_with_options(text, options), errors, hides: false };
     match builder.document() {
         Ok(root) => root,
         Err(error) => {
@@ -80,6 +81,8 @@ pub(super) fn parse<'t>(text: &'t str, errors: &mut Errors<'t>) -> Option<Node> 
 struct Builder<'t, 'e> {
     parser: Parser<'t, StrInput<'t>>,
     errors: &'e mut Errors<'t>,
+    /// Whether scalars are part of a password.
+    hides: bool,
 }
 
 impl<'t> Builder<'t, '_> {
@@ -110,6 +113,9 @@ impl<'t> Builder<'t, '_> {
         let place = place(&span);
         let value = match event {
             Event::Scalar(text, style, ..) => {
+                if self.hides {
+                    self.errors.hide(span.byte_range().unwrap_or_default());
+                }
                 Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }
             }
             Event::SequenceStart(..) => self.list()?,
@@ -147,13 +153,10 @@ impl<'t> Builder<'t, '_> {
             let secret = matches!(&key.value, Value::Scalar { text, .. } if names_a_secret(text));
             let Some(next) = self.parser.next_event() else { break };
             let (event, span) = next?;
-            if secret
-                && let Event::Scalar(text, ..) = &event
-                && !text.starts_with("${")
-            {
-                self.errors.hide(span.byte_range().unwrap_or_default());
-            }
+            let outer = self.hides;
+            self.hides = outer || secret;
             let node = self.node(event, span)?;
+            self.hides = outer;
             let Value::Scalar { text, .. } = key.value else {
                 let help = Some("write a name followed by `:`".to_owned());
                 self.errors.add(key.place, "", format!("{} cannot be a key", key.describe()), help);
@@ -176,8 +179,13 @@ impl<'t> Builder<'t, '_> {
 
 /// Whether the value of this key must not be printed; a misspelt `password` counts.
 fn names_a_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    ["pass", "pasw", "pw", "secret", "word"].iter().any(|part| key.contains(part))
+    secret_word(key).is_some()
+}
+
+/// Where `text` says that what follows is a password.
+fn secret_word(text: &str) -> Option<usize> {
+    let text = text.to_ascii_lowercase();
+    ["pass", "pasw", "pw", "secret", "word"].iter().filter_map(|part| text.find(part)).min()
 }
 
 fn place(span: &Span) -> Place {
@@ -193,19 +201,28 @@ fn syntax<'t>(text: &'t str, error: &ScanError, errors: &mut Errors<'t>) {
     let line_start = text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
     let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
     let at = Place { line: marker.line(), column: marker.col() + 1, offset, length: 1 };
-    if let Some(colon) = line.find(':').filter(|_| names_a_secret(line)) {
-        errors.hide(line_start + colon + 1..line_start + line.len());
+    if let Some(word) = secret_word(line)
+        && let Some(colon) = line.get(word..).and_then(|rest| rest.find(':')).map(|at| word + at)
+        && let Some(value) = line.get(colon + 1..).and_then(|rest| rest.find(|c: char| !c.is_whitespace()))
+    {
+        errors.hide(line_start + colon + 1 + value..line_start + line.len());
     }
     let (message, help) = match error.kind() {
-        granit_parser::ErrorKind::RecursionLimitExceeded => {
-            (format!("nested deeper than {DEPTH_MAX} levels"), None)
-        }
-        granit_parser::ErrorKind::UnknownAnchor => {
+        ErrorKind::RecursionLimitExceeded => (format!("nested deeper than {DEPTH_MAX} levels"), None),
+        ErrorKind::UnknownAnchor => {
             let message = "YAML aliases are not part of the rules file's language".to_owned();
             (message, Some("quote a value that starts with `*`: \"*\"".to_owned()))
         }
         _ if line.contains("${") => {
             let help = "between braces, quote it: \"${env:NAME}\"".to_owned();
+            (format!("not valid YAML: {}", error.info()), Some(help))
+        }
+        ErrorKind::ExpectedFlowMappingSeparator
+        | ErrorKind::ExpectedFlowSequenceSeparator
+        | ErrorKind::UnclosedFlowCollection { .. }
+        | ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofFlowSequence => {
+            let help = "close the braces and brackets that are open above".to_owned();
             (format!("not valid YAML: {}", error.info()), Some(help))
         }
         _ if line.starts_with('\t') || line.trim_start_matches(' ').starts_with('\t') => {
