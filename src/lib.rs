@@ -17,8 +17,10 @@
 //!
 //! Lints: see `[lints]` in `Cargo.toml`; each line there says why.
 
+pub mod admin;
 pub mod config;
 pub mod ids;
+pub mod observe;
 pub mod sql;
 pub mod topology;
 pub mod wire;

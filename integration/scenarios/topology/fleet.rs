@@ -20,7 +20,6 @@ pub struct Fleet {
     child: Child,
     stdin: Option<ChildStdin>,
     answers: Receiver<String>,
-    pub dialect: Dialect,
     pub version: String,
     /// The primary first.
     pub servers: Vec<Process>,
@@ -29,12 +28,12 @@ pub struct Fleet {
 
 #[derive(Deserialize, Debug)]
 struct Started {
-    clusters: std::collections::BTreeMap<String, Started1>,
+    clusters: std::collections::BTreeMap<String, StartedCluster>,
     tls: Tls,
 }
 
 #[derive(Deserialize, Debug)]
-struct Started1 {
+struct StartedCluster {
     version: String,
     servers: Vec<Process>,
 }
@@ -87,7 +86,6 @@ impl Fleet {
             stdin: child.stdin.take(),
             child,
             answers,
-            dialect,
             version: cluster.version,
             servers: cluster.servers,
             tls: started.tls,
