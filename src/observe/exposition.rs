@@ -100,10 +100,10 @@ impl Metrics {
         counters(encoder, "pool_check_ins", "Connections that came back, by what had to be done", rungs)
     }
 
-    fn each_pool<'a, V>(
-        &'a self,
+    fn each_pool<V>(
+        &self,
         value: impl Fn(&PoolMetrics) -> V,
-    ) -> impl Iterator<Item = ([(&'a str, &'a str); 1], V)> {
+    ) -> impl Iterator<Item = ([(&str, &str); 1], V)> {
         self.pools.iter().map(move |pool| ([("server", pool.server())], value(pool)))
     }
 
