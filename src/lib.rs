@@ -17,11 +17,13 @@
 //!
 //! Lints: see `[lints]` in `Cargo.toml`; each line there says why.
 
+pub mod admin;
 pub mod backend;
 pub mod config;
 pub mod execute;
 pub mod frontend;
 pub mod ids;
+pub mod observe;
 pub mod plan;
 pub mod sql;
 pub mod topology;

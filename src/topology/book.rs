@@ -223,3 +223,7 @@ impl Record {
         self.seen.as_ref().is_some_and(|seen| now.saturating_duration_since(seen.at) > max_age)
     }
 }
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+pub(super) mod tests;

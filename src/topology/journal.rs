@@ -68,3 +68,93 @@ fn log_reads(before: &Server, after: &Server) {
         None => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use std::time::{Duration, Instant};
+
+    use super::super::book::{Book, Outcome, tests};
+    use super::super::health::Cause;
+    use super::*;
+    use crate::ids::ServerId;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the journal writes when these probes end one after the other.
+    fn journal(book: &mut Book, outcomes: Vec<(u16, Outcome)>) -> Vec<String> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let start = Instant::now();
+            let mut old = book.snapshot(0, start);
+            for (id, outcome) in outcomes {
+                book.probed(ServerId(id), outcome, start);
+                let new = book.snapshot(0, start);
+                log_changes(&old, &new);
+                old = new;
+            }
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::trim).map(String::from).collect()
+    }
+
+    #[test]
+    fn each_change_is_told_once_and_with_its_reason() {
+        let mut book = tests::book();
+        let found = journal(&mut book, vec![(0, tests::primary()), (1, tests::replica(Some(0)))]);
+        assert!(
+            found.iter().any(|line| line.contains("primary found") && line.contains("h:1")),
+            "{found:#?}"
+        );
+        assert!(
+            found.iter().any(|line| line.contains("replica takes reads") && line.contains("h:2")),
+            "{found:#?}"
+        );
+        assert!(!found.iter().any(|line| line.contains("WARN")), "{found:#?}");
+
+        assert_eq!(journal(&mut book, vec![(1, tests::replica(Some(1))), (0, tests::primary())]), [""; 0]);
+
+        let late = (3..9).map(|lag| (1, tests::replica(Some(lag)))).collect();
+        let told = journal(&mut book, late);
+        assert_eq!(told.len(), 2, "{told:#?}");
+        assert!(
+            told[0].contains("server takes no reads") && told[0].contains("3s behind, more than 2s"),
+            "{told:#?}"
+        );
+        assert!(told[1].contains("no replica takes reads"), "{told:#?}");
+
+        let down = vec![(0, Outcome::Failed(Cause::Refused)); 6];
+        let told = journal(&mut book, down);
+        assert_eq!(told.len(), 2, "{told:#?}");
+        assert!(told[0].contains(r#"from="up" to="down" why=down: connection refused"#), "{told:#?}");
+        assert!(told[1].contains("no primary: writes wait"), "{told:#?}");
+    }
+
+    #[test]
+    fn figures_alone_are_no_change() {
+        let late = |s| LeftOut::Late { lag: Duration::from_secs(s), max: Duration::from_secs(1) };
+        assert!(LeftOut::same_kind(Some(late(2)), Some(late(3))));
+        assert!(!LeftOut::same_kind(Some(late(2)), Some(LeftOut::LagUnknown)));
+        assert!(!LeftOut::same_kind(None, Some(late(2))));
+    }
+}

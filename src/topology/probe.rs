@@ -297,6 +297,8 @@ fn judge(error: &Error) -> Failure {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof => Cause::Lost,
+            // The handshake's own errors arrive wrapped, not as `IoError::Tls`.
+            _ if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Cause::Tls,
             _ => Cause::Unreachable,
         },
         Error::Io(IoError::Tls(_)) | Error::Driver(DriverError::NoClientSslFlagFromServer) => Cause::Tls,
