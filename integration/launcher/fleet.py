@@ -61,7 +61,8 @@ class Fleet:
         for shape in shapes:
             installation = binaries.require(shape.dialect)
             self.clusters[shape.name] = Cluster(shape, installation, template.template(installation, self._certificates), [])
-        self.folder = Path(tempfile.mkdtemp(prefix="tidegate-"))
+        # A Unix socket's path has at most 107 bytes; a deep $TMPDIR leaves no room for the servers' names.
+        self.folder = Path(tempfile.mkdtemp(prefix="tidegate-", dir="/tmp" if len(tempfile.gettempdir()) > 60 else None))
         self._watchdog = Watchdog(self.folder)
 
     def start(self) -> None:
