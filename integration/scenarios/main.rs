@@ -1,0 +1,1 @@
+//! Scenarios against real servers; started by `./integration/test`.

@@ -1,0 +1,248 @@
+//! The resolved configuration: what every other layer receives by argument.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+/// A secret of the configuration (a password); never printed, wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Takes the bytes of a password.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Zeroizing::new(bytes.into()))
+    }
+
+    /// The password's bytes, for a scramble or a cleartext exchange over TLS.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The whole configuration of one process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses on which MySQL clients are accepted; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Address of the HTTP side (`/healthz`, `/readyz`, `/metrics`), if it is wanted.
+    pub http: Option<SocketAddr>,
+    /// How clients prove who they are.
+    pub auth: Auth,
+    /// TLS towards clients.
+    pub client_tls: ClientTls,
+    /// The account and the rhythm of the servers' probes.
+    pub monitor: Monitor,
+    /// The cluster behind this proxy.
+    pub cluster: Cluster,
+    /// Bounds on what clients may use.
+    pub limits: Limits,
+    /// How long open transactions may go on after SIGTERM.
+    pub drain_timeout: Duration,
+    /// Worker threads, one runtime each; at least 1.
+    pub threads: usize,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// How clients prove who they are.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// The servers' own accounts: Tidegate stores no password and the servers judge.
+    Passthrough,
+    /// The accounts listed in the file.
+    Users(Vec<User>),
+}
+
+/// One account of `users:`.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The name that the client gives.
+    pub name: String,
+    /// The password that the client must prove.
+    pub password: Secret,
+    /// The account used towards the servers.
+    pub backend_user: String,
+    /// Its password.
+    pub backend_password: Secret,
+}
+
+/// TLS towards clients.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    /// Certificate chain and private key in PEM; a self-signed pair is made at start where none is given.
+    pub certificate: Option<CertificateFiles>,
+    /// Refuse clients that do not ask for TLS (error 3159).
+    pub require: bool,
+    /// Offer TLS at all.
+    pub enabled: bool,
+    /// Lowest version that is accepted.
+    pub min_version: TlsVersion,
+}
+
+/// Where a certificate and its key are.
+#[derive(Clone, Debug)]
+pub struct CertificateFiles {
+    /// PEM file with the chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// Protocol versions of TLS that Tidegate speaks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}
+
+/// The account and the rhythm of the servers' probes.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// Account with REPLICATION CLIENT (MariaDB: also REPLICA MONITOR).
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// Time between two probes of one server.
+    pub interval: Duration,
+    /// A probe that takes longer has failed.
+    pub timeout: Duration,
+    /// Failed probes in a row that take a server out.
+    pub failures: u32,
+    /// Good probes in a row that bring it back.
+    pub successes: u32,
+}
+
+/// The servers that hold the same data, and how they are used.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its name in the file.
+    pub name: String,
+    /// Its servers, in the file's order; at least one.
+    pub servers: Vec<Server>,
+    /// TLS towards them.
+    pub tls: ServerTls,
+    /// Which replicas may serve reads.
+    pub reads: Reads,
+    /// How many connections to each server are kept, and how.
+    pub pool: Pool,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port, 3306 where the file gives none.
+    pub port: u16,
+    /// Share of the reads relative to the other replicas; 0 takes none.
+    pub weight: u32,
+}
+
+impl Server {
+    /// `host:port`, as the file and the logs write it.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// TLS towards the servers.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Whether, and how strictly.
+    pub mode: ServerTlsMode,
+    /// PEM file of the authority for `verified`; the system's roots are not used.
+    pub ca: Option<PathBuf>,
+}
+
+/// How strictly TLS is used towards the servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServerTlsMode {
+    /// Never.
+    Off,
+    /// Where the server offers it.
+    Preferred,
+    /// Always; the certificate is not checked.
+    Required,
+    /// Always; certificate and host name are checked against `ca`.
+    Verified,
+}
+
+/// Which replicas may serve reads.
+#[derive(Clone, Debug)]
+pub struct Reads {
+    /// A replica further behind than this takes no reads; `None` is written `unlimited`.
+    pub max_lag: Option<Duration>,
+}
+
+/// Connections to each server.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Connections to one server, all accounts and threads together.
+    pub max: usize,
+    /// Idle connections kept for each account in use, to each server.
+    pub min_idle: usize,
+    /// An idle connection above `min_idle` is closed after this.
+    pub idle_timeout: Duration,
+    /// A connection older than this is closed at check-in.
+    pub lifetime: Duration,
+    /// Part of `lifetime` that is drawn at random per connection, in percent, so that they do not end together.
+    pub lifetime_jitter_percent: u32,
+    /// Sessions that may wait for a connection to one server.
+    pub queue: usize,
+    /// How long each of them may wait.
+    pub queue_timeout: Duration,
+    /// Time to connect and authenticate.
+    pub connect_timeout: Duration,
+    /// How long a statement waits for a usable primary before it fails.
+    pub primary_wait: Duration,
+}
+
+/// Bounds on what clients may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Client connections; further ones get error 1040.
+    pub clients: usize,
+    /// Time from connect to the end of authentication.
+    pub login_timeout: Duration,
+    /// Largest statement in bytes (all packets of one payload together).
+    pub packet_max: usize,
+    /// Bytes that all statements being received may hold together above 1 MiB each.
+    pub packet_memory_max: usize,
+    /// Prepared statements of one client.
+    pub prepared_max: usize,
+    /// Prepared statements kept open on one backend connection.
+    pub prepared_per_backend_max: usize,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A `tracing` filter, such as `info` or `tidegate=debug`.
+    pub filter: String,
+    /// Text for people or one JSON object a line.
+    pub format: LogFormat,
+}
+
+/// Form of the log's lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

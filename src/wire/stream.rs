@@ -1,0 +1,135 @@
+//! A byte stream to a client or a server: plain TCP, or TLS over it.
+//!
+//! Owns: the two kinds behind one type, so that the relay is written once. Does not know: packets.
+//! Invariant: `readable` holds no buffer, so an idle connection costs none of ours.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+/// TLS as rustls speaks it on either side.
+pub type Tls = tokio_rustls::TlsStream<TcpStream>;
+
+/// A connection, plain or encrypted.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain TCP.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<Tls>),
+}
+
+impl Stream {
+    /// Waits until a read may make progress. Cancel safe.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.readable().await,
+            Self::Tls(tls) => tls.get_ref().0.readable().await,
+        }
+    }
+
+    /// Reads what there is, or `None` when nothing is there yet. `Some(0)` is the end of the stream.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match self {
+            Self::Plain(tcp) => match tcp.try_read(buffer) {
+                Ok(length) => Ok(Some(length)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(error),
+            },
+            Self::Tls(tls) => {
+                let mut context = Context::from_waker(std::task::Waker::noop());
+                let mut read = ReadBuf::new(buffer);
+                match Pin::new(&mut **tls).poll_read(&mut context, &mut read) {
+                    Poll::Ready(Ok(())) => Ok(Some(read.filled().len())),
+                    Poll::Ready(Err(error)) => Err(error),
+                    Poll::Pending => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Reads at least one byte, or 0 at the end of the stream. Cancel safe.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|context| {
+            let mut read = ReadBuf::new(buffer);
+            match self {
+                Self::Plain(tcp) => Pin::new(tcp).poll_read(context, &mut read),
+                Self::Tls(tls) => Pin::new(&mut **tls).poll_read(context, &mut read),
+            }
+            .map_ok(|()| read.filled().len())
+        })
+        .await
+    }
+
+    /// Writes all of `bytes`. Not cancel safe: a part may have gone out.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.write_all(bytes).await,
+            Self::Tls(tls) => {
+                tls.write_all(bytes).await?;
+                tls.flush().await
+            }
+        }
+    }
+
+    /// Has the socket of a plain connection watched by the runtime that calls, instead of the one that opened it.
+    pub fn into_this_runtime(self) -> io::Result<Self> {
+        match self {
+            Self::Plain(tcp) => Ok(Self::Plain(TcpStream::from_std(tcp.into_std()?)?)),
+            tls @ Self::Tls(_) => Ok(tls),
+        }
+    }
+
+    /// The TCP socket underneath.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether the bytes are encrypted on the way.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(context),
+        }
+    }
+}
