@@ -61,7 +61,8 @@ class Fleet:
         for shape in shapes:
             installation = binaries.require(shape.dialect)
             self.clusters[shape.name] = Cluster(shape, installation, template.template(installation, self._certificates), [])
-        self.folder = Path(tempfile.mkdtemp(prefix="tidegate-"))
+        # A Unix socket's path has at most 107 bytes; a deep $TMPDIR leaves no room for the servers' names.
+        self.folder = Path(tempfile.mkdtemp(prefix="tidegate-", dir="/tmp" if len(tempfile.gettempdir()) > 60 else None))
         self._watchdog = Watchdog(self.folder)
 
     def start(self) -> None:
@@ -98,10 +99,16 @@ class Fleet:
         if not cluster:
             raise LauncherError(f"no cluster {cluster_name!r}: there are {', '.join(self.clusters)}")
         server = self._new_server(cluster)
-        self._copy_template(server)
-        server.spawn()
-        server.wait_ready()
-        _replicate(cluster, server)
+        try:
+            self._copy_template(server)
+            server.spawn()
+            server.wait_ready()
+            _replicate(cluster, server)
+        except BaseException:
+            server.kill()
+            cluster.servers.remove(server)  # its name is free again, so its directory must be too
+            shutil.rmtree(server.datadir, ignore_errors=True)
+            raise
         return server
 
     def json(self) -> dict:
@@ -135,7 +142,7 @@ class Fleet:
 def _replicate(cluster: Cluster, replica: Server) -> None:
     """Points the replica at the cluster's primary by GTID and waits until it runs and has caught up."""
     primary = cluster.servers[0]
-    with replica.connect() as client:
+    with replica.connect(CATCH_UP_TIMEOUT_S + 10) as client:
         if cluster.shape.dialect == "mysql":
             client.query(f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={primary.port}, SOURCE_USER='repl', "
                          "SOURCE_PASSWORD='repl-pw', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1, "
@@ -146,7 +153,8 @@ def _replicate(cluster: Cluster, replica: Server) -> None:
                          "MASTER_PASSWORD='repl-pw', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1")
             client.query("START SLAVE")
         _wait_running(client, cluster.shape.dialect, replica)
-        _wait_caught_up(client, cluster, replica)
+        with primary.connect() as source:
+            wait_caught_up(source, client, cluster.shape.dialect, replica.name)
 
 
 def _wait_running(client: Client, dialect: str, replica: Server) -> None:
@@ -163,11 +171,10 @@ def _wait_running(client: Client, dialect: str, replica: Server) -> None:
         time.sleep(0.05)
 
 
-def _wait_caught_up(client: Client, cluster: Cluster, replica: Server) -> None:
-    position, wait = ("@@GLOBAL.gtid_executed", "WAIT_FOR_EXECUTED_GTID_SET") if cluster.shape.dialect == "mysql" else \
+def wait_caught_up(primary: Client, replica: Client, dialect: str, name: str) -> None:
+    """Until the replica has executed what the primary has now."""
+    position, wait = ("@@GLOBAL.gtid_executed", "WAIT_FOR_EXECUTED_GTID_SET") if dialect == "mysql" else \
         ("@@GLOBAL.gtid_binlog_pos", "MASTER_GTID_WAIT")
-    with cluster.servers[0].connect() as primary:
-        gtid = primary.value(f"SELECT {position}").replace("\n", "")
-    with replica.connect(CATCH_UP_TIMEOUT_S + 10) as waiting:
-        if gtid and waiting.value(f"SELECT {wait}('{gtid}', {CATCH_UP_TIMEOUT_S})") != "0":
-            raise LauncherError(f"{replica.name} did not catch up within {CATCH_UP_TIMEOUT_S} s\n{replica.log_tail()}")
+    gtid = primary.value(f"SELECT {position}").replace("\n", "")
+    if gtid and replica.value(f"SELECT {wait}('{gtid}', {CATCH_UP_TIMEOUT_S})") != "0":
+        raise LauncherError(f"{name} did not catch up within {CATCH_UP_TIMEOUT_S} s")
