@@ -6,9 +6,12 @@
 
 pub mod accounts;
 pub mod context;
+mod cores;
 mod error;
 mod exchange;
+mod gatekeeper;
 pub mod judge;
 pub mod login;
+pub mod proxy;
 pub mod rsa;
 pub mod tls;
