@@ -382,7 +382,8 @@ impl Layout {
         }
         let mut rest = &payload[10..];
         let mut count = usize::from(parameters);
-        if counted {
+        // With query attributes the count is there whatever the flag says, and every type has a name.
+        if attributes {
             let (number, after) = lenenc(rest)?;
             count = usize::try_from(number).ok().filter(|count| *count <= usize::from(u16::MAX))?;
             rest = after;
@@ -399,7 +400,7 @@ impl Layout {
         }
         for _ in 0..count {
             rest = rest.get(2..)?; // int<1> type, int<1> flags
-            if attributes && counted {
+            if attributes {
                 (_, rest) = lenenc_string(rest)?; // string<lenenc> name
             }
         }
@@ -426,6 +427,9 @@ mod tests {
     fn attributes_carry_names() {
         let mut head = HEAD;
         head[5] = PARAMETER_COUNT_AVAILABLE;
+        let payload = [&head[..], &[1, 0, 1, 3, 0, 2, b'a', b'b', 7, 0, 0, 0]].concat();
+        assert_eq!(Layout::of(&payload, 1, true), Some(Layout { bound_at: Some(12), types: Some(13..18) }));
+        head[5] = 0; // as mysql-connector-python sends it
         let payload = [&head[..], &[1, 0, 1, 3, 0, 2, b'a', b'b', 7, 0, 0, 0]].concat();
         assert_eq!(Layout::of(&payload, 1, true), Some(Layout { bound_at: Some(12), types: Some(13..18) }));
     }
