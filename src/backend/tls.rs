@@ -50,7 +50,8 @@ impl BackendTls {
             return Ok(Self { mode: tls.mode, connector: None });
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
         let config = if tls.mode == ServerTlsMode::Verified {
             builder.with_root_certificates(authorities(tls)?).with_no_client_auth()
         } else {
@@ -91,7 +92,11 @@ pub enum TlsError {
 }
 
 /// Encrypts `tcp`, a connection to `host`. Not cancel safe: the connection is lost.
-pub(super) async fn encrypt(connector: &TlsConnector, tcp: TcpStream, host: &str) -> Result<Box<Tls>, TlsError> {
+pub(super) async fn encrypt(
+    connector: &TlsConnector,
+    tcp: TcpStream,
+    host: &str,
+) -> Result<Box<Tls>, TlsError> {
     let name = ServerName::try_from(host.to_owned())?;
     let tls = connector.connect(name, tcp).await.map_err(TlsError::Handshake)?;
     Ok(Box::new(Tls::Client(tls)))

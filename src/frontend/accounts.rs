@@ -63,7 +63,9 @@ impl Accounts {
             Auth::Passthrough => Kind::Remembered(DashMap::new()),
             Auth::Users(users) => {
                 let id = || AccountId(next_id.fetch_add(1, Ordering::Relaxed));
-                Kind::Listed(users.iter().map(|user| (user.name.clone().into(), listed(user, id()))).collect())
+                Kind::Listed(
+                    users.iter().map(|user| (user.name.clone().into(), listed(user, id()))).collect(),
+                )
             }
         };
         Self { kind, next_id }
@@ -175,7 +177,11 @@ mod tests {
         assert_eq!(accounts.remembered(b"app")[0].account.id, two.id);
         accounts.invalidate(&two);
         assert!(accounts.remembered(b"app").is_empty());
-        assert_ne!(accounts.remember(b"app", b"one").id, one.id, "a pool may still hold the old id's connections");
+        assert_ne!(
+            accounts.remember(b"app", b"one").id,
+            one.id,
+            "a pool may still hold the old id's connections"
+        );
     }
 
     #[test]
@@ -199,7 +205,10 @@ mod tests {
         };
         let accounts = Accounts::new(&Auth::Users(vec![user]));
         let listed = accounts.listed(b"web").unwrap();
-        assert_eq!((listed.password.expose(), listed.account.secret.expose()), (&b"client"[..], &b"server"[..]));
+        assert_eq!(
+            (listed.password.expose(), listed.account.secret.expose()),
+            (&b"client"[..], &b"server"[..])
+        );
         assert_eq!(listed.account.backend_user, b"app");
         accounts.invalidate(&listed.account);
         assert!(accounts.listed(b"web").is_some() && accounts.listed(b"WEB").is_none());

@@ -29,6 +29,11 @@ use crate::wire::stream::Stream;
 const NAME_MAX: usize = 384;
 const PASSWORD_MAX: usize = 1024;
 
+/// For the log. libmariadb does this where it was not offered TLS and not told to do without; so does
+/// mysql-connector-python without TLS. Servers refuse it as well.
+const NOT_ENCRYPTED: &str =
+    "the client did not encrypt its password for our key, nor is the connection encrypted";
+
 /// What the client was challenged with.
 #[derive(Clone, Copy)]
 pub(super) struct Challenge {
@@ -93,7 +98,8 @@ impl Exchange<'_, '_> {
             Some(name) => Plugin::from_name(name)?,
             None => Plugin::NativePassword,
         };
-        let is_answer = |length| plugin == announced.plugin || response.auth.len() == length || !self.can_switch;
+        let is_answer =
+            |length| plugin == announced.plugin || response.auth.len() == length || !self.can_switch;
         match plugin {
             Plugin::CachingSha2Password if is_answer(32) => {}
             Plugin::NativePassword if is_answer(20) => {}
@@ -149,9 +155,10 @@ impl Exchange<'_, '_> {
         let password = match proof {
             Proof::Password(password) => password,
             Proof::Scramble(_, answer) if answer.is_empty() => Zeroizing::default(),
-            Proof::Scramble(Challenge { plugin: Plugin::CachingSha2Password, salt }, _) => {
-                self.ask_for_password(&salt).await?.ok_or_else(|| self.denied(response, true))?
-            }
+            Proof::Scramble(Challenge { plugin: Plugin::CachingSha2Password, salt }, _) => self
+                .ask_for_password(&salt)
+                .await?
+                .ok_or_else(|| self.denied(response, true).because(NOT_ENCRYPTED))?,
             Proof::Scramble(..) => return Ok(Verdict::Switch),
         };
         if password.len() > PASSWORD_MAX {

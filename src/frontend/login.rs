@@ -11,9 +11,9 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-pub use super::error::{LoginError, LoginErrorKind};
 use super::context::LoginContext;
 use super::error::Reject;
+pub use super::error::{LoginError, LoginErrorKind};
 use super::exchange::{Challenge, Exchange};
 use crate::backend::account::Account;
 use crate::ids::ClientId;
@@ -88,7 +88,9 @@ pub async fn change_user(
 ) -> Result<ChangedUser, LoginError> {
     let mut io = PacketIo::new(&mut *stream, 1);
     let outcome = match Response::decode_change_user(payload, capabilities) {
-        Some(response) => prove(&mut io, &response, None, capabilities, context).await.map(|account| (account, response)),
+        Some(response) => {
+            prove(&mut io, &response, None, capabilities, context).await.map(|account| (account, response))
+        }
         None => Err(Reject::malformed("malformed COM_CHANGE_USER")),
     };
     let (_, sequence) = io.into_parts();
@@ -168,7 +170,8 @@ async fn prove(
     capabilities: Capabilities,
     context: &LoginContext,
 ) -> Result<Arc<Account>, Reject> {
-    let peer = io.stream().tcp().peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
+    let peer =
+        io.stream().tcp().peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
     let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
     Exchange { io, context, peer, can_switch }.authenticate(response, challenge).await
 }

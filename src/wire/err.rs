@@ -49,7 +49,8 @@ impl ErrPacket {
         }
         let code = cursor.u16()?;
         let text = cursor.rest();
-        let (sqlstate, message) = match text.strip_prefix(b"#").and_then(|tail| tail.split_first_chunk::<5>()) {
+        let (sqlstate, message) = match text.strip_prefix(b"#").and_then(|tail| tail.split_first_chunk::<5>())
+        {
             Some((sqlstate, message)) => (*sqlstate, message),
             None => (GENERAL, text),
         };
@@ -77,7 +78,10 @@ mod tests {
     #[test]
     fn before_the_handshake_mariadb_10_11() {
         let error = ErrPacket::decode(b"\xff\x10\x04Too many connections").unwrap();
-        assert_eq!((error.code, &error.sqlstate, &error.message[..]), (1040, b"HY000", &b"Too many connections"[..]));
+        assert_eq!(
+            (error.code, &error.sqlstate, &error.message[..]),
+            (1040, b"HY000", &b"Too many connections"[..])
+        );
     }
 
     #[test]

@@ -157,10 +157,19 @@ impl ClientHello {
         .to_vec();
         let with_database = flags.contains(Capabilities::CONNECT_WITH_DB);
         let database = with_database.then(|| cursor.nul_terminated_or_rest()).filter(|name| !name.is_empty());
-        let plugin = flags.contains(Capabilities::PLUGIN_AUTH).then(|| cursor.nul_terminated_or_rest().to_vec());
+        let plugin =
+            flags.contains(Capabilities::PLUGIN_AUTH).then(|| cursor.nul_terminated_or_rest().to_vec());
         let attributes = read_attributes(&mut cursor, flags)?;
         let database = database.map(<[u8]>::to_vec);
-        Some(Self::Response(Response { capabilities: bits, collation, user, auth, database, plugin, attributes }))
+        Some(Self::Response(Response {
+            capabilities: bits,
+            collation,
+            user,
+            auth,
+            database,
+            plugin,
+            attributes,
+        }))
     }
 }
 
@@ -178,7 +187,8 @@ impl Response {
             cursor.nul_terminated()?
         }
         .to_vec();
-        let database = Some(cursor.nul_terminated_or_rest()).filter(|name| !name.is_empty()).map(<[u8]>::to_vec);
+        let database =
+            Some(cursor.nul_terminated_or_rest()).filter(|name| !name.is_empty()).map(<[u8]>::to_vec);
         let collation = if cursor.is_empty() { 0 } else { cursor.u16()? };
         let named = capabilities.contains(Capabilities::PLUGIN_AUTH) && !cursor.is_empty();
         let plugin = named.then(|| cursor.nul_terminated_or_rest().to_vec());
@@ -190,7 +200,8 @@ impl Response {
     /// be said: a NUL in the user's name, a collation past one byte, or a response too long for a server
     /// without `PLUGIN_AUTH_LENENC_DATA`.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let flags = Capabilities::from_bits_retain(self.capabilities).difference(Capabilities::CONNECT_WITH_DB);
+        let flags =
+            Capabilities::from_bits_retain(self.capabilities).difference(Capabilities::CONNECT_WITH_DB);
         if self.user.contains(&0) {
             return None;
         }

@@ -43,7 +43,8 @@ fn greeting_round_trip() {
 #[test]
 fn greeting_mariadb_10_11() {
     // As MariaDB 10.11 writes it: bit 0 is clear, the salt has 21 bytes with its NUL, extended capabilities are set.
-    let mut payload = b"\x0a5.5.5-10.11.6-MariaDB\0\x2a\0\0\0`d9+-?xD\0\xfe\xf7\x2d\x02\0\xff\x81\x15".to_vec();
+    let mut payload =
+        b"\x0a5.5.5-10.11.6-MariaDB\0\x2a\0\0\0`d9+-?xD\0\xfe\xf7\x2d\x02\0\xff\x81\x15".to_vec();
     payload.extend_from_slice(b"\0\0\0\0\0\0\x1d\0\0\0ABCDEFGHIJKL\0mysql_native_password\0");
     let greeting = Greeting::decode(&payload).unwrap();
     assert_eq!(greeting.salt, b"`d9+-?xDABCDEFGHIJKL");

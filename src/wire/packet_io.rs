@@ -94,7 +94,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketIo<S> {
     /// Writes `payload`, at most `PACKET_MAX` bytes, as one packet. Not cancel safe: a part may have gone out.
     pub async fn write(&mut self, payload: &[u8]) -> io::Result<()> {
         if payload.len() > PACKET_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "packet too long for the connection phase"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "packet too long for the connection phase",
+            ));
         }
         let [a, b, c, ..] = payload.len().to_le_bytes();
         let mut packet = zeroize::Zeroizing::new(Vec::with_capacity(payload.len() + 4));
