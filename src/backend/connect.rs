@@ -146,7 +146,7 @@ async fn establish(
         capabilities: flags.bits(),
         collation: u16::from(class.collation),
         user: account.backend_user.clone(),
-        auth: proof.first_response()?.to_vec(),
+        auth: proof.first_response()?,
         database: None,
         plugin: Some(proof.plugin().name().into()),
         attributes: attributes(),

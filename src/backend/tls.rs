@@ -63,7 +63,7 @@ impl BackendTls {
 
     /// The connector, where a connection to a server that offers TLS or not is to be encrypted.
     /// `Err` where TLS is a must and the server has none.
-    pub(super) fn connector(&self, offered: bool) -> Result<Option<&TlsConnector>, TlsNotOffered> {
+    pub(crate) fn connector(&self, offered: bool) -> Result<Option<&TlsConnector>, TlsNotOffered> {
         match self.mode {
             ServerTlsMode::Off => Ok(None),
             ServerTlsMode::Preferred => Ok(self.connector.as_ref().filter(|_| offered)),
@@ -75,7 +75,7 @@ impl BackendTls {
 
 /// The server offers no TLS, and the configuration asks for it.
 #[derive(Debug)]
-pub(super) struct TlsNotOffered;
+pub(crate) struct TlsNotOffered;
 
 /// Why no encrypted connection came to be.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,7 @@ pub enum TlsError {
 }
 
 /// Encrypts `tcp`, a connection to `host`. Not cancel safe: the connection is lost.
-pub(super) async fn encrypt(
+pub(crate) async fn encrypt(
     connector: &TlsConnector,
     tcp: TcpStream,
     host: &str,

@@ -26,6 +26,7 @@ const PASSWORDS_PER_USER: usize = 2;
 pub struct Accounts {
     kind: Kind,
     next_id: AtomicU64,
+    fresh: Duration,
 }
 
 enum Kind {
@@ -48,16 +49,14 @@ pub(super) struct Remembered {
     accepted: Instant,
 }
 
-impl Remembered {
-    /// Whether the servers' word still holds.
-    pub fn is_fresh(&self) -> bool {
-        self.accepted.elapsed() < FRESH
-    }
-}
-
 impl Accounts {
     /// The accounts that the configuration speaks of.
     pub fn new(auth: &Auth) -> Self {
+        Self::with_fresh(auth, FRESH)
+    }
+
+    /// The same, with another time for which the servers' word holds.
+    pub(super) fn with_fresh(auth: &Auth, fresh: Duration) -> Self {
         let next_id = AtomicU64::new(1);
         let kind = match auth {
             Auth::Passthrough => Kind::Remembered(DashMap::new()),
@@ -68,7 +67,7 @@ impl Accounts {
                 )
             }
         };
-        Self { kind, next_id }
+        Self { kind, next_id, fresh }
     }
 
     /// Whether the servers judge.
@@ -90,6 +89,11 @@ impl Accounts {
             Kind::Remembered(users) => users.get(user).map(|entry| entry.clone()).unwrap_or_default(),
             Kind::Listed(_) => Vec::new(),
         }
+    }
+
+    /// Whether the servers' word on this password still holds.
+    pub(super) fn is_fresh(&self, known: &Remembered) -> bool {
+        known.accepted.elapsed() < self.fresh
     }
 
     /// The servers have just accepted `password` for `user`: remembers it.

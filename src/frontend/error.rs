@@ -10,6 +10,9 @@ use super::judge::JudgeError;
 use crate::wire::err::ErrPacket;
 use crate::wire::packet_io::PacketError;
 
+/// Longest name of an account that is taken, and shown; servers have 128 characters, of up to 3 bytes.
+pub(super) const NAME_MAX: usize = 384;
+
 /// Kinds of failed logins; also the metric's label.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LoginErrorKind {
@@ -83,7 +86,7 @@ impl Reject {
     pub fn denied(user: &[u8], peer: IpAddr, with_password: bool) -> Self {
         let using = if with_password { "YES" } else { "NO" };
         let mut message = b"Access denied for user '".to_vec();
-        message.extend_from_slice(user);
+        message.extend_from_slice(user.get(..NAME_MAX).unwrap_or(user));
         message
             .extend_from_slice(format!("'@'{}' (using password: {using})", peer.to_canonical()).as_bytes());
         Self::told(LoginErrorKind::Denied, ErrPacket::new(1045, b"28000", message))
@@ -117,6 +120,13 @@ impl Reject {
     pub fn internal(detail: &'static str) -> Self {
         let packet = ErrPacket::new(1105, b"HY000", "Unknown error");
         Self { kind: LoginErrorKind::Internal, packet: Some(packet), detail: detail.into() }
+    }
+}
+
+impl Reject {
+    /// As an error of which the client knows nothing.
+    pub fn untold(self) -> LoginError {
+        LoginError { kind: self.kind, sent: None, detail: self.detail }
     }
 }
 

@@ -11,4 +11,6 @@ mod exchange;
 pub mod judge;
 pub mod login;
 pub mod rsa;
+#[cfg(test)]
+mod testing;
 pub mod tls;

@@ -2,7 +2,7 @@
 //!
 //! Owns: their bytes. Does not know: which errors there are. Invariant: a server's message passes byte for byte.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::cursor::Cursor;
 
@@ -60,8 +60,16 @@ impl ErrPacket {
 
 impl fmt::Display for ErrPacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { code, sqlstate, message } = self;
-        write!(f, "{code} ({}): {}", String::from_utf8_lossy(sqlstate), String::from_utf8_lossy(message))
+        write!(f, "{} ({}): ", self.code, self.sqlstate.escape_ascii())?;
+        // The text may hold what a client chose (its name), and lines of the log are not its to break.
+        for character in String::from_utf8_lossy(&self.message).chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?
+            } else {
+                f.write_char(character)?
+            }
+        }
+        Ok(())
     }
 }
 
@@ -82,6 +90,12 @@ mod tests {
             (error.code, &error.sqlstate, &error.message[..]),
             (1040, b"HY000", &b"Too many connections"[..])
         );
+    }
+
+    #[test]
+    fn no_text_breaks_a_line_of_the_log() {
+        let error = ErrPacket::new(1045, b"28000", "user 'a\r\n\u{1b}[31mb'");
+        assert_eq!(error.to_string(), "1045 (28000): user 'a\\r\\n\\u{1b}[31mb'");
     }
 
     #[test]

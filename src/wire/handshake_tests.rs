@@ -9,7 +9,7 @@ fn response(flags: Capabilities) -> Response {
         capabilities: flags.bits(),
         collation: 255,
         user: b"app".to_vec(),
-        auth: vec![7; 32],
+        auth: vec![7; 32].into(),
         database: None,
         plugin: Some(b"caching_sha2_password".to_vec()),
         attributes: vec![(b"_pid".to_vec(), b"12".to_vec())],
@@ -63,7 +63,7 @@ fn response_round_trip() {
 fn response_with_one_byte_length() {
     let response = response(MODERN.difference(Capabilities::PLUGIN_AUTH_LENENC_DATA));
     assert_eq!(decode(&response.encode().unwrap()), Some(ClientHello::Response(response)));
-    let long = Response { auth: vec![1; 300], ..response_one_byte() };
+    let long = Response { auth: vec![1; 300].into(), ..response_one_byte() };
     assert_eq!(long.encode(), None);
 }
 

@@ -59,6 +59,11 @@ impl<S> PacketIo<S> {
         &self.stream
     }
 
+    /// The stream underneath, to be used between packets.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// Gives the stream back; no byte of it is held here.
     pub fn into_parts(self) -> (S, u8) {
         (self.stream, self.sequence)
