@@ -24,6 +24,12 @@ pub struct BackendTls {
     connector: Option<TlsConnector>,
 }
 
+impl std::fmt::Debug for BackendTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackendTls").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
 /// The configured authority cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendTlsError {

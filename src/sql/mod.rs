@@ -4,6 +4,23 @@
 //! Does not know: sessions, servers, rules. Invariant: never panics, never allocates in `recognise`,
 //! linear in the statement's length; in doubt the answer is the one that sends the statement to the primary.
 
+mod digest;
+mod functions;
+mod keywords;
+pub mod lexer;
 mod model;
+mod recognise;
+mod reduce;
+mod scan;
+mod set;
+mod show;
+mod transaction;
+mod words;
 
+#[cfg(test)]
+mod tests;
+
+pub use digest::{DIGEST_TEXT_MAX, digest, digest_text};
+pub use functions::built_in;
 pub use model::*;
+pub use recognise::recognise;

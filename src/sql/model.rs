@@ -94,7 +94,8 @@ pub enum Class {
     Call,
     /// PREPARE, EXECUTE, DEALLOCATE as text.
     TextPrepared,
-    /// LOCK TABLES, UNLOCK TABLES, LOCK INSTANCE, HANDLER, XA, FLUSH … and whatever holds the connection.
+    /// LOCK TABLES, UNLOCK TABLES, LOCK INSTANCE, HANDLER, XA, FLUSH TABLES WITH READ LOCK or FOR EXPORT, BACKUP …
+    /// and whatever holds the connection.
     Session,
     /// KILL, see [`Kill`].
     Kill,
@@ -162,6 +163,10 @@ bitflags! {
         const CHAIN_OR_RELEASE = 1 << 25;
         /// Something in the text is not understood (unbalanced quote, unknown leading word): primary.
         const DOUBT = 1 << 26;
+        /// SET of a value that is not a literal, a name or DEFAULT: the same text may give another value elsewhere.
+        const NOT_CONSTANT = 1 << 27;
+        /// SET of a value that holds a SELECT: it reads tables.
+        const SUBQUERY = 1 << 28;
     }
 }
 

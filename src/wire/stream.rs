@@ -76,6 +76,14 @@ impl Stream {
         }
     }
 
+    /// Has the socket of a plain connection watched by the runtime that calls, instead of the one that opened it.
+    pub fn into_this_runtime(self) -> io::Result<Self> {
+        match self {
+            Self::Plain(tcp) => Ok(Self::Plain(TcpStream::from_std(tcp.into_std()?)?)),
+            tls @ Self::Tls(_) => Ok(tls),
+        }
+    }
+
     /// The TCP socket underneath.
     pub fn tcp(&self) -> &TcpStream {
         match self {

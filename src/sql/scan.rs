@@ -1,0 +1,371 @@
+//! Walks a packet's statements token by token and notes what they use on the way.
+//!
+//! Owns: the context of one statement (last two tokens, depth, calls, variables, locking clauses, hints).
+//! Does not know: classes; `recognise` asks it for tokens and gives each statement its class.
+//! Invariant: every token of the packet passes `observe` once, whatever the classifier does with it.
+
+use super::functions;
+use super::keywords::{self, Keyword};
+use super::lexer::{Kind, Lexer, Token};
+use super::model::{Hint, Lexing, Uses};
+
+/// A significant token with what the keyword table knows of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item {
+    pub(super) token: Token,
+    pub(super) keyword: Keyword,
+    reserved: bool,
+}
+
+const NOTHING: Item = Item {
+    token: Token { kind: Kind::Punct(0), start: 0, end: 0 },
+    keyword: Keyword::Other,
+    reserved: false,
+};
+
+impl Item {
+    pub(super) fn is(&self, byte: u8) -> bool {
+        self.token.kind == Kind::Punct(byte)
+    }
+
+    /// An unquoted or quoted identifier, or a keyword.
+    pub(super) fn is_name(&self) -> bool {
+        matches!(self.token.kind, Kind::Word | Kind::Name | Kind::QuotedName)
+    }
+}
+
+/// Follows `name (` until it is known whether it is a call. `name (SELECT` is none (`= ANY (SELECT …)`), nor is
+/// `, name (a, b) AS (`, which names a common table expression.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Candidate {
+    None,
+    Open,
+    Columns,
+    Closed,
+    As,
+}
+
+/// How a user or system variable that comes next is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// It is read.
+    No,
+    /// It is assigned by SET.
+    Yes,
+}
+
+/// The walker.
+pub(super) struct Scan<'a> {
+    pub(super) sql: &'a [u8],
+    pub(super) lexing: Lexing,
+    lexer: Lexer<'a>,
+    /// Union over the packet.
+    pub(super) uses: Uses,
+    pub(super) hint: Option<Hint>,
+    /// A further statement may follow the one that has ended.
+    pub(super) more: bool,
+    ended: bool,
+    last: Item,
+    before: Item,
+    /// Significant tokens of this statement so far.
+    pub(super) count: u32,
+    /// Open parentheses of this statement.
+    pub(super) depth: u32,
+    candidate: Candidate,
+    candidate_in_list: bool,
+    /// LAST_INSERT_ID( was just opened: an argument makes it a write.
+    last_insert_id_open: bool,
+    /// WITH begins the statement: `, name (` may be a common table expression.
+    pub(super) with: bool,
+    /// The next `(` after a name opens a column list, not a call (INSERT INTO t (…)).
+    pub(super) column_list: bool,
+    pub(super) target: Target,
+    /// FOR UPDATE, FOR SHARE or LOCK IN SHARE MODE was seen in this statement.
+    pub(super) locking: bool,
+    /// INTO was seen in this statement.
+    pub(super) into: bool,
+    /// SELECT was seen in this statement.
+    pub(super) select: bool,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(sql: &'a [u8], lexing: &Lexing) -> Self {
+        Self {
+            sql,
+            lexing: *lexing,
+            lexer: Lexer::new(sql, lexing),
+            uses: Uses::empty(),
+            hint: None,
+            more: true,
+            ended: false,
+            last: NOTHING,
+            before: NOTHING,
+            count: 0,
+            depth: 0,
+            candidate: Candidate::None,
+            candidate_in_list: false,
+            last_insert_id_open: false,
+            with: false,
+            column_list: false,
+            target: Target::No,
+            locking: false,
+            into: false,
+            select: false,
+        }
+    }
+
+    /// Forgets the statement that has ended.
+    pub(super) fn begin_statement(&mut self) {
+        self.ended = false;
+        self.last = NOTHING;
+        self.before = NOTHING;
+        self.count = 0;
+        self.depth = 0;
+        self.candidate = Candidate::None;
+        self.last_insert_id_open = false;
+        self.with = false;
+        self.column_list = false;
+        self.target = Target::No;
+        self.locking = false;
+        self.into = false;
+        self.select = false;
+    }
+
+    /// The statement's next significant token; `None` at its end, and ever after until `begin_statement`.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<Item> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let Some(token) = self.lexer.next() else {
+                self.more = false;
+                break;
+            };
+            match token.kind {
+                Kind::Comment => self.comment(&token),
+                Kind::OptimizerHint => {}
+                Kind::Punct(b';') => break,
+                _ => return Some(self.observe(token)),
+            }
+        }
+        self.ended = true;
+        self.settle_candidate();
+        None
+    }
+
+    /// The keyword that comes next; consumes it.
+    pub(super) fn next_keyword(&mut self) -> Keyword {
+        self.next().map_or(Keyword::Other, |item| item.keyword)
+    }
+
+    /// Consumes the rest of the statement.
+    pub(super) fn drain(&mut self) {
+        while self.next().is_some() {}
+    }
+
+    /// The token before the last one is this keyword.
+    pub(super) fn after(&self, keyword: Keyword) -> bool {
+        self.before.keyword == keyword
+    }
+
+    fn observe(&mut self, token: Token) -> Item {
+        let mut item = Item { token, keyword: Keyword::Other, reserved: false };
+        if self.candidate != Candidate::None {
+            self.follow_candidate(&token);
+        }
+        if std::mem::replace(&mut self.last_insert_id_open, false) && token.kind != Kind::Punct(b')') {
+            self.uses |= Uses::PRIMARY_FUNCTION;
+        }
+        match token.kind {
+            Kind::Word => {
+                if let Some(found) = keywords::find(token.text(self.sql)) {
+                    item.keyword = found.keyword();
+                    item.reserved = found.reserved(self.lexing.server.dialect);
+                    self.keyword(item.keyword);
+                }
+            }
+            Kind::Punct(b'(') => {
+                self.parenthesis(&token);
+                self.depth = self.depth.saturating_add(1);
+            }
+            Kind::Punct(b')') => self.depth = self.depth.saturating_sub(1),
+            Kind::Punct(b'.') => self.schema(),
+            Kind::Name => self.sequence_column(&token),
+            Kind::UserVariable => self.user_variable(),
+            Kind::SystemVariable => self.system_variable(&token),
+            Kind::Assign if self.last.token.kind == Kind::UserVariable => {
+                self.uses |= Uses::USER_VARIABLE_WRITE;
+            }
+            Kind::Unknown => self.uses |= Uses::DOUBT,
+            _ => {}
+        }
+        self.before = self.last;
+        self.last = item;
+        self.count = self.count.saturating_add(1);
+        item
+    }
+
+    fn keyword(&mut self, keyword: Keyword) {
+        match keyword {
+            Keyword::Select => self.select = true,
+            Keyword::Into => self.into = true,
+            Keyword::Update if self.last.keyword == Keyword::For => self.locking = true,
+            Keyword::Share if matches!(self.last.keyword, Keyword::For | Keyword::In) => self.locking = true,
+            Keyword::SqlCalcFoundRows => self.uses |= Uses::CALC_FOUND_ROWS,
+            Keyword::For
+                if self.last.keyword == Keyword::Value
+                    && matches!(self.before.keyword, Keyword::Next | Keyword::Previous) =>
+            {
+                self.uses |= Uses::PRIMARY_FUNCTION;
+            }
+            Keyword::Set => self.column_list = false,
+            _ => {}
+        }
+    }
+
+    /// `(`: a call, a column list or a grouping, by what stands before it.
+    fn parenthesis(&mut self, open: &Token) {
+        let column_list = std::mem::replace(&mut self.column_list, false);
+        let adjacent = self.last.token.end == open.start;
+        match self.last.token.kind {
+            Kind::Word if self.before.is(b'.') => {}
+            Kind::Word => {
+                let name = self.last.token.text(self.sql);
+                if let Some(uses) = functions::uses_of(name, adjacent, self.lexing.server.dialect) {
+                    self.uses |= uses;
+                    self.last_insert_id_open = uses.contains(Uses::LAST_INSERT_ID);
+                    return;
+                }
+                if self.last.reserved {
+                    return;
+                }
+            }
+            Kind::Name | Kind::QuotedName => {}
+            _ => return,
+        }
+        let list = column_list
+            || self.before.is(b')')
+            || self.before.token.kind == Kind::String
+            || matches!(self.before.keyword, Keyword::As | Keyword::With | Keyword::Recursive);
+        if list {
+            return;
+        }
+        self.candidate = Candidate::Open;
+        self.candidate_in_list = self.with && self.before.is(b',');
+    }
+
+    fn follow_candidate(&mut self, token: &Token) {
+        let is = |word: &[u8]| token.text(self.sql).eq_ignore_ascii_case(word);
+        let in_list = self.candidate_in_list;
+        self.candidate = match (self.candidate, token.kind) {
+            (Candidate::Open, Kind::Word) if is(b"SELECT") => Candidate::None,
+            (Candidate::Open, Kind::Word | Kind::QuotedName) if in_list => Candidate::Columns,
+            (Candidate::Columns, Kind::Word | Kind::QuotedName | Kind::Punct(b',')) => Candidate::Columns,
+            (Candidate::Columns, Kind::Punct(b')')) => Candidate::Closed,
+            (Candidate::Closed, Kind::Word) if is(b"AS") => Candidate::As,
+            (Candidate::As, Kind::Punct(b'(')) => Candidate::None,
+            _ => return self.settle_candidate(),
+        };
+    }
+
+    fn settle_candidate(&mut self) {
+        if std::mem::replace(&mut self.candidate, Candidate::None) != Candidate::None {
+            self.uses |= Uses::UNKNOWN_FUNCTION;
+        }
+    }
+
+    /// `name.`: the schema of a table, unless it is itself qualified.
+    fn schema(&mut self) {
+        if self.last.is_name() && !self.before.is(b'.') && is_system_schema(self.last.token.text(self.sql)) {
+            self.uses |= Uses::SYSTEM_SCHEMA;
+        }
+    }
+
+    /// MariaDB in Oracle mode: `sequence.NEXTVAL`.
+    fn sequence_column(&mut self, token: &Token) {
+        const COLUMNS: [&[u8]; 3] = [b"NEXTVAL", b"CURRVAL", b"LASTVAL"];
+        let name = token.text(self.sql);
+        if name.len() == 7 && COLUMNS.iter().any(|column| column.eq_ignore_ascii_case(name)) {
+            self.uses |= Uses::PRIMARY_FUNCTION;
+        }
+    }
+
+    fn user_variable(&mut self) {
+        self.uses |= match self.target {
+            Target::Yes => Uses::USER_VARIABLE_WRITE,
+            Target::No if self.into => Uses::USER_VARIABLE_READ | Uses::USER_VARIABLE_WRITE,
+            Target::No => Uses::USER_VARIABLE_READ,
+        };
+    }
+
+    fn system_variable(&mut self, token: &Token) {
+        if self.target == Target::Yes {
+            return;
+        }
+        let (_, name) = split_variable(token.text(self.sql));
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        self.uses |= Uses::SYSTEM_VARIABLE;
+        if is(b"last_insert_id") || is(b"identity") {
+            self.uses |= Uses::LAST_INSERT_ID;
+        } else if is(b"warning_count") || is(b"error_count") {
+            self.uses |= Uses::DIAGNOSTICS;
+        }
+    }
+
+    /// A comment may ask for a role, at the statement's start or after its first keyword.
+    fn comment(&mut self, token: &Token) {
+        if self.count > 1 {
+            return;
+        }
+        if let Some(hint) = parse_hint(token.text(self.sql)) {
+            let stronger = self.hint == Some(Hint::Primary) || hint == Hint::Primary;
+            self.hint = Some(if stronger { Hint::Primary } else { hint });
+        }
+    }
+}
+
+/// `@@[scope.]name` as scope and name, quotes taken off.
+pub(super) fn split_variable(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.strip_prefix(b"@@").unwrap_or(text);
+    match text.iter().position(|byte| *byte == b'.') {
+        Some(dot) if is_scope(unquoted(&text[..dot])) => (unquoted(&text[..dot]), unquoted(&text[dot + 1..])),
+        _ => (b"", unquoted(text)),
+    }
+}
+
+fn is_scope(word: &[u8]) -> bool {
+    const SCOPES: [&[u8]; 5] = [b"session", b"local", b"global", b"persist", b"persist_only"];
+    SCOPES.iter().any(|scope| scope.eq_ignore_ascii_case(word))
+}
+
+/// An identifier without its quotes (doubled quotes inside stay doubled).
+pub(super) fn unquoted(name: &[u8]) -> &[u8] {
+    match name {
+        [b'`', inner @ .., b'`'] | [b'"', inner @ .., b'"'] => inner,
+        _ => name,
+    }
+}
+
+fn is_system_schema(name: &[u8]) -> bool {
+    const SCHEMAS: [&[u8]; 4] = [b"information_schema", b"performance_schema", b"mysql", b"sys"];
+    let name = unquoted(name);
+    SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(name))
+}
+
+/// `/* tidegate: primary */`.
+fn parse_hint(comment: &[u8]) -> Option<Hint> {
+    let inside = comment.strip_prefix(b"/*")?.strip_suffix(b"*/")?.trim_ascii();
+    let (name, rest) = inside.split_at_checked(b"tidegate".len())?;
+    if !name.eq_ignore_ascii_case(b"tidegate") {
+        return None;
+    }
+    let role = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii();
+    if role.eq_ignore_ascii_case(b"primary") {
+        Some(Hint::Primary)
+    } else if role.eq_ignore_ascii_case(b"replica") {
+        Some(Hint::Replica)
+    } else {
+        None
+    }
+}

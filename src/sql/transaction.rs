@@ -1,0 +1,56 @@
+//! BEGIN, START and what ends a transaction.
+//!
+//! Owns: access modes and the forms that keep or end the connection's state. Does not know: whether a
+//! transaction is open; the server's status flags say that.
+
+use super::keywords::Keyword;
+use super::model::{Access, Class, Uses};
+use super::scan::Scan;
+
+/// BEGIN [WORK]; MariaDB's BEGIN NOT ATOMIC starts a compound statement.
+pub(super) fn begin(scan: &mut Scan<'_>) -> Class {
+    match scan.next() {
+        None => Class::Begin(Access::Default),
+        Some(item) if item.keyword == Keyword::Work && scan.next().is_none() => Class::Begin(Access::Default),
+        Some(_) => {
+            scan.uses |= Uses::DOUBT;
+            Class::Other
+        }
+    }
+}
+
+/// START TRANSACTION with its modes in any order; START REPLICA and others are administrative.
+pub(super) fn start(scan: &mut Scan<'_>) -> Class {
+    if scan.next_keyword() != Keyword::Transaction {
+        return Class::Other;
+    }
+    let mut access = Access::Default;
+    while let Some(item) = scan.next() {
+        match item.keyword {
+            Keyword::Only if scan.after(Keyword::Read) => access = Access::ReadOnly,
+            Keyword::Write if scan.after(Keyword::Read) => access = Access::ReadWrite,
+            Keyword::Snapshot => scan.uses |= Uses::CHAIN_OR_RELEASE,
+            Keyword::Read | Keyword::With | Keyword::Consistent => {}
+            _ if item.is(b',') => {}
+            _ => {
+                scan.uses |= Uses::DOUBT;
+                return Class::Other;
+            }
+        }
+    }
+    Class::Begin(access)
+}
+
+/// COMMIT and ROLLBACK: AND CHAIN and RELEASE do more than end the transaction.
+pub(super) fn end(scan: &mut Scan<'_>) -> Class {
+    while let Some(item) = scan.next() {
+        match item.keyword {
+            // ROLLBACK TO SAVEPOINT name: the name may look like any word.
+            Keyword::To => break,
+            Keyword::Chain if scan.after(Keyword::And) => scan.uses |= Uses::CHAIN_OR_RELEASE,
+            Keyword::Release if !scan.after(Keyword::No) => scan.uses |= Uses::CHAIN_OR_RELEASE,
+            _ => {}
+        }
+    }
+    Class::EndOrSavepoint
+}

@@ -1,0 +1,417 @@
+//! Where a server's reply ends: a scan over packet headers that decodes no row.
+//!
+//! Owns: the state of one reply. Does not know: sockets, who asked.
+//! Invariant: bytes before a [`Step`]'s mark never need to be looked at again and may be forwarded.
+
+use super::capabilities::Capabilities;
+use super::frame::{HEADER, Header, PAYLOAD_MAX, lenenc};
+use super::ok::Status;
+
+/// What kind of reply a command gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expect {
+    /// OK, ERR, result sets, LOCAL INFILE: COM_QUERY, COM_STMT_EXECUTE.
+    Results,
+    /// One OK, EOF or ERR.
+    Simple,
+    /// COM_STMT_PREPARE's answer with its definitions.
+    Prepared,
+    /// Rows and their end: COM_STMT_FETCH.
+    Rows,
+    /// Column definitions and their end: COM_FIELD_LIST.
+    Fields,
+    /// One packet of text: COM_STATISTICS.
+    Text,
+}
+
+/// A packet that ends a result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Terminal {
+    /// An OK packet, header 0x00, or 0xFE at the end of rows under DEPRECATE_EOF.
+    Ok,
+    /// An EOF packet of the old kind.
+    Eof,
+    /// An ERR packet.
+    Err,
+    /// COM_STMT_PREPARE_OK: definitions follow it.
+    PrepareOk,
+    /// The server asks the client for a file's content.
+    Infile,
+    /// The text of COM_STATISTICS.
+    Text,
+    /// The last definition of a prepared statement that has no EOF behind it; the packet itself is ordinary.
+    Definitions,
+}
+
+/// How far the scan came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The first `usize` bytes are plain; more input is needed.
+    More(usize),
+    /// A packet that must be seen whole begins at `start` and has `length` bytes, not all of which are there.
+    Need {
+        /// Plain bytes before it.
+        start: usize,
+        /// Header and payload.
+        length: usize,
+    },
+    /// The packet at `start..end` ends a result. The scan goes on behind it.
+    End {
+        /// Plain bytes before it.
+        start: usize,
+        /// End of the packet.
+        end: usize,
+        /// Which kind.
+        terminal: Terminal,
+    },
+    /// The stream breaks the protocol here.
+    Malformed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    First,
+    Columns(u64),
+    ColumnsEnd,
+    Rows,
+    PrepareFirst,
+    Definitions { left: u64, eof: bool, then: u64 },
+    Done,
+}
+
+/// Scans one reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanner {
+    expect: Expect,
+    phase: Phase,
+    deprecate_eof: bool,
+    /// Bytes of a plain packet still to pass.
+    skip: usize,
+    /// The packet being passed fills 16 MiB: the next one continues it.
+    continued: bool,
+    rows: u64,
+}
+
+impl Scanner {
+    /// A scan of the reply to a command that expects `expect`, on a connection with `capabilities`.
+    pub fn new(expect: Expect, capabilities: Capabilities) -> Self {
+        let phase = match expect {
+            Expect::Results | Expect::Simple | Expect::Text => Phase::First,
+            Expect::Prepared => Phase::PrepareFirst,
+            Expect::Rows | Expect::Fields => Phase::Rows,
+        };
+        let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
+        Self { expect, phase, deprecate_eof, skip: 0, continued: false, rows: 0 }
+    }
+
+    /// Whether the whole reply has been seen.
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    /// Rows of the result that ended last (or of the one being scanned).
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Goes on over `bytes`, which begin where the last step's mark was.
+    pub fn advance(&mut self, bytes: &[u8]) -> Step {
+        let mut at = 0;
+        loop {
+            let passed = self.skip.min(bytes.len() - at);
+            self.skip -= passed;
+            at += passed;
+            let rest = &bytes[at..];
+            let Some(header) = Header::parse(rest).filter(|_| self.skip == 0) else { return Step::More(at) };
+            if self.continued {
+                self.pass(header);
+                continue;
+            }
+            if header.length == 0 {
+                return Step::Malformed;
+            }
+            let Some(&first) = rest.get(HEADER) else { return Step::More(at) };
+            if let Some(terminal) = self.look(header, first) {
+                let length = HEADER + header.length;
+                if rest.len() < length {
+                    return Step::Need { start: at, length };
+                }
+                if !self.finish(terminal, &rest[HEADER..length]) {
+                    return Step::Malformed;
+                }
+                match terminal {
+                    // These are plain to the reader: the scan simply goes on behind them.
+                    Terminal::Definitions => {}
+                    Terminal::Eof if !matches!(self.phase, Phase::Done | Phase::First) => {}
+                    _ => return Step::End { start: at, end: at + length, terminal },
+                }
+                at += length;
+                if self.phase == Phase::Done {
+                    return Step::End { start: at, end: at, terminal };
+                }
+            } else {
+                self.pass(header);
+            }
+        }
+    }
+
+    /// Lets a plain packet go by.
+    fn pass(&mut self, header: Header) {
+        self.skip = HEADER + header.length;
+        self.continued = header.length == PAYLOAD_MAX;
+    }
+
+    /// Decides by header and first byte whether the packet must be seen whole.
+    fn look(&mut self, header: Header, first: u8) -> Option<Terminal> {
+        let end_of_rows = first == 0xfe && header.length < if self.deprecate_eof { PAYLOAD_MAX } else { 9 };
+        let end = if self.deprecate_eof { Terminal::Ok } else { Terminal::Eof };
+        match self.phase {
+            Phase::Columns(left) => {
+                self.phase = match left {
+                    2.. => Phase::Columns(left - 1),
+                    _ if self.deprecate_eof => Phase::Rows,
+                    _ => Phase::ColumnsEnd,
+                };
+                None
+            }
+            Phase::Rows if first == 0xff => Some(Terminal::Err),
+            Phase::Rows if end_of_rows => Some(end),
+            Phase::Rows => {
+                self.rows += 1;
+                None
+            }
+            Phase::ColumnsEnd => Some(if first == 0xff { Terminal::Err } else { Terminal::Eof }),
+            Phase::First | Phase::PrepareFirst if first == 0xff => Some(Terminal::Err),
+            Phase::PrepareFirst => Some(Terminal::PrepareOk),
+            Phase::First => Some(match (self.expect, first) {
+                (Expect::Text, _) => Terminal::Text,
+                (Expect::Simple, 0xfe) if header.length < 7 => Terminal::Eof,
+                (Expect::Simple, _) | (_, 0x00) => Terminal::Ok,
+                (_, 0xfb) => Terminal::Infile,
+                _ => Terminal::Definitions,
+            }),
+            Phase::Definitions { left: 0, .. } => Some(Terminal::Eof),
+            Phase::Definitions { .. } => Some(Terminal::Definitions),
+            Phase::Done => Some(Terminal::Err),
+        }
+    }
+
+    /// Moves on behind a packet that was seen whole; false when it makes no sense.
+    fn finish(&mut self, terminal: Terminal, payload: &[u8]) -> bool {
+        if self.phase == Phase::Done {
+            return false;
+        }
+        match (terminal, self.phase) {
+            (Terminal::Definitions, Phase::First) => match lenenc(payload) {
+                Some((columns @ 1..=65535, _)) => {
+                    self.rows = 0;
+                    self.phase = Phase::Columns(columns);
+                }
+                _ => return false,
+            },
+            (Terminal::Definitions | Terminal::Eof, Phase::Definitions { left, eof, then }) => {
+                self.phase = self.definitions_after(left, eof, then);
+            }
+            (Terminal::PrepareOk, _) => {
+                let &[0, _, _, _, _, c0, c1, p0, p1, ..] = payload else { return false };
+                let columns = u64::from(u16::from_le_bytes([c0, c1]));
+                let parameters = u64::from(u16::from_le_bytes([p0, p1]));
+                self.phase = self.definitions_from(parameters, columns);
+            }
+            (Terminal::Eof, Phase::ColumnsEnd) => {
+                let Some(status) = eof_status(payload) else { return false };
+                self.phase = if status.contains(Status::CURSOR_EXISTS) { self.after_result(status) } else { Phase::Rows };
+            }
+            (Terminal::Eof, _) => {
+                let Some(status) = eof_status(payload) else { return false };
+                self.phase = self.after_result(status);
+            }
+            (Terminal::Ok, _) => {
+                let Some(status) = ok_status(payload) else { return false };
+                self.phase = self.after_result(status);
+            }
+            (Terminal::Infile, _) => self.phase = Phase::First,
+            (Terminal::Err | Terminal::Text | Terminal::Definitions, _) => self.phase = Phase::Done,
+        }
+        true
+    }
+
+    fn after_result(&self, status: Status) -> Phase {
+        let more = self.expect == Expect::Results && status.contains(Status::MORE_RESULTS);
+        if more { Phase::First } else { Phase::Done }
+    }
+
+    fn definitions_from(&self, left: u64, then: u64) -> Phase {
+        match (left, then) {
+            (0, 0) => Phase::Done,
+            (0, _) => self.definitions_from(then, 0),
+            _ => Phase::Definitions { left, eof: !self.deprecate_eof, then },
+        }
+    }
+
+    fn definitions_after(&self, left: u64, eof: bool, then: u64) -> Phase {
+        match left {
+            0 => self.definitions_from(then, 0),
+            1 if !eof => self.definitions_from(then, 0),
+            _ => Phase::Definitions { left: left - 1, eof, then },
+        }
+    }
+}
+
+/// Status flags of an EOF packet's payload.
+pub fn eof_status(payload: &[u8]) -> Option<Status> {
+    let &[_, _, _, s0, s1] = payload.first_chunk::<5>()?;
+    Some(Status::from_bits_retain(u16::from_le_bytes([s0, s1])))
+}
+
+/// Warnings of an EOF packet's payload.
+pub fn eof_warnings(payload: &[u8]) -> Option<u16> {
+    let &[_, w0, w1] = payload.first_chunk::<3>()?;
+    Some(u16::from_le_bytes([w0, w1]))
+}
+
+fn ok_status(payload: &[u8]) -> Option<Status> {
+    let (_, rest) = lenenc(payload.get(1..)?)?;
+    let (_, rest) = lenenc(rest)?;
+    let &[s0, s1] = rest.first_chunk::<2>()?;
+    Some(Status::from_bits_retain(u16::from_le_bytes([s0, s1])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::put_packet;
+    use crate::wire::ok::{Ok, put_end};
+
+    const OLD: Capabilities = Capabilities::PROTOCOL_41;
+    const NEW: Capabilities = Capabilities::PROTOCOL_41.union(Capabilities::DEPRECATE_EOF);
+
+    fn packets(payloads: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut sequence = 1;
+        for payload in payloads {
+            sequence = put_packet(&mut out, sequence, payload);
+        }
+        out
+    }
+
+    fn end(status: Status, capabilities: Capabilities) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_end(&mut out, status, 0, capabilities);
+        out
+    }
+
+    fn result_set(status: Status, capabilities: Capabilities) -> Vec<Vec<u8>> {
+        let mut list = vec![vec![2], b"\x03def-a".to_vec(), b"\x03def-b".to_vec()];
+        if !capabilities.contains(Capabilities::DEPRECATE_EOF) {
+            list.push(end(Status::empty(), capabilities));
+        }
+        list.push(b"\x01a\x01b".to_vec());
+        list.push(b"\xfb\xfb".to_vec());
+        list.push(end(status, capabilities));
+        list
+    }
+
+    /// Feeds `bytes` in pieces of `piece`; gives the terminals and checks that the reply ends with the last byte.
+    fn scan(expect: Expect, capabilities: Capabilities, bytes: &[u8], piece: usize) -> Vec<Terminal> {
+        let mut scanner = Scanner::new(expect, capabilities);
+        let (mut mark, mut seen, mut found) = (0, piece.min(bytes.len()), Vec::new());
+        while !scanner.is_done() {
+            match scanner.advance(&bytes[mark..seen]) {
+                Step::More(plain) => mark += plain,
+                Step::Need { start, .. } => mark += start,
+                Step::End { end, terminal, .. } => {
+                    mark += end;
+                    found.push(terminal);
+                    continue;
+                }
+                Step::Malformed => panic!("malformed at {mark}"),
+            }
+            assert!(seen < bytes.len() || scanner.is_done(), "reply does not end: {scanner:?}");
+            seen = (seen + piece).min(bytes.len());
+        }
+        assert_eq!(mark, bytes.len());
+        found
+    }
+
+    #[test]
+    fn replies_end_where_they_end_however_they_are_cut() {
+        let ok = |status| {
+            let mut out = Vec::new();
+            Ok { status, ..Ok::default() }.put(&mut out, 0, NEW);
+            out
+        };
+        for capabilities in [OLD, NEW] {
+            let rows_end = if capabilities == NEW { Terminal::Ok } else { Terminal::Eof };
+            let mut multi = result_set(Status::MORE_RESULTS, capabilities);
+            multi.extend(result_set(Status::MORE_RESULTS, capabilities));
+            multi.push(ok(Status::AUTOCOMMIT));
+            let multi: Vec<&[u8]> = multi.iter().map(Vec::as_slice).collect();
+            let cases: [(Expect, Vec<u8>, Vec<Terminal>); 5] = [
+                (Expect::Results, packets(&[&ok(Status::empty())]), vec![Terminal::Ok]),
+                (Expect::Results, packets(&multi), vec![rows_end, rows_end, Terminal::Ok]),
+                (Expect::Results, packets(&[b"\xff\x10\x04#42000bad"]), vec![Terminal::Err]),
+                (Expect::Rows, packets(&[b"\x00\x00a", &end(Status::LAST_ROW_SENT, capabilities)]), vec![rows_end]),
+                (Expect::Text, packets(&[b"Uptime: 1"]), vec![Terminal::Text]),
+            ];
+            for (expect, bytes, terminals) in cases {
+                for piece in 1..=bytes.len() {
+                    assert_eq!(scan(expect, capabilities, &bytes, piece), terminals, "{capabilities:?} {expect:?} by {piece}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn prepared_definitions_are_counted() {
+        let eof = end(Status::empty(), OLD);
+        for (parameters, columns) in [(0u8, 0u8), (1, 0), (0, 2), (2, 3)] {
+            for capabilities in [OLD, NEW] {
+                let first = [0, 1, 0, 0, 0, columns, 0, parameters, 0, 0, 0, 0];
+                let mut list: Vec<&[u8]> = vec![&first];
+                for count in [parameters, columns] {
+                    list.extend((0..count).map(|_| &b"\x03def"[..]));
+                    if count > 0 && capabilities == OLD {
+                        list.push(&eof);
+                    }
+                }
+                let bytes = packets(&list);
+                for piece in 1..=bytes.len() {
+                    let found = scan(Expect::Prepared, capabilities, &bytes, piece);
+                    assert_eq!(found[0], Terminal::PrepareOk);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_16_mib_that_starts_with_fe_is_a_row() {
+        let mut row = vec![0xfe];
+        row.extend_from_slice(&(PAYLOAD_MAX as u64).to_le_bytes());
+        row.resize(PAYLOAD_MAX + 9, b'x');
+        for capabilities in [OLD, NEW] {
+            let mut list = vec![vec![1], b"\x03def".to_vec()];
+            if capabilities == OLD {
+                list.push(end(Status::empty(), OLD));
+            }
+            list.push(row.clone());
+            list.push(end(Status::empty(), capabilities));
+            let list: Vec<&[u8]> = list.iter().map(Vec::as_slice).collect();
+            assert_eq!(scan(Expect::Results, capabilities, &packets(&list), 100_000).len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_open_cursor_ends_the_reply_behind_the_columns() {
+        let bytes = packets(&[&[1], b"\x03def", &end(Status::CURSOR_EXISTS, OLD)]);
+        assert_eq!(scan(Expect::Results, OLD, &bytes, 3), [Terminal::Eof]);
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        for bytes in [&packets(&[&[0xfc, 0xff, 0xff]])[..], &[0, 0, 0, 1, 0], &packets(&[&[0xfe, 1]])] {
+            let step = Scanner::new(Expect::Results, NEW).advance(bytes);
+            assert!(!matches!(step, Step::End { .. }), "{bytes:?} {step:?}");
+        }
+    }
+}
