@@ -17,7 +17,7 @@ pub use super::error::{LoginError, LoginErrorKind};
 use super::exchange::{Challenge, Exchange};
 use crate::backend::account::Account;
 use crate::ids::ClientId;
-use crate::wire::auth::{Plugin, Salt, fresh_salt};
+use crate::wire::auth::fresh_salt;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::handshake::{Attributes, ClientHello, Response};
 use crate::wire::packet_io::PacketIo;
@@ -41,8 +41,6 @@ pub struct Login {
     pub collation: u16,
     /// What it told of itself.
     pub attributes: Attributes,
-    /// The greeting's challenge, for `change_user`.
-    pub salt: Salt,
     /// Sequence number of the OK, or of the error about the database.
     pub sequence: u8,
 }
@@ -72,34 +70,31 @@ pub async fn login(stream: TcpStream, id: ClientId, context: &LoginContext) -> R
         let outcome = hello(&mut io, greeted.offered).await;
         greeted.hello = told(&mut io, outcome).await?;
     }
-    let (offered, salt) = (greeted.offered, greeted.challenge.salt);
+    let offered = greeted.offered;
     let outcome = admit(&mut io, greeted, context).await;
     let (account, response) = told(&mut io, outcome).await?;
     let capabilities = response.flags().intersection(offered).difference(Capabilities::SSL);
     let Response { database, collation, attributes, .. } = response;
     let (stream, sequence) = io.into_parts();
-    Ok(Login { stream, account, database, capabilities, collation, attributes, salt, sequence })
+    Ok(Login { stream, account, database, capabilities, collation, attributes, sequence })
 }
 
 /// Makes a client another user. `payload` is the command's, its first byte included; it was packet number 0.
-/// The client is challenged anew, as servers do; one that cannot be asked has answered the greeting's `salt`.
+/// The client is always challenged anew, as servers do; one that cannot be asked (no PLUGIN_AUTH) is refused.
 /// After an error the connection must be closed. Not cancel safe: packets may be half written.
 pub async fn change_user(
     stream: &mut Stream,
     payload: &[u8],
     context: &LoginContext,
     capabilities: Capabilities,
-    salt: &Salt,
 ) -> Result<ChangedUser, LoginError> {
     let (peer, encrypted) = (peer(stream), stream.is_tls());
     let mut io = PacketIo::new(&mut *stream, 1);
     let outcome = match Response::decode_change_user(payload, capabilities) {
         Some(response) => {
             let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
-            let challenge =
-                (!can_switch).then_some(Challenge { plugin: Plugin::NativePassword, salt: *salt });
             let exchange = Exchange { io: &mut io, context, peer, encrypted, can_switch };
-            exchange.authenticate(&response, challenge).await.map(|account| (account, response))
+            exchange.authenticate(&response, None).await.map(|account| (account, response))
         }
         None => Err(Reject::malformed("malformed COM_CHANGE_USER")),
     };

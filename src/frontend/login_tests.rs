@@ -6,7 +6,7 @@ use super::super::accounts::FRESH;
 use super::super::testing::{Client, Door, FLAGS, block_on};
 use super::*;
 use crate::config::{Auth, Secret, User};
-use crate::wire::auth::{SwitchRequest, salt_from, scramble};
+use crate::wire::auth::{Plugin, SwitchRequest, salt_from, scramble};
 use crate::wire::err::ErrPacket;
 
 fn listed() -> Auth {
@@ -121,6 +121,7 @@ fn what_is_not_fresh_is_asked_again_and_a_revoked_account_is_out() {
         door.servers.set("app", "changed");
         let (login, ()) = door.visit(async |client| client.full("app", "secret").await).await;
         assert_eq!(login.unwrap_err().kind, LoginErrorKind::Denied);
+        assert!(door.context.accounts().remembered(b"app").is_empty(), "a refused password is forgotten");
         door.visit(async |client| client.full("app", "changed").await).await.0.unwrap();
     });
 }
@@ -178,6 +179,13 @@ fn a_password_in_the_clear_is_taken_over_tls_only() {
             })
             .await;
         assert_eq!(login.unwrap().sequence, 3);
+        let (login, packet) = door
+            .visit(async |mut client| {
+                client.respond("app", "mysql_clear_password", b"secret\0".to_vec(), FLAGS).await;
+                client.read().await
+            })
+            .await;
+        assert_eq!((login.unwrap_err().kind, packet[0]), (LoginErrorKind::ClientLeft, 0xfe));
         let (login, code) = door
             .visit(async |mut client| {
                 client.answer("app", Plugin::CachingSha2Password, "other").await;
@@ -255,7 +263,7 @@ fn change_user_challenges_anew() {
         let mut login = login.unwrap();
         for (password, right) in [("client-pw", true), ("wrong", false)] {
             let payload = b"\x11web\0\0shop\0\xff\0caching_sha2_password\0";
-            let change = change_user(&mut login.stream, payload, &door.context, FLAGS, &login.salt);
+            let change = change_user(&mut login.stream, payload, &door.context, FLAGS);
             let answer = async move {
                 let mut client = client.at(1);
                 let request = client.read().await;

@@ -26,6 +26,9 @@ use crate::wire::handshake::{Greeting, Response, ssl_request};
 use crate::wire::packet_io::PacketIo;
 use crate::wire::stream::Stream;
 
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 pub const FLAGS: Capabilities = Capabilities::PROTOCOL_41
     .union(Capabilities::SECURE_CONNECTION)
     .union(Capabilities::PLUGIN_AUTH)
@@ -115,7 +118,8 @@ impl Door {
             let stream = Stream::Plain(TcpStream::connect(address).await.unwrap());
             client(Client::greeted(stream).await).await
         };
-        tokio::join!(serve, visit)
+        let both = async { tokio::join!(serve, visit) };
+        tokio::time::timeout(PATIENCE, both).await.expect("one of the two waits for what does not come")
     }
 }
 
@@ -202,5 +206,5 @@ impl Client {
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
