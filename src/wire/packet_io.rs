@@ -74,9 +74,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketIo<S> {
     /// Reads the next packet's payload. Not cancel safe: a part of the packet may be lost.
     pub async fn read(&mut self) -> Result<Vec<u8>, PacketError> {
         let mut header = [0; 4];
-        if self.stream.read(&mut header[..1]).await? == 0 {
-            return Err(PacketError::Closed);
-        }
+        match self.stream.read(&mut header[..1]).await {
+            Ok(0) => return Err(PacketError::Closed),
+            // TLS that ends without its goodbye, which clients of MySQL do not say.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(PacketError::Closed),
+            read => read?,
+        };
         self.stream.read_exact(&mut header[1..]).await?;
         let [a, b, c, sequence] = header;
         let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
