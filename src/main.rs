@@ -1,3 +1,182 @@
-//! The `tidegate` command.
+//! The `tidegate` command: arguments, logging, start.
 
-fn main() {}
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tidegate::config::{self, Config, LogFormat};
+use tidegate::explain;
+use tidegate::frontend::proxy::Proxy;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Time that `tidegate health` gives the other side.
+const HEALTH_LIMIT: Duration = Duration::from_secs(3);
+
+/// A MySQL-protocol proxy: writes to the primary, reads to replicas weighted by their lag.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy.
+    Run {
+        /// The rules file.
+        #[arg(long, short, value_name = "FILE", conflicts_with = "server", required_unless_present = "server")]
+        config: Option<PathBuf>,
+        /// A server as host:port, instead of a file; may be given several times. The monitor's account comes from
+        /// TIDEGATE_MONITOR_USER and TIDEGATE_MONITOR_PASSWORD.
+        #[arg(long, short, value_name = "HOST:PORT")]
+        server: Vec<String>,
+        /// Address to listen on, instead of the file's.
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<SocketAddr>,
+        /// Address of /healthz, /readyz and /metrics, instead of the file's.
+        #[arg(long, value_name = "ADDRESS")]
+        http: Option<SocketAddr>,
+    },
+    /// Check a rules file and print every error in it; exit code 1 when there is any.
+    Check {
+        /// The rules file.
+        file: PathBuf,
+    },
+    /// Print where statements would go, and why; no server is asked.
+    Route {
+        /// The rules file.
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Read the statements as MariaDB would, not MySQL.
+        #[arg(long)]
+        mariadb: bool,
+        /// The statements.
+        #[arg(required = true)]
+        sql: Vec<String>,
+    },
+    /// Ask a running Tidegate whether it is ready; exit code 0 when it is.
+    Health {
+        /// Its HTTP address.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4408")]
+        http: SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config, server, listen, http } => run(config, &server, listen, http),
+        Command::Check { file } => {
+            let outcome = config::check(&file);
+            print(&outcome.text, outcome.code != 0);
+            ExitCode::from(outcome.code)
+        }
+        Command::Route { config, mariadb, sql } => route(config, mariadb, &sql),
+        Command::Health { http } => health(http),
+    }
+}
+
+fn run(file: Option<PathBuf>, servers: &[String], listen: Option<SocketAddr>, http: Option<SocketAddr>) -> ExitCode {
+    let loaded = match file {
+        Some(file) => config::read(&file),
+        None => Config::for_servers(servers).map_err(|error| vec![error]),
+    };
+    let mut config = match loaded {
+        Ok(config) => config,
+        Err(errors) => {
+            errors.iter().for_each(|error| print(&format!("{error}\n"), true));
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Some(listen) = listen {
+        config.listen = vec![listen];
+    }
+    config.http = http.or(config.http);
+    start_log(&config);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    runtime.block_on(serve(config))
+}
+
+/// Runs until SIGTERM or SIGINT, then drains; a second signal ends at once.
+async fn serve(config: Config) -> ExitCode {
+    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => return fail(&format!("cannot wait for signals: {error}")),
+    };
+    let mut asked_to_end = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let proxy = tokio::select! {
+        started = Proxy::start(config) => match started {
+            Ok(proxy) => proxy,
+            Err(error) => return fail(&error.to_string()),
+        },
+        () = asked_to_end() => return ExitCode::SUCCESS,
+    };
+    for address in proxy.addresses() {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Tidegate accepts clients");
+    }
+    asked_to_end().await;
+    tokio::select! {
+        () = proxy.drain() => ExitCode::SUCCESS,
+        () = asked_to_end() => ExitCode::FAILURE,
+    }
+}
+
+fn route(file: Option<PathBuf>, mariadb: bool, statements: &[String]) -> ExitCode {
+    if let Some(file) = file
+        && let Err(errors) = config::read(&file)
+    {
+        errors.iter().for_each(|error| print(&format!("{error}\n"), true));
+        return ExitCode::FAILURE;
+    }
+    for sql in statements {
+        print(&format!("{}\n", explain::line(sql.as_bytes(), mariadb)), false);
+    }
+    ExitCode::SUCCESS
+}
+
+fn health(address: SocketAddr) -> ExitCode {
+    let ask = || -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, HEALTH_LIMIT)?;
+        stream.set_read_timeout(Some(HEALTH_LIMIT))?;
+        stream.set_write_timeout(Some(HEALTH_LIMIT))?;
+        write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(64 * 1024).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    match ask() {
+        Ok(answer) if answer.split(' ').nth(1) == Some("200") => ExitCode::SUCCESS,
+        Ok(answer) => fail(answer.split("\r\n\r\n").nth(1).unwrap_or("no answer").trim()),
+        Err(error) => fail(&format!("{address}: {error}")),
+    }
+}
+
+fn start_log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter).unwrap_or_default();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log.format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    print(&format!("tidegate: {message}\n"), true);
+    ExitCode::FAILURE
+}
+
+/// Writes to the terminal; that it has gone is no error of ours.
+fn print(text: &str, to_stderr: bool) {
+    let _ = if to_stderr { io::stderr().write_all(text.as_bytes()) } else { io::stdout().write_all(text.as_bytes()) };
+}

@@ -1,5 +1,8 @@
 //! The topology against real servers of both dialects: each scenario breaks one thing and waits for what follows.
 
+// A scenario's helpers fail by panicking, as its assertions do.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 mod fleet;
 
 use std::sync::Arc;

@@ -32,9 +32,15 @@ pub enum LoginErrorKind {
     NoServer,
     /// Ours.
     Internal,
+    /// It was not finished in time.
+    TimedOut,
 }
 
 impl LoginErrorKind {
+    /// All labels, by `self as usize`.
+    pub const NAMES: &'static [&'static str] =
+        &["client_left", "io", "malformed", "tls", "unsupported", "denied", "no_server", "internal", "timed_out"];
+
     /// The metric's label.
     pub fn label(self) -> &'static str {
         match self {
@@ -46,6 +52,7 @@ impl LoginErrorKind {
             Self::Denied => "denied",
             Self::NoServer => "no_server",
             Self::Internal => "internal",
+            Self::TimedOut => "timed_out",
         }
     }
 }

@@ -6,10 +6,13 @@
 
 pub mod accounts;
 pub mod context;
+mod cores;
 mod error;
 mod exchange;
+mod gatekeeper;
 pub mod judge;
 pub mod login;
+pub mod proxy;
 pub mod rsa;
 #[cfg(test)]
 mod testing;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::worker::{Reserved, Worker};
-use crate::execute::client::{Client, Signals};
+use crate::execute::client::Client;
 use crate::wire::buffer::{Buffer, ORDINARY};
 use crate::wire::frame::{HEADER, Header, PAYLOAD_MAX};
 use crate::wire::stream::Stream;

@@ -21,7 +21,7 @@ pub mod worker;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use self::incoming::{Command, Incoming};
+use self::incoming::Incoming;
 use self::pins::Pins;
 use self::prepared::Statements;
 pub use self::problem::{Kind as ProblemKind, Problem};

@@ -226,7 +226,7 @@ impl Session {
         let names = (names.0.as_str(), names.1.as_str());
         let mut packets = Vec::new();
         let mut replies = 0;
-        let mut put_difference = |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
+        let put_difference = |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
             // A database cannot be unset, and a reset would take the other statements: then the present state must do.
             let Some(difference) = from.difference(to, names).filter(|difference| !difference.reset) else { return false };
             if let Some(schema) = difference.schema {

@@ -6,7 +6,7 @@ use super::attempt::Work;
 use super::incoming::Command;
 use super::{Flow, Problem, Session, reply};
 use crate::plan;
-use crate::sql::{self, BareKind, Class, Uses};
+use crate::sql::{self, Class, Question, Uses};
 use crate::wire::command;
 use crate::wire::reply::Expect;
 
@@ -41,12 +41,12 @@ impl Session {
     fn answer(&self, text: &[u8]) -> Option<Vec<u8>> {
         let question = sql::bare_question(text, &self.lexing)?;
         let value = match question.kind {
-            BareKind::ConnectionId => i128::from(self.entry.handle.id.0),
+            Question::ConnectionId => i128::from(self.entry.handle.id.0),
             // A held connection knows it itself.
             _ if self.held.is_some() => return None,
-            BareKind::RowCount => self.last.row_count,
-            BareKind::FoundRows => i128::from(self.last.found_rows),
-            BareKind::LastInsertId => return None,
+            Question::RowCount => self.last.row_count,
+            Question::FoundRows => i128::from(self.last.found_rows),
+            Question::LastInsertId => return None,
         };
         Some(reply::number(&question.column_name, value, self.status, self.client.capabilities))
     }

@@ -51,14 +51,11 @@ impl Handle {
     /// Claims the thread that runs its statement, so that it will not serve anybody else while it is killed.
     pub fn claim(self: &Arc<Self>) -> Option<Claim> {
         self.killers.fetch_add(1, SeqCst);
-        let claim = Claim { handle: Arc::clone(self), target: None };
+        let mut claim = Claim { handle: Arc::clone(self), target: None };
         let packed = self.running.load(SeqCst);
-        if packed == 0 {
-            return None; // dropping the claim gives it back
-        }
-        let server = u16::try_from((packed >> THREAD_BITS) - 1).ok()?;
-        let target = Some((ServerId(server), BackendId(packed & ((1 << THREAD_BITS) - 1))));
-        Some(Claim { target, ..claim })
+        let server = u16::try_from((packed >> THREAD_BITS).checked_sub(1)?).ok()?; // dropping the claim gives it back
+        claim.target = Some((ServerId(server), BackendId(packed & ((1 << THREAD_BITS) - 1))));
+        Some(claim)
     }
 }
 

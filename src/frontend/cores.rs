@@ -1,0 +1,229 @@
+//! Worker threads: one current-thread runtime each, on which sessions live with their server connections.
+//!
+//! Owns: the threads and their mailboxes. Does not know: listening sockets, what sessions do.
+//! Invariant: a session never leaves its thread; what threads share is snapshots, counters, and the servers' gates.
+
+use std::hash::RandomState;
+use std::io;
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::context::LoginContext;
+use super::login;
+use crate::backend::pool::{Pool, Wanted};
+use crate::backend::server::{Server, Shared as SharedServer};
+use crate::config::Config;
+use crate::ids::{ClientId, ServerId};
+use crate::observe::Metrics;
+use crate::session::registry::Registry;
+use crate::session::worker::{Parts, Worker};
+use crate::session::{Admitted, Session};
+use crate::topology::Topology;
+use crate::wire::buffer::Freelist;
+
+/// How often idle server connections are looked after.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// What all cores are made from.
+#[derive(Clone)]
+pub(super) struct Common {
+    pub config: Arc<Config>,
+    pub topology: Arc<Topology>,
+    pub servers: Vec<Arc<SharedServer>>,
+    pub context: Arc<LoginContext>,
+    pub registry: Arc<Registry>,
+    pub metrics: Arc<Metrics>,
+    pub packet_memory: Arc<AtomicUsize>,
+    pub hasher: RandomState,
+}
+
+/// A client on its way to its core.
+pub(super) struct Arrival {
+    pub stream: TcpStream,
+    pub id: ClientId,
+}
+
+/// One worker thread, as the acceptor sees it.
+pub(super) struct Core {
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    /// Clients that it has.
+    pub clients: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Core {
+    /// Sends a client to the core. The number of clients is bounded by the acceptor, and so is this queue.
+    pub fn welcome(&self, arrival: Arrival) {
+        self.clients.fetch_add(1, Relaxed);
+        if self.arrivals.send(arrival).is_err() {
+            self.clients.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Closes the mailbox and waits until the thread has ended. Blocks.
+    pub fn join(&mut self) {
+        let (closed, _) = mpsc::unbounded_channel();
+        self.arrivals = closed;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a worker thread has panicked");
+        }
+    }
+}
+
+/// Starts `config.threads` cores; they end when `stop` is true and their sessions have gone or been dropped.
+pub(super) fn start(common: &Common, stop: &watch::Receiver<bool>) -> io::Result<Vec<Core>> {
+    let count = common.config.threads.max(1);
+    let mut mail = Vec::new();
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+    for (home, wanted) in receivers.into_iter().enumerate() {
+        let others = senders.iter().enumerate().filter(|(at, _)| *at != home).map(|(_, sender)| sender.clone()).collect();
+        mail.push((home, wanted, others));
+    }
+    mail.into_iter()
+        .map(|(home, wanted, others)| {
+            let (arrivals, arriving) = mpsc::unbounded_channel();
+            let clients = Arc::<AtomicUsize>::default();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let seed = Seed { common: common.clone(), home, others, arriving, wanted, clients: Arc::clone(&clients), stop: stop.clone() };
+            let thread = std::thread::Builder::new().name(format!("core-{home}")).spawn(move || {
+                LocalSet::new().block_on(&runtime, seed.grow());
+            })?;
+            Ok(Core { arrivals, clients, thread: Some(thread) })
+        })
+        .collect()
+}
+
+/// What a thread begins with.
+struct Seed {
+    common: Common,
+    home: usize,
+    others: Vec<mpsc::UnboundedSender<Wanted>>,
+    arriving: mpsc::UnboundedReceiver<Arrival>,
+    wanted: mpsc::UnboundedReceiver<Wanted>,
+    clients: Arc<AtomicUsize>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Seed {
+    /// The thread's whole life.
+    async fn grow(mut self) {
+        let worker = Rc::new(self.worker());
+        let mut tidy = interval(TIDY_EVERY);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(arrival) = self.arriving.recv() => {
+                    let serving = serve(Rc::clone(&worker), Arc::clone(&self.common.context), arrival, Arc::clone(&self.clients));
+                    tokio::task::spawn_local(serving);
+                }
+                Some(Wanted(server)) = self.wanted.recv() => worker.pool.donate(server),
+                _ = tidy.tick() => worker.pool.tidy(),
+                _ = self.stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        worker.pool.shut_down();
+        // The goodbyes to the servers are tasks of their own; they get a moment.
+        tokio::task::yield_now().await;
+    }
+
+    fn worker(&self) -> Worker {
+        let Common { config, topology, servers, context, registry, metrics, packet_memory, hasher } = self.common.clone();
+        let buffers = Rc::new(Freelist::default());
+        let settings = config.cluster.pool.clone();
+        let servers = servers.into_iter().map(|shared| Server::new(shared, &settings, self.home)).collect();
+        let pool = Pool::new(
+            servers,
+            settings,
+            hasher.clone(),
+            self.others.clone(),
+            Rc::clone(&buffers),
+            Arc::clone(&metrics),
+            self.home,
+        );
+        let counters = metrics.worker(self.home);
+        Worker::new(Parts {
+            config,
+            topology,
+            pool: Rc::new(pool),
+            buffers,
+            registry,
+            gatekeeper: context,
+            metrics,
+            counters,
+            packet_memory,
+            hasher,
+        })
+    }
+}
+
+/// One client, from its first byte to its last.
+async fn serve(worker: Rc<Worker>, context: Arc<LoginContext>, arrival: Arrival, clients: Arc<AtomicUsize>) {
+    let _counted = Counted::begin(Arc::clone(&worker.metrics), clients);
+    // The login's state is large and short-lived: it is not kept with the session's.
+    let admitted = Box::pin(admit(&worker, &context, arrival)).await;
+    if let Some((id, admitted)) = admitted {
+        let registry = Arc::clone(&worker.registry);
+        let session = Box::pin(Session::begin(worker, &registry, id, admitted)).await;
+        if let Some(session) = session {
+            session.run().await;
+        }
+    }
+}
+
+async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Option<(ClientId, Admitted)> {
+    let Arrival { stream, id } = arrival;
+    let peer = stream.peer_addr().ok();
+    let stream = tokio::net::TcpStream::from_std(stream).ok()?;
+    let limit = worker.config.limits.login_timeout;
+    match timeout(limit, login::login(stream, id, context)).await {
+        Ok(Ok(login)) => {
+            tracing::debug!(client = %id, ?peer, user = %String::from_utf8_lossy(&login.account.user), "client logged in");
+            let login::Login { stream, account, database, capabilities, collation, sequence, .. } = login;
+            Some((id, Admitted { stream, account, database, capabilities, collation, sequence }))
+        }
+        Ok(Err(error)) => {
+            worker.metrics.clients.login_failed.count(error.kind as usize);
+            tracing::info!(client = %id, ?peer, kind = error.kind.label(), code = error.sent, detail = %error.detail, "login failed");
+            None
+        }
+        Err(_) => {
+            worker.metrics.clients.login_failed.count(login::LoginErrorKind::TimedOut as usize);
+            tracing::info!(client = %id, ?peer, seconds = limit.as_secs_f32(), "login failed: not finished in time");
+            None
+        }
+    }
+}
+
+/// Counts a client while it is there.
+struct Counted(Arc<Metrics>, Arc<AtomicUsize>);
+
+impl Counted {
+    fn begin(metrics: Arc<Metrics>, clients: Arc<AtomicUsize>) -> Self {
+        metrics.clients.entered();
+        Self(metrics, clients)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.clients.left();
+        self.1.fetch_sub(1, Relaxed);
+    }
+}
+
+/// All servers' shared sides, in the configuration's order.
+pub(super) fn shared_servers(config: &Config, tls: &Arc<crate::backend::tls::BackendTls>) -> Vec<Arc<SharedServer>> {
+    let servers = config.cluster.servers.iter().cloned();
+    let pool = &config.cluster.pool;
+    (0..).map(ServerId).zip(servers).map(|(id, server)| Arc::new(SharedServer::new(id, server, Arc::clone(tls), pool))).collect()
+}

@@ -1,0 +1,33 @@
+//! What sessions ask of the login: COM_CHANGE_USER, and to forget a password that is no longer right.
+
+use std::sync::Arc;
+
+use super::context::LoginContext;
+use super::login;
+use crate::backend::account::Account;
+use crate::session::worker::{Changing, Gatekeeper, NewUser};
+use crate::wire::capabilities::Capabilities;
+use crate::wire::stream::Stream;
+
+impl Gatekeeper for LoginContext {
+    fn change_user<'a>(&'a self, stream: &'a mut Stream, payload: &'a [u8], capabilities: Capabilities) -> Changing<'a> {
+        Box::pin(async move {
+            match login::change_user(stream, payload, self, capabilities).await {
+                Ok(changed) => Some(NewUser {
+                    account: Arc::clone(&changed.account),
+                    database: changed.database,
+                    collation: changed.collation,
+                    sequence: changed.sequence,
+                }),
+                Err(error) => {
+                    tracing::info!(kind = error.kind.label(), detail = %error.detail, "change of user refused");
+                    None
+                }
+            }
+        })
+    }
+
+    fn refused(&self, account: &Account) {
+        self.accounts().invalidate(account);
+    }
+}
