@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use super::connect::ConnectError;
 use crate::wire::auth::{
-    CACHING_SHA2_KEY_REQUEST, FAST_AUTH_SUCCESS, FULL_AUTHENTICATION, MORE_DATA, Plugin, SHA256_KEY_REQUEST, SWITCH,
-    Salt, SwitchRequest, mask, salt_from, scramble,
+    CACHING_SHA2_KEY_REQUEST, FAST_AUTH_SUCCESS, FULL_AUTHENTICATION, MORE_DATA, Plugin, SHA256_KEY_REQUEST,
+    SWITCH, Salt, SwitchRequest, mask, salt_from, scramble,
 };
 use crate::wire::cursor::Cursor;
 use crate::wire::err::{self, ErrPacket};
@@ -42,7 +42,9 @@ impl<'a> Proof<'a> {
     pub fn begin(plugin: &[u8], challenge: &[u8], password: &'a [u8], encrypted: bool) -> Self {
         let plugin = match Plugin::from_name(plugin) {
             // The account's plugin is not known yet; a password is not given away on a greeting's word.
-            None | Some(Plugin::ClearPassword | Plugin::Sha256Password | Plugin::Ed25519) => Plugin::CachingSha2Password,
+            None | Some(Plugin::ClearPassword | Plugin::Sha256Password | Plugin::Ed25519) => {
+                Plugin::CachingSha2Password
+            }
             Some(plugin) => plugin,
         };
         Self { plugin, challenge: challenge.to_vec(), password, encrypted }
@@ -60,13 +62,15 @@ impl<'a> Proof<'a> {
                 let response = scramble(self.plugin, &self.salt()?, self.password);
                 response.map(Zeroizing::new).ok_or(ConnectError::Protocol("no scramble for this plugin"))
             }
-            Plugin::Sha256Password if self.encrypted || self.password.is_empty() => Ok(self.terminated_password()),
+            Plugin::Sha256Password if self.encrypted || self.password.is_empty() => {
+                Ok(self.terminated_password())
+            }
             Plugin::Sha256Password => Ok(Zeroizing::new(vec![SHA256_KEY_REQUEST])),
             Plugin::Ed25519 => self.signature(),
             Plugin::ClearPassword if self.encrypted => Ok(self.terminated_password()),
-            Plugin::ClearPassword => {
-                Err(ConnectError::AuthUnsupported("mysql_clear_password without TLS towards the server".into()))
-            }
+            Plugin::ClearPassword => Err(ConnectError::AuthUnsupported(
+                "mysql_clear_password without TLS towards the server".into(),
+            )),
         }
     }
 
@@ -79,12 +83,17 @@ impl<'a> Proof<'a> {
         for _ in 0..ROUNDS_MAX {
             let packet = io.read().await?;
             match packet.split_first() {
-                Some((&OK, _)) => return ok_status(&packet).ok_or(ConnectError::Protocol("malformed OK packet")),
+                Some((&OK, _)) => {
+                    return ok_status(&packet).ok_or(ConnectError::Protocol("malformed OK packet"));
+                }
                 Some((&err::HEADER, _)) => {
-                    let error = ErrPacket::decode(&packet).ok_or(ConnectError::Protocol("malformed ERR packet"))?;
+                    let error =
+                        ErrPacket::decode(&packet).ok_or(ConnectError::Protocol("malformed ERR packet"))?;
                     return Err(ConnectError::Refused(error));
                 }
-                Some((&SWITCH, [])) => return Err(ConnectError::AuthUnsupported("mysql_old_password".into())),
+                Some((&SWITCH, [])) => {
+                    return Err(ConnectError::AuthUnsupported("mysql_old_password".into()));
+                }
                 Some((&SWITCH, _)) if !switched => {
                     switched = true;
                     self.switch(&packet)?;
@@ -95,7 +104,9 @@ impl<'a> Proof<'a> {
                         io.write(&answer).await?;
                     }
                 }
-                Some((&NEXT_FACTOR, _)) => return Err(ConnectError::AuthUnsupported("a second factor".into())),
+                Some((&NEXT_FACTOR, _)) => {
+                    return Err(ConnectError::AuthUnsupported("a second factor".into()));
+                }
                 _ => return Err(ConnectError::Protocol("unexpected packet during authentication")),
             }
         }
@@ -103,9 +114,11 @@ impl<'a> Proof<'a> {
     }
 
     fn switch(&mut self, packet: &[u8]) -> Result<(), ConnectError> {
-        let request = SwitchRequest::decode(packet).ok_or(ConnectError::Protocol("malformed AuthSwitchRequest"))?;
-        self.plugin = Plugin::from_name(request.plugin)
-            .ok_or_else(|| ConnectError::AuthUnsupported(String::from_utf8_lossy(request.plugin).into_owned()))?;
+        let request =
+            SwitchRequest::decode(packet).ok_or(ConnectError::Protocol("malformed AuthSwitchRequest"))?;
+        self.plugin = Plugin::from_name(request.plugin).ok_or_else(|| {
+            ConnectError::AuthUnsupported(String::from_utf8_lossy(request.plugin).into_owned())
+        })?;
         self.challenge = request.data.to_vec();
         Ok(())
     }
@@ -162,7 +175,9 @@ impl<'a> Proof<'a> {
                 Err(_) => None,
             }
         });
-        response.map(Zeroizing::new).ok_or(ConnectError::Protocol("the server's ed25519 challenge is not 32 bytes"))
+        response
+            .map(Zeroizing::new)
+            .ok_or(ConnectError::Protocol("the server's ed25519 challenge is not 32 bytes"))
     }
 }
 

@@ -44,7 +44,8 @@ fn switch(plugin: &str, challenge: &[u8]) -> Vec<u8> {
 
 #[test]
 fn fast_path_of_caching_sha2() {
-    let (outcome, taken) = exchange(proof(Plugin::CachingSha2Password, false), &[Send(&[1, 3]), Send(OK_PACKET)]);
+    let (outcome, taken) =
+        exchange(proof(Plugin::CachingSha2Password, false), &[Send(&[1, 3]), Send(OK_PACKET)]);
     assert_eq!((outcome.unwrap(), taken.len()), (2, 0));
 }
 
@@ -73,7 +74,9 @@ fn full_path_of_caching_sha2_in_the_clear_encrypts_for_the_servers_key() {
 
 #[test]
 fn a_key_that_is_none_is_a_protocol_error() {
-    for key in [&b"\x01"[..], b"\x01nonsense", b"\x01-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----\n"] {
+    for key in
+        [&b"\x01"[..], b"\x01nonsense", b"\x01-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----\n"]
+    {
         let script = [Send(&[1, 4]), Take, Send(key)];
         let (outcome, _) = exchange(proof(Plugin::CachingSha2Password, false), &script);
         assert!(matches!(outcome, Err(ConnectError::Protocol(_))), "{outcome:?}");
@@ -133,7 +136,9 @@ fn malformed_packets_are_protocol_errors() {
         vec![Send(&[7])],
         vec![Send(&[SWITCH, b'a'])],
         vec![Send(&twice), Take, Send(&twice)],
-        vec![Send(&[SWITCH, b'c', b'l', b'i', b'e', b'n', b't', b'_', b'e', b'd', b'2', b'5', b'5', b'1', b'9', 0, 1])],
+        vec![Send(&[
+            SWITCH, b'c', b'l', b'i', b'e', b'n', b't', b'_', b'e', b'd', b'2', b'5', b'5', b'1', b'9', 0, 1,
+        ])],
     ] {
         let (outcome, _) = exchange(proof(Plugin::CachingSha2Password, true), &script);
         assert!(matches!(outcome, Err(ConnectError::Protocol(_))), "{outcome:?}");

@@ -146,7 +146,7 @@ async fn establish(
         capabilities: flags.bits(),
         collation: u16::from(class.collation),
         user: account.backend_user.clone(),
-        auth: proof.first_response()?.to_vec(),
+        auth: proof.first_response()?,
         database: None,
         plugin: Some(proof.plugin().name().into()),
         attributes: attributes(),
@@ -178,7 +178,8 @@ async fn read_greeting(io: &mut PacketIo<Stream>) -> Result<Greeting, ConnectErr
         Capabilities::PROTOCOL_41.union(Capabilities::SECURE_CONNECTION).union(Capabilities::PLUGIN_AUTH);
     let packet = io.read().await?;
     if packet.first() == Some(&err::HEADER) {
-        return Err(ErrPacket::decode(&packet).map_or(ConnectError::Protocol("malformed ERR packet"), ConnectError::Refused));
+        return Err(ErrPacket::decode(&packet)
+            .map_or(ConnectError::Protocol("malformed ERR packet"), ConnectError::Refused));
     }
     let greeting = Greeting::decode(&packet).ok_or(ConnectError::Protocol("malformed greeting"))?;
     if !greeting.capabilities.contains(REQUIRED) {
@@ -189,9 +190,13 @@ async fn read_greeting(io: &mut PacketIo<Stream>) -> Result<Greeting, ConnectErr
 
 /// What the servers' `session_connect_attrs` show. The connection serves many clients, so it speaks for the proxy.
 fn attributes() -> Attributes {
-    [("_client_name", "tidegate"), ("_client_version", env!("CARGO_PKG_VERSION")), ("program_name", "tidegate")]
-        .map(|(name, value)| (name.into(), value.into()))
-        .into()
+    [
+        ("_client_name", "tidegate"),
+        ("_client_version", env!("CARGO_PKG_VERSION")),
+        ("program_name", "tidegate"),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .into()
 }
 
 #[cfg(test)]
@@ -202,7 +207,10 @@ mod tests {
     fn failures_and_judgements_are_told_apart() {
         let refused = |code| ConnectError::Refused(ErrPacket::new(code, b"HY000", ""));
         assert!(refused(1045).is_account_refused() && !refused(1045).is_server_failure());
-        assert!(!refused(1040).is_account_refused() && !refused(1040).is_server_failure(), "t32: full is alive");
+        assert!(
+            !refused(1040).is_account_refused() && !refused(1040).is_server_failure(),
+            "t32: full is alive"
+        );
         assert!(!refused(1053).is_account_refused() && refused(1053).is_server_failure());
         assert!(ConnectError::Timeout.is_server_failure() && !ConnectError::Timeout.is_account_refused());
     }

@@ -56,7 +56,8 @@ impl BackendTls {
             return Ok(Self { mode: tls.mode, connector: None });
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
         let config = if tls.mode == ServerTlsMode::Verified {
             builder.with_root_certificates(authorities(tls)?).with_no_client_auth()
         } else {
@@ -68,7 +69,7 @@ impl BackendTls {
 
     /// The connector, where a connection to a server that offers TLS or not is to be encrypted.
     /// `Err` where TLS is a must and the server has none.
-    pub(super) fn connector(&self, offered: bool) -> Result<Option<&TlsConnector>, TlsNotOffered> {
+    pub(crate) fn connector(&self, offered: bool) -> Result<Option<&TlsConnector>, TlsNotOffered> {
         match self.mode {
             ServerTlsMode::Off => Ok(None),
             ServerTlsMode::Preferred => Ok(self.connector.as_ref().filter(|_| offered)),
@@ -80,7 +81,7 @@ impl BackendTls {
 
 /// The server offers no TLS, and the configuration asks for it.
 #[derive(Debug)]
-pub(super) struct TlsNotOffered;
+pub(crate) struct TlsNotOffered;
 
 /// Why no encrypted connection came to be.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +98,11 @@ pub enum TlsError {
 }
 
 /// Encrypts `tcp`, a connection to `host`. Not cancel safe: the connection is lost.
-pub(super) async fn encrypt(connector: &TlsConnector, tcp: TcpStream, host: &str) -> Result<Box<Tls>, TlsError> {
+pub(crate) async fn encrypt(
+    connector: &TlsConnector,
+    tcp: TcpStream,
+    host: &str,
+) -> Result<Box<Tls>, TlsError> {
     let name = ServerName::try_from(host.to_owned())?;
     let tls = connector.connect(name, tcp).await.map_err(TlsError::Handshake)?;
     Ok(Box::new(Tls::Client(tls)))

@@ -26,6 +26,7 @@ const PASSWORDS_PER_USER: usize = 2;
 pub struct Accounts {
     kind: Kind,
     next_id: AtomicU64,
+    fresh: Duration,
 }
 
 enum Kind {
@@ -48,25 +49,25 @@ pub(super) struct Remembered {
     accepted: Instant,
 }
 
-impl Remembered {
-    /// Whether the servers' word still holds.
-    pub fn is_fresh(&self) -> bool {
-        self.accepted.elapsed() < FRESH
-    }
-}
-
 impl Accounts {
     /// The accounts that the configuration speaks of.
     pub fn new(auth: &Auth) -> Self {
+        Self::with_fresh(auth, FRESH)
+    }
+
+    /// The same, with another time for which the servers' word holds.
+    pub(super) fn with_fresh(auth: &Auth, fresh: Duration) -> Self {
         let next_id = AtomicU64::new(1);
         let kind = match auth {
             Auth::Passthrough => Kind::Remembered(DashMap::new()),
             Auth::Users(users) => {
                 let id = || AccountId(next_id.fetch_add(1, Ordering::Relaxed));
-                Kind::Listed(users.iter().map(|user| (user.name.clone().into(), listed(user, id()))).collect())
+                Kind::Listed(
+                    users.iter().map(|user| (user.name.clone().into(), listed(user, id()))).collect(),
+                )
             }
         };
-        Self { kind, next_id }
+        Self { kind, next_id, fresh }
     }
 
     /// Whether the servers judge.
@@ -88,6 +89,11 @@ impl Accounts {
             Kind::Remembered(users) => users.get(user).map(|entry| entry.clone()).unwrap_or_default(),
             Kind::Listed(_) => Vec::new(),
         }
+    }
+
+    /// Whether the servers' word on this password still holds.
+    pub(super) fn is_fresh(&self, known: &Remembered) -> bool {
+        known.accepted.elapsed() < self.fresh
     }
 
     /// The servers have just accepted `password` for `user`: remembers it.
@@ -175,7 +181,11 @@ mod tests {
         assert_eq!(accounts.remembered(b"app")[0].account.id, two.id);
         accounts.invalidate(&two);
         assert!(accounts.remembered(b"app").is_empty());
-        assert_ne!(accounts.remember(b"app", b"one").id, one.id, "a pool may still hold the old id's connections");
+        assert_ne!(
+            accounts.remember(b"app", b"one").id,
+            one.id,
+            "a pool may still hold the old id's connections"
+        );
     }
 
     #[test]
@@ -199,7 +209,10 @@ mod tests {
         };
         let accounts = Accounts::new(&Auth::Users(vec![user]));
         let listed = accounts.listed(b"web").unwrap();
-        assert_eq!((listed.password.expose(), listed.account.secret.expose()), (&b"client"[..], &b"server"[..]));
+        assert_eq!(
+            (listed.password.expose(), listed.account.secret.expose()),
+            (&b"client"[..], &b"server"[..])
+        );
         assert_eq!(listed.account.backend_user, b"app");
         accounts.invalidate(&listed.account);
         assert!(accounts.listed(b"web").is_some() && accounts.listed(b"WEB").is_none());

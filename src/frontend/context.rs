@@ -89,7 +89,13 @@ impl LoginContext {
     }
 
     /// The greeting for one client.
-    pub(super) fn greeting(&self, id: ClientId, offered: Capabilities, plugin: Plugin, salt: &Salt) -> Greeting {
+    pub(super) fn greeting(
+        &self,
+        id: ClientId,
+        offered: Capabilities,
+        plugin: Plugin,
+        salt: &Salt,
+    ) -> Greeting {
         let facts = self.facts.load();
         Greeting {
             version: facts.version.clone(),

@@ -10,6 +10,9 @@ use super::judge::JudgeError;
 use crate::wire::err::ErrPacket;
 use crate::wire::packet_io::PacketError;
 
+/// Longest name of an account that is taken, and shown; servers have 128 characters, of up to 3 bytes.
+pub(super) const NAME_MAX: usize = 384;
+
 /// Kinds of failed logins; also the metric's label.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LoginErrorKind {
@@ -90,21 +93,27 @@ impl Reject {
     pub fn denied(user: &[u8], peer: IpAddr, with_password: bool) -> Self {
         let using = if with_password { "YES" } else { "NO" };
         let mut message = b"Access denied for user '".to_vec();
-        message.extend_from_slice(user);
-        message.extend_from_slice(format!("'@'{}' (using password: {using})", peer.to_canonical()).as_bytes());
+        message.extend_from_slice(user.get(..NAME_MAX).unwrap_or(user));
+        message
+            .extend_from_slice(format!("'@'{}' (using password: {using})", peer.to_canonical()).as_bytes());
         Self::told(LoginErrorKind::Denied, ErrPacket::new(1045, b"28000", message))
+    }
+
+    /// The same, with what the log should say of it.
+    pub fn because(self, detail: &'static str) -> Self {
+        Self { detail: format!("{}; {detail}", self.detail).into(), ..self }
     }
 
     /// ER_SECURE_TRANSPORT_REQUIRED.
     pub fn tls_required() -> Self {
-        let message = "Connections using insecure transport are prohibited while --require_secure_transport=ON.";
+        let message =
+            "Connections using insecure transport are prohibited while --require_secure_transport=ON.";
         Self::told(LoginErrorKind::Tls, ErrPacket::new(3159, b"HY000", message))
     }
 
     /// ER_NOT_SUPPORTED_AUTH_MODE, with why.
     pub fn unsupported(why: &str) -> Self {
-        let message =
-            format!("Client does not support authentication protocol requested by server; {why}");
+        let message = format!("Client does not support authentication protocol requested by server; {why}");
         Self::told(LoginErrorKind::Unsupported, ErrPacket::new(1251, b"08004", message))
     }
 
@@ -121,12 +130,21 @@ impl Reject {
     }
 }
 
+impl Reject {
+    /// As an error of which the client knows nothing.
+    pub fn untold(self) -> LoginError {
+        LoginError { kind: self.kind, sent: None, detail: self.detail }
+    }
+}
+
 impl From<PacketError> for Reject {
     fn from(error: PacketError) -> Self {
         match error {
-            PacketError::Closed => {
-                Self { kind: LoginErrorKind::ClientLeft, packet: None, detail: "the client left during its login".into() }
-            }
+            PacketError::Closed => Self {
+                kind: LoginErrorKind::ClientLeft,
+                packet: None,
+                detail: "the client left during its login".into(),
+            },
             PacketError::Io(error) => error.into(),
             PacketError::TooLong(_) => Self::malformed("the packet is too long for a login"),
             // ER_NET_PACKETS_OUT_OF_ORDER
@@ -149,13 +167,17 @@ impl From<JudgeError> for Reject {
         match error {
             JudgeError::Refused(packet) => Self::told(LoginErrorKind::Denied, packet),
             JudgeError::NotJudged(packet) => Self::told(LoginErrorKind::NoServer, packet),
-            JudgeError::Unsupported(plugin) => {
-                Self::unsupported(&format!("the proxy cannot pass on the account's authentication ({plugin})"))
-            }
+            JudgeError::Unsupported(plugin) => Self::unsupported(&format!(
+                "the proxy cannot pass on the account's authentication ({plugin})"
+            )),
             // CR_CONN_HOST_ERROR
             JudgeError::Unavailable => Self::told(
                 LoginErrorKind::NoServer,
-                ErrPacket::new(2003, b"HY000", "Can't connect to MySQL server: no server can check the password now"),
+                ErrPacket::new(
+                    2003,
+                    b"HY000",
+                    "Can't connect to MySQL server: no server can check the password now",
+                ),
             ),
         }
     }

@@ -10,11 +10,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
 use super::accounts::Remembered;
 use super::context::LoginContext;
-use super::error::Reject;
+use super::error::{NAME_MAX, Reject};
 use super::judge::JudgeError;
 use crate::backend::account::Account;
 use crate::wire::auth::{
@@ -23,11 +24,14 @@ use crate::wire::auth::{
 };
 use crate::wire::handshake::Response;
 use crate::wire::packet_io::PacketIo;
-use crate::wire::stream::Stream;
 
-/// Longest name and password that are taken; servers have 384 bytes for a name and 256 for a password.
-const NAME_MAX: usize = 384;
+/// Longest password that is taken; servers take 256 bytes.
 const PASSWORD_MAX: usize = 1024;
+
+/// For the log. libmariadb does this where it was not offered TLS and not told to do without; so does
+/// mysql-connector-python without TLS. Servers refuse it as well.
+const NOT_ENCRYPTED: &str =
+    "the client did not encrypt its password for our key, nor is the connection encrypted";
 
 /// What the client was challenged with.
 #[derive(Clone, Copy)]
@@ -52,15 +56,17 @@ enum Verdict {
 }
 
 /// One client's exchange.
-pub(super) struct Exchange<'a, 'io> {
-    pub io: &'a mut PacketIo<&'io mut Stream>,
+pub(super) struct Exchange<'a, S> {
+    pub io: &'a mut PacketIo<S>,
     pub context: &'a LoginContext,
     pub peer: IpAddr,
+    /// Nobody on the way can read along.
+    pub encrypted: bool,
     /// The client can be asked for another plugin.
     pub can_switch: bool,
 }
 
-impl Exchange<'_, '_> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Finds out whether the client may use the account that it names. `challenge` is what `response` may answer;
     /// `None` where the client was not challenged yet.
     pub async fn authenticate(
@@ -93,16 +99,17 @@ impl Exchange<'_, '_> {
             Some(name) => Plugin::from_name(name)?,
             None => Plugin::NativePassword,
         };
-        let is_answer = |length| plugin == announced.plugin || response.auth.len() == length || !self.can_switch;
+        let is_answer =
+            |length| plugin == announced.plugin || response.auth.len() == length || !self.can_switch;
         match plugin {
             Plugin::CachingSha2Password if is_answer(32) => {}
             Plugin::NativePassword if is_answer(20) => {}
-            Plugin::ClearPassword if self.io.stream().is_tls() && !response.auth.is_empty() => {
+            Plugin::ClearPassword if self.encrypted && !response.auth.is_empty() => {
                 return Some(Proof::Password(ended(&response.auth)));
             }
             _ => return None,
         }
-        Some(scramble(Challenge { plugin, salt: announced.salt }, response.auth.clone()))
+        Some(scramble(Challenge { plugin, salt: announced.salt }, response.auth.to_vec()))
     }
 
     /// Challenges the client anew, by a plugin that it speaks if that can be judged.
@@ -149,9 +156,10 @@ impl Exchange<'_, '_> {
         let password = match proof {
             Proof::Password(password) => password,
             Proof::Scramble(_, answer) if answer.is_empty() => Zeroizing::default(),
-            Proof::Scramble(Challenge { plugin: Plugin::CachingSha2Password, salt }, _) => {
-                self.ask_for_password(&salt).await?.ok_or_else(|| self.denied(response, true))?
-            }
+            Proof::Scramble(Challenge { plugin: Plugin::CachingSha2Password, salt }, _) => self
+                .ask_for_password(&salt)
+                .await?
+                .ok_or_else(|| self.denied(response, true).because(NOT_ENCRYPTED))?,
             Proof::Scramble(..) => return Ok(Verdict::Switch),
         };
         if password.len() > PASSWORD_MAX {
@@ -164,7 +172,7 @@ impl Exchange<'_, '_> {
     /// A remembered account of which the servers' word still holds, or has just been given again.
     async fn confirmed(&self, known: Remembered) -> Result<Arc<Account>, Reject> {
         let (accounts, account) = (&self.context.accounts, &known.account);
-        if known.is_fresh() {
+        if accounts.is_fresh(&known) {
             return Ok(known.account);
         }
         match self.context.judge.judge(&account.user, account.secret.expose()).await {
@@ -185,7 +193,7 @@ impl Exchange<'_, '_> {
     async fn ask_for_password(&mut self, salt: &Salt) -> Result<Option<Zeroizing<Vec<u8>>>, Reject> {
         self.io.write(&[MORE_DATA, FULL_AUTHENTICATION]).await?;
         let mut answer = Zeroizing::new(self.io.read().await?);
-        if self.io.stream().is_tls() {
+        if self.encrypted {
             return Ok(Some(ended(&answer)));
         }
         if answer[..] == [CACHING_SHA2_KEY_REQUEST] {

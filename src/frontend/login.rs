@@ -4,16 +4,16 @@
 //! comes after the session has checked the one that was named). Invariant: when an error comes back the client has
 //! been told, as far as it could be; nothing here waits longer than the caller lets it.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
-pub use super::error::{LoginError, LoginErrorKind};
 use super::context::LoginContext;
 use super::error::Reject;
+pub use super::error::{LoginError, LoginErrorKind};
 use super::exchange::{Challenge, Exchange};
 use crate::backend::account::Account;
 use crate::ids::ClientId;
@@ -62,39 +62,49 @@ pub struct ChangedUser {
 
 /// Takes a new connection to a known account. Cancel safe: a connection that is not finished is closed.
 pub async fn login(stream: TcpStream, id: ClientId, context: &LoginContext) -> Result<Login, LoginError> {
-    let mut stream = Stream::Plain(stream);
-    let mut sequence = 0;
-    let outcome = greet(&mut stream, &mut sequence, id, context).await;
-    let mut greeted = told(&mut stream, sequence, outcome).await?;
+    let mut io = PacketIo::new(Stream::Plain(stream), 0);
+    let outcome = greet(&mut io, id, context).await;
+    let mut greeted = told(&mut io, outcome).await?;
     if greeted.hello == ClientHello::Tls {
-        stream = encrypt(stream, context).await.map_err(Reject::untold)?;
-        let outcome = hello(&mut stream, &mut sequence, greeted.offered).await;
-        greeted.hello = told(&mut stream, sequence, outcome).await?;
+        io = encrypt(io, context).await.map_err(Reject::untold)?;
+        let outcome = hello(&mut io, greeted.offered).await;
+        greeted.hello = told(&mut io, outcome).await?;
     }
-    let outcome = admit(&mut stream, &mut sequence, greeted, context).await;
-    let (account, response, capabilities) = told(&mut stream, sequence, outcome).await?;
+    let offered = greeted.offered;
+    let outcome = admit(&mut io, greeted, context).await;
+    let (account, response) = told(&mut io, outcome).await?;
+    let capabilities = response.flags().intersection(offered).difference(Capabilities::SSL);
     let Response { database, collation, attributes, .. } = response;
+    let (stream, sequence) = io.into_parts();
     Ok(Login { stream, account, database, capabilities, collation, attributes, sequence })
 }
 
 /// Makes a client another user. `payload` is the command's, its first byte included; it was packet number 0.
-/// The client is always challenged anew, as servers do. After an error the connection must be closed.
-/// Not cancel safe: packets may be half written.
+/// The client is always challenged anew, as servers do; one that cannot be asked (no PLUGIN_AUTH) is refused.
+/// After an error the connection must be closed. Not cancel safe: packets may be half written.
 pub async fn change_user(
     stream: &mut Stream,
     payload: &[u8],
     context: &LoginContext,
     capabilities: Capabilities,
 ) -> Result<ChangedUser, LoginError> {
+    let (peer, encrypted) = (peer(stream), stream.is_tls());
     let mut io = PacketIo::new(&mut *stream, 1);
     let outcome = match Response::decode_change_user(payload, capabilities) {
-        Some(response) => prove(&mut io, &response, None, capabilities, context).await.map(|account| (account, response)),
+        Some(response) => {
+            let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
+            let exchange = Exchange { io: &mut io, context, peer, encrypted, can_switch };
+            exchange.authenticate(&response, None).await.map(|account| (account, response))
+        }
         None => Err(Reject::malformed("malformed COM_CHANGE_USER")),
     };
-    let (_, sequence) = io.into_parts();
-    let (account, response) = told(stream, sequence, outcome).await?;
-    let Response { database, collation, attributes, .. } = response;
-    Ok(ChangedUser { account, database, collation, attributes, sequence })
+    let sequence = io.sequence();
+    match outcome {
+        Ok((account, Response { database, collation, attributes, .. })) => {
+            Ok(ChangedUser { account, database, collation, attributes, sequence })
+        }
+        Err(reject) => Err(refuse(stream, sequence, reject).await),
+    }
 }
 
 /// What was said to a client, and what it answered.
@@ -104,89 +114,76 @@ struct Greeted {
     hello: ClientHello,
 }
 
-async fn greet(
-    stream: &mut Stream,
-    sequence: &mut u8,
-    id: ClientId,
-    context: &LoginContext,
-) -> Result<Greeted, Reject> {
+async fn greet(io: &mut PacketIo<Stream>, id: ClientId, context: &LoginContext) -> Result<Greeted, Reject> {
     let salt = fresh_salt().map_err(|_| Reject::internal("no random bytes for a salt"))?;
     let challenge = Challenge { plugin: context.plugin(), salt };
     let offered = context.offered();
-    let greeting = context.greeting(id, offered, challenge.plugin, &salt).encode();
-    let mut io = PacketIo::new(&mut *stream, *sequence);
-    let written = io.write(&greeting).await;
-    *sequence = io.sequence();
-    written?;
-    let hello = hello(stream, sequence, offered).await?;
+    io.write(&context.greeting(id, offered, challenge.plugin, &salt).encode()).await?;
+    let hello = hello(io, offered).await?;
     Ok(Greeted { offered, challenge, hello })
 }
 
 /// Reads a client's first packet, or the one that it sends again once TLS is there.
-async fn hello(stream: &mut Stream, sequence: &mut u8, offered: Capabilities) -> Result<ClientHello, Reject> {
-    let offered = if stream.is_tls() { offered.difference(Capabilities::SSL) } else { offered };
-    let mut io = PacketIo::new(stream, *sequence);
-    let packet = io.read().await;
-    *sequence = io.sequence();
-    ClientHello::decode(&packet?, offered).ok_or_else(|| Reject::malformed("malformed handshake response"))
+async fn hello(io: &mut PacketIo<Stream>, offered: Capabilities) -> Result<ClientHello, Reject> {
+    let packet = Zeroizing::new(io.read().await?);
+    let offered = if io.stream().is_tls() { offered.difference(Capabilities::SSL) } else { offered };
+    ClientHello::decode(&packet, offered).ok_or_else(|| Reject::malformed("malformed handshake response"))
 }
 
-async fn encrypt(stream: Stream, context: &LoginContext) -> Result<Stream, Reject> {
+async fn encrypt(io: PacketIo<Stream>, context: &LoginContext) -> Result<PacketIo<Stream>, Reject> {
+    let (stream, sequence) = io.into_parts();
     let (Stream::Plain(tcp), Some(tls)) = (stream, &context.tls) else {
         return Err(Reject::malformed("TLS where there is none to be had"));
     };
-    tls.accept(tcp).await.map(Stream::Tls).map_err(|error| Reject::tls(&error))
+    let tls = tls.accept(tcp).await.map_err(|error| Reject::tls(&error))?;
+    Ok(PacketIo::new(Stream::Tls(tls), sequence))
 }
 
 /// From the client's response to its account.
 async fn admit(
-    stream: &mut Stream,
-    sequence: &mut u8,
+    io: &mut PacketIo<Stream>,
     greeted: Greeted,
     context: &LoginContext,
-) -> Result<(Arc<Account>, Response, Capabilities), Reject> {
+) -> Result<(Arc<Account>, Response), Reject> {
     let response = match greeted.hello {
         ClientHello::Response(response) => response,
         ClientHello::TooOld => return Err(Reject::unsupported("consider upgrading MySQL client")),
         ClientHello::Tls => return Err(Reject::malformed("TLS was asked for twice")),
     };
-    if context.require_tls && !stream.is_tls() {
+    let (peer, encrypted) = (peer(io.stream()), io.stream().is_tls());
+    if context.require_tls && !encrypted {
         return Err(Reject::tls_required());
     }
-    let client = Capabilities::from_bits_retain(response.capabilities);
-    let mut io = PacketIo::new(stream, *sequence);
-    let proven = prove(&mut io, &response, Some(greeted.challenge), client, context).await;
-    *sequence = io.sequence();
-    let capabilities = client.intersection(greeted.offered).difference(Capabilities::SSL);
-    Ok((proven?, response, capabilities))
+    let can_switch = response.flags().contains(Capabilities::PLUGIN_AUTH);
+    let exchange = Exchange { io, context, peer, encrypted, can_switch };
+    let account = exchange.authenticate(&response, Some(greeted.challenge)).await?;
+    Ok((account, response))
 }
 
-async fn prove(
-    io: &mut PacketIo<&mut Stream>,
-    response: &Response,
-    challenge: Option<Challenge>,
-    capabilities: Capabilities,
-    context: &LoginContext,
-) -> Result<Arc<Account>, Reject> {
-    let peer = io.stream().tcp().peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
-    let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
-    Exchange { io, context, peer, can_switch }.authenticate(response, challenge).await
+/// The client's address, for the servers' wording of a refusal.
+fn peer(stream: &Stream) -> IpAddr {
+    stream.tcp().peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
 }
 
-/// Tells the client why it is not let in, where that is so and it can be told.
-async fn told<T>(stream: &mut Stream, sequence: u8, outcome: Result<T, Reject>) -> Result<T, LoginError> {
-    let reject = match outcome {
-        Ok(value) => return Ok(value),
-        Err(reject) => reject,
-    };
-    let Some(packet) = &reject.packet else { return Err(reject.untold()) };
+/// Tells the client where it is not let in.
+async fn told<T>(io: &mut PacketIo<Stream>, outcome: Result<T, Reject>) -> Result<T, LoginError> {
+    let sequence = io.sequence();
+    match outcome {
+        Ok(value) => Ok(value),
+        Err(reject) => Err(refuse(io.stream_mut(), sequence, reject).await),
+    }
+}
+
+/// Tells the client why it is not let in, where there is something to tell and it can be told.
+async fn refuse(stream: &mut Stream, sequence: u8, reject: Reject) -> LoginError {
+    let Some(packet) = &reject.packet else { return reject.untold() };
     let payload = packet.encode();
     if PacketIo::new(&mut *stream, sequence).write(&payload).await.is_err() {
-        return Err(reject.untold());
+        return reject.untold();
     }
     let sent = Some(packet.code);
     finish(stream).await;
-    Err(LoginError { kind: reject.kind, sent, detail: reject.detail })
+    LoginError { kind: reject.kind, sent, detail: reject.detail }
 }
 
 /// Ends our side and takes what has already come: a socket that is closed with bytes unread is reset, and the error
@@ -205,10 +202,6 @@ async fn finish(stream: &mut Stream) {
     }
 }
 
-impl Reject {
-    /// As an error of which the client knows nothing.
-    fn untold(self) -> LoginError {
-        let detail: Cow<'static, str> = self.detail;
-        LoginError { kind: self.kind, sent: None, detail }
-    }
-}
+#[cfg(test)]
+#[path = "login_tests.rs"]
+mod tests;

@@ -14,4 +14,6 @@ pub mod judge;
 pub mod login;
 pub mod proxy;
 pub mod rsa;
+#[cfg(test)]
+mod testing;
 pub mod tls;

@@ -23,7 +23,8 @@ pub struct LoginKeyError;
 impl LoginKey {
     /// Makes a key of 2048 bits, as servers do. Takes a good part of a second: at start only.
     pub fn generate() -> Result<Self, LoginKeyError> {
-        let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(|_| LoginKeyError)?;
+        let pair =
+            KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(|_| LoginKeyError)?;
         let pkcs8 = Zeroizing::new(pair.serialize_der());
         let private = PrivateDecryptingKey::from_pkcs8(&pkcs8).map_err(|_| LoginKeyError)?;
         let private = OaepPrivateDecryptingKey::new(private).map_err(|_| LoginKeyError)?;

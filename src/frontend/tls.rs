@@ -100,7 +100,8 @@ fn read(files: &CertificateFiles) -> Result<Identity, FrontendTlsError> {
 /// A self-signed certificate, as mysqld makes one at its first start: it encrypts, and proves nothing.
 fn generate() -> Result<Identity, FrontendTlsError> {
     let key = rcgen::KeyPair::generate()?;
-    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into(), "::1".into()])?;
+    let mut parameters =
+        rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into(), "::1".into()])?;
     parameters.distinguished_name.push(rcgen::DnType::CommonName, COMMON_NAME);
     let certificate = parameters.self_signed(&key)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -2,7 +2,7 @@
 //!
 //! Owns: their bytes. Does not know: which errors there are. Invariant: a server's message passes byte for byte.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::cursor::Cursor;
 
@@ -49,7 +49,8 @@ impl ErrPacket {
         }
         let code = cursor.u16()?;
         let text = cursor.rest();
-        let (sqlstate, message) = match text.strip_prefix(b"#").and_then(|tail| tail.split_first_chunk::<5>()) {
+        let (sqlstate, message) = match text.strip_prefix(b"#").and_then(|tail| tail.split_first_chunk::<5>())
+        {
             Some((sqlstate, message)) => (*sqlstate, message),
             None => (GENERAL, text),
         };
@@ -59,8 +60,16 @@ impl ErrPacket {
 
 impl fmt::Display for ErrPacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { code, sqlstate, message } = self;
-        write!(f, "{code} ({}): {}", String::from_utf8_lossy(sqlstate), String::from_utf8_lossy(message))
+        write!(f, "{} ({}): ", self.code, self.sqlstate.escape_ascii())?;
+        // The text may hold what a client chose (its name), and lines of the log are not its to break.
+        for character in String::from_utf8_lossy(&self.message).chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?
+            } else {
+                f.write_char(character)?
+            }
+        }
+        Ok(())
     }
 }
 
@@ -77,7 +86,16 @@ mod tests {
     #[test]
     fn before_the_handshake_mariadb_10_11() {
         let error = ErrPacket::decode(b"\xff\x10\x04Too many connections").unwrap();
-        assert_eq!((error.code, &error.sqlstate, &error.message[..]), (1040, b"HY000", &b"Too many connections"[..]));
+        assert_eq!(
+            (error.code, &error.sqlstate, &error.message[..]),
+            (1040, b"HY000", &b"Too many connections"[..])
+        );
+    }
+
+    #[test]
+    fn no_text_breaks_a_line_of_the_log() {
+        let error = ErrPacket::new(1045, b"28000", "user 'a\r\n\u{1b}[31mb'");
+        assert_eq!(error.to_string(), "1045 (28000): user 'a\\r\\n\\u{1b}[31mb'");
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! Owns: their bytes in all the forms that clients and servers send. Does not know: sockets, accounts, TLS.
 //! Invariant: what cannot be read is `None`; optional tails that a peer left out are empty, as servers take them.
 
+use std::fmt;
+
+use zeroize::Zeroizing;
+
 use super::auth::Plugin;
 use super::capabilities::{Capabilities, MARIADB_EXTENDED_OFFERED};
 use super::cursor::{Cursor, put_lenenc_bytes, put_lenenc_int};
@@ -109,7 +113,7 @@ pub enum ClientHello {
 }
 
 /// What a client says of itself, in its first packet or in COM_CHANGE_USER.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Response {
     /// The client's flags, as it sent them; 0 in COM_CHANGE_USER.
     pub capabilities: u32,
@@ -118,14 +122,28 @@ pub struct Response {
     pub collation: u16,
     /// The account.
     pub user: Vec<u8>,
-    /// The plugin's first response.
-    pub auth: Vec<u8>,
+    /// The plugin's first response; the password itself with mysql_clear_password.
+    pub auth: Zeroizing<Vec<u8>>,
     /// The database to use.
     pub database: Option<Vec<u8>>,
     /// The plugin that `auth` comes from; `None` where the client cannot name one.
     pub plugin: Option<Vec<u8>>,
     /// Names and values that the client tells of itself.
     pub attributes: Attributes,
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { capabilities, collation, user, auth: _, database, plugin, attributes } = self;
+        f.debug_struct("Response")
+            .field("capabilities", capabilities)
+            .field("collation", collation)
+            .field("user", &user.escape_ascii().to_string())
+            .field("database", database)
+            .field("plugin", plugin)
+            .field("attributes", &attributes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ClientHello {
@@ -153,18 +171,32 @@ impl ClientHello {
             cursor.bytes(usize::from(length))?
         } else {
             cursor.nul_terminated_or_rest()
-        }
-        .to_vec();
+        };
+        let auth = Zeroizing::new(auth.to_vec());
         let with_database = flags.contains(Capabilities::CONNECT_WITH_DB);
         let database = with_database.then(|| cursor.nul_terminated_or_rest()).filter(|name| !name.is_empty());
-        let plugin = flags.contains(Capabilities::PLUGIN_AUTH).then(|| cursor.nul_terminated_or_rest().to_vec());
+        let plugin =
+            flags.contains(Capabilities::PLUGIN_AUTH).then(|| cursor.nul_terminated_or_rest().to_vec());
         let attributes = read_attributes(&mut cursor, flags)?;
         let database = database.map(<[u8]>::to_vec);
-        Some(Self::Response(Response { capabilities: bits, collation, user, auth, database, plugin, attributes }))
+        Some(Self::Response(Response {
+            capabilities: bits,
+            collation,
+            user,
+            auth,
+            database,
+            plugin,
+            attributes,
+        }))
     }
 }
 
 impl Response {
+    /// The client's flags.
+    pub fn flags(&self) -> Capabilities {
+        Capabilities::from_bits_retain(self.capabilities)
+    }
+
     /// Reads COM_CHANGE_USER, its command byte included, of a client with `capabilities`.
     /// A collation of 0 stands for one that the client left out.
     pub fn decode_change_user(payload: &[u8], capabilities: Capabilities) -> Option<Self> {
@@ -176,9 +208,10 @@ impl Response {
             cursor.bytes(usize::from(length))?
         } else {
             cursor.nul_terminated()?
-        }
-        .to_vec();
-        let database = Some(cursor.nul_terminated_or_rest()).filter(|name| !name.is_empty()).map(<[u8]>::to_vec);
+        };
+        let auth = Zeroizing::new(auth.to_vec());
+        let database =
+            Some(cursor.nul_terminated_or_rest()).filter(|name| !name.is_empty()).map(<[u8]>::to_vec);
         let collation = if cursor.is_empty() { 0 } else { cursor.u16()? };
         let named = capabilities.contains(Capabilities::PLUGIN_AUTH) && !cursor.is_empty();
         let plugin = named.then(|| cursor.nul_terminated_or_rest().to_vec());
@@ -190,7 +223,7 @@ impl Response {
     /// be said: a NUL in the user's name, a collation past one byte, or a response too long for a server
     /// without `PLUGIN_AUTH_LENENC_DATA`.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let flags = Capabilities::from_bits_retain(self.capabilities).difference(Capabilities::CONNECT_WITH_DB);
+        let flags = self.flags().difference(Capabilities::CONNECT_WITH_DB);
         if self.user.contains(&0) {
             return None;
         }

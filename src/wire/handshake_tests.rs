@@ -9,7 +9,7 @@ fn response(flags: Capabilities) -> Response {
         capabilities: flags.bits(),
         collation: 255,
         user: b"app".to_vec(),
-        auth: vec![7; 32],
+        auth: vec![7; 32].into(),
         database: None,
         plugin: Some(b"caching_sha2_password".to_vec()),
         attributes: vec![(b"_pid".to_vec(), b"12".to_vec())],
@@ -43,7 +43,8 @@ fn greeting_round_trip() {
 #[test]
 fn greeting_mariadb_10_11() {
     // As MariaDB 10.11 writes it: bit 0 is clear, the salt has 21 bytes with its NUL, extended capabilities are set.
-    let mut payload = b"\x0a5.5.5-10.11.6-MariaDB\0\x2a\0\0\0`d9+-?xD\0\xfe\xf7\x2d\x02\0\xff\x81\x15".to_vec();
+    let mut payload =
+        b"\x0a5.5.5-10.11.6-MariaDB\0\x2a\0\0\0`d9+-?xD\0\xfe\xf7\x2d\x02\0\xff\x81\x15".to_vec();
     payload.extend_from_slice(b"\0\0\0\0\0\0\x1d\0\0\0ABCDEFGHIJKL\0mysql_native_password\0");
     let greeting = Greeting::decode(&payload).unwrap();
     assert_eq!(greeting.salt, b"`d9+-?xDABCDEFGHIJKL");
@@ -62,7 +63,7 @@ fn response_round_trip() {
 fn response_with_one_byte_length() {
     let response = response(MODERN.difference(Capabilities::PLUGIN_AUTH_LENENC_DATA));
     assert_eq!(decode(&response.encode().unwrap()), Some(ClientHello::Response(response)));
-    let long = Response { auth: vec![1; 300], ..response_one_byte() };
+    let long = Response { auth: vec![1; 300].into(), ..response_one_byte() };
     assert_eq!(long.encode(), None);
 }
 

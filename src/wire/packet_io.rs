@@ -59,6 +59,11 @@ impl<S> PacketIo<S> {
         &self.stream
     }
 
+    /// The stream underneath, to be used between packets.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// Gives the stream back; no byte of it is held here.
     pub fn into_parts(self) -> (S, u8) {
         (self.stream, self.sequence)
@@ -69,9 +74,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketIo<S> {
     /// Reads the next packet's payload. Not cancel safe: a part of the packet may be lost.
     pub async fn read(&mut self) -> Result<Vec<u8>, PacketError> {
         let mut header = [0; 4];
-        if self.stream.read(&mut header[..1]).await? == 0 {
-            return Err(PacketError::Closed);
-        }
+        match self.stream.read(&mut header[..1]).await {
+            Ok(0) => return Err(PacketError::Closed),
+            // TLS that ends without its goodbye, which clients of MySQL do not say.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(PacketError::Closed),
+            read => read?,
+        };
         self.stream.read_exact(&mut header[1..]).await?;
         let [a, b, c, sequence] = header;
         let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
@@ -94,7 +102,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketIo<S> {
     /// Writes `payload`, at most `PACKET_MAX` bytes, as one packet. Not cancel safe: a part may have gone out.
     pub async fn write(&mut self, payload: &[u8]) -> io::Result<()> {
         if payload.len() > PACKET_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "packet too long for the connection phase"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "packet too long for the connection phase",
+            ));
         }
         let [a, b, c, ..] = payload.len().to_le_bytes();
         let mut packet = zeroize::Zeroizing::new(Vec::with_capacity(payload.len() + 4));
