@@ -198,3 +198,10 @@ pub struct Kill {
     /// KILL QUERY: the statement ends, the connection stays.
     pub query_only: bool,
 }
+
+impl Recognised {
+    /// The packet is a SET, of whatever reach.
+    pub fn class_is_set(&self) -> bool {
+        matches!(self.class, Class::Set | Class::SetGlobal)
+    }
+}

@@ -14,7 +14,8 @@ use super::model::{Hint, Lexing, Uses};
 pub(super) struct Item {
     pub(super) token: Token,
     pub(super) keyword: Keyword,
-    reserved: bool,
+    /// Cannot be a name in this dialect.
+    pub(super) reserved: bool,
 }
 
 const NOTHING: Item = Item {
