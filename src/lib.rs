@@ -17,8 +17,14 @@
 //!
 //! Lints: see `[lints]` in `Cargo.toml`; each line there says why.
 
+pub mod admin;
+pub mod backend;
 pub mod config;
+pub mod execute;
+pub mod frontend;
 pub mod ids;
+pub mod observe;
+pub mod plan;
 pub mod sql;
 pub mod topology;
 pub mod wire;

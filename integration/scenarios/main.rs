@@ -1,1 +1,3 @@
 //! Scenarios against real servers; started by `./integration/test`.
+
+mod topology;

@@ -2,3 +2,33 @@
 //!
 //! Owns: probes (mysql_async), the state of each server, balancing. Does not know: clients, sessions, statements.
 //! Invariant: sessions read one immutable `Snapshot` by one atomic load; only the monitor makes a new one.
+//!
+//! | File | What |
+//! |---|---|
+//! | `snapshot` | what the rest of the program sees |
+//! | `monitor` | the tasks: a probe per server and interval, reports, publication |
+//! | `probe`, `greeting` | all I/O of this layer |
+//! | `book` | pure: events in, snapshots out |
+//! | `health`, `roles`, `reads`, `balance` | pure: is it up, what is it, may it serve reads, how many |
+//! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
+
+mod balance;
+mod book;
+mod facts;
+mod greeting;
+mod health;
+mod journal;
+mod monitor;
+mod probe;
+mod reads;
+mod replication;
+mod roles;
+mod snapshot;
+
+pub use balance::Readers;
+pub use facts::ServerFacts;
+pub use health::{Cause, Signal, State};
+pub use monitor::Topology;
+pub use reads::LeftOut;
+pub use roles::Role;
+pub use snapshot::{Server, Snapshot};

@@ -3,9 +3,15 @@
 //! Owns: bytes ↔ meaning, for both sides. Does not know: who is connected, routes, pools.
 //! Invariant: no function here panics on any input, and every length is bounded before memory is taken.
 
+pub mod auth;
 pub mod buffer;
 pub mod capabilities;
+pub mod command;
+pub mod cursor;
+pub mod err;
 pub mod frame;
+pub mod handshake;
 pub mod ok;
+pub mod packet_io;
 pub mod reply;
 pub mod stream;

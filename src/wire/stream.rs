@@ -76,6 +76,14 @@ impl Stream {
         }
     }
 
+    /// Has the socket of a plain connection watched by the runtime that calls, instead of the one that opened it.
+    pub fn into_this_runtime(self) -> io::Result<Self> {
+        match self {
+            Self::Plain(tcp) => Ok(Self::Plain(TcpStream::from_std(tcp.into_std()?)?)),
+            tls @ Self::Tls(_) => Ok(tls),
+        }
+    }
+
     /// The TCP socket underneath.
     pub fn tcp(&self) -> &TcpStream {
         match self {
@@ -91,7 +99,11 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(context, buffer),

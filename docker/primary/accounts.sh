@@ -1,0 +1,29 @@
+# Sourced by the image's entrypoint on the first start of the primary, whose docker_process_sql runs SQL as root.
+# What is done here is in the binary log, so the replicas get it too.
+
+# The text as a string literal of SQL.
+literal() {
+	local text=${1//\\/\\\\}
+	printf "'%s'" "${text//\'/\'\'}"
+}
+
+docker_process_sql <<-SQL
+	-- Replication of the two replicas.
+	CREATE USER 'repl'@'%' IDENTIFIED BY $(literal "${REPLICATION_PASSWORD:?}");
+	GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%';
+
+	-- Tidegate's probes: SHOW REPLICA STATUS needs this one right.
+	CREATE USER 'tidegate'@'%' IDENTIFIED BY $(literal "${TIDEGATE_MONITOR_PASSWORD:?}");
+	GRANT REPLICATION CLIENT ON *.* TO 'tidegate'@'%';
+
+	-- An application to try it with.
+	CREATE USER 'app'@'%' IDENTIFIED BY $(literal "${APP_PASSWORD:?}");
+	CREATE DATABASE shop;
+	GRANT ALL ON shop.* TO 'app'@'%';
+	CREATE TABLE shop.products (
+	  id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
+	  name VARCHAR(100) NOT NULL,
+	  price DECIMAL(10, 2) NOT NULL
+	);
+	INSERT INTO shop.products (name, price) VALUES ('anchor', 49.90), ('rope', 12.50), ('sail', 310.00);
+SQL

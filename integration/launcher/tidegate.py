@@ -1,0 +1,96 @@
+"""Tidegate in front of servers that run: writes a rules file, starts the program, waits until it is ready.
+
+Knows the rules file's language and `/readyz`, nothing else of the program. The process dies with its parent.
+"""
+
+import contextlib
+import subprocess
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cache import LauncherError
+from .ports import take_port
+from .watchdog import die_with_parent
+
+READY_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 30
+
+
+@dataclass
+class Tidegate:
+    process: subprocess.Popen
+    config: Path
+    log: Path
+    port: int
+    http_port: int
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextlib.contextmanager
+def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate"):
+    """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log."""
+    proxy = _start(binary, cluster, folder, name)
+    try:
+        _wait_ready(proxy)
+        yield proxy
+    finally:
+        proxy.stop()
+
+
+def rules(cluster: dict, port: int, http_port: int) -> str:
+    servers = "\n".join(f"      - {server['host']}:{server['port']}" for server in cluster["servers"])
+    return f"""version: 1
+listen: 127.0.0.1:{port}
+admin:
+  http: 127.0.0.1:{http_port}
+auth: passthrough
+monitor:
+  user: tidegate
+  password: monitor-pw
+clusters:
+  main:
+    servers:
+{servers}
+"""
+
+
+def _start(binary: Path, cluster: dict, folder: Path, name: str) -> Tidegate:
+    port, http_port = take_port(), take_port()
+    config, log = folder / f"{name}.yaml", folder / f"{name}.log"
+    config.write_text(rules(cluster, port, http_port))
+    try:
+        with open(log, "ab") as output:
+            process = subprocess.Popen([str(binary), "run", "--config", str(config)], stdin=subprocess.DEVNULL, stdout=output,
+                                       stderr=output, preexec_fn=die_with_parent)
+    except OSError as error:
+        raise LauncherError(f"cannot start {binary}: {error.strerror}") from None
+    return Tidegate(process, config, log, port, http_port)
+
+
+def _wait_ready(proxy: Tidegate) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while True:
+        if proxy.process.poll() is not None:
+            raise LauncherError(f"tidegate ended with status {proxy.process.returncode}\n{_tail(proxy.log)}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{proxy.http_port}/readyz", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError as error:  # also HTTP errors: not ready yet
+            if time.monotonic() > deadline:
+                raise LauncherError(f"tidegate is not ready after {READY_TIMEOUT_S} s: {error}\n{_tail(proxy.log)}") from None
+        time.sleep(0.05)
+
+
+def _tail(log: Path, lines: int = 25) -> str:
+    return "\n".join([f"--- last lines of {log.name} ---", *log.read_text(errors="replace").splitlines()[-lines:]])

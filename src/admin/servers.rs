@@ -1,0 +1,70 @@
+//! Servers' states, roles and lag as metrics, read from the topology's snapshot at each scrape.
+
+use std::fmt::Error;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::topology::{Server, Snapshot, State, Topology};
+
+/// Shows a topology's snapshot.
+#[derive(Debug)]
+pub(super) struct Servers(pub Arc<Topology>);
+
+impl Collector for Servers {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        encode_snapshot(&self.0.snapshot(), encoder)
+    }
+}
+
+fn encode_snapshot(snapshot: &Snapshot, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+    let encoder = &mut encoder;
+    let each = |value: fn(&Server) -> i64| {
+        snapshot.servers.iter().map(move |server| ([("server", &*server.address)], value(server)))
+    };
+    family(
+        encoder,
+        "server_up",
+        "Whether the server's probes succeed",
+        each(|s| i64::from(s.state == State::Up)),
+    )?;
+    let states =
+        snapshot.servers.iter().map(|s| ([("server", &*s.address), ("state", s.state.as_str())], 1i64));
+    family(encoder, "server_state", "The server's state", states)?;
+    let roles = snapshot.servers.iter().map(|s| ([("server", &*s.address), ("role", s.role.as_str())], 1i64));
+    family(encoder, "server_role", "The server's role", roles)?;
+    let lags = snapshot
+        .servers
+        .iter()
+        .filter_map(|server| server.lag.map(|lag| ([("server", &*server.address)], lag.as_secs_f64())));
+    family(encoder, "server_lag_seconds", "How far a replica is behind, where that is known", lags)?;
+    let total = snapshot.readers.shares().map(|(_, share)| share).sum::<u64>().max(1) as f64;
+    let shares = snapshot.servers.iter().map(|server| {
+        let share = snapshot.readers.shares().find(|(id, _)| *id == server.id).map_or(0, |(_, share)| share);
+        ([("server", &*server.address)], share as f64 / total)
+    });
+    family(encoder, "server_read_share", "Part of the reads that the server takes as a replica", shares)?;
+    let generation = encoder.encode_descriptor(
+        "topology_generation",
+        "Changes of the topology seen so far",
+        None,
+        MetricType::Gauge,
+    )?;
+    ConstGauge::new(i64::try_from(snapshot.generation).unwrap_or(i64::MAX)).encode(generation)
+}
+
+fn family<'a, const N: usize, V: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = ([(&'a str, &'a str); N], V)>,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        family.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}

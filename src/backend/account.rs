@@ -1,0 +1,20 @@
+//! An account towards the servers.
+//!
+//! Owns: whom we are to them, and the password. Does not know: how the client proved that it is allowed to use it.
+//! Invariant: one `AccountId` stands for one password; connections of one id are alike for the pool.
+
+use crate::config::Secret;
+use crate::ids::AccountId;
+
+/// An account with its password; shared by the sessions that use it.
+#[derive(Debug)]
+pub struct Account {
+    /// Key of the pool: another password is another id.
+    pub id: AccountId,
+    /// The name that the client gave.
+    pub user: Vec<u8>,
+    /// The name that the servers get.
+    pub backend_user: Vec<u8>,
+    /// The password that the servers get.
+    pub secret: Secret,
+}

@@ -1,0 +1,209 @@
+//! From a server's address to a connection that takes commands.
+//!
+//! Owns: TCP, greeting, TLS, authentication. Does not know: pools, session state. Invariant: a connection that is
+//! `Established` has the class and the account that were asked for, and no byte of it is unread.
+
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use super::account::Account;
+use super::auth::Proof;
+use super::class::Class;
+use super::tls::{BackendTls, TlsError, encrypt};
+use crate::config::Server;
+use crate::ids::BackendId;
+use crate::wire::capabilities::Capabilities;
+use crate::wire::err::{self, ErrPacket};
+use crate::wire::handshake::{Attributes, Greeting, Response, ssl_request};
+use crate::wire::packet_io::{PacketError, PacketIo};
+use crate::wire::stream::Stream;
+
+/// A silent peer is probed after this, so that a dead path is noticed before the next statement needs it.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+/// Time between two probes of a silent peer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A connection in its command phase.
+#[derive(Debug)]
+pub struct Established {
+    /// The connection; nothing of it is buffered elsewhere.
+    pub stream: Stream,
+    /// The server's id for it, as `KILL` takes it.
+    pub backend_id: BackendId,
+    /// The flags in force: what we asked for, all of it offered by the server.
+    pub capabilities: Capabilities,
+    /// Status flags of the server's OK.
+    pub status: u16,
+    /// The version in the server's greeting.
+    pub version: String,
+    /// Low byte of the id of the server's default collation.
+    pub server_collation: u8,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The server's own word.
+    #[error("the server refused the connection: {0}")]
+    Refused(ErrPacket),
+    /// The network's.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// It took too long.
+    #[error("connecting took longer than the time limit")]
+    Timeout,
+    /// No encrypted connection came to be.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// What came is not the protocol.
+    #[error("protocol error: {0}")]
+    Protocol(&'static str),
+    /// The account uses an authentication that Tidegate does not speak.
+    #[error("the account's authentication is not supported: {0}")]
+    AuthUnsupported(String),
+}
+
+/// ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED: full, and alive.
+const OVERLOAD: [u16; 3] = [1040, 1203, 1226];
+/// ER_SERVER_SHUTDOWN.
+const SHUTDOWN: u16 = 1053;
+/// ER_HOST_IS_BLOCKED, ER_HOST_NOT_PRIVILEGED: about our address, not about the account.
+const HOST: [u16; 2] = [1129, 1130];
+
+impl ConnectError {
+    /// Whether the server or the way to it is at fault; its considered refusals are not failures, and a server
+    /// with too many connections is alive (T32).
+    pub fn is_server_failure(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.code == SHUTDOWN,
+            Self::AuthUnsupported(_) => false,
+            Self::Io(_) | Self::Timeout | Self::Tls(_) | Self::Protocol(_) => true,
+        }
+    }
+
+    /// Whether the server has judged the account and its password: another server of the cluster would say the same.
+    pub fn is_account_refused(&self) -> bool {
+        match self {
+            Self::Refused(error) => Self::is_judgement(error.code),
+            Self::AuthUnsupported(_) => true,
+            Self::Io(_) | Self::Timeout | Self::Tls(_) | Self::Protocol(_) => false,
+        }
+    }
+
+    /// Whether a refusal with this code is about the account, and not about the server's own state.
+    pub fn is_judgement(code: u16) -> bool {
+        code != SHUTDOWN && !OVERLOAD.contains(&code) && !HOST.contains(&code)
+    }
+}
+
+impl From<PacketError> for ConnectError {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::Closed => Self::Io(std::io::ErrorKind::UnexpectedEof.into()),
+            PacketError::Io(error) => Self::Io(error),
+            PacketError::TooLong(_) => Self::Protocol("a packet is too long for the connection phase"),
+            PacketError::OutOfOrder { .. } => Self::Protocol("packets out of order"),
+        }
+    }
+}
+
+/// Connects to `server` as `account`, with the handshake values of `class`, within `timeout` all in all.
+/// Cancel safe: a connection that is not finished is closed.
+pub async fn connect(
+    server: &Server,
+    tls: &BackendTls,
+    account: &Account,
+    class: &Class,
+    timeout: Duration,
+) -> Result<Established, ConnectError> {
+    let established = tokio::time::timeout(timeout, establish(server, tls, account, class));
+    established.await.unwrap_or(Err(ConnectError::Timeout))
+}
+
+async fn establish(
+    server: &Server,
+    tls: &BackendTls,
+    account: &Account,
+    class: &Class,
+) -> Result<Established, ConnectError> {
+    let mut io = PacketIo::new(Stream::Plain(open(server).await?), 0);
+    let greeting = read_greeting(&mut io).await?;
+    let connector = tls
+        .connector(greeting.capabilities.contains(Capabilities::SSL))
+        .map_err(|_| ConnectError::Tls(TlsError::NotOffered))?;
+    let flags = class.response_flags(greeting.capabilities, connector.is_some());
+    if let Some(connector) = connector {
+        io.write(&ssl_request(flags, class.collation)).await?;
+        let (stream, sequence) = io.into_parts();
+        let Stream::Plain(tcp) = stream else { return Err(ConnectError::Protocol("TLS inside TLS")) };
+        io = PacketIo::new(Stream::Tls(encrypt(connector, tcp, &server.host).await?), sequence);
+    }
+    let secret = account.secret.expose();
+    let proof = Proof::begin(&greeting.plugin, &greeting.salt, secret, connector.is_some());
+    let response = Response {
+        capabilities: flags.bits(),
+        collation: u16::from(class.collation),
+        user: account.backend_user.clone(),
+        auth: proof.first_response()?.to_vec(),
+        database: None,
+        plugin: Some(proof.plugin().name().into()),
+        attributes: attributes(),
+    };
+    let response = response.encode().ok_or(ConnectError::Protocol("the account's name cannot be sent"))?;
+    io.write(&response).await?;
+    let status = proof.finish(&mut io).await?;
+    Ok(Established {
+        stream: io.into_parts().0,
+        backend_id: BackendId(u64::from(greeting.connection_id)),
+        capabilities: flags,
+        status,
+        version: String::from_utf8_lossy(&greeting.version).into_owned(),
+        server_collation: greeting.collation,
+    })
+}
+
+/// Opens the socket, tuned for short packets that wait for answers.
+async fn open(server: &Server) -> std::io::Result<TcpStream> {
+    let tcp = TcpStream::connect((server.host.as_str(), server.port)).await?;
+    tcp.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+    Ok(tcp)
+}
+
+async fn read_greeting(io: &mut PacketIo<Stream>) -> Result<Greeting, ConnectError> {
+    const REQUIRED: Capabilities =
+        Capabilities::PROTOCOL_41.union(Capabilities::SECURE_CONNECTION).union(Capabilities::PLUGIN_AUTH);
+    let packet = io.read().await?;
+    if packet.first() == Some(&err::HEADER) {
+        return Err(ErrPacket::decode(&packet).map_or(ConnectError::Protocol("malformed ERR packet"), ConnectError::Refused));
+    }
+    let greeting = Greeting::decode(&packet).ok_or(ConnectError::Protocol("malformed greeting"))?;
+    if !greeting.capabilities.contains(REQUIRED) {
+        return Err(ConnectError::Protocol("the server is too old"));
+    }
+    Ok(greeting)
+}
+
+/// What the servers' `session_connect_attrs` show. The connection serves many clients, so it speaks for the proxy.
+fn attributes() -> Attributes {
+    [("_client_name", "tidegate"), ("_client_version", env!("CARGO_PKG_VERSION")), ("program_name", "tidegate")]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_and_judgements_are_told_apart() {
+        let refused = |code| ConnectError::Refused(ErrPacket::new(code, b"HY000", ""));
+        assert!(refused(1045).is_account_refused() && !refused(1045).is_server_failure());
+        assert!(!refused(1040).is_account_refused() && !refused(1040).is_server_failure(), "t32: full is alive");
+        assert!(!refused(1053).is_account_refused() && refused(1053).is_server_failure());
+        assert!(ConnectError::Timeout.is_server_failure() && !ConnectError::Timeout.is_account_refused());
+    }
+}

@@ -1,0 +1,184 @@
+//! One server connection as the pool and the sessions hold it.
+//!
+//! Owns: the stream, the server's id of it, its known session state and its open prepared statements.
+//! Does not know: clients, routes. Invariant: `state` and `statements` describe the server's side exactly, or the
+//! connection is marked broken and never used again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::account::Account;
+use super::class::Class;
+use super::connect::{self, ConnectError};
+use super::exchange::{Answer, ExchangeError, receive};
+use super::gate::Permit;
+use super::insert_id::InsertId;
+use super::server::Server;
+use super::state::State;
+use super::statements::Statements;
+use crate::ids::{AccountId, BackendId, ServerId};
+use crate::wire::buffer::{Buffer, Freelist};
+use crate::wire::capabilities::Capabilities;
+use crate::wire::command;
+use crate::wire::frame::put_packet;
+use crate::wire::ok::Status;
+use crate::wire::reply::Expect;
+use crate::wire::stream::Stream;
+
+/// What connections have in common that may serve the same client.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    /// The account that they are logged in with.
+    pub account: AccountId,
+    /// Their handshake's values.
+    pub class: Class,
+}
+
+/// A server connection, logged in and with session tracking on.
+#[derive(Debug)]
+pub struct Connection {
+    /// The byte stream.
+    pub stream: Stream,
+    /// Which server it leads to.
+    pub server: ServerId,
+    /// The server's thread id.
+    pub id: BackendId,
+    /// What it may be used for.
+    pub key: Key,
+    /// The flags in force on it.
+    pub capabilities: Capabilities,
+    /// Status flags of the last reply.
+    pub status: Status,
+    /// Session state on the server's side.
+    pub state: Arc<State>,
+    /// Prepared statements open on it.
+    pub statements: Statements,
+    /// The session whose LAST_INSERT_ID() lives here, if another takes the connection before it asks.
+    pub debt: Option<Arc<InsertId>>,
+    /// Must be closed: killed, out of step, or in a state that nobody knows.
+    pub broken: bool,
+    /// Must be reset before another client gets it.
+    pub dirty: bool,
+    /// When it becomes too old.
+    pub expires: Instant,
+    /// Since when it lies in the pool.
+    pub idle_since: Instant,
+    /// The thread whose runtime watches its socket.
+    pub home: usize,
+    _permit: Permit<Connection>,
+}
+
+impl Connection {
+    /// Connects, logs in, and turns session tracking on.
+    ///
+    /// # Errors
+    /// The server's refusal, the network's, or `limit` having passed.
+    pub async fn open(
+        server: &Server,
+        account: &Account,
+        class: Class,
+        permit: Permit<Self>,
+        buffers: &std::rc::Rc<Freelist>,
+        limit: Duration,
+    ) -> Result<Self, ConnectError> {
+        let established = connect::connect(&server.config, &server.tls, account, &class, limit).await?;
+        let now = Instant::now();
+        let mut connection = Self {
+            stream: established.stream,
+            server: server.id,
+            id: established.backend_id,
+            key: Key { account: account.id, class },
+            capabilities: established.capabilities,
+            status: Status::from_bits_retain(established.status),
+            state: Arc::new(State::default()),
+            statements: Statements::default(),
+            debt: None,
+            broken: false,
+            dirty: false,
+            expires: now + server.lifetime(),
+            idle_since: now,
+            home: server.home,
+            _permit: permit,
+        };
+        let mut buffer = buffers.take();
+        match timeout(limit, server.track(&mut connection, &mut buffer)).await {
+            Ok(Ok(())) => Ok(connection),
+            Ok(Err(ExchangeError::Refused(error))) => Err(ConnectError::Refused(error)),
+            Ok(Err(ExchangeError::Io(error))) => Err(ConnectError::Io(error)),
+            Ok(Err(ExchangeError::Protocol)) => Err(ConnectError::Protocol("the reply to the session's set-up")),
+            Err(_) => Err(ConnectError::Timeout),
+        }
+    }
+
+    /// Runs a statement of our own and collects its answer. Not cancel safe: mark the connection broken when it is
+    /// abandoned.
+    ///
+    /// # Errors
+    /// The network's; an error packet is an [`Answer`].
+    pub async fn run(&mut self, sql: &[u8], buffer: &mut Buffer) -> Result<Answer, ExchangeError> {
+        let mut packet = Vec::with_capacity(sql.len() + 8);
+        command::put_query(&mut packet, sql, self.capabilities);
+        self.stream.write_all(&packet).await?;
+        receive(self, buffer, Expect::Results).await
+    }
+
+    /// Whether the server has closed it, or has said something that nobody asked for. Costs no system call while
+    /// nothing has arrived.
+    pub fn is_stale(&mut self) -> bool {
+        self.broken || !matches!(self.stream.try_read(&mut [0; 1]), Ok(None))
+    }
+
+    /// Charset and collation of its handshake.
+    pub fn names(&self) -> (String, String) {
+        super::names::of_collation(self.key.class.collation.into())
+    }
+
+    /// Forgets what COM_RESET_CONNECTION takes away.
+    pub fn forget_session(&mut self) {
+        let mut state = (*self.state).clone();
+        state.reset();
+        self.state = Arc::new(state);
+        self.statements.clear();
+    }
+
+    /// Resets the session on the server: transaction, variables, temporary tables, locks, statements; then sets the
+    /// character set of the handshake and session tracking again.
+    ///
+    /// # Errors
+    /// The server's or the network's; the connection must be closed then.
+    pub async fn reset(&mut self, server: &Server, buffer: &mut Buffer) -> Result<(), ExchangeError> {
+        self.reset_as_client(server, buffer).await?;
+        let (charset, collation) = self.names();
+        let sql = format!("SET NAMES '{charset}' COLLATE '{collation}'");
+        self.run(sql.as_bytes(), buffer).await?.into_ok()?;
+        let schema = self.state.schema.clone();
+        self.state = Arc::new(State::with_schema(schema));
+        Ok(())
+    }
+
+    /// The same as a client's own COM_RESET_CONNECTION leaves it: with the server's default character set.
+    ///
+    /// # Errors
+    /// The server's or the network's; the connection must be closed then.
+    pub async fn reset_as_client(&mut self, server: &Server, buffer: &mut Buffer) -> Result<(), ExchangeError> {
+        let mut packet = Vec::with_capacity(16);
+        put_packet(&mut packet, 0, &[command::RESET_CONNECTION]);
+        self.stream.write_all(&packet).await?;
+        receive(self, buffer, Expect::Simple).await?.into_ok()?;
+        self.forget_session();
+        server.track(self, buffer).await?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// Says goodbye and closes, without waiting.
+    pub fn close(mut self) {
+        tokio::task::spawn_local(async move {
+            let quit = [1, 0, 0, 0, command::QUIT];
+            // A server that is gone needs no goodbye.
+            drop(timeout(Duration::from_secs(1), self.stream.write_all(&quit)).await);
+        });
+    }
+}

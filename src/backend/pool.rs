@@ -1,0 +1,354 @@
+//! Idle connections of one core, and how a session gets one.
+//!
+//! Owns: the idle connections of this core to every server; the check-in ladder. Does not know: clients, statements.
+//! Invariant: a connection that is handed out belongs to the account and class asked for, is logged in, outside a
+//! transaction, and its `state` is known. What threads share is the gate of each server.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::account::Account;
+use super::class::Class;
+use super::connect::ConnectError;
+use super::connection::{Connection, Key};
+use super::gate::{Grant, Offer, Permit};
+use super::server::Server;
+use super::state::State;
+use crate::config;
+use crate::ids::{BackendId, ServerId};
+use crate::observe::{Metrics, PoolMetrics, Rung};
+use crate::wire::buffer::Freelist;
+use crate::wire::ok::Status;
+
+/// How many idle connections are looked at for one whose state is already right.
+const LOOK_AT: usize = 8;
+/// Time for a roll back or a reset at check-in.
+const REPAIR_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// Connecting failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// As many sessions wait as may.
+    #[error("the queue for a connection is full")]
+    QueueFull,
+    /// None came free in time.
+    #[error("no connection came free in time")]
+    QueueTimeout,
+}
+
+/// Asks another core to give up idle connections to a server that sessions wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted(pub ServerId);
+
+/// The pool of one core.
+#[derive(Debug)]
+pub struct Pool {
+    servers: Vec<Server>,
+    idle: RefCell<HashMap<(ServerId, Key), Vec<Connection>>>,
+    settings: config::Pool,
+    hasher: std::hash::RandomState,
+    others: Vec<mpsc::UnboundedSender<Wanted>>,
+    buffers: Rc<Freelist>,
+    home: usize,
+    metrics: Arc<Metrics>,
+    closed: Cell<bool>,
+}
+
+impl Pool {
+    /// The pool of core `home`. `hasher` is the same on all cores; `others` are the other cores' mailboxes.
+    pub fn new(
+        servers: Vec<Server>,
+        settings: config::Pool,
+        hasher: std::hash::RandomState,
+        others: Vec<mpsc::UnboundedSender<Wanted>>,
+        buffers: Rc<Freelist>,
+        metrics: Arc<Metrics>,
+        home: usize,
+    ) -> Self {
+        Self { servers, idle: RefCell::default(), settings, hasher, others, buffers, home, metrics, closed: Cell::new(false) }
+    }
+
+    /// One server's shared side.
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(usize::from(id.0))
+    }
+
+    /// A connection to `server` for `account`, best one whose state is `wanted` already.
+    ///
+    /// # Errors
+    /// See [`LeaseError`]; waits at most `queue_timeout` plus `connect_timeout`.
+    pub async fn lease(&self, server: ServerId, account: &Account, class: Class, wanted: &State) -> Result<Connection, LeaseError> {
+        let key = Key { account: account.id, class };
+        let connection = match self.take_idle(server, key, wanted) {
+            Some(connection) => connection,
+            None => self.lease_slow(server, account, key, wanted).await?,
+        };
+        self.count(server, PoolMetrics::leased);
+        Ok(connection)
+    }
+
+    /// The connection with this thread id, if it lies idle here: it still has what its last statement left.
+    pub fn take_exactly(&self, server: ServerId, key: Key, id: BackendId) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let list = idle.get_mut(&(server, key))?;
+        let at = list.iter().position(|connection| connection.id == id)?;
+        let mut connection = list.remove(at);
+        if connection.is_stale() {
+            drop(idle);
+            self.close(connection);
+            return None;
+        }
+        self.count(server, PoolMetrics::leased);
+        Some(connection)
+    }
+
+    fn take_idle(&self, server: ServerId, key: Key, wanted: &State) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let list = idle.get_mut(&(server, key))?;
+        loop {
+            let usable = |c: &Connection| !wanted.schema.is_empty() || c.state.schema.is_empty();
+            let recent = || list.iter().enumerate().rev().take(LOOK_AT);
+            let same = |c: &Connection| std::ptr::eq(&*c.state, wanted) || *c.state == *wanted;
+            let (at, _) = recent()
+                .find(|(_, c)| c.debt.is_none() && same(c))
+                .or_else(|| recent().find(|(_, c)| same(c)))
+                .or_else(|| list.iter().enumerate().rev().find(|(_, c)| usable(c)))?;
+            let mut connection = list.remove(at);
+            if !connection.is_stale() {
+                return Some(connection);
+            }
+            self.count(server, PoolMetrics::closed);
+            settle_debt(&mut connection);
+        }
+    }
+
+    async fn lease_slow(&self, id: ServerId, account: &Account, key: Key, wanted: &State) -> Result<Connection, LeaseError> {
+        let Some(server) = self.server(id) else {
+            return Err(ConnectError::Protocol("no such server in the pool").into());
+        };
+        if let Some(permit) = server.gate.try_permit() {
+            return self.open(server, account, key.class, permit).await;
+        }
+        if let Some(other) = self.take_any(id) {
+            self.close_now(other);
+        }
+        let kind = self.kind(key, wanted);
+        let granted = server.gate.wait(kind).ok_or(LeaseError::QueueFull)?;
+        let _waiting = Waiting::begin(&self.metrics, id);
+        for other in &self.others {
+            // A core that is shutting down has nothing to give.
+            let _ = other.send(Wanted(id));
+        }
+        match timeout(self.settings.queue_timeout, granted).await {
+            Err(_) | Ok(Err(_)) => Err(LeaseError::QueueTimeout),
+            Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, permit).await,
+            Ok(Ok(Grant::Connection(connection))) => Ok(self.at_home(connection)?),
+        }
+    }
+
+    async fn open(&self, server: &Server, account: &Account, class: Class, permit: Permit<Connection>) -> Result<Connection, LeaseError> {
+        let opened = Connection::open(server, account, class, permit, &self.buffers, self.settings.connect_timeout).await;
+        self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
+        Ok(opened?)
+    }
+
+    /// A connection of another core's has its socket watched here from now on. TLS ones stay where they are: they
+    /// work from every core, only a wake-up further away.
+    fn at_home(&self, mut connection: Connection) -> Result<Connection, ConnectError> {
+        if connection.home != self.home && !connection.stream.is_tls() {
+            connection.stream = connection.stream.into_this_runtime()?;
+            connection.home = self.home;
+        }
+        Ok(connection)
+    }
+
+    /// Takes a connection back: the ladder is reuse, roll back, reset, close.
+    pub fn check_in(self: &Rc<Self>, connection: Connection) {
+        if connection.broken || self.closed.get() || Instant::now() >= connection.expires {
+            self.checked_in(connection.server, Rung::Close);
+            self.close(connection);
+        } else if connection.dirty || connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS) {
+            let pool = Rc::clone(self);
+            tokio::task::spawn_local(async move { pool.repair(connection).await });
+        } else {
+            self.checked_in(connection.server, Rung::Reuse);
+            self.keep(connection);
+        }
+    }
+
+    async fn repair(self: Rc<Self>, mut connection: Connection) {
+        let Some(server) = self.server(connection.server).cloned() else { return };
+        let mut buffer = self.buffers.take();
+        let (work, rung) = if connection.dirty {
+            (timeout(REPAIR_LIMIT, connection.reset(&server, &mut buffer)).await, Rung::Reset)
+        } else {
+            let work = async { connection.run(b"ROLLBACK", &mut buffer).await?.into_ok().map(|_| ()) };
+            (timeout(REPAIR_LIMIT, work).await, Rung::Rollback)
+        };
+        if matches!(work, Ok(Ok(()))) && buffer.filled().is_empty() && !connection.status.contains(Status::IN_TRANSACTION) {
+            self.checked_in(connection.server, rung);
+            self.keep(connection);
+        } else {
+            self.checked_in(connection.server, Rung::Close);
+            self.close(connection);
+        }
+    }
+
+    /// Puts a clean connection where the next session finds it: with who waits, or with the idle ones.
+    fn keep(&self, mut connection: Connection) {
+        let Some(server) = self.server(connection.server) else { return };
+        if server.gate.is_wanted() {
+            if connection.debt.is_some() {
+                settle_debt(&mut connection);
+            }
+            match server.gate.offer(self.kind(connection.key, &connection.state), connection) {
+                Ok(()) => return,
+                Err((back, Offer::Close)) => return self.close_now(back),
+                Err((back, Offer::Unwanted)) => connection = back,
+            }
+        }
+        connection.idle_since = Instant::now();
+        self.idle.borrow_mut().entry((connection.server, connection.key)).or_default().push(connection);
+    }
+
+    /// Another core's sessions wait for connections to `server`: gives up what lies idle here.
+    pub fn donate(&self, server: ServerId) {
+        while self.server(server).is_some_and(|server| server.gate.is_wanted()) {
+            match self.take_any(server) {
+                Some(connection) => self.keep(connection),
+                None => return,
+            }
+            if self.idle.borrow().iter().any(|((id, _), list)| *id == server && !list.is_empty()) {
+                continue;
+            }
+            return;
+        }
+    }
+
+    fn take_any(&self, server: ServerId) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let (_, list) = idle.iter_mut().find(|((id, _), list)| *id == server && !list.is_empty())?;
+        Some(list.remove(0))
+    }
+
+    /// Closes connections that are idle too long, too old, or gone; to be called about once a second.
+    pub fn tidy(&self) {
+        let now = Instant::now();
+        let mut closing = Vec::new();
+        {
+            let mut idle = self.idle.borrow_mut();
+            for list in idle.values_mut() {
+                let mut spare = list.len().saturating_sub(self.settings.min_idle);
+                for at in (0..list.len()).rev() {
+                    let connection = &mut list[at];
+                    let old = spare > 0 && now.duration_since(connection.idle_since) >= self.settings.idle_timeout;
+                    if old || now >= connection.expires || connection.is_stale() {
+                        spare = spare.saturating_sub(1);
+                        closing.push(list.remove(at));
+                    }
+                }
+            }
+            idle.retain(|_, list| !list.is_empty());
+        }
+        closing.into_iter().for_each(|connection| self.close(connection));
+    }
+
+    /// Opens connections to `server` until `min_idle` lie here for this account and class.
+    ///
+    /// # Errors
+    /// The first failure to connect.
+    pub async fn fill(self: &Rc<Self>, server: ServerId, account: &Account, class: Class) -> Result<(), LeaseError> {
+        let key = Key { account: account.id, class };
+        let Some(known) = self.server(server) else { return Ok(()) };
+        while self.idle.borrow().get(&(server, key)).map_or(0, Vec::len) < self.settings.min_idle {
+            let Some(permit) = known.gate.try_permit() else { return Ok(()) };
+            let connection = self.open(known, account, class, permit).await?;
+            self.keep(connection);
+        }
+        Ok(())
+    }
+
+    /// Closes every idle connection to `server`, or to all, for an account whose password is no longer right or a
+    /// server that is gone.
+    pub fn forget(&self, doomed: impl Fn(ServerId, Key) -> bool) {
+        let mut closing = Vec::new();
+        self.idle.borrow_mut().retain(|(server, key), list| {
+            let keep = !doomed(*server, *key);
+            if !keep {
+                closing.append(list);
+            }
+            keep
+        });
+        closing.into_iter().for_each(|connection| self.close(connection));
+    }
+
+    /// Closes what is idle and everything that is checked in from now on.
+    pub fn shut_down(&self) {
+        self.closed.set(true);
+        self.forget(|_, _| true);
+    }
+
+    /// Idle connections of this core to one server.
+    pub fn idle(&self, server: ServerId) -> usize {
+        self.idle.borrow().iter().filter(|((id, _), _)| *id == server).map(|(_, list)| list.len()).sum()
+    }
+
+    fn kind(&self, key: Key, state: &State) -> u64 {
+        self.hasher.hash_one((key, state.schema.is_empty()))
+    }
+
+    fn close(&self, mut connection: Connection) {
+        self.count(connection.server, PoolMetrics::closed);
+        settle_debt(&mut connection);
+        connection.close();
+    }
+
+    /// Closes without goodbye, so that the permit is free at once.
+    fn close_now(&self, mut connection: Connection) {
+        self.count(connection.server, PoolMetrics::closed);
+        settle_debt(&mut connection);
+    }
+
+    fn count(&self, server: ServerId, count: impl Fn(&PoolMetrics)) {
+        if let Some(metrics) = self.metrics.pool(server) {
+            count(metrics);
+        }
+    }
+
+    fn checked_in(&self, server: ServerId, rung: Rung) {
+        self.count(server, |metrics| metrics.checked_in(rung));
+    }
+}
+
+/// Counts a session that waits, until it no longer does.
+struct Waiting<'a>(&'a Metrics, ServerId);
+
+impl<'a> Waiting<'a> {
+    fn begin(metrics: &'a Metrics, server: ServerId) -> Self {
+        metrics.pool(server).inspect(|pool| pool.wait_begins());
+        Self(metrics, server)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.pool(self.1).inspect(|pool| pool.wait_ends());
+    }
+}
+
+/// The connection goes where its value cannot be read back: the OK packet's word must do.
+fn settle_debt(connection: &mut Connection) {
+    if let Some(debt) = connection.debt.take() {
+        debt.settle(connection.server, connection.id, None);
+    }
+}

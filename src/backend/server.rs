@@ -1,0 +1,108 @@
+//! One server as one core sees it: its settings, and what is common to all connections to it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::connection::Connection;
+use super::exchange::ExchangeError;
+use super::gate::Gate;
+use super::tls::BackendTls;
+use crate::config;
+use crate::ids::ServerId;
+use crate::sql::Dialect;
+use crate::wire::buffer::Buffer;
+
+/// What all cores share about one server.
+#[derive(Debug)]
+pub struct Shared {
+    /// Which server.
+    pub id: ServerId,
+    /// Where it is.
+    pub config: config::Server,
+    /// How connections to it are encrypted.
+    pub tls: Arc<BackendTls>,
+    /// Their common limit.
+    pub gate: Arc<Gate<Connection>>,
+    /// The statement that turns session tracking on; its list of variables is asked from the server once.
+    tracking: OnceLock<Arc<[u8]>>,
+}
+
+impl Shared {
+    /// A server that no connection has been made to yet.
+    pub fn new(id: ServerId, config: config::Server, tls: Arc<BackendTls>, pool: &config::Pool) -> Self {
+        let gate = Arc::new(Gate::new(pool.max, pool.queue));
+        Self { id, config, tls, gate, tracking: OnceLock::new() }
+    }
+}
+
+/// One server on one core.
+#[derive(Clone, Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    /// Longest life of a connection.
+    lifetime: Duration,
+    jitter_percent: u32,
+    /// The core's number.
+    pub home: usize,
+}
+
+impl std::ops::Deref for Server {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Server {
+    /// The view of core `home`.
+    pub fn new(shared: Arc<Shared>, pool: &config::Pool, home: usize) -> Self {
+        Self { shared, lifetime: pool.lifetime, jitter_percent: pool.lifetime_jitter_percent, home }
+    }
+
+    /// A lifetime for one connection: the configured one less a random part, so that they do not all end together.
+    pub(super) fn lifetime(&self) -> Duration {
+        let random = u32::from(super::random_byte());
+        let percent = self.jitter_percent.min(100) * random / 255;
+        self.lifetime - self.lifetime / 100 * percent
+    }
+
+    /// Turns session tracking on for everything that [`super::state::State`] replays.
+    ///
+    /// MySQL with `*` reports `statement_id` after every statement (tried on 9.7.4), so the variables are named.
+    pub(super) async fn track(&self, connection: &mut Connection, buffer: &mut Buffer) -> Result<(), ExchangeError> {
+        let statement = match self.tracking.get() {
+            Some(statement) => Arc::clone(statement),
+            None => {
+                let made: Arc<[u8]> = tracking_statement(connection, buffer).await?.into();
+                Arc::clone(self.tracking.get_or_init(|| made))
+            }
+        };
+        connection.run(&statement, buffer).await?.into_ok()?;
+        Ok(())
+    }
+}
+
+async fn tracking_statement(connection: &mut Connection, buffer: &mut Buffer) -> Result<Vec<u8>, ExchangeError> {
+    let version = connection.run(b"SELECT VERSION()", buffer).await?.into_ok()?;
+    let maria = version.value().is_some_and(|text| super::dialect_of(text) == Dialect::MariaDb);
+    let names = if maria {
+        b"*".to_vec()
+    } else {
+        let variables = connection.run(b"SHOW SESSION VARIABLES", buffer).await?.into_ok()?;
+        let names = variables.rows.iter().filter_map(|row| row.first()?.as_deref());
+        names.filter(|name| *name != b"statement_id" && is_plain(name)).collect::<Vec<_>>().join(&b',')
+    };
+    let gtids: &[u8] = if maria { b"" } else { b",session_track_gtids=OWN_GTID" };
+    Ok([
+        b"SET SESSION session_track_schema=ON,session_track_state_change=ON,session_track_system_variables='",
+        &names[..],
+        b"'",
+        gtids,
+    ]
+    .concat())
+}
+
+fn is_plain(name: &[u8]) -> bool {
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+}

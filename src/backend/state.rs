@@ -1,0 +1,264 @@
+//! The session state that a connection has and a client wants, and the statements that make one the other.
+//!
+//! Owns: default database and session variables, as the servers' session tracking reports them.
+//! Does not know: connections, replies. Invariant: applying [`State::difference`] to a connection in the first
+//! state leaves it in the second, or the difference is `None`.
+//!
+//! What the servers report, and what they do not, was tried on both dialects: see `docs/session-state.md`.
+
+use crate::wire::ok::Change;
+
+/// The charset variables that `SET NAMES` covers.
+const NAMES: [&[u8]; 4] =
+    [b"character_set_client", b"character_set_connection", b"character_set_results", b"collation_connection"];
+
+/// Reported by session tracking, but bound to one connection, or read only: never replayed.
+const NEVER_REPLAYED: [&[u8]; 16] = [
+    b"error_count",
+    b"gtid_next",
+    b"gtid_seq_no",
+    b"identity",
+    b"insert_id",
+    b"last_gtid",
+    b"last_insert_id",
+    b"pseudo_replica_mode",
+    b"pseudo_slave_mode",
+    b"pseudo_thread_id",
+    b"rand_seed1",
+    b"rand_seed2",
+    b"sql_log_bin",
+    b"statement_id",
+    b"timestamp",
+    b"warning_count",
+];
+
+/// What the character sets of a connection were set by before any SET.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Base {
+    /// The collation in the handshake.
+    #[default]
+    Handshake,
+    /// COM_RESET_CONNECTION, which leaves the server's own defaults.
+    Reset,
+}
+
+/// Session state as far as it can be replayed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct State {
+    /// Default database; empty for none.
+    pub schema: Vec<u8>,
+    /// Where unset variables have their values from.
+    pub base: Base,
+    /// Variables that were set, sorted by name, each with its value as text.
+    variables: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What must be sent to a connection, in this order, so that it has the wanted state.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Difference {
+    /// COM_RESET_CONNECTION, then session tracking again.
+    pub reset: bool,
+    /// COM_INIT_DB with this database.
+    pub schema: Option<Vec<u8>>,
+    /// A SET statement.
+    pub set: Option<Vec<u8>>,
+}
+
+impl State {
+    /// The state of a fresh connection with this default database.
+    pub fn with_schema(schema: Vec<u8>) -> Self {
+        Self { schema, ..Self::default() }
+    }
+
+    /// Takes in one reported change; true when the state is another now.
+    pub fn observe(&mut self, change: Change<'_>) -> bool {
+        match change {
+            Change::Schema(schema) => {
+                let changed = self.schema != schema;
+                if changed {
+                    self.schema = schema.to_vec();
+                }
+                changed
+            }
+            Change::Variable { name, value } => is_replayed(name) && self.set(name, value),
+            Change::State | Change::Gtids(_) | Change::Transaction | Change::Unknown(_) => false,
+        }
+    }
+
+    /// Gives a variable a value; true when it had another.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
+        match self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)) {
+            Ok(at) if self.variables[at].1 == value => return false,
+            Ok(at) => self.variables[at].1 = value.to_vec(),
+            Err(at) => self.variables.insert(at, (name.to_vec(), value.to_vec())),
+        }
+        // Setting the character set of the connection sets its collation too, which is not reported.
+        if name == b"character_set_connection" {
+            self.variables.retain(|(known, _)| known != b"collation_connection");
+        }
+        true
+    }
+
+    /// The value that a variable was set to, if it was.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        let at = self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)).ok()?;
+        Some(&self.variables[at].1)
+    }
+
+    /// What COM_RESET_CONNECTION makes of it.
+    pub fn reset(&mut self) {
+        self.base = Base::Reset;
+        self.variables.clear();
+    }
+
+    /// What must be sent to a connection in this state to bring it to `wanted`. `names` is the charset and the
+    /// collation of the handshake. `None` when no statement does it: a default database cannot be unset.
+    pub fn difference(&self, wanted: &Self, names: (&str, &str)) -> Option<Difference> {
+        if wanted.schema.is_empty() && !self.schema.is_empty() {
+            return None;
+        }
+        let reset = self.base != wanted.base;
+        let fresh = Self::default();
+        let has = if reset { &fresh } else { self };
+        let lost = |name: &[u8]| has.get(name).is_some() && wanted.get(name).is_none();
+        let renamed = NAMES.iter().any(|name| lost(name));
+        let mut set = Vec::new();
+        if (reset && wanted.base == Base::Handshake) || (renamed && wanted.base == Base::Handshake) {
+            put_item(&mut set, &[b"NAMES '", names.0.as_bytes(), b"' COLLATE '", names.1.as_bytes(), b"'"]);
+        } else if renamed {
+            for name in NAMES {
+                put_item(&mut set, &[name, b"=DEFAULT"]);
+            }
+        }
+        for (name, _) in has.variables.iter().filter(|(name, _)| lost(name) && !NAMES.contains(&name.as_slice())) {
+            put_item(&mut set, &[name, b"=DEFAULT"]);
+        }
+        for (name, value) in &wanted.variables {
+            let forgotten = renamed && NAMES.contains(&name.as_slice());
+            if forgotten || has.get(name) != Some(value) {
+                put_item(&mut set, &[name, b"=", &literal(name, value)]);
+            }
+        }
+        let schema = (self.schema != wanted.schema).then(|| wanted.schema.clone());
+        Some(Difference { reset, schema, set: (!set.is_empty()).then_some(set) })
+    }
+}
+
+/// Whether a variable of this name belongs to the replayable state.
+pub fn is_replayed(name: &[u8]) -> bool {
+    !name.starts_with(b"session_track") && NEVER_REPLAYED.binary_search(&name).is_err()
+}
+
+fn put_item(set: &mut Vec<u8>, parts: &[&[u8]]) {
+    set.extend_from_slice(if set.is_empty() { b"SET " } else { b"," });
+    parts.iter().for_each(|part| set.extend_from_slice(part));
+}
+
+/// A value as SET takes it back: numbers bare (numeric variables refuse strings), text in a form that no sql_mode
+/// and no character set can misread.
+fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+    if value.is_empty() && name == b"character_set_results" {
+        return b"NULL".to_vec();
+    }
+    let digits = value.strip_prefix(b"-").unwrap_or(value);
+    let number = !digits.is_empty() && digits.iter().all(|b| b.is_ascii_digit() || *b == b'.');
+    if number && digits.iter().filter(|b| **b == b'.').count() <= 1 && digits[0] != b'.' {
+        return value.to_vec();
+    }
+    let plain = |b: &u8| (b' '..=b'~').contains(b) && !matches!(b, b'\'' | b'\\' | b'"');
+    if value.iter().all(plain) {
+        return [b"'", value, b"'"].concat();
+    }
+    let mut hex = b"_utf8mb4 x'".to_vec();
+    for byte in value {
+        hex.extend_from_slice(&[b"0123456789abcdef"[usize::from(byte >> 4)], b"0123456789abcdef"[usize::from(byte & 15)]]);
+    }
+    hex.push(b'\'');
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HANDSHAKE: (&str, &str) = ("utf8mb4", "utf8mb4_general_ci");
+
+    fn state(schema: &str, variables: &[(&str, &str)]) -> State {
+        let mut state = State::with_schema(schema.into());
+        for (name, value) in variables {
+            state.set(name.as_bytes(), value.as_bytes());
+        }
+        state
+    }
+
+    fn set_text(from: &State, to: &State) -> Option<String> {
+        from.difference(to, HANDSHAKE).unwrap().set.map(|set| String::from_utf8(set).unwrap())
+    }
+
+    #[test]
+    fn the_list_that_is_searched_is_sorted() {
+        assert!(NEVER_REPLAYED.is_sorted());
+    }
+
+    #[test]
+    fn equal_states_need_nothing() {
+        let one = state("a", &[("autocommit", "OFF")]);
+        assert_eq!(one.difference(&one.clone(), HANDSHAKE), Some(Difference::default()));
+    }
+
+    #[test]
+    fn values_are_written_so_that_every_server_takes_them() {
+        let wanted = state(
+            "",
+            &[("autocommit", "OFF"), ("sort_buffer_size", "300000"), ("long_query_time", "2.5"), ("time_zone", "+02:00"),
+              ("character_set_results", ""), ("init", "a'b\\c")],
+        );
+        assert_eq!(
+            set_text(&State::default(), &wanted).unwrap(),
+            "SET autocommit='OFF',character_set_results=NULL,init=_utf8mb4 x'6127625c63',long_query_time=2.5,\
+             sort_buffer_size=300000,time_zone='+02:00'"
+        );
+    }
+
+    #[test]
+    fn what_another_client_set_is_taken_back() {
+        let theirs = state("", &[("autocommit", "OFF"), ("character_set_client", "gbk"), ("sql_mode", "ANSI")]);
+        let mine = state("", &[("sql_mode", "")]);
+        assert_eq!(
+            set_text(&theirs, &mine).unwrap(),
+            "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci',autocommit=DEFAULT,sql_mode=''"
+        );
+    }
+
+    #[test]
+    fn a_database_can_be_changed_but_not_unset() {
+        assert_eq!(state("a", &[]).difference(&state("", &[]), HANDSHAKE), None);
+        let difference = state("a", &[]).difference(&state("b", &[]), HANDSHAKE).unwrap();
+        assert_eq!(difference.schema, Some(b"b".to_vec()));
+    }
+
+    #[test]
+    fn a_reset_client_gets_a_reset_connection_and_the_other_way_round() {
+        let mut reset = state("a", &[("autocommit", "OFF")]);
+        reset.reset();
+        let difference = state("a", &[("sql_mode", "")]).difference(&reset, HANDSHAKE).unwrap();
+        assert_eq!(difference, Difference { reset: true, schema: None, set: None });
+        let back = reset.difference(&state("a", &[]), HANDSHAKE).unwrap();
+        assert!(back.reset && back.set.unwrap().starts_with(b"SET NAMES 'utf8mb4'"));
+    }
+
+    #[test]
+    fn a_new_character_set_forgets_the_collation() {
+        let mut one = state("", &[("collation_connection", "utf8mb4_bin")]);
+        one.observe(Change::Variable { name: b"character_set_connection", value: b"latin1" });
+        assert_eq!(one.get(b"collation_connection"), None);
+    }
+
+    #[test]
+    fn bound_variables_are_not_replayed() {
+        let mut one = State::default();
+        assert!(!one.observe(Change::Variable { name: b"timestamp", value: b"1000.0" }));
+        assert!(!one.observe(Change::Variable { name: b"last_gtid", value: b"0-1-2" }));
+        assert!(one.observe(Change::Variable { name: b"time_zone", value: b"+00:00" }));
+    }
+}

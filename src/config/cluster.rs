@@ -1,0 +1,194 @@
+//! `clusters`: servers, TLS towards them, reads and pool.
+//!
+//! Owns: the cluster's options and their bounds. Does not know: which server is primary; that is found out.
+//! Invariant: a cluster has at least one server and no server twice.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::address;
+use super::defaults;
+use super::error::quoted;
+use super::fields::{Context, Fields, Item};
+use super::model::{Cluster, Pool, Reads, Server, ServerTls, ServerTlsMode};
+use super::resolve::{DAY, HOUR, MINUTE};
+use super::tree::{Node, Value};
+use super::units::DURATION;
+
+/// Servers of one cluster.
+const SERVERS_MAX: usize = 128;
+/// Largest weight of one server.
+const WEIGHT_MAX: u64 = 10_000;
+/// Bytes of a cluster's name, which stands in logs and metrics.
+const NAME_MAX: usize = 64;
+
+const HELP: &str = "write `clusters: {main: {servers: [\"10.0.0.1:3306\"]}}`";
+
+/// The one cluster of the file; all that are given are checked.
+pub(super) fn clusters(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Cluster {
+    let nothing = || empty(String::new());
+    let Some(item) = top.require(cx, "clusters", HELP) else { return nothing() };
+    let Value::Map(entries) = &item.node.value else {
+        item.refuse(cx, "a mapping from names to clusters");
+        return nothing();
+    };
+    let mut first = None;
+    for entry in entries {
+        let rule = format!("{}.{}", item.rule, entry.key);
+        if !valid_name(&entry.key) {
+            let help = Some(format!("use 1 to {NAME_MAX} letters, digits, `-` and `_`"));
+            cx.errors.add(
+                entry.place,
+                &rule,
+                format!("{} cannot be a cluster's name", quoted(&entry.key)),
+                help,
+            );
+        }
+        if first.is_some() {
+            let help = Some("run one Tidegate for each cluster".to_owned());
+            cx.errors.add(entry.place, &rule, "this release serves one cluster; this is a further one", help);
+        }
+        let resolved = cluster(&entry.key, &Item { rule, node: &entry.node }, cx);
+        first.get_or_insert(resolved);
+    }
+    first.unwrap_or_else(|| {
+        item.error(cx, "no cluster is given", Some(HELP.to_owned()));
+        nothing()
+    })
+}
+
+/// A cluster `name` with the defaults, and no server yet.
+pub(super) fn empty(name: String) -> Cluster {
+    let (tls, reads, pool) = (ServerTls::default(), Reads::default(), Pool::default());
+    Cluster { name, servers: Vec::new(), tls, reads, pool }
+}
+
+fn valid_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !name.is_empty() && name.len() <= NAME_MAX && name.bytes().all(allowed)
+}
+
+fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
+    let mut fields = Fields::of(item, cx);
+    let mut cluster = empty(name.to_owned());
+    if let Some(item) = fields.require(cx, "servers", "write `servers: [\"10.0.0.1:3306\"]`") {
+        cluster.servers = servers(&item, cx);
+    }
+    cluster.tls = server_tls(fields.section(cx, "tls"), cx);
+    cluster.reads = reads(fields.section(cx, "reads"), cx);
+    cluster.pool = pool(fields.section(cx, "pool"), cx);
+    fields.finish(cx);
+    cluster
+}
+
+fn servers(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Vec<Server> {
+    let elements = item.elements();
+    if item.node.is_null() || elements.is_empty() || elements.len() > SERVERS_MAX {
+        let help = Some("write `[\"10.0.0.1:3306\"]`".to_owned());
+        item.error(cx, format!("expected 1 to {SERVERS_MAX} servers"), help);
+        return Vec::new();
+    }
+    let mut seen = HashSet::new();
+    let mut servers = Vec::with_capacity(elements.len());
+    for element in elements {
+        let Some(server) = server(&element, cx) else { continue };
+        if !seen.insert(server.address()) {
+            let help = Some("list each server once; `weight` gives it a larger share".to_owned());
+            element.error(cx, format!("the server {} is listed twice", quoted(&server.address())), help);
+        }
+        servers.push(server);
+    }
+    servers
+}
+
+/// A server: its address, or a mapping with `address` and `weight`.
+fn server(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<Server> {
+    let Node { value: Value::Map(_), .. } = item.node else {
+        return located(item, defaults::WEIGHT, cx);
+    };
+    let mut fields = Fields::of(item, cx);
+    let address = fields.require(cx, "address", "write `{address: \"10.0.0.1:3306\", weight: 2}`");
+    let weight = fields.count(cx, "weight", defaults::WEIGHT, 0..=WEIGHT_MAX);
+    fields.finish(cx);
+    located(&address?, weight, cx)
+}
+
+fn located(item: &Item<'_>, weight: u32, cx: &mut Context<'_, '_>) -> Option<Server> {
+    match address::server(item.text(cx)?) {
+        Ok((host, port)) => Some(Server { host, port, weight }),
+        Err((message, help)) => {
+            item.error(cx, message, Some(help));
+            None
+        }
+    }
+}
+
+fn server_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ServerTls {
+    let modes = [
+        ("off", ServerTlsMode::Off),
+        ("preferred", ServerTlsMode::Preferred),
+        ("required", ServerTlsMode::Required),
+        ("verified", ServerTlsMode::Verified),
+    ];
+    let before = cx.errors.count();
+    let mode = fields.choice(cx, "mode", &modes, ServerTls::default().mode);
+    let understood = cx.errors.count() == before;
+    let ca = fields.file(cx, "ca");
+    match (mode, fields.has("ca")) {
+        _ if !understood => {}
+        (ServerTlsMode::Verified, false) => {
+            fields.missing(cx, "ca", "`mode: verified` checks against the authority in the PEM file `ca`");
+        }
+        (ServerTlsMode::Off | ServerTlsMode::Preferred | ServerTlsMode::Required, true) => {
+            let message = "`ca` is given, but certificates are checked in mode `verified` only";
+            fields.conflict(cx, &["ca"], message, "write `mode: verified`, or remove `ca`");
+        }
+        _ => {}
+    }
+    fields.finish(cx);
+    ServerTls { mode, ca }
+}
+
+fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {
+    let mut reads = Reads::default();
+    if let Some(item) = fields.take("max_lag") {
+        let value = &item.node.value;
+        match value {
+            Value::Scalar { text, .. } if text == "unlimited" => reads.max_lag = None,
+            Value::Scalar { text, .. } if text == "0" || DURATION.parse(text) == Ok(0) => {
+                let message =
+                    "0 is refused: a replica is always a little behind, so none would ever serve reads";
+                let help = "write the lag that reads may see, such as `2s`, or `unlimited` for no bound";
+                item.error(cx, message, Some(help.to_owned()));
+            }
+            _ => {
+                let lag = item.quantity(cx, &DURATION, 1..=7 * DAY);
+                reads.max_lag = lag.map(Duration::from_millis).or(reads.max_lag);
+            }
+        }
+    }
+    fields.finish(cx);
+    reads
+}
+
+fn pool(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Pool {
+    let default = Pool::default();
+    let before = cx.errors.count();
+    let pool = Pool {
+        max: fields.count(cx, "max", default.max, 1..=100_000),
+        min_idle: fields.count(cx, "min_idle", default.min_idle, 0..=100_000),
+        idle_timeout: fields.duration(cx, "idle_timeout", default.idle_timeout, 1000..=DAY),
+        lifetime: fields.duration(cx, "lifetime", default.lifetime, 1000..=7 * DAY),
+        lifetime_jitter_percent: fields.percent(cx, "lifetime_jitter", default.lifetime_jitter_percent),
+        queue: fields.count(cx, "queue", default.queue, 0..=1_000_000),
+        queue_timeout: fields.duration(cx, "queue_timeout", default.queue_timeout, 1..=HOUR),
+        connect_timeout: fields.duration(cx, "connect_timeout", default.connect_timeout, 10..=10 * MINUTE),
+        primary_wait: fields.duration(cx, "primary_wait", default.primary_wait, 0..=HOUR),
+    };
+    if pool.min_idle > pool.max && cx.errors.count() == before {
+        let message = format!("`min_idle` ({}) exceeds `max` ({})", pool.min_idle, pool.max);
+        fields.conflict(cx, &["min_idle", "max"], message, "keep at most `max` connections idle");
+    }
+    fields.finish(cx);
+    pool
+}

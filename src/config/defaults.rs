@@ -1,0 +1,91 @@
+//! What holds where the file says nothing.
+//!
+//! Owns: every default value, and no other number. Does not know: the file.
+//! Invariant: the defaults are within the bounds of `docs/configuration.md`, whose table repeats them.
+
+use std::num::NonZero;
+use std::time::Duration;
+
+use super::model::{
+    ClientTls, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode, TlsVersion,
+};
+
+/// Where clients are accepted: an own port beside MySQL's, from this machine only.
+pub(super) const LISTEN: &str = "127.0.0.1:4406";
+/// The monitor's account where no file names one.
+pub(super) const MONITOR_USER: &str = "tidegate";
+/// How long open transactions may go on after SIGTERM.
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// A server's share of the reads.
+pub(super) const WEIGHT: u32 = 1;
+
+/// One worker per core that this process may use.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+impl Default for ClientTls {
+    fn default() -> Self {
+        Self { certificate: None, require: false, enabled: true, min_version: TlsVersion::V1_2 }
+    }
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self {
+            user: MONITOR_USER.to_owned(),
+            password: Secret::new(""),
+            interval: Duration::from_millis(250),
+            timeout: Duration::from_secs(1),
+            failures: 3,
+            successes: 2,
+        }
+    }
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self { mode: ServerTlsMode::Preferred, ca: None }
+    }
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self { max_lag: Some(Duration::from_secs(2)) }
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max: 100,
+            min_idle: 0,
+            idle_timeout: Duration::from_secs(5 * 60),
+            lifetime: Duration::from_secs(30 * 60),
+            lifetime_jitter_percent: 10,
+            queue: 1000,
+            queue_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(3),
+            primary_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients: 10_000,
+            login_timeout: Duration::from_secs(10),
+            packet_max: 64 << 20,
+            packet_memory_max: 1 << 30,
+            prepared_max: 16_382,
+            prepared_per_backend_max: 512,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}

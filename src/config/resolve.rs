@@ -1,0 +1,210 @@
+//! From the tree to a `Config`: the file's top and its small sections.
+//!
+//! Owns: which options there are outside `users`, `monitor` and `clusters`, their bounds, and what must fit
+//! together. Does not know: YAML.
+//! Invariant: every option of the file is read or reported; none is skipped in silence.
+
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::address;
+use super::error::{Place, quoted};
+use super::fields::{Context, Fields, Item};
+use super::model::{CertificateFiles, ClientTls, Config, Limits, Log, LogFormat, TlsVersion};
+use super::tree::Node;
+use super::{accounts, cluster, defaults};
+
+/// Milliseconds of a minute, an hour and a day, for bounds.
+pub(super) const MINUTE: u64 = 60_000;
+pub(super) const HOUR: u64 = 60 * MINUTE;
+pub(super) const DAY: u64 = 24 * HOUR;
+
+/// Port that the HTTP side usually has.
+const HTTP_PORT: u16 = 4408;
+/// Addresses that one process listens on.
+const LISTEN_MAX: usize = 64;
+/// Worker threads of one process.
+const THREADS_MAX: u64 = 1024;
+
+/// The configuration of the tree `root`; it counts only if `cx.errors` stays empty.
+pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
+    let top = Item { rule: String::new(), node: root };
+    let mut fields = Fields::of(&top, cx);
+    fields.place = Place::START;
+    version(&mut fields, cx);
+    let listen = listen(&mut fields, cx);
+    let http = admin(fields.section(cx, "admin"), &listen, cx);
+    let auth = accounts::auth(&mut fields, cx);
+    let config = Config {
+        http,
+        auth,
+        client_tls: client_tls(fields.section(cx, "tls"), cx),
+        monitor: accounts::monitor(&mut fields, cx),
+        cluster: cluster::clusters(&mut fields, cx),
+        limits: limits(fields.section(cx, "limits"), cx),
+        drain_timeout: drain(fields.section(cx, "drain"), cx),
+        threads: threads(&mut fields, cx),
+        log: log(fields.section(cx, "log"), cx),
+        listen: listen.into_iter().map(|(address, _)| address).collect(),
+    };
+    fields.finish(cx);
+    config
+}
+
+fn version(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) {
+    let help = "begin the file with `version: 1`";
+    let Some(item) = fields.require(cx, "version", help) else { return };
+    if let Some(text) = item.text(cx)
+        && text != "1"
+    {
+        let message = format!("this release reads version 1, not {}", quoted(text));
+        item.error(cx, message, Some("write `version: 1`".to_owned()));
+    }
+}
+
+/// The addresses with the items that gave them.
+fn listen<'n>(fields: &mut Fields<'n>, cx: &mut Context<'_, '_>) -> Vec<(SocketAddr, Option<Item<'n>>)> {
+    let Some(item) = fields.take("listen") else {
+        return defaults::LISTEN.parse().map(|address| vec![(address, None)]).unwrap_or_default();
+    };
+    let elements = item.elements();
+    if elements.is_empty() || elements.len() > LISTEN_MAX {
+        item.error(
+            cx,
+            format!("expected 1 to {LISTEN_MAX} addresses"),
+            Some(format!("write `{}`", defaults::LISTEN)),
+        );
+        return Vec::new();
+    }
+    let mut addresses: Vec<(SocketAddr, Option<Item<'n>>)> = Vec::new();
+    for element in elements {
+        let Some(address) = socket(&element, cx, 4406) else { continue };
+        if let Some((other, _)) = addresses.iter().find(|(other, _)| address::collide(*other, address)) {
+            let help = Some("listen on each port once".to_owned());
+            element.error(cx, format!("{address} cannot be bound beside {other}"), help);
+        }
+        addresses.push((address, Some(element)));
+    }
+    addresses
+}
+
+fn admin(
+    mut fields: Fields<'_>,
+    listen: &[(SocketAddr, Option<Item<'_>>)],
+    cx: &mut Context<'_, '_>,
+) -> Option<SocketAddr> {
+    let item = fields.take("http");
+    let http = item.as_ref().and_then(|item| socket(item, cx, HTTP_PORT));
+    if let (Some(item), Some(http)) = (&item, http)
+        && let Some((other, _)) = listen.iter().find(|(other, _)| address::collide(*other, http))
+    {
+        let help = Some(format!("choose another port, such as {HTTP_PORT}"));
+        item.error(cx, format!("{http} cannot be bound beside `listen` on {other}"), help);
+    }
+    fields.finish(cx);
+    http
+}
+
+fn socket(item: &Item<'_>, cx: &mut Context<'_, '_>, port_usual: u16) -> Option<SocketAddr> {
+    match address::listen(item.text(cx)?, port_usual) {
+        Ok(address) => Some(address),
+        Err((message, help)) => {
+            item.error(cx, message, Some(help));
+            None
+        }
+    }
+}
+
+fn client_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ClientTls {
+    let default = ClientTls::default();
+    let enabled = fields.flag(cx, "enabled", default.enabled);
+    let certificate = fields.file(cx, "certificate");
+    let key = fields.file(cx, "key");
+    let require_item = fields.take("require");
+    let require = require_item.as_ref().and_then(|item| item.choice(cx, &[("true", true), ("false", false)]));
+    let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+    let min_version = fields.choice(cx, "min_version", &versions, default.min_version);
+    if let (false, Some(true), Some(item)) = (enabled, require, &require_item) {
+        let message = "TLS cannot be required while `tls.enabled` is false";
+        item.error(cx, message, Some("remove one of the two".to_owned()));
+    }
+    let help = "give both `certificate` and `key`, or neither for a self-signed pair";
+    let certificate = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
+        (Some(_), None) if !fields.has("key") => {
+            fields.missing(cx, "key", help);
+            None
+        }
+        (None, Some(_)) if !fields.has("certificate") => {
+            fields.missing(cx, "certificate", help);
+            None
+        }
+        _ => None,
+    };
+    fields.finish(cx);
+    ClientTls { certificate, require: require.unwrap_or(default.require), enabled, min_version }
+}
+
+fn limits(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Limits {
+    let default = Limits::default();
+    let before = cx.errors.count();
+    let limits = Limits {
+        clients: fields.count(cx, "clients", default.clients, 1..=1_000_000),
+        login_timeout: fields.duration(cx, "login_timeout", default.login_timeout, 100..=HOUR),
+        packet_max: fields.size(cx, "packet", default.packet_max, 64 << 10..=1 << 30),
+        packet_memory_max: fields.size(cx, "packet_memory", default.packet_memory_max, 1 << 20..=1 << 40),
+        prepared_max: fields.count(cx, "prepared", default.prepared_max, 1..=1_048_576),
+        prepared_per_backend_max: fields.count(
+            cx,
+            "prepared_per_backend",
+            default.prepared_per_backend_max,
+            1..=65_536,
+        ),
+    };
+    if limits.packet_memory_max < limits.packet_max && cx.errors.count() == before {
+        let message = "`packet_memory` is below `packet`: the largest statement could never be received";
+        let help = "make `packet_memory` a multiple of `packet`";
+        fields.conflict(cx, &["packet_memory", "packet"], message, help);
+    }
+    fields.finish(cx);
+    limits
+}
+
+fn drain(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> std::time::Duration {
+    let timeout = fields.duration(cx, "timeout", defaults::DRAIN_TIMEOUT, 0..=DAY);
+    fields.finish(cx);
+    timeout
+}
+
+fn threads(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> usize {
+    let Some(item) = fields.take("threads") else { return defaults::threads() };
+    if item.text(cx).is_none_or(|text| text == "auto") {
+        return defaults::threads();
+    }
+    if let Some(text) = item.text(cx).filter(|text| !text.bytes().all(|byte| byte.is_ascii_digit())) {
+        let help = Some(format!("write `auto`, or a number from 1 to {THREADS_MAX}"));
+        item.error(cx, format!("{} is not a number of threads", quoted(text)), help);
+        return defaults::threads();
+    }
+    item.count(cx, 1..=THREADS_MAX).and_then(|threads| usize::try_from(threads).ok()).unwrap_or(1)
+}
+
+fn log(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Log {
+    let mut log = Log::default();
+    if let Some(item) = fields.take("filter")
+        && let Some(text) = item.text(cx)
+    {
+        match EnvFilter::builder().parse(text) {
+            Ok(_) => log.filter = text.to_owned(),
+            Err(error) => {
+                let help = Some("write a level (`info`) or `target=level` (`tidegate=debug`)".to_owned());
+                item.error(cx, format!("{} is not a log filter: {error}", quoted(text)), help);
+            }
+        }
+    }
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    log.format = fields.choice(cx, "format", &formats, log.format);
+    fields.finish(cx);
+    log
+}

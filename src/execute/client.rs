@@ -1,0 +1,144 @@
+//! The client's side of an exchange: its stream, its flags, and the signals that interrupt it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use crate::wire::capabilities::Capabilities;
+use crate::wire::stream::Stream;
+
+/// A client that takes none of its reply for this long is given up, as by a server's `net_write_timeout`.
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
+/// TLS record type "alert": a client that says goodbye.
+const TLS_ALERT: u8 = 21;
+
+/// What other threads tell a session.
+#[derive(Debug, Default)]
+pub struct Signals {
+    flags: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Signals {
+    /// The client is to be disconnected, and its statement ended.
+    pub const KILL: u8 = 1;
+    /// The process shuts down: end as soon as no transaction is open.
+    pub const DRAIN: u8 = 2;
+
+    /// Raises a signal; it stays raised.
+    pub fn raise(&self, flag: u8) {
+        self.flags.fetch_or(flag, SeqCst);
+        self.waker.wake();
+    }
+
+    /// Whether a signal is raised.
+    pub fn is_raised(&self, flag: u8) -> bool {
+        self.flags.load(SeqCst) & flag != 0
+    }
+
+    /// Ready once one of `mask` is raised. One task at a time may wait.
+    pub fn poll(&self, context: &Context<'_>, mask: u8) -> Poll<()> {
+        if self.flags.load(SeqCst) & mask != 0 {
+            return Poll::Ready(());
+        }
+        self.waker.register(context.waker());
+        if self.flags.load(SeqCst) & mask != 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// A logged-in client.
+#[derive(Debug)]
+pub struct Client {
+    /// Its connection.
+    pub stream: Stream,
+    /// The flags in force on it.
+    pub capabilities: Capabilities,
+    /// What interrupts it.
+    pub signals: Arc<Signals>,
+}
+
+/// Why a wait for a server ended.
+#[derive(Debug)]
+pub enum Waited {
+    /// The server sent this many bytes; 0 when it closed.
+    Server(io::Result<usize>),
+    /// The client has gone.
+    ClientGone,
+    /// KILL was raised.
+    Killed,
+}
+
+impl Client {
+    /// Reads from `server`, while an eye is kept on the client: it may vanish, or be killed.
+    pub async fn wait_for(&mut self, server: &mut Stream, space: &mut [u8]) -> Waited {
+        let mut watching = true;
+        poll_fn(|context| {
+            let mut read = ReadBuf::new(space);
+            if let Poll::Ready(done) = Pin::new(&mut *server).poll_read(context, &mut read) {
+                return Poll::Ready(Waited::Server(done.map(|()| read.filled().len())));
+            }
+            if self.signals.poll(context, Signals::KILL).is_ready() {
+                return Poll::Ready(Waited::Killed);
+            }
+            if watching {
+                let mut byte = [0];
+                let mut peek = ReadBuf::new(&mut byte);
+                if let Poll::Ready(peeked) = self.stream.tcp().poll_peek(context, &mut peek) {
+                    let goodbye = self.stream.is_tls() && peek.filled() == [TLS_ALERT];
+                    match peeked {
+                        Ok(1..) if !goodbye => watching = false, // it has sent its next command already
+                        _ => return Poll::Ready(Waited::ClientGone),
+                    }
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Writes all of `bytes`, within the time that a server would give the client.
+    ///
+    /// # Errors
+    /// The network's, or `TimedOut`.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        if let Stream::Plain(tcp) = &self.stream {
+            match tcp.try_write(rest) {
+                Ok(length) => rest = &rest[length..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+        timeout(WRITE_LIMIT, self.send_slow(rest)).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// Writes until all is gone or the client is killed.
+    async fn send_slow(&mut self, mut rest: &[u8]) -> io::Result<()> {
+        let Self { stream, signals, .. } = self;
+        while !rest.is_empty() {
+            let written = poll_fn(|context| {
+                if signals.poll(context, Signals::KILL).is_ready() {
+                    return Poll::Ready(Err(io::ErrorKind::Interrupted.into()));
+                }
+                Pin::new(&mut *stream).poll_write(context, rest)
+            })
+            .await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            rest = &rest[written..];
+        }
+        poll_fn(|context| Pin::new(&mut *stream).poll_flush(context)).await
+    }
+}

@@ -1,0 +1,254 @@
+//! Forwards one reply from a server to a client, and says how it ended.
+//!
+//! Rows pass as they came. OK packets are shortened in place for clients that did not ask for session tracking.
+//! An error that would be the reply's first byte is not sent but given to the caller, who may still try elsewhere.
+
+use std::io;
+
+use super::client::{Client, Waited};
+use super::infile;
+use crate::backend::connection::Connection;
+use crate::wire::buffer::{Buffer, LARGE, ORDINARY};
+use crate::wire::capabilities::Capabilities;
+use crate::wire::frame::{HEADER, put_header};
+use crate::wire::ok::{Ok as OkPacket, Status};
+use crate::wire::reply::{Scanner, Step, Terminal, eof_status, eof_warnings};
+
+/// Largest packet that is looked at whole: OK with session tracking, ERR.
+const WHOLE_MAX: usize = 1 << 20;
+
+/// How a reply ended.
+#[derive(Debug, Default)]
+pub struct End {
+    /// Status flags at the end.
+    pub status: Status,
+    /// Rows changed, of the last OK packet.
+    pub affected_rows: u64,
+    /// The insert id of the last OK packet that had one; 0 for none.
+    pub insert_id: u64,
+    /// Warnings of the last result.
+    pub warnings: u16,
+    /// Rows of the last result, if it was a result set.
+    pub rows: Option<u64>,
+    /// Session state changes of all OK packets, undecoded.
+    pub changes: Vec<u8>,
+    /// The error that ended it.
+    pub error: Option<Refusal>,
+    /// COM_STMT_PREPARE's answer.
+    pub prepared: Option<Prepared>,
+    /// Bytes that went to the client.
+    pub sent: u64,
+}
+
+/// An error packet that ended a reply.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The error's number.
+    pub code: u16,
+    /// The whole packet, header included, where it has not been sent yet: it would be the reply's first byte.
+    pub unsent: Option<Vec<u8>>,
+}
+
+/// What COM_STMT_PREPARE's answer says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prepared {
+    /// The server's id of the statement.
+    pub id: u32,
+    /// Parameters that it takes.
+    pub parameters: u16,
+}
+
+/// Why a reply did not reach its end. The server connection is broken in every case.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The server's connection failed; `sent` tells whether the client had bytes of the reply.
+    #[error("the server connection failed: {error}")]
+    Server {
+        /// The network's word.
+        error: io::Error,
+        /// Some of the reply had gone to the client.
+        sent: bool,
+    },
+    /// The client's connection failed, or it vanished.
+    #[error("the client connection failed: {0}")]
+    Client(io::Error),
+    /// KILL.
+    #[error("killed")]
+    Killed,
+    /// A packet that makes no sense here.
+    #[error("the stream breaks the protocol")]
+    Protocol,
+}
+
+impl RelayError {
+    pub(super) fn server_after_bytes(error: io::Error) -> Self {
+        Self::Server { error, sent: true }
+    }
+}
+
+/// Relays the reply that `scanner` expects. `buffer` may hold the reply's first bytes already. A prepared statement's
+/// id is replaced by `statement_id`. Not cancel safe.
+///
+/// # Errors
+/// See [`RelayError`].
+pub async fn relay(
+    connection: &mut Connection,
+    client: &mut Client,
+    buffer: &mut Buffer,
+    mut scanner: Scanner,
+    statement_id: Option<u32>,
+) -> Result<End, RelayError> {
+    let mut end = End::default();
+    let mut mark = 0; // bytes of the buffer that may go to the client
+    loop {
+        let wanted = match scanner.advance(&buffer.filled()[mark..]) {
+            Step::End { start, end: stop, terminal } => {
+                let (start, stop) = (mark + start, mark + stop);
+                let first = end.sent == 0 && start == 0;
+                mark = note(&mut end, buffer, start..stop, terminal, &scanner, first, connection, client, statement_id)?;
+                if terminal == Terminal::Infile {
+                    send(client, buffer, &mut mark, &mut end).await?;
+                    infile::pump(connection, client, buffer).await?;
+                    continue;
+                }
+                if scanner.is_done() {
+                    send(client, buffer, &mut mark, &mut end).await?;
+                    return Ok(end);
+                }
+                continue;
+            }
+            Step::More(plain) => {
+                mark += plain;
+                HEADER + 1
+            }
+            Step::Need { start, length } if length <= WHOLE_MAX => {
+                mark += start;
+                length
+            }
+            Step::Need { .. } | Step::Malformed => return Err(RelayError::Protocol),
+        };
+        let full = buffer.space().is_empty();
+        send(client, buffer, &mut mark, &mut end).await?;
+        make_room(buffer, wanted, full);
+        match client.wait_for(&mut connection.stream, buffer.space()).await {
+            Waited::Server(Ok(length @ 1..)) => buffer.fill(length),
+            Waited::Server(result) => {
+                let error = result.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                return Err(RelayError::Server { error, sent: end.sent > 0 });
+            }
+            Waited::ClientGone => return Err(RelayError::Client(io::ErrorKind::ConnectionAborted.into())),
+            Waited::Killed => return Err(RelayError::Killed),
+        }
+    }
+}
+
+/// A reply that fills the buffer gets a large one; a packet that must be seen whole gets room for it.
+fn make_room(buffer: &mut Buffer, wanted: usize, was_full: bool) {
+    let target = if was_full && buffer.capacity() == ORDINARY { LARGE } else { buffer.capacity() };
+    if buffer.filled().is_empty() && target == buffer.capacity() && wanted <= target {
+        return;
+    }
+    buffer.reserve(target.max(wanted));
+}
+
+/// Sends the first `mark` bytes.
+async fn send(client: &mut Client, buffer: &mut Buffer, mark: &mut usize, end: &mut End) -> Result<(), RelayError> {
+    if *mark > 0 {
+        client.send(&buffer.filled()[..*mark]).await.map_err(RelayError::Client)?;
+        buffer.consume(*mark);
+        end.sent += *mark as u64;
+        *mark = 0;
+    }
+    Ok(())
+}
+
+/// Takes in a packet that ends a result; gives the new mark.
+#[expect(clippy::too_many_arguments, reason = "one step of `relay`, split off to be read")]
+fn note(
+    end: &mut End,
+    buffer: &mut Buffer,
+    packet: std::ops::Range<usize>,
+    terminal: Terminal,
+    scanner: &Scanner,
+    first: bool,
+    connection: &mut Connection,
+    client: &Client,
+    statement_id: Option<u32>,
+) -> Result<usize, RelayError> {
+    let (start, stop) = (packet.start, packet.end);
+    let payload = buffer.filled().get(start + HEADER..stop).unwrap_or_default();
+    match terminal {
+        Terminal::Ok => {
+            let ok = OkPacket::parse(payload, connection.capabilities).ok_or(RelayError::Protocol)?;
+            end.status = ok.status;
+            end.warnings = ok.warnings;
+            let rows_end = payload.first() == Some(&0xfe);
+            end.rows = rows_end.then(|| scanner.rows());
+            if !rows_end {
+                end.affected_rows = ok.affected_rows;
+            }
+            if ok.last_insert_id != 0 {
+                end.insert_id = ok.last_insert_id;
+            }
+            end.changes.extend_from_slice(ok.changes);
+            connection.status = ok.status;
+            let stripped = connection.capabilities.contains(Capabilities::SESSION_TRACK)
+                && !client.capabilities.contains(Capabilities::SESSION_TRACK)
+                && !(ok.info.is_empty() && ok.changes.is_empty());
+            if stripped {
+                return Ok(strip(buffer, start..stop, client.capabilities));
+            }
+        }
+        Terminal::Eof => {
+            end.status = eof_status(payload).ok_or(RelayError::Protocol)?;
+            end.warnings = eof_warnings(payload).unwrap_or(0);
+            end.rows = Some(scanner.rows());
+            connection.status = end.status;
+        }
+        Terminal::Err => {
+            let code = payload.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
+            connection.status.remove(Status::MORE_RESULTS);
+            end.status = connection.status;
+            if first {
+                end.error = Some(Refusal { code, unsent: Some(buffer.filled()[start..stop].to_vec()) });
+                buffer.consume(stop);
+                return Ok(0);
+            }
+            end.error = Some(Refusal { code, unsent: None });
+        }
+        Terminal::PrepareOk => {
+            let (Some(id), Some(parameters)) = (payload.get(1..5), payload.get(7..9)) else {
+                return Err(RelayError::Protocol);
+            };
+            let id = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
+            let parameters = u16::from_le_bytes([parameters[0], parameters[1]]);
+            end.prepared = Some(Prepared { id, parameters });
+            end.status = connection.status;
+            if let Some(shown) = statement_id {
+                buffer.filled_mut()[start + HEADER + 1..start + HEADER + 5].copy_from_slice(&shown.to_le_bytes());
+            }
+        }
+        Terminal::Infile | Terminal::Text | Terminal::Definitions => end.status = connection.status,
+    }
+    Ok(stop)
+}
+
+/// Rewrites the OK packet at `packet` for a client without session tracking; it only gets shorter. Gives its new end.
+fn strip(buffer: &mut Buffer, packet: std::ops::Range<usize>, client: Capabilities) -> usize {
+    let bytes = buffer.filled_mut();
+    let sequence = bytes[packet.start + 3];
+    let payload = bytes[packet.start + HEADER..packet.end].to_vec();
+    let Some(ok) = OkPacket::parse(&payload, Capabilities::SESSION_TRACK) else { return packet.end };
+    let mut fresh = Vec::with_capacity(packet.len());
+    fresh.extend_from_slice(&[0; HEADER]);
+    ok.put(&mut fresh, payload[0], client);
+    let mut header = Vec::with_capacity(HEADER);
+    put_header(&mut header, fresh.len() - HEADER, sequence);
+    fresh[..HEADER].copy_from_slice(&header);
+    let end = packet.start + fresh.len();
+    bytes[packet.start..end].copy_from_slice(&fresh);
+    let all = bytes.len();
+    bytes.copy_within(packet.end..all, end);
+    buffer.truncate(all - (packet.end - end));
+    end
+}

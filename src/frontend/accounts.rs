@@ -1,0 +1,207 @@
+//! The accounts that clients may use, and what is known about their passwords.
+//!
+//! Owns: the list of `users:`, or the passwords that the servers have accepted (`passthrough`). Does not know: how a
+//! client proves a password. Invariant: a remembered password was accepted by a server; past `FRESH` it lets nobody
+//! in before a server has accepted it again; memory is bounded and wiped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+
+use crate::backend::account::Account;
+use crate::config::{Auth, Secret, User};
+use crate::ids::AccountId;
+use crate::wire::auth::same_bytes;
+
+/// How long the servers' word holds: a revoked account is out after this at the latest, for new logins.
+pub const FRESH: Duration = Duration::from_secs(30);
+/// User names whose passwords are remembered.
+const USERS_MAX: usize = 10_000;
+/// Passwords remembered for one user: servers can accept an old and a new one while applications change over.
+const PASSWORDS_PER_USER: usize = 2;
+
+/// The accounts of one process; shared by all threads.
+pub struct Accounts {
+    kind: Kind,
+    next_id: AtomicU64,
+}
+
+enum Kind {
+    Listed(DashMap<Vec<u8>, Listed>),
+    Remembered(DashMap<Vec<u8>, Vec<Remembered>>),
+}
+
+/// An account of the rules file.
+#[derive(Clone)]
+pub(super) struct Listed {
+    pub account: Arc<Account>,
+    /// The password that the client must prove; the account's secret is the servers'.
+    pub password: Secret,
+}
+
+/// An account whose password the servers have accepted.
+#[derive(Clone)]
+pub(super) struct Remembered {
+    pub account: Arc<Account>,
+    accepted: Instant,
+}
+
+impl Remembered {
+    /// Whether the servers' word still holds.
+    pub fn is_fresh(&self) -> bool {
+        self.accepted.elapsed() < FRESH
+    }
+}
+
+impl Accounts {
+    /// The accounts that the configuration speaks of.
+    pub fn new(auth: &Auth) -> Self {
+        let next_id = AtomicU64::new(1);
+        let kind = match auth {
+            Auth::Passthrough => Kind::Remembered(DashMap::new()),
+            Auth::Users(users) => {
+                let id = || AccountId(next_id.fetch_add(1, Ordering::Relaxed));
+                Kind::Listed(users.iter().map(|user| (user.name.clone().into(), listed(user, id()))).collect())
+            }
+        };
+        Self { kind, next_id }
+    }
+
+    /// Whether the servers judge.
+    pub fn is_passthrough(&self) -> bool {
+        matches!(self.kind, Kind::Remembered(_))
+    }
+
+    /// The listed account of this name.
+    pub(super) fn listed(&self, user: &[u8]) -> Option<Listed> {
+        match &self.kind {
+            Kind::Listed(users) => users.get(user).map(|entry| entry.clone()),
+            Kind::Remembered(_) => None,
+        }
+    }
+
+    /// The accounts of this name whose passwords the servers have accepted; the latest first.
+    pub(super) fn remembered(&self, user: &[u8]) -> Vec<Remembered> {
+        match &self.kind {
+            Kind::Remembered(users) => users.get(user).map(|entry| entry.clone()).unwrap_or_default(),
+            Kind::Listed(_) => Vec::new(),
+        }
+    }
+
+    /// The servers have just accepted `password` for `user`: remembers it.
+    pub(super) fn remember(&self, user: &[u8], password: &[u8]) -> Arc<Account> {
+        let fresh = || {
+            let id = AccountId(self.next_id.fetch_add(1, Ordering::Relaxed));
+            let (user, secret) = (user.to_vec(), Secret::new(password.to_vec()));
+            Arc::new(Account { id, backend_user: user.clone(), user, secret })
+        };
+        let Kind::Remembered(users) = &self.kind else { return fresh() };
+        if users.len() >= USERS_MAX && !users.contains_key(user) {
+            forget_one(users);
+        }
+        let mut entry = users.entry(user.to_vec()).or_default();
+        let known = entry.iter().position(|known| same_bytes(known.account.secret.expose(), password));
+        let account = known.map_or_else(fresh, |index| entry.remove(index).account);
+        entry.insert(0, Remembered { account: Arc::clone(&account), accepted: Instant::now() });
+        entry.truncate(PASSWORDS_PER_USER);
+        account
+    }
+
+    /// A server has accepted this account again, by a connection that somebody needed anyway.
+    pub fn accepted(&self, account: &Account) {
+        let Kind::Remembered(users) = &self.kind else { return };
+        if let Some(mut entry) = users.get_mut(&account.user) {
+            for known in entry.iter_mut().filter(|known| known.account.id == account.id) {
+                known.accepted = Instant::now();
+            }
+        }
+    }
+
+    /// A server has refused this account: its password is forgotten, and the next login has to give it again.
+    /// Accounts of the list stay, as the file says.
+    pub fn invalidate(&self, account: &Account) {
+        let Kind::Remembered(users) = &self.kind else { return };
+        users.remove_if_mut(&account.user, |_, entry| {
+            entry.retain(|known| known.account.id != account.id);
+            entry.is_empty()
+        });
+    }
+}
+
+fn listed(user: &User, id: AccountId) -> Listed {
+    let account = Account {
+        id,
+        user: user.name.clone().into(),
+        backend_user: user.backend_user.clone().into(),
+        secret: user.backend_password.clone(),
+    };
+    Listed { account: Arc::new(account), password: user.password.clone() }
+}
+
+/// Makes room: forgets the user whom the servers accepted the longest time ago. Walks all of them, which is rare:
+/// only a login by a new name past the bound comes here, and a server has just been asked about it.
+fn forget_one(users: &DashMap<Vec<u8>, Vec<Remembered>>) {
+    let latest = |entry: &[Remembered]| entry.first().map(|known| known.accepted);
+    let oldest = users.iter().min_by_key(|entry| latest(entry.value())).map(|entry| entry.key().clone());
+    if let Some(user) = oldest {
+        users.remove(&user);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_password_is_another_account() {
+        let accounts = Accounts::new(&Auth::Passthrough);
+        let first = accounts.remember(b"app", b"one");
+        assert_eq!(accounts.remember(b"app", b"one").id, first.id);
+        let second = accounts.remember(b"app", b"two");
+        assert_ne!(second.id, first.id);
+        assert_eq!(accounts.remembered(b"app").len(), 2, "both are valid while applications change over");
+        accounts.remember(b"app", b"three");
+        let ids: Vec<_> = accounts.remembered(b"app").iter().map(|known| known.account.id).collect();
+        assert!(!ids.contains(&first.id) && ids.contains(&second.id));
+    }
+
+    #[test]
+    fn an_invalidated_account_is_forgotten_and_others_are_not() {
+        let accounts = Accounts::new(&Auth::Passthrough);
+        let (one, two) = (accounts.remember(b"app", b"one"), accounts.remember(b"app", b"two"));
+        accounts.invalidate(&one);
+        assert_eq!(accounts.remembered(b"app")[0].account.id, two.id);
+        accounts.invalidate(&two);
+        assert!(accounts.remembered(b"app").is_empty());
+        assert_ne!(accounts.remember(b"app", b"one").id, one.id, "a pool may still hold the old id's connections");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_oldest_goes() {
+        let accounts = Accounts::new(&Auth::Passthrough);
+        for number in 0..=USERS_MAX {
+            accounts.remember(format!("user{number}").as_bytes(), b"password");
+        }
+        assert!(accounts.remembered(b"user0").is_empty());
+        assert_eq!(accounts.remembered(b"user1").len(), 1);
+        assert_eq!(accounts.remembered(format!("user{USERS_MAX}").as_bytes()).len(), 1);
+    }
+
+    #[test]
+    fn listed_accounts_map_to_their_backend_account() {
+        let user = User {
+            name: "web".into(),
+            password: Secret::new(*b"client"),
+            backend_user: "app".into(),
+            backend_password: Secret::new(*b"server"),
+        };
+        let accounts = Accounts::new(&Auth::Users(vec![user]));
+        let listed = accounts.listed(b"web").unwrap();
+        assert_eq!((listed.password.expose(), listed.account.secret.expose()), (&b"client"[..], &b"server"[..]));
+        assert_eq!(listed.account.backend_user, b"app");
+        accounts.invalidate(&listed.account);
+        assert!(accounts.listed(b"web").is_some() && accounts.listed(b"WEB").is_none());
+    }
+}

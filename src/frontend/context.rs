@@ -1,0 +1,116 @@
+//! What every login needs: who may come in, how to ask the servers, and what to announce for them.
+//!
+//! Owns: the greeting's content. Does not know: single clients. Invariant: nothing is announced that the servers
+//! behind do not offer, but TLS, which is ours.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::accounts::Accounts;
+use super::judge::Judge;
+use super::rsa::LoginKey;
+use super::tls::FrontendTls;
+use crate::ids::ClientId;
+use crate::wire::auth::{Plugin, Salt};
+use crate::wire::capabilities::Capabilities;
+use crate::wire::handshake::Greeting;
+
+/// SERVER_STATUS_AUTOCOMMIT, as servers greet.
+const GREETING_STATUS: u16 = 2;
+
+/// What the servers behind say of themselves in their own greeting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerFacts {
+    /// The version as greeted; `greeting_version` makes it from `SELECT VERSION()`.
+    pub version: Vec<u8>,
+    /// What the servers offer, all of them.
+    pub capabilities: Capabilities,
+    /// Low byte of the id of the default collation.
+    pub collation: u8,
+    /// Whether they are MariaDB's.
+    pub mariadb: bool,
+}
+
+/// The version that a server greets with, from its `SELECT VERSION()`: MariaDB 10 puts `5.5.5-` before it, for
+/// replicas of old, and clients take it off again.
+pub fn greeting_version(select_version: &str) -> Vec<u8> {
+    let mariadb_10 = select_version.starts_with("10.") && select_version.contains("MariaDB");
+    if mariadb_10 { format!("5.5.5-{select_version}").into() } else { select_version.into() }
+}
+
+/// What every login needs; one for the process, shared by all threads.
+pub struct LoginContext {
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) judge: Arc<dyn Judge>,
+    pub(super) tls: Option<FrontendTls>,
+    pub(super) require_tls: bool,
+    pub(super) key: LoginKey,
+    facts: ArcSwap<ServerFacts>,
+}
+
+impl LoginContext {
+    /// Puts together what was prepared at start. `judge` is asked in passthrough only.
+    pub fn new(
+        accounts: Arc<Accounts>,
+        judge: Arc<dyn Judge>,
+        tls: Option<FrontendTls>,
+        require_tls: bool,
+        key: LoginKey,
+        facts: ServerFacts,
+    ) -> Self {
+        Self { accounts, judge, tls, require_tls, key, facts: ArcSwap::from_pointee(facts) }
+    }
+
+    /// Greets with these facts from now on.
+    pub fn announce(&self, facts: ServerFacts) {
+        self.facts.store(Arc::new(facts));
+    }
+
+    /// The accounts, for those who learn whether the servers still accept them.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
+    }
+
+    /// The plugin that clients are greeted with. Only caching_sha2_password can ask for the password itself, which
+    /// passthrough needs; where the file has the passwords, each dialect's own default suits its clients best.
+    pub(super) fn plugin(&self) -> Plugin {
+        if self.facts.load().mariadb && !self.accounts.is_passthrough() {
+            Plugin::NativePassword
+        } else {
+            Plugin::CachingSha2Password
+        }
+    }
+
+    /// The flags that clients may use.
+    pub(super) fn offered(&self) -> Capabilities {
+        let offered = Capabilities::OFFERED.intersection(self.facts.load().capabilities);
+        if self.tls.is_some() { offered.union(Capabilities::SSL) } else { offered }
+    }
+
+    /// The greeting for one client.
+    pub(super) fn greeting(&self, id: ClientId, offered: Capabilities, plugin: Plugin, salt: &Salt) -> Greeting {
+        let facts = self.facts.load();
+        Greeting {
+            version: facts.version.clone(),
+            connection_id: id.0,
+            salt: salt.to_vec(),
+            capabilities: offered,
+            collation: facts.collation,
+            status: GREETING_STATUS,
+            plugin: plugin.name().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mariadb_10_hides_its_version() {
+        assert_eq!(greeting_version("10.11.19-MariaDB-log"), b"5.5.5-10.11.19-MariaDB-log");
+        assert_eq!(greeting_version("11.4.2-MariaDB"), b"11.4.2-MariaDB");
+        assert_eq!(greeting_version("9.7.4"), b"9.7.4");
+    }
+}

@@ -1,0 +1,14 @@
+//! Clients: accept, TLS, authentication, limits.
+//!
+//! Owns: a client's way from its first byte to a known account. Does not know: statements, routes, pools.
+//! Invariant: no client is let in whose password was not proven against one that the file gives or that the
+//! servers have accepted; no password is logged, printed or kept on disk.
+
+pub mod accounts;
+pub mod context;
+mod error;
+mod exchange;
+pub mod judge;
+pub mod login;
+pub mod rsa;
+pub mod tls;

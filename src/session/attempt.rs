@@ -1,0 +1,344 @@
+//! One statement on one connection: what must be sent before it, the statement, the relay of its reply.
+
+use std::sync::Arc;
+
+use super::prepared::Execution;
+use super::{Flow, Problem, Session};
+use crate::backend::connection::Connection;
+use crate::backend::exchange::{self, ExchangeError};
+use crate::backend::insert_id::{InsertId, Place};
+use crate::backend::statements::Source;
+use crate::execute::relay::{End, RelayError, relay};
+use crate::ids::ServerId;
+use crate::plan::{Reason, Route, Target};
+use crate::sql::{Class, Recognised, Uses};
+use crate::wire::buffer::Buffer;
+use crate::wire::command;
+use crate::wire::err::ErrPacket;
+use crate::wire::frame::put_packet;
+use crate::wire::reply::{Expect, Scanner};
+
+/// ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION's neighbours: the server
+/// is read only.
+const READ_ONLY: [u16; 2] = [1290, 1836];
+/// ER_SERVER_SHUTDOWN: the statement was ended by the server's own end, not by KILL QUERY (1317).
+const SHUTDOWN: u16 = 1053;
+/// ER_UNKNOWN_STMT_HANDLER, ER_NEED_REPREPARE.
+const STALE_STATEMENT: [u16; 2] = [1243, 1615];
+
+/// Something to be done on a server for the client.
+pub(super) struct Work<'a> {
+    /// The client's packets, as they are to be sent.
+    pub packets: &'a [u8],
+    /// What kind of reply comes.
+    pub expect: Expect,
+    /// What the statement is.
+    pub statement: Recognised,
+    /// Its text, where it came as such.
+    pub text: Option<&'a [u8]>,
+    /// For COM_STMT_PREPARE: the source, and the id that the client will know.
+    pub preparing: Option<(Arc<Source>, u32)>,
+    /// For COM_STMT_EXECUTE and its kin.
+    pub execution: Option<Execution<'a>>,
+}
+
+/// How an attempt failed.
+pub(super) enum Failure {
+    /// Before the statement was sent, a server refused what goes before it.
+    Prelude(ErrPacket),
+    /// The connection failed before the statement was sent.
+    Unsent(std::io::Error),
+    /// While the statement ran.
+    Relay(RelayError),
+}
+
+impl From<ExchangeError> for Failure {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Refused(error) => Self::Prelude(error),
+            ExchangeError::Io(error) => Self::Unsent(error),
+            ExchangeError::Protocol => Self::Unsent(std::io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// A reply that must be consumed before the statement's own.
+enum Step {
+    /// OK or an error.
+    Simple,
+    /// The LAST_INSERT_ID() of another session.
+    ReadBack(Arc<InsertId>),
+}
+
+impl Session {
+    /// Carries out `work` where the route says, elsewhere where that fails and nothing is lost by it.
+    pub(super) async fn perform(&mut self, work: &Work<'_>, mut route: Route) -> Flow {
+        let mut tried: Vec<ServerId> = Vec::new();
+        let mut retried_statement = false;
+        loop {
+            let mut connection = match self.obtain(&mut route, work.statement, &mut tried).await {
+                Ok(connection) => connection,
+                Err(problem) => return self.refuse(&problem).await,
+            };
+            let server = connection.server;
+            let on_replica = route.target == Target::Replica;
+            let state_there = self.situation().in_transaction || !self.pins.is_empty();
+            self.entry.handle.runs_on(server, connection.id);
+            let result = self.attempt(&mut connection, work).await;
+            if self.entry.handle.runs_nothing() {
+                connection.broken = true; // a KILL is on its way to this thread
+            }
+            match result {
+                Ok(End { error: Some(refusal), .. })
+                    if refusal.unsent.is_some() && on_replica && READ_ONLY.contains(&refusal.code) =>
+                {
+                    self.release(*connection, false);
+                    route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
+                }
+                Ok(End { error: Some(refusal), .. })
+                    if refusal.unsent.is_some() && refusal.code == SHUTDOWN && repeatable(work, on_replica) && !state_there =>
+                {
+                    connection.broken = true;
+                    self.release(*connection, false);
+                    tried.push(server);
+                }
+                Ok(End { error: Some(refusal), .. })
+                    if refusal.unsent.is_some()
+                        && STALE_STATEMENT.contains(&refusal.code)
+                        && !std::mem::replace(&mut retried_statement, work.execution.is_some())
+                        && work.execution.is_some() =>
+                {
+                    if let Some(execution) = &work.execution {
+                        connection.statements.remove(execution.source);
+                    }
+                    self.hold(connection); // the same connection is obtained again, or another after settling
+                    if let Some(connection) = self.held.take() {
+                        self.keep_or_release(connection);
+                    }
+                }
+                Ok(end) => {
+                    self.worker.counters.statements.count(route.target as usize, route.reason as usize);
+                    return self.settle(connection, end, work).await;
+                }
+                Err(Failure::Prelude(error)) => {
+                    self.lose(connection);
+                    return self.refuse(&Problem::Server(error)).await;
+                }
+                Err(Failure::Relay(RelayError::Client(_) | RelayError::Killed)) => {
+                    self.abandon(connection);
+                    return Flow::Close;
+                }
+                Err(Failure::Relay(RelayError::Protocol)) => {
+                    tracing::error!(%server, "a server's reply breaks the protocol; its connection is closed");
+                    self.lose(connection);
+                    return Flow::Close;
+                }
+                Err(failure) => {
+                    let (unsent, sent) = match &failure {
+                        Failure::Unsent(_) => (true, false),
+                        Failure::Relay(RelayError::Server { sent, .. }) => (false, *sent),
+                        _ => (false, true),
+                    };
+                    self.worker.topology.report(server, crate::topology::Signal::ConnectionLost);
+                    self.lose(connection);
+                    if sent {
+                        return Flow::Close; // half a reply has gone out: there is no way to say so in the protocol
+                    }
+                    if !state_there && (unsent || repeatable(work, on_replica)) && tried.len() < 8 {
+                        self.worker.counters.retried();
+                        tried.push(server);
+                        continue;
+                    }
+                    let problem = Problem::Lost { outcome_unknown: !unsent, state_lost: state_there };
+                    return self.refuse(&problem).await;
+                }
+            }
+            self.worker.counters.retried();
+        }
+    }
+
+    /// Sends what must go before, then the statement, and relays the reply.
+    async fn attempt(&mut self, connection: &mut Connection, work: &Work<'_>) -> Result<End, Failure> {
+        let mut buffer = self.worker.buffers.take();
+        let mut before = Vec::new();
+        let mut steps = Vec::new();
+        self.catch_up(connection, work, &mut before, &mut steps, &mut buffer).await?;
+        if !before.is_empty() && !pipelines(work) {
+            // What must not run in a wrong state waits until the state is known to be right.
+            connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
+            before.clear();
+            self.consume(connection, &mut steps, &mut buffer).await?;
+        }
+        match &work.execution {
+            Some(execution) => self.dress(connection, execution, &mut before, &mut buffer).await?,
+            None if before.is_empty() => {
+                connection.stream.write_all(work.packets).await.map_err(lost_in_write)?;
+                return self.receive(connection, work, buffer).await;
+            }
+            None => before.extend_from_slice(work.packets),
+        }
+        connection.stream.write_all(&before).await.map_err(lost_in_write)?;
+        self.consume(connection, &mut steps, &mut buffer).await?;
+        self.receive(connection, work, buffer).await
+    }
+
+    /// Sends a command that gets no reply.
+    pub(super) async fn send_only(&mut self, connection: &mut Connection, work: &Work<'_>, execution: &Execution<'_>) -> Result<(), Failure> {
+        let mut buffer = self.worker.buffers.take();
+        let (mut before, mut steps) = (Vec::new(), Vec::new());
+        self.catch_up(connection, work, &mut before, &mut steps, &mut buffer).await?;
+        connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
+        self.consume(connection, &mut steps, &mut buffer).await?;
+        before.clear();
+        self.dress(connection, execution, &mut before, &mut buffer).await?;
+        connection.stream.write_all(&before).await.map_err(Failure::Unsent)
+    }
+
+    async fn receive(&mut self, connection: &mut Connection, work: &Work<'_>, mut buffer: Buffer) -> Result<End, Failure> {
+        let scanner = Scanner::new(work.expect, connection.capabilities);
+        let id = work.preparing.as_ref().map(|(_, id)| *id);
+        let end = relay(connection, &mut self.client, &mut buffer, scanner, id).await.map_err(Failure::Relay)?;
+        self.worker.counters.sent(end.sent);
+        if !buffer.filled().is_empty() {
+            return Err(Failure::Relay(RelayError::Protocol));
+        }
+        Ok(end)
+    }
+
+    /// Collects what a connection needs before the statement may run on it.
+    async fn catch_up(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        before: &mut Vec<u8>,
+        steps: &mut Vec<Step>,
+        buffer: &mut Buffer,
+    ) -> Result<(), Failure> {
+        let fresh = !Arc::ptr_eq(&connection.state, &self.desired) && connection.state != self.desired;
+        if fresh {
+            self.replay(connection, before, steps, buffer).await?;
+        } else if !Arc::ptr_eq(&connection.state, &self.desired) {
+            connection.state = Arc::clone(&self.desired);
+        }
+        if let Some(debt) = connection.debt.take_if(|debt| !Arc::ptr_eq(debt, &self.insert_id)) {
+            let here = matches!(debt.place(), Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
+            // The owner may be gone, or have a newer value elsewhere.
+            if here && Arc::strong_count(&debt) > 1 {
+                command::put_query(before, b"SELECT LAST_INSERT_ID()", connection.capabilities);
+                steps.push(Step::ReadBack(debt));
+            }
+        }
+        if connection.statements.has_closing() {
+            for id in connection.statements.take_closing() {
+                let [a, b, c, d] = id.to_le_bytes();
+                put_packet(before, 0, &[command::STMT_CLOSE, a, b, c, d]);
+            }
+        }
+        let uses = work.statement.uses;
+        if uses.contains(Uses::LAST_INSERT_ID)
+            && let Place::Known(value) = self.insert_id.place()
+        {
+            let sql = format!("SET SESSION last_insert_id={value}");
+            command::put_query(before, sql.as_bytes(), connection.capabilities);
+            steps.push(Step::Simple);
+        }
+        let elsewhere = self.last.place != Some((connection.server, connection.id));
+        if uses.contains(Uses::DIAGNOSTICS) && elsewhere {
+            // What another session's statement left there is not for this client.
+            command::put_query(before, b"DO 0", connection.capabilities);
+            steps.push(Step::Simple);
+        }
+        Ok(())
+    }
+
+    /// Brings the connection's state to the desired one.
+    async fn replay(
+        &mut self,
+        connection: &mut Connection,
+        before: &mut Vec<u8>,
+        steps: &mut Vec<Step>,
+        buffer: &mut Buffer,
+    ) -> Result<(), Failure> {
+        let names = connection.names();
+        let names = (names.0.as_str(), names.1.as_str());
+        let impossible = || Failure::Unsent(std::io::ErrorKind::Unsupported.into());
+        let mut difference = connection.state.difference(&self.desired, names).ok_or_else(impossible)?;
+        if difference.reset {
+            let server = self.worker.pool.server(connection.server).cloned().ok_or_else(impossible)?;
+            if self.desired.base == crate::backend::state::Base::Handshake {
+                connection.reset(&server, buffer).await?;
+            } else {
+                connection.reset_as_client(&server, buffer).await?;
+            }
+            difference = connection.state.difference(&self.desired, names).ok_or_else(impossible)?;
+        }
+        if let Some(schema) = &difference.schema {
+            let mut payload = vec![command::INIT_DB];
+            payload.extend_from_slice(schema);
+            put_packet(before, 0, &payload);
+            steps.push(Step::Simple);
+        }
+        if let Some(set) = &difference.set {
+            command::put_query(before, set, connection.capabilities);
+            steps.push(Step::Simple);
+        }
+        connection.state = Arc::clone(&self.desired);
+        Ok(())
+    }
+
+    /// Consumes the replies to what went before.
+    async fn consume(&mut self, connection: &mut Connection, steps: &mut Vec<Step>, buffer: &mut Buffer) -> Result<(), Failure> {
+        for step in steps.drain(..) {
+            let answer = exchange::receive(connection, buffer, Expect::Results).await?.into_ok()?;
+            if let Step::ReadBack(debt) = step {
+                let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+                debt.settle(connection.server, connection.id, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The database and the settings of this session exist for its account: asked of a server, without a statement.
+    pub(super) async fn check_state(&mut self) -> Result<(), Problem> {
+        let mut route = Route { target: Target::Any, reason: Reason::SessionState };
+        let idle = Recognised { class: Class::Set, uses: Uses::empty(), hint: None };
+        let mut connection = self.obtain(&mut route, idle, &mut Vec::new()).await?;
+        let mut buffer = self.worker.buffers.take();
+        let (mut before, mut steps) = (Vec::new(), Vec::new());
+        let work = Work { packets: &[], expect: Expect::Simple, statement: idle, text: None, preparing: None, execution: None };
+        let result = async {
+            self.catch_up(&mut connection, &work, &mut before, &mut steps, &mut buffer).await?;
+            connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
+            self.consume(&mut connection, &mut steps, &mut buffer).await
+        };
+        match result.await {
+            Ok(()) => {
+                self.keep_or_release(connection);
+                Ok(())
+            }
+            Err(failure) => {
+                self.lose(connection);
+                Err(match failure {
+                    Failure::Prelude(error) => Problem::Server(error),
+                    _ => Problem::Connect("lost during the login".into()),
+                })
+            }
+        }
+    }
+}
+
+/// A write that failed may have reached the server all the same.
+fn lost_in_write(error: std::io::Error) -> Failure {
+    Failure::Relay(RelayError::Server { error, sent: false })
+}
+
+/// Whether the statement may go out in the same write as what goes before it: a read in a wrong state does no harm,
+/// as its answer is thrown away with the connection.
+fn pipelines(work: &Work<'_>) -> bool {
+    matches!(work.statement.class, Class::Read | Class::Show) && !work.statement.uses.intersects(crate::plan::MAKES_PIN)
+}
+
+/// Whether it may run a second time where the first has sent nothing: reads that were meant for a replica.
+fn repeatable(work: &Work<'_>, on_replica: bool) -> bool {
+    on_replica && matches!(work.statement.class, Class::Read | Class::Show | Class::Begin(_)) || work.preparing.is_some()
+}

@@ -1,0 +1,158 @@
+//! Every command, and its answer.
+
+use std::sync::Arc;
+
+use super::attempt::Work;
+use super::incoming::Command;
+use super::pins::Pins;
+use super::{Flow, Problem, Session, reply};
+use crate::backend::class::Class as ConnectionClass;
+use crate::backend::insert_id::Place;
+use crate::backend::state::State;
+use crate::plan::{self, Reason, Route, Target};
+use crate::sql::{Class, Kill, Recognised, Uses};
+use crate::wire::capabilities::Capabilities;
+use crate::wire::command as com;
+use crate::wire::ok::Status;
+use crate::wire::reply::Expect;
+
+impl Session {
+    /// Carries out one command. Each arm is one step; look here first.
+    pub(super) async fn carry_out(&mut self, command: &Command) -> Flow {
+        match command.payload().first().copied() {
+            Some(com::QUERY) => self.query(command).await,
+            Some(com::STMT_EXECUTE) => self.execute(command).await,
+            Some(com::STMT_PREPARE) => self.prepare(command).await,
+            Some(com::STMT_CLOSE) => self.close_statement(command),
+            Some(com::STMT_SEND_LONG_DATA) => self.send_long_data(command).await,
+            Some(com::STMT_RESET) => self.reset_statement(command).await,
+            Some(com::STMT_FETCH) => self.fetch(command).await,
+            Some(com::PING) => self.ping(command).await,
+            Some(com::INIT_DB) => self.forward(command, Class::Use, Expect::Simple).await,
+            Some(com::STATISTICS) => self.forward(command, Class::ShowServer, Expect::Text).await,
+            Some(com::FIELD_LIST) => self.forward(command, Class::Show, Expect::Fields).await,
+            Some(com::SET_OPTION) => self.set_option(command).await,
+            Some(com::RESET_CONNECTION) => self.reset_connection().await,
+            Some(com::CHANGE_USER) => self.change_user(command).await,
+            Some(com::PROCESS_KILL) => self.process_kill(command).await,
+            Some(com::QUIT) => Flow::Close,
+            _ => self.refuse(&Problem::Request(1047, "Unknown command".into())).await,
+        }
+    }
+
+    /// A command whose answer is the server's, and which is routed like a statement of `class`.
+    async fn forward(&mut self, command: &Command, class: Class, expect: Expect) -> Flow {
+        let statement = Recognised { class, uses: Uses::empty(), hint: None };
+        let route = match class {
+            // Dictionary and statistics through the old commands: the primary's, as far as there is one.
+            Class::Use => plan::route(statement, self.situation()),
+            _ => Route { target: Target::Any, reason: Reason::ServerState },
+        };
+        let work = Work { packets: command.packets(), expect, statement, text: None, preparing: None, execution: None };
+        self.perform(&work, route).await
+    }
+
+    /// COM_PING: the held connection is asked, so that it stays alive; otherwise Tidegate answers.
+    async fn ping(&mut self, command: &Command) -> Flow {
+        if self.held.is_some() {
+            let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
+            let work =
+                Work { packets: command.packets(), expect: Expect::Simple, statement, text: None, preparing: None, execution: None };
+            return self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await;
+        }
+        self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
+    }
+
+    /// COM_SET_OPTION: several statements in one packet are allowed, or not.
+    async fn set_option(&mut self, command: &Command) -> Flow {
+        let allowed = match command.payload() {
+            [_, 0, 0] => true,
+            [_, 1, 0] => false,
+            _ => return self.refuse(&Problem::Request(1047, "Unknown command".into())).await,
+        };
+        if let Some(mut held) = self.held.take() {
+            // The held connection keeps its session; it belongs to the other class from now on.
+            held.key.class.capabilities.set(Capabilities::MULTI_STATEMENTS, allowed);
+            self.held = Some(held);
+        }
+        self.class.capabilities.set(Capabilities::MULTI_STATEMENTS, allowed);
+        if self.held.is_some() {
+            let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
+            let work =
+                Work { packets: command.packets(), expect: Expect::Simple, statement, text: None, preparing: None, execution: None };
+            return self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await;
+        }
+        self.tell(&reply::end(1, self.status, self.client.capabilities)).await
+    }
+
+    /// COM_RESET_CONNECTION: the session begins anew, without a server having to be asked.
+    async fn reset_connection(&mut self) -> Flow {
+        self.drop_state();
+        let mut desired = State::with_schema(self.desired.schema.clone());
+        desired.reset();
+        self.desired = Arc::new(desired);
+        self.become_fresh();
+        self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
+    }
+
+    /// COM_CHANGE_USER: another account, another session.
+    async fn change_user(&mut self, command: &Command) -> Flow {
+        self.drop_state();
+        let gatekeeper = Arc::clone(&self.worker.gatekeeper);
+        let changing = gatekeeper.change_user(&mut self.client.stream, command.payload(), self.client.capabilities);
+        let Some(user) = changing.await else { return Flow::Close };
+        self.class = ConnectionClass::of(self.client.capabilities, user.collation);
+        let handle = super::Handle::new(
+            self.entry.handle.id,
+            user.account.user.clone(),
+            user.account.id,
+            Arc::clone(&self.client.signals),
+        );
+        self.entry.replace(Arc::new(handle));
+        self.account = user.account;
+        self.desired = Arc::new(State::default());
+        self.become_fresh();
+        if self.finish_login(user.database, user.sequence).await { Flow::Continue } else { Flow::Close }
+    }
+
+    /// Gives back what is held, and forgets what lived on it.
+    fn drop_state(&mut self) {
+        if let Some(mut held) = self.held.take() {
+            held.dirty |= !self.pins.difference(Pins::PASSING).is_empty();
+            self.release(*held, true);
+        }
+        self.set_pins(Pins::default());
+        self.statements.clear();
+        self.insert_id.put(Place::Nowhere);
+        self.last = super::Last::default();
+        self.status.remove(Status::IN_TRANSACTION);
+    }
+
+    /// The last packet of a login: OK, or what is wrong with the database. False when the client must go.
+    pub(super) async fn finish_login(&mut self, database: Option<Vec<u8>>, sequence: u8) -> bool {
+        if let Some(schema) = database.filter(|schema| !schema.is_empty()) {
+            self.desired = Arc::new(State::with_schema(schema.clone()));
+            if !self.worker.is_schema_known(self.account.id, &schema) {
+                if let Err(problem) = self.check_state().await {
+                    tracing::debug!(client = %self.entry.handle.id, %problem, "login refused");
+                    let packet = reply::error(sequence, &problem.packet());
+                    self.tell(&packet).await;
+                    return false;
+                }
+                self.worker.know_schema(self.account.id, &schema);
+            }
+        }
+        let ok = reply::ok(sequence, self.status, self.client.capabilities);
+        self.tell(&ok).await == Flow::Continue
+    }
+
+    async fn process_kill(&mut self, command: &Command) -> Flow {
+        match command.payload() {
+            &[_, a, b, c, d] => {
+                let id = u64::from(u32::from_le_bytes([a, b, c, d]));
+                self.kill(Kill { id, query_only: false }).await
+            }
+            _ => self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Receives a client's commands.
+//!
+//! Owns: the wait for the next command and its assembly. Does not know: what commands mean.
+//! Invariant: while a client is idle no buffer is held; what a client may send before it is understood is bounded.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::worker::{Reserved, Worker};
+use crate::execute::client::{Client, Signals};
+use crate::wire::buffer::{Buffer, ORDINARY};
+use crate::wire::frame::{HEADER, Header, PAYLOAD_MAX};
+use crate::wire::stream::Stream;
+
+/// A client that stops in the middle of a packet is given up, as by a server's `net_read_timeout`.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+/// Statements up to this size are not counted against the common budget.
+const COUNTED_ABOVE: usize = 1 << 20;
+
+/// One command, whole.
+#[derive(Debug)]
+pub struct Command {
+    buffer: Buffer,
+    end: usize,
+    /// The payload, where it came in several packets.
+    assembled: Option<Vec<u8>>,
+    _reserved: Option<Reserved>,
+}
+
+impl Command {
+    /// Its payload, command byte included; never empty.
+    pub fn payload(&self) -> &[u8] {
+        match &self.assembled {
+            Some(payload) => payload,
+            None => &self.buffer.filled()[HEADER..self.end],
+        }
+    }
+
+    /// Its packets as they came.
+    pub fn packets(&self) -> &[u8] {
+        &self.buffer.filled()[..self.end]
+    }
+
+    /// Gives the buffer back where further commands follow in it.
+    pub fn into_rest(mut self) -> Option<Buffer> {
+        self.buffer.consume(self.end);
+        (!self.buffer.filled().is_empty()).then_some(self.buffer)
+    }
+}
+
+/// What came of waiting for a command.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A command.
+    Command(Command),
+    /// The client has gone.
+    Closed,
+    /// A signal is raised.
+    Signalled,
+    /// It sends more than it may: error 1153.
+    TooLarge,
+    /// The budget for large statements is used up: error 1041.
+    NoMemory,
+    /// Sequence numbers that make no sense: error 1156.
+    OutOfOrder,
+}
+
+/// Waits for the next command. `pending` holds what came behind the one before; `mask` says which signals end the
+/// wait while nothing of a command has come.
+pub async fn next(client: &mut Client, worker: &Worker, pending: Option<Buffer>, mask: u8) -> Incoming {
+    let mut buffer = match pending {
+        Some(buffer) => buffer,
+        None => match first_bytes(client, worker, mask).await {
+            Ok(Some(buffer)) => buffer,
+            Ok(None) => return Incoming::Signalled,
+            Err(_) => return Incoming::Closed,
+        },
+    };
+    let mut reserved: Option<Reserved> = None;
+    let mut counted = COUNTED_ABOVE;
+    let end = loop {
+        let wanted = match measure(buffer.filled(), worker.config.limits.packet_max) {
+            Measured::Whole(end) => break end,
+            Measured::More(wanted) => wanted,
+            Measured::TooLarge => return Incoming::TooLarge,
+            Measured::OutOfOrder => return Incoming::OutOfOrder,
+        };
+        if wanted > buffer.capacity() {
+            // Grows as bytes arrive, not as they are announced.
+            let target = wanted.min((buffer.filled().len() * 2).max(ORDINARY * 4));
+            if target > counted {
+                match worker.reserve_packet(target - counted) {
+                    Some(more) => keep(&mut reserved, more),
+                    None => return Incoming::NoMemory,
+                }
+                counted = target;
+            }
+            buffer.reserve(target);
+        } else if buffer.space().is_empty() {
+            buffer.reserve(buffer.capacity());
+        }
+        match timeout(READ_LIMIT, client.stream.read(buffer.space())).await {
+            Ok(Ok(length @ 1..)) => buffer.fill(length),
+            _ => return Incoming::Closed,
+        }
+    };
+    let assembled = (end > PAYLOAD_MAX).then(|| assemble(&buffer.filled()[..end]));
+    if let Some(payload) = &assembled {
+        match worker.reserve_packet(payload.len()) {
+            Some(more) => keep(&mut reserved, more),
+            None => return Incoming::NoMemory,
+        }
+    }
+    Incoming::Command(Command { buffer, end, assembled, _reserved: reserved })
+}
+
+fn keep(reserved: &mut Option<Reserved>, more: Reserved) {
+    match reserved {
+        Some(known) => known.join(more),
+        None => *reserved = Some(more),
+    }
+}
+
+/// Waits until the first bytes of a command are there; `None` when a signal of `mask` comes first.
+async fn first_bytes(client: &mut Client, worker: &Worker, mask: u8) -> io::Result<Option<Buffer>> {
+    // TLS may hold decrypted bytes that the socket no longer shows: it is asked before the first wait.
+    let mut ask_first = matches!(client.stream, Stream::Tls(_));
+    loop {
+        if !std::mem::take(&mut ask_first) {
+            let signalled = poll_fn(|context| {
+                if client.signals.poll(context, mask).is_ready() {
+                    return Poll::Ready(Ok(true));
+                }
+                client.stream.tcp().poll_read_ready(context).map_ok(|()| false)
+            });
+            if signalled.await? {
+                return Ok(None);
+            }
+        }
+        let mut buffer = worker.buffers.take();
+        match client.stream.try_read(buffer.space())? {
+            Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(length) => {
+                buffer.fill(length);
+                return Ok(Some(buffer));
+            }
+            None => drop(buffer),
+        }
+    }
+}
+
+enum Measured {
+    Whole(usize),
+    /// This many bytes are needed at least.
+    More(usize),
+    TooLarge,
+    OutOfOrder,
+}
+
+/// How long the command at the start of `bytes` is.
+fn measure(bytes: &[u8], payload_max: usize) -> Measured {
+    let (mut at, mut payload) = (0, 0);
+    for sequence in (0..=u8::MAX).cycle() {
+        let Some(header) = Header::parse(&bytes[at..]) else { return Measured::More(at + HEADER) };
+        if header.sequence != sequence {
+            return Measured::OutOfOrder;
+        }
+        payload += header.length;
+        if payload > payload_max {
+            return Measured::TooLarge;
+        }
+        at += HEADER + header.length;
+        if bytes.len() < at {
+            return Measured::More(at);
+        }
+        if header.length < PAYLOAD_MAX {
+            break;
+        }
+    }
+    Measured::Whole(at)
+}
+
+/// The payload out of its packets.
+fn assemble(mut packets: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(packets.len());
+    while let Some(header) = Header::parse(packets) {
+        let (packet, rest) = packets.split_at((HEADER + header.length).min(packets.len()));
+        payload.extend_from_slice(&packet[HEADER..]);
+        packets = rest;
+    }
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::put_packet;
+
+    #[test]
+    fn commands_are_measured_and_assembled() {
+        let text = vec![b'x'; PAYLOAD_MAX + 10];
+        let mut packets = Vec::new();
+        put_packet(&mut packets, 0, &text);
+        assert!(matches!(measure(&packets, usize::MAX), Measured::Whole(end) if end == packets.len()));
+        assert!(matches!(measure(&packets[..packets.len() - 1], usize::MAX), Measured::More(_)));
+        assert!(matches!(measure(&packets, PAYLOAD_MAX), Measured::TooLarge));
+        assert_eq!(assemble(&packets), text);
+    }
+
+    #[test]
+    fn a_wrong_sequence_number_is_noticed() {
+        assert!(matches!(measure(&[1, 0, 0, 1, 3], 10), Measured::OutOfOrder));
+    }
+
+    #[test]
+    fn an_announced_length_takes_no_memory() {
+        assert!(matches!(measure(&[0xff, 0xff, 0xff, 0, 3], 1 << 30), Measured::More(_)));
+    }
+}

@@ -1,0 +1,195 @@
+//! Which server, and which connection to it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::pins::Pins;
+use super::{Problem, Session};
+use crate::backend::connect::ConnectError;
+use crate::backend::connection::{Connection, Key};
+use crate::backend::insert_id::Place;
+use crate::backend::pool::LeaseError;
+use crate::ids::ServerId;
+use crate::plan::{Reason, Route, Target};
+use crate::sql::{Recognised, Uses};
+use crate::topology::Signal;
+use crate::wire::ok::Status;
+
+/// How long another session may take to read back our LAST_INSERT_ID().
+const INSERT_ID_LIMIT: Duration = Duration::from_secs(5);
+
+/// What asks about the statement before.
+const ABOUT_BEFORE: Uses = Uses::DIAGNOSTICS.union(Uses::FOUND_ROWS).union(Uses::ROW_COUNT);
+
+impl Session {
+    /// The connection that the route asks for. `tried` holds servers that have failed this statement already; the
+    /// route's target and reason are changed where another role had to do.
+    pub(super) async fn obtain(
+        &mut self,
+        route: &mut Route,
+        statement: Recognised,
+        tried: &mut Vec<ServerId>,
+    ) -> Result<Box<Connection>, Problem> {
+        if let Some(connection) = self.from_held(route.target, statement) {
+            return Ok(connection);
+        }
+        if let Some(connection) = self.from_before(statement).await {
+            return Ok(connection);
+        }
+        let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;
+        loop {
+            let server = self.choose(route, tried, deadline).await?;
+            match self.lease_from(server).await {
+                // init_connect may have switched autocommit off: then every statement opens a transaction.
+                Ok(connection) if self.turns_out_transactional(route, &connection) => {
+                    self.status.remove(Status::AUTOCOMMIT);
+                    self.worker.pool.check_in(*connection);
+                    *route = Route { target: Target::Primary, reason: Reason::AutocommitOff };
+                }
+                Ok(connection) => return Ok(connection),
+                Err(error) => self.try_elsewhere(route, server, error, tried, deadline)?,
+            }
+        }
+    }
+
+    /// The held connection, where the statement needs it or it is the right one anyway; otherwise one that is only
+    /// held for questions goes back.
+    fn from_held(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
+        let held = self.held.as_ref()?;
+        let asks_before = statement.uses.intersects(ABOUT_BEFORE);
+        if self.pins.difference(Pins::PASSING).is_empty() && !self.status.contains(Status::IN_TRANSACTION) && !asks_before {
+            // Held for questions only, and this is none.
+            let suits = match target {
+                Target::Held => true,
+                Target::Any | Target::Primary => self.worker.topology.snapshot().primary == Some(held.server),
+                Target::Replica => false,
+            };
+            self.set_pins(self.pins.difference(Pins::PASSING));
+            let connection = self.held.take()?;
+            if suits {
+                return Some(connection);
+            }
+            self.release(*connection, false);
+            return None;
+        }
+        match target {
+            Target::Held | Target::Any => self.held.take(),
+            Target::Primary | Target::Replica if asks_before => self.held.take(),
+            // Softly pinned: the statement needs nothing of what is there.
+            Target::Replica => None,
+            Target::Primary => self.held.take(),
+        }
+    }
+
+    /// For statements about the one before: the connection that it ran on, if nobody has used it since.
+    async fn from_before(&mut self, statement: Recognised) -> Option<Box<Connection>> {
+        let key = Key { account: self.account.id, class: self.class };
+        if statement.uses.intersects(ABOUT_BEFORE)
+            && let Some((server, id)) = self.last.place
+        {
+            return self.worker.pool.take_exactly(server, key, id).map(Box::new);
+        }
+        if statement.uses.contains(Uses::LAST_INSERT_ID)
+            && let Place::On { server, id, reported } = self.insert_id.place()
+        {
+            if let Some(connection) = self.worker.pool.take_exactly(server, key, id) {
+                return Some(Box::new(connection));
+            }
+            // Somebody else has it, and is reading the value back for us.
+            if timeout(INSERT_ID_LIMIT, self.insert_id.settled()).await.is_err() {
+                self.insert_id.put(Place::Known(reported));
+            }
+        }
+        None
+    }
+
+    /// A server for the route, waiting for a primary where there is none.
+    async fn choose(&mut self, route: &mut Route, tried: &mut Vec<ServerId>, deadline: Instant) -> Result<ServerId, Problem> {
+        let mut changes = None;
+        loop {
+            {
+                let snapshot = self.worker.topology.snapshot();
+                let replica = || snapshot.pick_replica(self.worker.random(), tried);
+                let primary = snapshot.primary.filter(|id| !tried.contains(id));
+                match route.target {
+                    Target::Replica => {
+                        if let Some(id) = replica() {
+                            return Ok(id);
+                        }
+                        if let Some(id) = primary {
+                            *route = Route { target: Target::Replica, reason: Reason::NoReplica };
+                            return Ok(id);
+                        }
+                    }
+                    Target::Held | Target::Any => {
+                        if let Some(id) = primary.or_else(replica) {
+                            return Ok(id);
+                        }
+                    }
+                    Target::Primary => {
+                        if let Some(id) = primary {
+                            return Ok(id);
+                        }
+                    }
+                }
+            }
+            let changes = changes.get_or_insert_with(|| self.worker.topology.subscribe());
+            changes.mark_unchanged();
+            if timeout_at(deadline, changes.changed()).await.is_err() {
+                let why = self.worker.topology.snapshot().explain_unusable_to_client();
+                tracing::warn!(servers = self.worker.topology.snapshot().explain_unusable(), target = route.target.name(), "no usable server");
+                return Err(if route.target == Target::Primary { Problem::NoPrimary(why) } else { Problem::NoServer(why) });
+            }
+            tried.clear(); // the servers have changed since they failed
+        }
+    }
+
+    async fn lease_from(&self, server: ServerId) -> Result<Box<Connection>, LeaseError> {
+        self.worker.pool.lease(server, &self.account, self.class, &self.desired).await.map(Box::new)
+    }
+
+    /// Whether a read that was meant for a replica would open a transaction there.
+    fn turns_out_transactional(&self, route: &Route, connection: &Connection) -> bool {
+        route.target == Target::Replica
+            && route.reason == Reason::ReadOnlyQuery
+            && self.desired.get(b"autocommit").is_none()
+            && connection.state.get(b"autocommit").is_none()
+            && !connection.status.contains(Status::AUTOCOMMIT)
+    }
+
+    /// A lease has failed: notes what it says about the server, and whether another may do.
+    fn try_elsewhere(
+        &mut self,
+        route: &Route,
+        server: ServerId,
+        error: LeaseError,
+        tried: &mut Vec<ServerId>,
+        deadline: Instant,
+    ) -> Result<(), Problem> {
+        if let LeaseError::Connect(error) = &error {
+            tracing::debug!(%server, %error, "cannot get a server connection");
+            if error.is_account_refused() {
+                self.worker.gatekeeper.refused(&self.account);
+                self.worker.pool.forget(|_, key| key.account == self.account.id);
+            }
+            match error {
+                ConnectError::Timeout => self.worker.topology.report(server, Signal::ConnectTimeout),
+                ConnectError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    self.worker.topology.report(server, Signal::ConnectRefused);
+                }
+                ConnectError::Io(_) => self.worker.topology.report(server, Signal::ConnectionLost),
+                _ => {}
+            }
+        }
+        let judged = matches!(&error, LeaseError::Connect(error) if error.is_account_refused());
+        let crowded = matches!(error, LeaseError::QueueFull | LeaseError::QueueTimeout);
+        let elsewhere = route.target != Target::Primary || matches!(&error, LeaseError::Connect(e) if e.is_server_failure());
+        if judged || crowded || !elsewhere || Instant::now() >= deadline {
+            return Err(error.into());
+        }
+        self.worker.counters.retried();
+        tried.push(server);
+        Ok(())
+    }
+}

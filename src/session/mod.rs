@@ -1,0 +1,282 @@
+//! One client's session: the state that it sees, and what each of its commands does.
+//!
+//! Owns: desired state, transaction, pins, prepared statements, what the last statement left. Does not know: how
+//! clients prove who they are, how replies are framed. Invariant: the server's word decides (status flags, session
+//! tracking); a session holds a server connection only while a transaction is open or a pin stands.
+
+mod attempt;
+mod commands;
+mod incoming;
+mod kill;
+mod lease;
+mod pins;
+mod prepared;
+mod problem;
+mod query;
+pub mod registry;
+mod reply;
+mod settle;
+pub mod worker;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use self::incoming::{Command, Incoming};
+use self::pins::Pins;
+use self::prepared::Statements;
+pub use self::problem::{Kind as ProblemKind, Problem};
+use self::registry::{Entry, Handle, Registry};
+use self::worker::Worker;
+use crate::backend::account::Account;
+use crate::backend::class::Class;
+use crate::backend::connection::Connection;
+use crate::backend::insert_id::InsertId;
+use crate::backend::state::State;
+use crate::execute::client::{Client, Signals};
+use crate::ids::{BackendId, ClientId, ServerId};
+use crate::plan::Situation;
+use crate::sql::{Dialect, LexCharset, Lexing, ServerVersion};
+use crate::wire::buffer::Buffer;
+use crate::wire::capabilities::Capabilities;
+use crate::wire::err::ErrPacket;
+use crate::wire::ok::Status;
+use crate::wire::stream::Stream;
+
+/// Names of the pins, for metrics.
+pub const PIN_NAMES: &[&str] = &Pins::NAMES;
+
+/// What a statement left that the next one may ask about.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    /// Where it ran.
+    place: Option<(ServerId, BackendId)>,
+    /// ROW_COUNT().
+    row_count: i128,
+    /// FOUND_ROWS().
+    found_rows: u64,
+}
+
+/// One client's session.
+pub struct Session {
+    worker: Rc<Worker>,
+    client: Client,
+    entry: Entry,
+    account: Arc<Account>,
+    class: Class,
+    desired: Arc<State>,
+    lexing: Lexing,
+    status: Status,
+    held: Option<Box<Connection>>,
+    pins: Pins,
+    statements: Statements,
+    insert_id: Arc<InsertId>,
+    last: Last,
+}
+
+/// What a login has established.
+pub struct Admitted {
+    /// The connection.
+    pub stream: Stream,
+    /// The account.
+    pub account: Arc<Account>,
+    /// The database that the client named.
+    pub database: Option<Vec<u8>>,
+    /// The flags in force.
+    pub capabilities: Capabilities,
+    /// The collation of its handshake.
+    pub collation: u16,
+    /// Sequence number of the packet that ends the login.
+    pub sequence: u8,
+}
+
+/// Whether a session goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flow {
+    Continue,
+    Close,
+}
+
+impl Session {
+    /// Ends the login: checks the database, tells the client, and makes the session. `None` when the client was
+    /// refused or has gone.
+    pub async fn begin(worker: Rc<Worker>, registry: &Arc<Registry>, id: ClientId, admitted: Admitted) -> Option<Self> {
+        let Admitted { stream, account, database, capabilities, collation, sequence } = admitted;
+        let signals = Arc::<Signals>::default();
+        let handle = Handle::new(id, account.user.clone(), account.id, Arc::clone(&signals));
+        let mut session = Self {
+            client: Client { stream, capabilities, signals },
+            entry: registry.enter(Arc::new(handle)),
+            class: Class::of(capabilities, collation),
+            account,
+            desired: Arc::new(State::default()),
+            lexing: Lexing {
+                ansi_quotes: false,
+                no_backslash_escapes: false,
+                charset: LexCharset::AsciiSafe,
+                server: ServerVersion { dialect: Dialect::MySql, number: 80_000 },
+            },
+            status: Status::AUTOCOMMIT,
+            held: None,
+            pins: Pins::default(),
+            statements: Statements::default(),
+            insert_id: Arc::default(),
+            last: Last::default(),
+            worker,
+        };
+        session.become_fresh();
+        session.finish_login(database, sequence).await.then_some(session)
+    }
+
+    /// Serves the client until it leaves.
+    pub async fn run(mut self) {
+        let mut pending: Option<Buffer> = None;
+        loop {
+            let free = self.held.is_none() || !self.status.contains(Status::IN_TRANSACTION);
+            let mask = Signals::KILL | if free { Signals::DRAIN } else { 0 };
+            let command = match incoming::next(&mut self.client, &self.worker, pending.take(), mask).await {
+                Incoming::Command(command) => command,
+                other => {
+                    self.dismiss(other).await;
+                    break;
+                }
+            };
+            self.worker.counters.received(command.packets().len() as u64);
+            if self.carry_out(&command).await == Flow::Close {
+                break;
+            }
+            pending = command.into_rest();
+        }
+        self.leave();
+    }
+
+    /// The session's state is that of a new connection.
+    fn become_fresh(&mut self) {
+        let snapshot = self.worker.topology.snapshot();
+        let autocommit = snapshot.facts.as_ref().is_none_or(|facts| facts.autocommit);
+        self.status = if autocommit { Status::AUTOCOMMIT } else { Status::empty() };
+        drop(snapshot);
+        self.relex();
+    }
+
+    /// How text is to be read follows from the session's variables.
+    fn relex(&mut self) {
+        let snapshot = self.worker.topology.snapshot();
+        if let Some(version) = snapshot.version {
+            self.lexing.server = version;
+        }
+        let default = snapshot.facts.as_ref().map_or("", |facts| facts.sql_mode.as_str());
+        let mode = self.desired.get(b"sql_mode").unwrap_or(default.as_bytes());
+        let has = |name: &[u8]| mode.split(|byte| *byte == b',').any(|part| part.eq_ignore_ascii_case(name));
+        self.lexing.ansi_quotes = has(b"ANSI_QUOTES");
+        self.lexing.no_backslash_escapes = has(b"NO_BACKSLASH_ESCAPES");
+        self.lexing.charset = match self.desired.get(b"character_set_client") {
+            Some(charset) => lex_charset(charset),
+            None => lex_charset(crate::backend::names::of_collation(self.class.collation.into()).0.as_bytes()),
+        };
+    }
+
+    /// What decides about routes.
+    fn situation(&self) -> Situation {
+        let on = |name: &[u8]| self.desired.get(name).is_some_and(|value| matches!(value, b"ON" | b"1"));
+        let in_transaction = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
+        Situation {
+            in_transaction,
+            autocommit_off: !self.status.contains(Status::AUTOCOMMIT),
+            default_read_only: on(b"transaction_read_only") || on(b"tx_read_only"),
+            pinned: self.pins.hold_all(),
+            pinned_softly: self.pins.intersects(Pins::SOFT),
+            next_transaction_set: self.pins.contains(Pins::NEXT_TRANSACTION),
+        }
+    }
+
+    /// Tells the client why it is disconnected, where there is something to tell.
+    async fn dismiss(&mut self, why: Incoming) {
+        let error = match why {
+            Incoming::Closed | Incoming::Command(_) => return,
+            Incoming::Signalled if self.client.signals.is_raised(Signals::KILL) => return,
+            Incoming::Signalled => ErrPacket::new(1053, b"08S01", "Server shutdown in progress"),
+            Incoming::TooLarge => {
+                ErrPacket::new(1153, b"08S01", "Got a packet bigger than 'max_allowed_packet' bytes (Tidegate: limits.packet)")
+            }
+            Incoming::NoMemory => ErrPacket::new(1041, b"HY000", "Tidegate: out of memory for large statements (limits.packet_memory)"),
+            Incoming::OutOfOrder => ErrPacket::new(1156, b"08S01", "Got packets out of order"),
+        };
+        tracing::info!(client = %self.entry.handle.id, code = error.code, "client dismissed");
+        if self.client.send(&reply::error(1, &error)).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Reads on for a moment, so that closing does not take the error away from a client that is still sending.
+    async fn linger(&mut self) {
+        let work = async {
+            let mut sink = self.worker.buffers.take();
+            for _ in 0..4096 {
+                match self.client.stream.read(sink.space()).await {
+                    Ok(1..) => {}
+                    _ => break,
+                }
+            }
+        };
+        // Whoever is not done by then loses the message, not more.
+        drop(tokio::time::timeout(std::time::Duration::from_secs(1), work).await);
+    }
+
+    /// Sends bytes of our own making.
+    async fn tell(&mut self, bytes: &[u8]) -> Flow {
+        self.worker.counters.sent(bytes.len() as u64);
+        match self.client.send(bytes).await {
+            Ok(()) => Flow::Continue,
+            Err(_) => Flow::Close,
+        }
+    }
+
+    /// Tells the client about a problem.
+    async fn refuse(&mut self, problem: &Problem) -> Flow {
+        self.worker.counters.errors.count(problem.kind() as usize);
+        tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
+        let flow = self.tell(&reply::error(1, &problem.packet())).await;
+        if problem.ends_session() { Flow::Close } else { flow }
+    }
+
+    /// The client has gone: gives back what it held.
+    fn leave(&mut self) {
+        if let Some(connection) = self.held.take() {
+            self.release(*connection, true);
+        }
+        self.set_pins(Pins::default());
+    }
+
+    /// Changes the pins, and what the gauge shows.
+    fn set_pins(&mut self, pins: Pins) {
+        if pins == self.pins {
+            return;
+        }
+        let gauge = &self.worker.metrics.pins;
+        for (bit, pin) in Pins::all().iter().enumerate() {
+            match (self.pins.contains(pin), pins.contains(pin)) {
+                (false, true) => gauge.enter(bit),
+                (true, false) => gauge.leave(bit),
+                _ => {}
+            }
+        }
+        self.pins = pins;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// How the lexer sees a character set.
+fn lex_charset(name: &[u8]) -> LexCharset {
+    match name {
+        b"big5" => LexCharset::Big5,
+        b"gbk" => LexCharset::Gbk,
+        b"sjis" | b"cp932" => LexCharset::Sjis,
+        b"gb18030" => LexCharset::Gb18030,
+        _ => LexCharset::AsciiSafe,
+    }
+}

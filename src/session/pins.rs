@@ -1,0 +1,119 @@
+//! Why a session must keep its server connection between statements.
+//!
+//! Owns: the reasons and when they end. Does not know: connections. Invariant: pure; a session is pinned exactly
+//! while a reason stands.
+
+use bitflags::bitflags;
+
+use crate::sql::{Class, Recognised, Uses};
+
+bitflags! {
+    /// The reasons.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Pins: u16 {
+        /// A temporary table was made.
+        const TEMPORARY_TABLE = 1;
+        /// LOCK TABLES, FLUSH … WITH READ LOCK, LOCK INSTANCE.
+        const LOCKS = 1 << 1;
+        /// GET_LOCK and its family.
+        const USER_LOCK = 1 << 2;
+        /// HANDLER.
+        const HANDLER = 1 << 3;
+        /// XA.
+        const XA = 1 << 4;
+        /// Text PREPARE.
+        const TEXT_PREPARED = 1 << 5;
+        /// User variables were assigned.
+        const USER_VARIABLES = 1 << 6;
+        /// SET of a variable that belongs to one connection (sql_log_bin, timestamp …).
+        const BINDING_VARIABLE = 1 << 7;
+        /// SET ROLE, SET RESOURCE GROUP.
+        const ROLE = 1 << 8;
+        /// A server-side cursor is open.
+        const CURSOR = 1 << 9;
+        /// COM_STMT_SEND_LONG_DATA waits for its execution.
+        const LONG_DATA = 1 << 10;
+        /// SET TRANSACTION waits for its transaction.
+        const NEXT_TRANSACTION = 1 << 11;
+        /// Warnings, an error, or a row count may be asked for by the next statement.
+        const DIAGNOSTICS = 1 << 12;
+        /// The server reported state that no statement explains (a procedure's).
+        const UNEXPLAINED = 1 << 13;
+    }
+}
+
+impl Pins {
+    /// Names for metrics and people, by bit.
+    pub const NAMES: [&'static str; 14] = [
+        "temporary table", "locks", "user lock", "handler", "xa", "text prepared statement", "user variables",
+        "binding variable", "role", "cursor", "long data", "next transaction", "diagnostics", "unexplained state",
+    ];
+
+    /// Reasons that only statements naming variables or prepared statements care about.
+    pub const SOFT: Self = Self::USER_VARIABLES.union(Self::TEXT_PREPARED);
+
+    /// Reasons that end with the next statement that does not ask about the one before.
+    pub const PASSING: Self = Self::DIAGNOSTICS;
+
+    /// Whether every statement must go to the held connection.
+    pub fn hold_all(self) -> bool {
+        !self.difference(Self::SOFT | Self::PASSING | Self::NEXT_TRANSACTION).is_empty()
+    }
+
+    /// What a statement that has succeeded adds and ends.
+    pub fn after(mut self, statement: Recognised) -> Self {
+        let uses = statement.uses;
+        for (used, pin) in [
+            (Uses::TEMPORARY_TABLE, Self::TEMPORARY_TABLE),
+            (Uses::LOCK_TABLES, Self::LOCKS),
+            (Uses::USER_LOCK, Self::USER_LOCK),
+            (Uses::HANDLER, Self::HANDLER),
+            (Uses::XA, Self::XA),
+            (Uses::TEXT_PREPARED, Self::TEXT_PREPARED),
+            (Uses::USER_VARIABLE_WRITE, Self::USER_VARIABLES),
+            (Uses::BINDING_VARIABLE, Self::BINDING_VARIABLE),
+            (Uses::ROLE, Self::ROLE),
+            (Uses::NEXT_TRANSACTION, Self::NEXT_TRANSACTION),
+        ] {
+            self.set(pin, self.contains(pin) || uses.contains(used));
+        }
+        if uses.contains(Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE) {
+            self.remove(Self::LOCKS);
+        }
+        self
+    }
+
+    /// Whether state that the server reports is explained by the statement, and so pinned or replayed already.
+    pub fn explains(statement: Recognised) -> bool {
+        statement.uses.intersects(crate::plan::MAKES_PIN | Uses::BINDING_VARIABLE)
+            || matches!(statement.class, Class::Set | Class::Use | Class::SetGlobal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(class: Class, uses: Uses) -> Recognised {
+        Recognised { class, uses, hint: None }
+    }
+
+    #[test]
+    fn reasons_come_and_go() {
+        let pins = Pins::default().after(statement(Class::Session, Uses::LOCK_TABLES));
+        assert_eq!(pins, Pins::LOCKS);
+        assert!(pins.hold_all());
+        assert_eq!(pins.after(statement(Class::Session, Uses::UNLOCK_TABLES)), Pins::default());
+    }
+
+    #[test]
+    fn variables_pin_softly() {
+        let pins = Pins::default().after(statement(Class::Set, Uses::USER_VARIABLE_WRITE));
+        assert!(!pins.is_empty() && !pins.hold_all());
+    }
+
+    #[test]
+    fn every_bit_has_a_name() {
+        assert_eq!(Pins::all().iter().count(), Pins::NAMES.len());
+    }
+}

@@ -1,0 +1,442 @@
+//! Prepared statements: one identity per client statement, prepared where it runs.
+//!
+//! Owns: the client's ids, and how an execution is written for one server connection. Does not know: routes.
+//! Invariant: a server's statement id never reaches a client, and a client's never a server.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::attempt::{Failure, Work};
+use super::incoming::Command;
+use super::pins::Pins;
+use super::{Flow, Problem, Session, reply};
+use crate::backend::connection::Connection;
+use crate::backend::exchange;
+use crate::backend::statements::Source;
+use crate::execute::relay::End;
+use crate::plan::{self, Target};
+use crate::sql::{self, Class, Recognised, Uses};
+use crate::wire::buffer::Buffer;
+use crate::wire::capabilities::Capabilities;
+use crate::wire::command::{self, STMT_EXECUTE};
+use crate::wire::frame::{HEADER, PAYLOAD_MAX, lenenc, lenenc_string, put_packet};
+use crate::wire::ok::Status;
+use crate::wire::reply::Expect;
+
+/// MariaDB: the statement that was prepared last.
+const LAST_PREPARED: u32 = u32::MAX;
+/// COM_STMT_EXECUTE flag: the packet says itself how many parameters it has.
+const PARAMETER_COUNT_AVAILABLE: u8 = 8;
+/// ER_UNKNOWN_STMT_HANDLER.
+const UNKNOWN_STATEMENT: u16 = 1243;
+
+/// A statement that a client has prepared.
+#[derive(Debug)]
+struct Known {
+    source: Arc<Source>,
+    statement: Recognised,
+    parameters: u16,
+    /// The types that the client sent last; it need not send them again.
+    types: Option<Arc<[u8]>>,
+    /// Why COM_STMT_SEND_LONG_DATA failed; told at the execution.
+    long_data_failed: bool,
+}
+
+/// The client's statements.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    known: HashMap<u32, Known>,
+    last: u32,
+}
+
+impl Statements {
+    fn resolve(&self, id: u32) -> u32 {
+        if id == LAST_PREPARED { self.last } else { id }
+    }
+
+    /// All are gone: COM_RESET_CONNECTION, COM_CHANGE_USER.
+    pub fn clear(&mut self) {
+        self.known = HashMap::new();
+    }
+}
+
+/// An execution, or something else about a statement, to be written for one connection.
+pub(super) struct Execution<'a> {
+    pub source: &'a Arc<Source>,
+    payload: &'a [u8],
+    /// The client's types for this execution.
+    types: Option<Arc<[u8]>>,
+    /// Where the packet says whether types follow, if it has parameters.
+    bound_at: Option<usize>,
+    /// The packet itself carries the types.
+    carries_types: bool,
+    /// It is an execution, which ends long data.
+    executes: bool,
+}
+
+impl Execution<'_> {
+    /// Cursors and long data pin.
+    pub fn pins_after(&self, mut pins: Pins, end: &End) -> Pins {
+        if self.executes {
+            pins.remove(Pins::LONG_DATA);
+        }
+        if end.status.contains(Status::LAST_ROW_SENT) || end.error.is_some() {
+            pins.remove(Pins::CURSOR);
+        } else if end.status.contains(Status::CURSOR_EXISTS) {
+            pins.insert(Pins::CURSOR);
+        }
+        pins
+    }
+}
+
+impl Session {
+    /// COM_STMT_PREPARE.
+    pub(super) async fn prepare(&mut self, command: &Command) -> Flow {
+        if self.statements.known.len() >= self.worker.config.limits.prepared_max {
+            let message = "Can't create more prepared statements for this client (Tidegate: limits.prepared)";
+            return self.refuse(&Problem::Request(1461, message.into())).await;
+        }
+        let text = &command.payload()[1..];
+        let statement = sql::recognise(text, &self.lexing);
+        let source = Arc::new(Source::new(text.into(), Arc::clone(&self.desired), &self.worker.hasher));
+        let id = self.free_id();
+        let route = plan::route(statement, self.situation());
+        // Preparing has none of the statement's effects.
+        let neutral = Recognised { class: Class::Read, uses: statement.uses & Uses::MULTIPLE, hint: None };
+        let work = Work {
+            packets: command.packets(),
+            expect: Expect::Prepared,
+            statement: neutral,
+            text: None,
+            preparing: Some((source, id)),
+            execution: None,
+        };
+        self.statements.last = id;
+        self.perform(&work, route).await
+    }
+
+    fn free_id(&self) -> u32 {
+        let mut id = self.statements.last;
+        loop {
+            id = id.wrapping_add(1);
+            if id != 0 && id != LAST_PREPARED && !self.statements.known.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// COM_STMT_PREPARE has been answered.
+    pub(super) fn prepared(&mut self, connection: &mut Connection, end: &End, source: &Arc<Source>, id: u32) {
+        let Some(prepared) = end.prepared.filter(|_| end.error.is_none()) else { return };
+        let max = self.worker.config.limits.prepared_per_backend_max;
+        connection.statements.insert(Arc::clone(source), prepared.id, max);
+        let statement = sql::recognise(&source.text, &self.lexing);
+        let parameters = prepared.parameters;
+        let known = Known { source: Arc::clone(source), statement, parameters, types: None, long_data_failed: false };
+        self.statements.known.insert(id, known);
+    }
+
+    /// COM_STMT_EXECUTE.
+    pub(super) async fn execute(&mut self, command: &Command) -> Flow {
+        let started = std::time::Instant::now();
+        let attributes = self.class.capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
+        let payload = command.payload();
+        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else { return self.malformed().await };
+        let Some(known) = self.statements.known.get_mut(&id) else { return self.unknown_statement("mysqld_stmt_execute").await };
+        if std::mem::take(&mut known.long_data_failed) {
+            let message = "Tidegate: the data of COM_STMT_SEND_LONG_DATA was lost with its server connection";
+            return self.refuse(&Problem::Request(1210, message.into())).await;
+        }
+        let Some(layout) = Layout::of(payload, known.parameters, attributes) else { return self.malformed().await };
+        if let Some(types) = layout.types.clone().map(|range| &payload[range])
+            && known.types.as_deref() != Some(types)
+        {
+            known.types = Some(types.into());
+        }
+        if layout.bound_at.is_some() && known.types.is_none() {
+            return self.malformed().await; // no types now, and none before
+        }
+        let (source, statement, types) = (Arc::clone(&known.source), known.statement, known.types.clone());
+        let mut situation = self.situation();
+        situation.pinned |= self.pins.intersects(Pins::LONG_DATA | Pins::CURSOR);
+        let route = plan::route(statement, situation);
+        let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
+        let execution = Execution { source: &source, payload, types, bound_at, carries_types, executes: true };
+        let work = Work {
+            packets: command.packets(),
+            expect: Expect::Results,
+            statement,
+            text: None,
+            preparing: None,
+            execution: Some(execution),
+        };
+        let flow = self.perform(&work, route).await;
+        self.worker.counters.took(route.target as usize, started.elapsed());
+        flow
+    }
+
+    /// Appends the execution as this connection must get it, preparing the statement there first where needed.
+    pub(super) async fn dress(
+        &mut self,
+        connection: &mut Connection,
+        execution: &Execution<'_>,
+        out: &mut Vec<u8>,
+        buffer: &mut Buffer,
+    ) -> Result<(), Failure> {
+        let source = execution.source;
+        if connection.statements.get(source).is_none() {
+            self.prepare_again(connection, source, buffer).await?;
+        }
+        let Some(open) = connection.statements.get(source) else {
+            return Err(Failure::Unsent(std::io::ErrorKind::NotFound.into()));
+        };
+        let id = open.id.to_le_bytes();
+        let knows_types = execution.bound_at.is_none()
+            || execution.carries_types
+            || matches!((&open.types, &execution.types), (Some(a), Some(b)) if Arc::ptr_eq(a, b) || a == b);
+        if execution.bound_at.is_some() {
+            open.types.clone_from(&execution.types);
+        }
+        let payload = execution.payload;
+        let at = out.len();
+        match (execution.bound_at, &execution.types) {
+            (Some(bound), Some(types)) if !knows_types => {
+                // The connection has the types of another client's execution, or none.
+                let mut whole = Vec::with_capacity(payload.len() + types.len());
+                whole.extend_from_slice(&payload[..bound]);
+                whole.push(1);
+                whole.extend_from_slice(types);
+                whole.extend_from_slice(&payload[bound + 1..]);
+                put_packet(out, 0, &whole);
+            }
+            _ => {
+                out.reserve(payload.len() + HEADER * (1 + payload.len() / PAYLOAD_MAX));
+                put_packet(out, 0, payload);
+            }
+        }
+        if let Some(place) = out.get_mut(at + HEADER + 1..at + HEADER + 5) {
+            place.copy_from_slice(&id);
+        }
+        Ok(())
+    }
+
+    /// Prepares a client's statement on a connection that does not have it, in the state that it was prepared in.
+    async fn prepare_again(&mut self, connection: &mut Connection, source: &Arc<Source>, buffer: &mut Buffer) -> Result<(), Failure> {
+        let names = connection.names();
+        let names = (names.0.as_str(), names.1.as_str());
+        let mut packets = Vec::new();
+        let mut replies = 0;
+        let mut put_difference = |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
+            // A database cannot be unset, and a reset would take the other statements: then the present state must do.
+            let Some(difference) = from.difference(to, names).filter(|difference| !difference.reset) else { return false };
+            if let Some(schema) = difference.schema {
+                put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
+                *replies += 1;
+            }
+            if let Some(set) = difference.set {
+                command::put_query(packets, &set, connection.capabilities);
+                *replies += 1;
+            }
+            true
+        };
+        let elsewhere = source.state != self.desired;
+        let switched = elsewhere && put_difference(&self.desired, &source.state, &mut packets, &mut replies);
+        let before = replies;
+        put_packet(&mut packets, 0, &[&[command::STMT_PREPARE], &source.text[..]].concat());
+        if switched {
+            put_difference(&source.state, &self.desired, &mut packets, &mut replies);
+        }
+        connection.stream.write_all(&packets).await.map_err(Failure::Unsent)?;
+        for _ in 0..before {
+            exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
+        }
+        let answer = exchange::receive(connection, buffer, Expect::Prepared).await?;
+        for _ in before..replies {
+            exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
+        }
+        let id = answer.into_ok()?.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
+        connection.statements.insert(Arc::clone(source), id, self.worker.config.limits.prepared_per_backend_max);
+        Ok(())
+    }
+
+    /// COM_STMT_SEND_LONG_DATA: no reply, whatever happens.
+    pub(super) async fn send_long_data(&mut self, command: &Command) -> Flow {
+        let payload = command.payload();
+        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else { return Flow::Continue };
+        let Some(known) = self.statements.known.get(&id) else { return Flow::Continue };
+        let (source, statement) = (Arc::clone(&known.source), known.statement);
+        let mut route = plan::route(statement, self.situation());
+        if self.pins.contains(Pins::LONG_DATA) {
+            route.target = Target::Held;
+        }
+        if self.forward_silently(&mut route, statement, &source, payload).await {
+            self.set_pins(self.pins | Pins::LONG_DATA);
+        } else if let Some(known) = self.statements.known.get_mut(&id) {
+            known.long_data_failed = true;
+        }
+        Flow::Continue
+    }
+
+    /// Sends a command about a statement that gets no reply, and keeps the connection.
+    async fn forward_silently(&mut self, route: &mut plan::Route, statement: Recognised, source: &Arc<Source>, payload: &[u8]) -> bool {
+        let Ok(mut connection) = self.obtain(route, statement, &mut Vec::new()).await else { return false };
+        let execution =
+            Execution { source, payload, types: None, bound_at: None, carries_types: false, executes: false };
+        let work = Work { packets: &[], expect: Expect::Simple, statement, text: None, preparing: None, execution: None };
+        match self.send_only(&mut connection, &work, &execution).await {
+            Ok(()) => {
+                self.hold(connection);
+                true
+            }
+            Err(_) => {
+                self.lose(connection);
+                false
+            }
+        }
+    }
+
+    /// COM_STMT_FETCH: rows of an open cursor.
+    pub(super) async fn fetch(&mut self, command: &Command) -> Flow {
+        self.about_statement(command, Expect::Rows, "mysqld_stmt_fetch").await
+    }
+
+    /// COM_STMT_RESET: long data and cursors end; without any there is nothing to tell a server.
+    pub(super) async fn reset_statement(&mut self, command: &Command) -> Flow {
+        let Some(id) = statement_id(command.payload()).map(|id| self.statements.resolve(id)) else { return self.malformed().await };
+        let Some(known) = self.statements.known.get_mut(&id) else { return self.unknown_statement("mysqld_stmt_reset").await };
+        known.long_data_failed = false;
+        if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA) && self.held.is_some() {
+            self.set_pins(self.pins.difference(Pins::LONG_DATA));
+            return self.about_statement(command, Expect::Simple, "mysqld_stmt_reset").await;
+        }
+        self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
+    }
+
+    /// A command about a statement that must go where its cursor is.
+    async fn about_statement(&mut self, command: &Command, expect: Expect, function: &str) -> Flow {
+        let payload = command.payload();
+        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else { return self.malformed().await };
+        let Some(known) = self.statements.known.get(&id) else { return self.unknown_statement(function).await };
+        if self.held.is_none() {
+            let message = format!("The statement ({id}) has no open cursor.");
+            return self.refuse(&Problem::Request(1421, message.into())).await;
+        }
+        let source = Arc::clone(&known.source);
+        let statement = Recognised { class: Class::Read, uses: Uses::empty(), hint: None };
+        let execution =
+            Execution { source: &source, payload, types: None, bound_at: None, carries_types: false, executes: false };
+        let work =
+            Work { packets: command.packets(), expect, statement, text: None, preparing: None, execution: Some(execution) };
+        if expect == Expect::Simple {
+            self.set_pins(self.pins.difference(Pins::CURSOR));
+        }
+        let route = plan::Route { target: Target::Held, reason: plan::Reason::Pinned };
+        self.perform(&work, route).await
+    }
+
+    /// COM_STMT_CLOSE: no reply. What is open on servers stays open for others.
+    pub(super) fn close_statement(&mut self, command: &Command) -> Flow {
+        let Some(id) = statement_id(command.payload()).map(|id| self.statements.resolve(id)) else { return Flow::Continue };
+        let Some(known) = self.statements.known.remove(&id) else { return Flow::Continue };
+        if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA)
+            && let Some(mut held) = self.held.take()
+        {
+            // A cursor or long data of it ends with it.
+            held.statements.remove(&known.source);
+            self.set_pins(self.pins.difference(Pins::CURSOR | Pins::LONG_DATA));
+            self.keep_or_release(held);
+        }
+        Flow::Continue
+    }
+
+    async fn malformed(&mut self) -> Flow {
+        self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await
+    }
+
+    async fn unknown_statement(&mut self, function: &str) -> Flow {
+        let message = format!("Unknown prepared statement handler given to {function}");
+        self.refuse(&Problem::Request(UNKNOWN_STATEMENT, message.into())).await
+    }
+}
+
+fn statement_id(payload: &[u8]) -> Option<u32> {
+    let &[_, a, b, c, d] = payload.first_chunk::<5>()?;
+    Some(u32::from_le_bytes([a, b, c, d])) // int<4>
+}
+
+/// Where things are in a COM_STMT_EXECUTE payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Layout {
+    bound_at: Option<usize>,
+    types: Option<std::ops::Range<usize>>,
+}
+
+impl Layout {
+    /// `None` when the payload is too short for what it claims.
+    fn of(payload: &[u8], parameters: u16, attributes: bool) -> Option<Self> {
+        debug_assert_eq!(payload.first(), Some(&STMT_EXECUTE));
+        let &[_, _, _, _, _, flags, ..] = payload.first_chunk::<10>()?;
+        let counted = attributes && flags & PARAMETER_COUNT_AVAILABLE != 0;
+        if parameters == 0 && !counted {
+            return Some(Self { bound_at: None, types: None });
+        }
+        let mut rest = &payload[10..];
+        let mut count = usize::from(parameters);
+        if counted {
+            let (number, after) = lenenc(rest)?;
+            count = usize::try_from(number).ok().filter(|count| *count <= usize::from(u16::MAX))?;
+            rest = after;
+        }
+        if count == 0 {
+            return Some(Self { bound_at: None, types: None });
+        }
+        rest = rest.get(count.div_ceil(8)..)?;
+        let bound_at = payload.len() - rest.len();
+        let (&bound, mut rest) = rest.split_first()?;
+        let start = bound_at + 1;
+        if bound == 0 {
+            return Some(Self { bound_at: Some(bound_at), types: None });
+        }
+        for _ in 0..count {
+            rest = rest.get(2..)?; // int<1> type, int<1> flags
+            if attributes && counted {
+                (_, rest) = lenenc_string(rest)?; // string<lenenc> name
+            }
+        }
+        Some(Self { bound_at: Some(bound_at), types: Some(start..payload.len() - rest.len()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: [u8; 10] = [STMT_EXECUTE, 1, 0, 0, 0, 0, 1, 0, 0, 0];
+
+    #[test]
+    fn types_are_found_where_they_are() {
+        let with = [&HEAD[..], &[0, 1, 3, 0, 0xfd, 0, 7, 0, 0, 0, 1, b'x']].concat();
+        assert_eq!(Layout::of(&with, 2, false), Some(Layout { bound_at: Some(11), types: Some(12..16) }));
+        let without = [&HEAD[..], &[0, 0, 7, 0, 0, 0, 1, b'x']].concat();
+        assert_eq!(Layout::of(&without, 2, false), Some(Layout { bound_at: Some(11), types: None }));
+        assert_eq!(Layout::of(&HEAD, 0, false), Some(Layout { bound_at: None, types: None }));
+    }
+
+    #[test]
+    fn attributes_carry_names() {
+        let mut head = HEAD;
+        head[5] = PARAMETER_COUNT_AVAILABLE;
+        let payload = [&head[..], &[1, 0, 1, 3, 0, 2, b'a', b'b', 7, 0, 0, 0]].concat();
+        assert_eq!(Layout::of(&payload, 1, true), Some(Layout { bound_at: Some(12), types: Some(13..18) }));
+    }
+
+    #[test]
+    fn short_packets_are_refused() {
+        let with = [&HEAD[..], &[0, 1, 3, 0, 0xfd, 0]].concat();
+        for end in 0..with.len() {
+            if end > 0 {
+                assert_eq!(Layout::of(&with[..end], 2, false), None, "{end}");
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Why a statement could not be carried out, and what the client is told.
+//!
+//! Invariant: messages name no hosts, users or files of the inside; a server's own error passes unchanged.
+
+use std::borrow::Cow;
+
+use crate::backend::connect::ConnectError;
+use crate::backend::pool::LeaseError;
+use crate::wire::err::ErrPacket;
+
+/// Kinds of problems; also the metric's label.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The client asked for something impossible.
+    Client,
+    /// Tidegate does not do this.
+    Unsupported,
+    /// A server failed or refused.
+    Backend,
+    /// A limit is reached.
+    Overload,
+    /// Something took too long.
+    Timeout,
+    /// The state of a session is lost.
+    Lost,
+}
+
+impl Kind {
+    /// Names for the metric, by `self as usize`.
+    pub const NAMES: &'static [&'static str] = &["client", "unsupported", "backend", "overload", "timeout", "lost"];
+}
+
+/// A statement that could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// A server's own error.
+    #[error("{0}")]
+    Server(ErrPacket),
+    /// No server for it.
+    #[error("no usable primary: {0}")]
+    NoPrimary(String),
+    /// No server at all.
+    #[error("no usable server: {0}")]
+    NoServer(String),
+    /// The connection to the server was lost while the statement ran.
+    #[error("the server connection was lost during the statement")]
+    Lost {
+        /// It may have been executed.
+        outcome_unknown: bool,
+        /// What else went with the connection.
+        state_lost: bool,
+    },
+    /// The queue for connections is full, or a wait in it was too long.
+    #[error("{0}")]
+    Queue(&'static str),
+    /// Connecting failed in a way that is not the server's own word.
+    #[error("cannot connect to the server: {0}")]
+    Connect(String),
+    /// The client's request makes no sense.
+    #[error("{1}")]
+    Request(u16, Cow<'static, str>),
+    /// Not done, and why.
+    #[error("{0}")]
+    Unsupported(Cow<'static, str>),
+}
+
+impl From<LeaseError> for Problem {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Connect(ConnectError::Refused(error)) => Self::Server(error),
+            LeaseError::Connect(error) => Self::Connect(error.to_string()),
+            LeaseError::QueueFull => Self::Queue("too many clients wait for a server connection"),
+            LeaseError::QueueTimeout => Self::Queue("no server connection came free in time"),
+        }
+    }
+}
+
+impl Problem {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Server(_) | Self::Connect(_) | Self::NoPrimary(_) | Self::NoServer(_) => Kind::Backend,
+            Self::Lost { .. } => Kind::Lost,
+            Self::Queue(_) => Kind::Overload,
+            Self::Request(..) => Kind::Client,
+            Self::Unsupported(_) => Kind::Unsupported,
+        }
+    }
+
+    /// Whether the session cannot go on as if nothing had happened: the client is disconnected after the error.
+    pub fn ends_session(&self) -> bool {
+        matches!(self, Self::Lost { state_lost: true, .. })
+    }
+
+    /// What the client gets.
+    pub fn packet(&self) -> ErrPacket {
+        match self {
+            Self::Server(error) => error.clone(),
+            Self::NoPrimary(why) => {
+                let message = format!("Tidegate: no usable primary ({why}); writes wait for one and then fail");
+                ErrPacket::new(1290, b"HY000", message)
+            }
+            Self::NoServer(why) => ErrPacket::new(2003, b"HY000", format!("Tidegate: no usable server ({why})")),
+            Self::Lost { outcome_unknown, state_lost } => {
+                let mut message = String::from("Tidegate: lost connection to the MySQL server during the statement");
+                if *outcome_unknown {
+                    message.push_str("; whether it was executed is unknown");
+                }
+                if *state_lost {
+                    message.push_str("; the transaction and the session's state are lost with it");
+                }
+                ErrPacket::new(2013, b"HY000", message)
+            }
+            Self::Queue(what) => ErrPacket::new(1040, b"08004", format!("Tidegate: too many connections: {what}")),
+            Self::Connect(_) => ErrPacket::new(2003, b"HY000", "Tidegate: cannot connect to the MySQL server"),
+            Self::Request(code, message) => ErrPacket::new(*code, sqlstate(*code), message.as_bytes()),
+            Self::Unsupported(what) => ErrPacket::new(1235, b"42000", format!("Tidegate: {what}")),
+        }
+    }
+}
+
+/// SQLSTATE of the codes that Tidegate raises itself, as servers give them.
+fn sqlstate(code: u16) -> &'static [u8; 5] {
+    match code {
+        1047 | 1043 | 1156 | 1153 => b"08S01",
+        1040 => b"08004",
+        1461 => b"42000",
+        1227 => b"42000",
+        _ => b"HY000",
+    }
+}

@@ -1,0 +1,53 @@
+//! COM_QUERY.
+
+use std::time::Instant;
+
+use super::attempt::Work;
+use super::incoming::Command;
+use super::{Flow, Problem, Session, reply};
+use crate::plan;
+use crate::sql::{self, BareKind, Class, Uses};
+use crate::wire::command;
+use crate::wire::reply::Expect;
+
+impl Session {
+    /// One COM_QUERY, from packet to packets.
+    pub(super) async fn query(&mut self, command: &Command) -> Flow {
+        let Some(text) = command::query_text(command.payload(), self.class.capabilities) else {
+            return self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await;
+        };
+        let started = Instant::now();
+        let statement = sql::recognise(text, &self.lexing);
+        if statement.class == Class::Kill
+            && let Some(kill) = sql::parse_kill(text, &self.lexing)
+        {
+            return self.kill(kill).await;
+        }
+        if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
+            && let Some(answer) = self.answer(text)
+        {
+            return self.tell(&answer).await;
+        }
+        let route = plan::route(statement, self.situation());
+        let packets = command.packets();
+        let work = Work { packets, expect: Expect::Results, statement, text: Some(text), preparing: None, execution: None };
+        let flow = self.perform(&work, route).await;
+        self.worker.counters.took(route.target as usize, started.elapsed());
+        flow
+    }
+
+    /// Answers what only Tidegate knows, where the statement asks for that and nothing else: the client's own
+    /// connection id, and the row counts of a statement whose connection serves others now.
+    fn answer(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let question = sql::bare_question(text, &self.lexing)?;
+        let value = match question.kind {
+            BareKind::ConnectionId => i128::from(self.entry.handle.id.0),
+            // A held connection knows it itself.
+            _ if self.held.is_some() => return None,
+            BareKind::RowCount => self.last.row_count,
+            BareKind::FoundRows => i128::from(self.last.found_rows),
+            BareKind::LastInsertId => return None,
+        };
+        Some(reply::number(&question.column_name, value, self.status, self.client.capabilities))
+    }
+}

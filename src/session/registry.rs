@@ -1,0 +1,179 @@
+//! All sessions of the process, by the id that their clients know.
+//!
+//! Owns: what one session may know of another. Does not know: what sessions do.
+//! Invariant: an entry lives exactly as long as its session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use dashmap::DashMap;
+
+use crate::execute::client::Signals;
+use crate::ids::{AccountId, BackendId, ClientId, ServerId};
+
+/// A session as others see it.
+#[derive(Debug)]
+pub struct Handle {
+    /// Its id.
+    pub id: ClientId,
+    /// The name that its client gave.
+    pub user: Vec<u8>,
+    /// The account behind it.
+    pub account: AccountId,
+    /// Wakes it.
+    pub signals: Arc<Signals>,
+    /// Server and thread that run its statement; 0 while none does.
+    running: AtomicU64,
+    /// KILLs of that thread that are under way.
+    killers: AtomicU32,
+}
+
+const THREAD_BITS: u32 = 48;
+
+impl Handle {
+    /// A session that runs nothing.
+    pub fn new(id: ClientId, user: Vec<u8>, account: AccountId, signals: Arc<Signals>) -> Self {
+        Self { id, user, account, signals, running: AtomicU64::new(0), killers: AtomicU32::new(0) }
+    }
+
+    /// Its statement runs on this thread of this server from now on.
+    pub fn runs_on(&self, server: ServerId, id: BackendId) {
+        let packed = (u64::from(server.0) + 1) << THREAD_BITS | id.0 & ((1 << THREAD_BITS) - 1);
+        self.running.store(packed, SeqCst);
+    }
+
+    /// Its statement has ended. True when somebody is just killing that thread: it must not be used again.
+    pub fn runs_nothing(&self) -> bool {
+        self.running.store(0, SeqCst);
+        self.killers.load(SeqCst) > 0
+    }
+
+    /// Claims the thread that runs its statement, so that it will not serve anybody else while it is killed.
+    pub fn claim(self: &Arc<Self>) -> Option<Claim> {
+        self.killers.fetch_add(1, SeqCst);
+        let claim = Claim { handle: Arc::clone(self), target: None };
+        let packed = self.running.load(SeqCst);
+        if packed == 0 {
+            return None; // dropping the claim gives it back
+        }
+        let server = u16::try_from((packed >> THREAD_BITS) - 1).ok()?;
+        let target = Some((ServerId(server), BackendId(packed & ((1 << THREAD_BITS) - 1))));
+        Some(Claim { target, ..claim })
+    }
+}
+
+/// A thread of a server that is being killed.
+#[derive(Debug)]
+pub struct Claim {
+    handle: Arc<Handle>,
+    target: Option<(ServerId, BackendId)>,
+}
+
+impl Claim {
+    /// Which.
+    pub fn target(&self) -> Option<(ServerId, BackendId)> {
+        self.target
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.handle.killers.fetch_sub(1, SeqCst);
+    }
+}
+
+/// The sessions of the process.
+#[derive(Debug, Default)]
+pub struct Registry {
+    sessions: DashMap<ClientId, Arc<Handle>>,
+    next: AtomicU32,
+}
+
+impl Registry {
+    /// An id that no living session has. Ids start at 1 and come again only after four thousand million clients.
+    pub fn fresh_id(&self) -> ClientId {
+        loop {
+            let id = ClientId(self.next.fetch_add(1, SeqCst).wrapping_add(1));
+            if id.0 != 0 && !self.sessions.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Adds a session; it is removed when the entry is dropped.
+    pub fn enter(self: &Arc<Self>, handle: Arc<Handle>) -> Entry {
+        self.sessions.insert(handle.id, Arc::clone(&handle));
+        Entry { registry: Arc::clone(self), handle }
+    }
+
+    /// The session with this id.
+    pub fn find(&self, id: u64) -> Option<Arc<Handle>> {
+        let id = ClientId(u32::try_from(id).ok()?);
+        self.sessions.get(&id).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// Raises a signal in every session.
+    pub fn raise_all(&self, flag: u8) {
+        self.sessions.iter().for_each(|entry| entry.signals.raise(flag));
+    }
+
+    /// Sessions now.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+}
+
+/// A session's place in the registry.
+#[derive(Debug)]
+pub struct Entry {
+    registry: Arc<Registry>,
+    /// The session.
+    pub handle: Arc<Handle>,
+}
+
+impl Entry {
+    /// The session has become another user's.
+    pub fn replace(&mut self, handle: Arc<Handle>) {
+        self.registry.sessions.insert(handle.id, Arc::clone(&handle));
+        self.handle = handle;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.registry.sessions.remove(&self.handle.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_being_killed_is_not_used_again() {
+        let handle = Arc::new(Handle::new(ClientId(1), vec![], AccountId(1), Arc::default()));
+        assert!(handle.claim().is_none(), "nothing runs");
+        handle.runs_on(ServerId(2), BackendId(77));
+        let claim = handle.claim().unwrap();
+        assert_eq!(claim.target(), Some((ServerId(2), BackendId(77))));
+        assert!(handle.runs_nothing());
+        drop(claim);
+        handle.runs_on(ServerId(0), BackendId(1));
+        assert!(!handle.runs_nothing());
+    }
+
+    #[test]
+    fn an_entry_lives_as_long_as_its_session() {
+        let registry = Arc::new(Registry::default());
+        let id = registry.fresh_id();
+        let entry = registry.enter(Arc::new(Handle::new(id, vec![], AccountId(1), Arc::default())));
+        assert!(registry.find(u64::from(id.0)).is_some());
+        drop(entry);
+        assert!(registry.is_empty() && registry.find(u64::from(id.0)).is_none());
+    }
+}

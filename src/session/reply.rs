@@ -1,0 +1,86 @@
+//! Replies that Tidegate makes itself: OK, ERR, the end of something, one number.
+
+use crate::wire::capabilities::Capabilities;
+use crate::wire::err::ErrPacket;
+use crate::wire::frame::{put_lenenc, put_lenenc_string, put_packet};
+use crate::wire::ok::{Ok as OkPacket, Status, put_end};
+
+const TYPE_LONGLONG: u8 = 8;
+const CHARSET_BINARY: u16 = 63;
+const NOT_NULL: u16 = 1;
+const UNSIGNED: u16 = 1 << 5;
+const BINARY: u16 = 1 << 7;
+
+/// An OK packet.
+pub fn ok(sequence: u8, status: Status, capabilities: Capabilities) -> Vec<u8> {
+    let mut payload = Vec::new();
+    OkPacket { status, ..OkPacket::default() }.put(&mut payload, 0, capabilities);
+    packet(sequence, &payload)
+}
+
+/// An EOF packet, or what takes its place.
+pub fn end(sequence: u8, status: Status, capabilities: Capabilities) -> Vec<u8> {
+    let mut payload = Vec::new();
+    put_end(&mut payload, status, 0, capabilities);
+    packet(sequence, &payload)
+}
+
+/// An ERR packet.
+pub fn error(sequence: u8, error: &ErrPacket) -> Vec<u8> {
+    packet(sequence, &error.encode())
+}
+
+/// A text result set of one column and one row with a whole number, as servers answer `SELECT CONNECTION_ID()`.
+pub fn number(name: &[u8], value: i128, status: Status, capabilities: Capabilities) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut payload = Vec::new();
+    put_lenenc(&mut payload, 1);
+    let mut sequence = put_packet(&mut out, 1, &payload);
+    payload.clear();
+    for part in [&b"def"[..], b"", b"", b"", name, b""] {
+        put_lenenc_string(&mut payload, part); // string<lenenc>
+    }
+    payload.push(0x0c); // length of what follows
+    payload.extend_from_slice(&CHARSET_BINARY.to_le_bytes()); // int<2>
+    payload.extend_from_slice(&21u32.to_le_bytes()); // int<4> display width
+    payload.push(TYPE_LONGLONG); // int<1>
+    let flags = NOT_NULL | BINARY | if value >= 0 { UNSIGNED } else { 0 };
+    payload.extend_from_slice(&flags.to_le_bytes()); // int<2>
+    payload.extend_from_slice(&[0, 0, 0]); // decimals, filler
+    sequence = put_packet(&mut out, sequence, &payload);
+    if !capabilities.contains(Capabilities::DEPRECATE_EOF) {
+        payload.clear();
+        put_end(&mut payload, status, 0, capabilities);
+        sequence = put_packet(&mut out, sequence, &payload);
+    }
+    payload.clear();
+    put_lenenc_string(&mut payload, value.to_string().as_bytes());
+    sequence = put_packet(&mut out, sequence, &payload);
+    payload.clear();
+    put_end(&mut payload, status, 0, capabilities);
+    put_packet(&mut out, sequence, &payload);
+    out
+}
+
+fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 4);
+    put_packet(&mut out, sequence, payload);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::reply::{Expect, Scanner, Step, Terminal};
+
+    #[test]
+    fn a_number_is_a_whole_result_set_for_old_and_new_clients() {
+        for capabilities in [Capabilities::empty(), Capabilities::DEPRECATE_EOF] {
+            let bytes = number(b"CONNECTION_ID()", 42, Status::AUTOCOMMIT, capabilities);
+            let mut scanner = Scanner::new(Expect::Results, capabilities);
+            let Step::End { end, terminal, .. } = scanner.advance(&bytes) else { panic!("no end") };
+            assert!(scanner.is_done() && end == bytes.len() && scanner.rows() == 1);
+            assert_eq!(terminal == Terminal::Ok, capabilities == Capabilities::DEPRECATE_EOF);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! After a reply: the server's word on state, and whether the connection is kept.
+
+use std::sync::Arc;
+
+use super::attempt::Work;
+use super::pins::Pins;
+use super::{Flow, Last, Session};
+use crate::backend::connection::Connection;
+use crate::backend::insert_id::Place;
+use crate::backend::state::State;
+use crate::execute::relay::End;
+use crate::sql::{Class, Uses};
+use crate::wire::ok::{Change, Status, changes};
+
+impl Session {
+    /// Takes in how the statement ended, passes an unsent error on, and keeps or gives back the connection.
+    pub(super) async fn settle(&mut self, mut connection: Box<Connection>, mut end: End, work: &Work<'_>) -> Flow {
+        self.status = end.status;
+        if let Some((source, id)) = &work.preparing {
+            self.prepared(&mut connection, &end, source, *id);
+        } else {
+            self.note_effects(&mut connection, &end, work).await;
+        }
+        let unsent = end.error.as_mut().and_then(|error| error.unsent.take());
+        self.keep_or_release(connection);
+        match unsent {
+            Some(packet) => {
+                self.worker.counters.errors.count(super::ProblemKind::Backend as usize);
+                self.tell(&packet).await
+            }
+            None => Flow::Continue,
+        }
+    }
+
+    async fn note_effects(&mut self, connection: &mut Box<Connection>, end: &End, work: &Work<'_>) {
+        let statement = work.statement;
+        let succeeded = end.error.is_none();
+        let mut pins = self.pins;
+        let unexplained = if end.changes.is_empty() { false } else { self.note_changes(connection, &end.changes) };
+        if succeeded {
+            pins = pins.after(statement);
+            // A variable may have been set in a packet whose later statement failed; only success is trusted above,
+            // and the server's word here.
+        } else if statement.uses.contains(Uses::MULTIPLE) {
+            pins = pins.after(statement);
+        }
+        if unexplained && !Pins::explains(statement) {
+            pins |= Pins::UNEXPLAINED;
+        }
+        if pins.contains(Pins::NEXT_TRANSACTION)
+            && !statement.uses.contains(Uses::NEXT_TRANSACTION)
+            && !matches!(statement.class, Class::Set | Class::Diagnostics)
+            && !end.status.contains(Status::IN_TRANSACTION)
+        {
+            pins.remove(Pins::NEXT_TRANSACTION); // its transaction has been
+        }
+        if let Some(execution) = &work.execution {
+            pins = execution.pins_after(pins, end);
+        }
+        let asks_before = statement.class == Class::Diagnostics
+            || statement.uses.intersects(Uses::DIAGNOSTICS | Uses::FOUND_ROWS | Uses::ROW_COUNT);
+        if !asks_before {
+            let asked_about = end.warnings > 0 || !succeeded || statement.uses.contains(Uses::CALC_FOUND_ROWS);
+            pins.set(Pins::DIAGNOSTICS, asked_about);
+            self.last = Last {
+                place: Some((connection.server, connection.id)),
+                row_count: match end.rows {
+                    _ if !succeeded => -1,
+                    Some(_) => -1,
+                    None => i128::from(end.affected_rows),
+                },
+                found_rows: end.rows.unwrap_or(self.last.found_rows),
+            };
+        }
+        self.set_pins(pins);
+        if end.insert_id != 0 {
+            let (server, id) = (connection.server, connection.id);
+            self.insert_id.put(Place::On { server, id, reported: end.insert_id });
+        }
+        if succeeded && charset_by_name(work.text) && !end.changes.is_empty() {
+            self.read_back_collation(connection).await;
+        }
+    }
+
+    /// Takes in the reported changes; true when the server speaks of state without saying which.
+    fn note_changes(&mut self, connection: &mut Connection, reported: &[u8]) -> bool {
+        let mut named = false;
+        let mut some_state = false;
+        let mut tracking_touched = false;
+        let mut next: Option<State> = None;
+        for change in changes(reported) {
+            match change {
+                Change::State => some_state = true,
+                Change::Variable { name, .. } if name.starts_with(b"session_track") => tracking_touched = true,
+                Change::Variable { .. } | Change::Schema(_) => named = true,
+                _ => {}
+            }
+        }
+        if some_state || named {
+            for change in changes(reported) {
+                // Variables that change by themselves (last_gtid) come without the word that state changed.
+                if some_state || matches!(change, Change::Schema(_)) {
+                    next.get_or_insert_with(|| (*self.desired).clone()).observe(change);
+                }
+            }
+        }
+        if let Some(next) = next.filter(|next| *next != *self.desired) {
+            self.desired = Arc::new(next);
+            self.relex();
+        }
+        connection.state = Arc::clone(&self.desired);
+        if tracking_touched {
+            // What we would not be told any more we could not replay: the connection is not shared again.
+            connection.dirty = true;
+        }
+        some_state && !named && !tracking_touched
+    }
+
+    /// `SET NAMES … COLLATE …` reports the character sets but not the collation (tried on both dialects).
+    async fn read_back_collation(&mut self, connection: &mut Connection) {
+        let mut buffer = self.worker.buffers.take();
+        let answer = connection.run(b"SELECT @@collation_connection", &mut buffer).await;
+        match answer.as_ref().ok().and_then(|answer| answer.value()) {
+            Some(collation) if buffer.filled().is_empty() => {
+                let mut next = (*self.desired).clone();
+                if next.set(b"collation_connection", collation) {
+                    self.desired = Arc::new(next);
+                }
+                connection.state = Arc::clone(&self.desired);
+            }
+            _ => connection.broken = true,
+        }
+    }
+
+    /// Keeps the connection while something of the session is on it, else gives it back.
+    pub(super) fn keep_or_release(&mut self, connection: Box<Connection>) {
+        let bound = connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS) || !self.pins.is_empty();
+        if self.held.is_some() {
+            // A plain read beside a soft pin: the pinned connection is the one that stays.
+            self.status = self.held.as_ref().map_or(self.status, |held| held.status);
+            self.release(*connection, false);
+        } else if bound && !connection.broken {
+            self.held = Some(connection);
+        } else if bound {
+            self.lose(connection);
+        } else {
+            self.release(*connection, false);
+        }
+    }
+
+    /// Puts the connection where `obtain` finds it again.
+    pub(super) fn hold(&mut self, connection: Box<Connection>) {
+        self.held = Some(connection);
+    }
+
+    /// Gives a connection back to the pool. `leaving`: the session's state on it is of no use any more.
+    pub(super) fn release(&mut self, mut connection: Connection, leaving: bool) {
+        if leaving && !self.pins.difference(Pins::PASSING).is_empty() {
+            connection.dirty = true;
+        }
+        let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
+        if !leaving && here(self.insert_id.place()) {
+            connection.debt = Some(Arc::clone(&self.insert_id));
+        } else if leaving {
+            connection.debt = None;
+        }
+        self.worker.pool.check_in(connection);
+    }
+
+    /// The connection is gone, and what was on it.
+    pub(super) fn lose(&mut self, mut connection: Box<Connection>) {
+        connection.broken = true;
+        if let Place::On { server, id, reported } = self.insert_id.place()
+            && (server, id) == (connection.server, connection.id)
+        {
+            self.insert_id.put(Place::Known(reported));
+        }
+        self.worker.pool.check_in(*connection);
+        if self.held.is_none() {
+            self.set_pins(Pins::default());
+            self.status.remove(Status::IN_TRANSACTION);
+        }
+    }
+}
+
+/// Whether a SET may have named a collation beside a character set.
+fn charset_by_name(text: Option<&[u8]>) -> bool {
+    text.is_some_and(|text| text.len() < 4096 && text.windows(7).any(|word| word.eq_ignore_ascii_case(b"collate")))
+}

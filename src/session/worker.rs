@@ -1,0 +1,165 @@
+//! What the sessions of one core share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use super::registry::Registry;
+use crate::backend::account::Account;
+use crate::backend::pool::Pool;
+use crate::config::Config;
+use crate::ids::AccountId;
+use crate::observe::{Metrics, WorkerMetrics};
+use crate::topology::Topology;
+use crate::wire::buffer::Freelist;
+use crate::wire::capabilities::Capabilities;
+use crate::wire::stream::Stream;
+
+/// How long an account's access to a database is taken for granted at login.
+const SCHEMA_KNOWN: Duration = Duration::from_secs(10);
+const SCHEMAS_MAX: usize = 1024;
+
+/// A client that has become another user, up to the final OK.
+#[derive(Debug)]
+pub struct NewUser {
+    /// The account that it may use now.
+    pub account: Arc<Account>,
+    /// The database that it named; not checked.
+    pub database: Option<Vec<u8>>,
+    /// Its collation's id.
+    pub collation: u16,
+    /// Sequence number of the final OK.
+    pub sequence: u8,
+}
+
+/// The answer to come of [`Gatekeeper::change_user`].
+pub type Changing<'a> = Pin<Box<dyn Future<Output = Option<NewUser>> + 'a>>;
+
+/// Who decides which clients come in; implemented above this layer.
+pub trait Gatekeeper: Send + Sync {
+    /// COM_CHANGE_USER. `None`: refused, and the client has been told.
+    fn change_user<'a>(&'a self, stream: &'a mut Stream, payload: &'a [u8], capabilities: Capabilities) -> Changing<'a>;
+
+    /// A server has refused this account: its password is no longer right.
+    fn refused(&self, account: &Account);
+}
+
+/// What the sessions of one core share. Lives on one thread.
+pub struct Worker {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The servers, watched.
+    pub topology: Arc<Topology>,
+    /// This core's server connections.
+    pub pool: Rc<Pool>,
+    /// This core's buffers.
+    pub buffers: Rc<Freelist>,
+    /// All sessions of the process.
+    pub registry: Arc<Registry>,
+    /// Who lets clients in.
+    pub gatekeeper: Arc<dyn Gatekeeper>,
+    /// Counters of the process.
+    pub metrics: Arc<Metrics>,
+    /// Counters of this core.
+    pub counters: Arc<WorkerMetrics>,
+    /// Bytes held by statements above 1 MiB that are being received, all cores together.
+    pub packet_memory: Arc<AtomicUsize>,
+    /// Hashes prepared statements' sources; the same on all cores.
+    pub hasher: RandomState,
+    random: Cell<u64>,
+    schemas: RefCell<HashMap<(AccountId, Vec<u8>), Instant>>,
+}
+
+/// What a worker is made of.
+pub struct Parts {
+    /// See [`Worker`].
+    pub config: Arc<Config>,
+    /// See [`Worker`].
+    pub topology: Arc<Topology>,
+    /// See [`Worker`].
+    pub pool: Rc<Pool>,
+    /// See [`Worker`].
+    pub buffers: Rc<Freelist>,
+    /// See [`Worker`].
+    pub registry: Arc<Registry>,
+    /// See [`Worker`].
+    pub gatekeeper: Arc<dyn Gatekeeper>,
+    /// See [`Worker`].
+    pub metrics: Arc<Metrics>,
+    /// See [`Worker`].
+    pub counters: Arc<WorkerMetrics>,
+    /// See [`Worker`].
+    pub packet_memory: Arc<AtomicUsize>,
+    /// See [`Worker`].
+    pub hasher: RandomState,
+}
+
+impl Worker {
+    /// A worker without sessions.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, topology, pool, buffers, registry, gatekeeper, metrics, counters, packet_memory, hasher } = parts;
+        let random = Cell::new(RandomState::new().hash_one(0) | 1);
+        let schemas = RefCell::default();
+        Self { config, topology, pool, buffers, registry, gatekeeper, metrics, counters, packet_memory, hasher, random, schemas }
+    }
+
+    /// A number that spreads evenly (xorshift64*, Vigna 2016); not for secrets.
+    pub fn random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// Whether a server has let this account into this database a moment ago.
+    pub fn is_schema_known(&self, account: AccountId, schema: &[u8]) -> bool {
+        // The key is cloned: this is the login path, not a statement's.
+        let known = self.schemas.borrow().get(&(account, schema.to_vec())).copied();
+        known.is_some_and(|since| since.elapsed() < SCHEMA_KNOWN)
+    }
+
+    /// A server has let this account into this database.
+    pub fn know_schema(&self, account: AccountId, schema: &[u8]) {
+        let mut schemas = self.schemas.borrow_mut();
+        if schemas.len() >= SCHEMAS_MAX {
+            schemas.clear();
+        }
+        schemas.insert((account, schema.to_vec()), Instant::now());
+    }
+
+    /// Takes `bytes` out of the common budget for large statements; `None` when it is used up.
+    pub fn reserve_packet(&self, bytes: usize) -> Option<Reserved> {
+        let max = self.config.limits.packet_memory_max;
+        let fits = |used: usize| used.checked_add(bytes).filter(|used| *used <= max);
+        self.packet_memory.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        Some(Reserved { budget: Arc::clone(&self.packet_memory), bytes })
+    }
+}
+
+/// A part of the budget for large statements.
+#[derive(Debug)]
+pub struct Reserved {
+    budget: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Reserved {
+    /// Makes two parts one.
+    pub fn join(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget.fetch_sub(self.bytes, Relaxed);
+    }
+}

@@ -1,0 +1,346 @@
+//! The probe of one server: a connection of the monitor's own, kept open, and one round trip per probe.
+//!
+//! Owns: the monitor's statements and what their errors mean. Does not know: roles, limits, other servers.
+//! Invariant: nothing here waits without bound as long as the caller bounds `probe`; it is not cancel safe, so a
+//! prober whose probe was cut off is thrown away with its connection.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, Row, SslOpts};
+
+use crate::config::{Monitor, Server, ServerTls, ServerTlsMode};
+use crate::sql::{Dialect, ServerVersion};
+
+use super::book::Observation;
+use super::facts::{self, ServerFacts};
+use super::greeting::{self, Greeting};
+use super::health::Cause;
+use super::replication::{Channel, Replication};
+use super::roles::Identity;
+
+/// "Too many connections": the whole server's, one account's, one account's in use.
+const BUSY: [u16; 3] = [1040, 1203, 1226];
+/// Wrong password, no such account, account locked, password expired, TLS demanded.
+const ACCESS_DENIED: [u16; 8] = [1045, 1044, 1130, 1251, 1698, 1862, 3118, 3159];
+/// "Access denied; you need (at least one of) the … privilege(s) for this operation".
+const PRIVILEGE_MISSING: u16 = 1227;
+
+/// Where and how to connect; made once per server.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    host: String,
+    port: u16,
+    plain: Opts,
+    tls: Option<Opts>,
+    /// `preferred`: a server without TLS is taken as it is.
+    tls_may_lack: bool,
+}
+
+impl Target {
+    /// The monitor's way to this server.
+    pub fn new(server: &Server, tls: &ServerTls, monitor: &Monitor) -> Self {
+        let options = OptsBuilder::default()
+            .ip_or_hostname(&server.host)
+            .tcp_port(server.port)
+            .user(Some(&monitor.user))
+            .pass(Some(String::from_utf8_lossy(monitor.password.expose())))
+            .prefer_socket(false)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Some(Duration::from_secs(10)))
+            .stmt_cache_size(0)
+            // Both given, or the driver asks the server for them at each connect.
+            .max_allowed_packet(Some(1 << 20))
+            .wait_timeout(Some(28_800))
+            // With autocommit=0 as the server's default a probe would hold a transaction open.
+            .init(vec!["SET autocommit=1"]);
+        let unchecked = || SslOpts::default().with_danger_accept_invalid_certs(true);
+        let secured = match tls.mode {
+            ServerTlsMode::Off => None,
+            ServerTlsMode::Preferred | ServerTlsMode::Required => Some(unchecked()),
+            ServerTlsMode::Verified => Some(
+                SslOpts::default()
+                    .with_disable_built_in_roots(true)
+                    .with_root_certs(tls.ca.iter().map(|path| path.clone().into()).collect()),
+            ),
+        };
+        Self {
+            host: server.host.clone(),
+            port: server.port,
+            tls: secured.map(|secured| options.clone().ssl_opts(secured).into()),
+            plain: options.into(),
+            tls_may_lack: tls.mode == ServerTlsMode::Preferred,
+        }
+    }
+
+    async fn connect(&self) -> Result<(Conn, bool), Error> {
+        let Some(tls) = &self.tls else { return Ok((Conn::new(self.plain.clone()).await?, false)) };
+        match Conn::new(tls.clone()).await {
+            Err(Error::Driver(DriverError::NoClientSslFlagFromServer)) if self.tls_may_lack => {
+                Ok((Conn::new(self.plain.clone()).await?, false))
+            }
+            connected => Ok((connected?, true)),
+        }
+    }
+}
+
+/// Why there is no observation.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server has no connection left.
+    Busy(String),
+    /// The probe failed; the text is for the log only: it may name hosts and accounts.
+    Failed(Cause, String),
+}
+
+/// The prober of one server.
+#[derive(Debug)]
+pub(super) struct Prober {
+    target: Target,
+    link: Option<Link>,
+}
+
+/// A connection and what stays the same while it lives.
+#[derive(Debug)]
+struct Link {
+    connection: Conn,
+    version: ServerVersion,
+    greeting: Greeting,
+    /// The last name and id of `collation_server`.
+    collation: (String, u16),
+}
+
+impl Prober {
+    /// A prober that has not connected yet.
+    pub fn new(target: Target) -> Self {
+        Self { target, link: None }
+    }
+
+    /// One probe. A kept connection that turns out to be gone (a restart, KILL, `wait_timeout`) is replaced
+    /// within the same probe: it says nothing of the server. Not cancel safe.
+    pub async fn probe(&mut self) -> Result<Observation, Failure> {
+        if let Some(mut link) = self.link.take() {
+            match link.observe().await {
+                Ok(observation) => {
+                    self.link = Some(link);
+                    return Ok(observation);
+                }
+                Err(error) => tracing::debug!(%error, host = self.target.host, "monitor connection lost"),
+            }
+        }
+        let mut link = Link::open(&self.target).await.map_err(|error| judge(&error))?;
+        let observation = link.observe().await.map_err(|error| judge(&error))?;
+        self.link = Some(link);
+        Ok(observation)
+    }
+}
+
+impl Link {
+    async fn open(target: &Target) -> Result<Self, Error> {
+        let (mut connection, is_tls) = target.connect().await?;
+        let row: Row = connection
+            .query_first("SELECT @@version, @@version_comment")
+            .await?
+            .ok_or_else(|| not_understood("no version"))?;
+        let texts = texts(row);
+        let [version_text, comment] = &texts[..] else { return Err(not_understood("version")) };
+        let version =
+            facts::parse_version(version_text, comment).ok_or_else(|| not_understood("version number"))?;
+        let greeting = match greeting::read_from(&target.host, target.port).await {
+            Ok(greeting) => greeting,
+            Err(error) => {
+                tracing::debug!(%error, host = target.host, "greeting not read, the usual one is assumed");
+                facts::usual_greeting(version, version_text, is_tls)
+            }
+        };
+        Ok(Self { connection, version, greeting, collation: (String::new(), 0) })
+    }
+
+    async fn observe(&mut self) -> Result<Observation, Error> {
+        let mut answer = self.connection.query_iter(statements(self.version)).await?;
+        let rows: Vec<Row> = answer.collect().await?;
+        let replication = match answer.collect::<Row>().await {
+            Ok(rows) => Replication::Channels(
+                rows.into_iter()
+                    .map(|row| {
+                        Channel::parse(&named(row)).ok_or_else(|| not_understood("replication status"))
+                    })
+                    .collect::<Result<_, _>>()?,
+            ),
+            Err(Error::Server(error)) if error.code == PRIVILEGE_MISSING => Replication::Unreadable,
+            Err(error) => return Err(error),
+        };
+        drop(answer);
+        let values = rows.into_iter().next().map(texts).unwrap_or_default();
+        let [
+            read_only,
+            super_read_only,
+            server_id,
+            server_uuid,
+            autocommit,
+            sql_mode,
+            collation,
+            lower_case_table_names,
+            wait_timeout,
+            interactive_timeout,
+            max_allowed_packet,
+        ] = &values[..]
+        else {
+            return Err(not_understood("variables"));
+        };
+        if self.collation.0 != *collation {
+            self.collation = (collation.clone(), self.collation_id(collation).await?);
+        }
+        let seconds = |text: &str| Duration::from_secs(text.parse().unwrap_or(28_800));
+        let facts = ServerFacts {
+            version_text: self.greeting.version_text.clone(),
+            version: self.version,
+            capabilities: self.greeting.capabilities,
+            mariadb_capabilities: self.greeting.mariadb_capabilities,
+            auth_plugin: self.greeting.auth_plugin.clone(),
+            greeting_collation: self.greeting.collation,
+            autocommit: is_on(autocommit),
+            sql_mode: sql_mode.clone(),
+            default_collation: collation.clone(),
+            default_collation_id: self.collation.1,
+            lower_case_table_names: lower_case_table_names.parse().unwrap_or(0),
+            wait_timeout: seconds(wait_timeout),
+            interactive_timeout: seconds(interactive_timeout),
+            max_allowed_packet: max_allowed_packet.parse().unwrap_or(1 << 24),
+        };
+        let identity = Identity {
+            read_only: is_on(read_only) || is_on(super_read_only),
+            server_id: server_id.parse().unwrap_or(0),
+            server_uuid: Some(server_uuid.clone()).filter(|uuid| !uuid.is_empty()),
+            replication,
+        };
+        Ok(Observation { identity, facts: Arc::new(facts) })
+    }
+
+    /// A second round trip, only when the collation is another one than at the last probe.
+    async fn collation_id(&mut self, name: &str) -> Result<u16, Error> {
+        // The server's own word; checked before it becomes part of a statement.
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err(not_understood("collation name"));
+        }
+        let sql = format!(
+            "SELECT id FROM information_schema.collations WHERE collation_name = '{name}' AND id IS NOT NULL"
+        );
+        let id: Option<u16> = self.connection.query_first(sql).await?;
+        Ok(id.unwrap_or_else(|| self.greeting.collation.into()))
+    }
+}
+
+/// The statements of one probe, sent together.
+fn statements(version: ServerVersion) -> &'static str {
+    macro_rules! both {
+        ($super_read_only:literal, $uuid:literal, $status:literal) => {
+            concat!(
+                "SELECT @@global.read_only, ", $super_read_only, ", @@global.server_id, ", $uuid,
+                ", @@global.autocommit, @@global.sql_mode, @@global.collation_server, \
+                 @@global.lower_case_table_names, @@global.wait_timeout, @@global.interactive_timeout, \
+                 @@global.max_allowed_packet; ", $status
+            )
+        };
+    }
+    match (version.dialect, version.number) {
+        (Dialect::MySql, 80_022..) => {
+            both!("@@global.super_read_only", "@@global.server_uuid", "SHOW REPLICA STATUS")
+        }
+        (Dialect::MySql, _) => both!("@@global.super_read_only", "@@global.server_uuid", "SHOW SLAVE STATUS"),
+        (Dialect::MariaDb, 100_501..) => both!("0", "''", "SHOW ALL REPLICAS STATUS"),
+        (Dialect::MariaDb, _) => both!("0", "''", "SHOW ALL SLAVES STATUS"),
+    }
+}
+
+fn is_on(value: &str) -> bool {
+    !matches!(value, "0" | "OFF" | "")
+}
+
+/// All values as text; NULL is empty.
+fn texts(row: Row) -> Vec<String> {
+    row.unwrap_raw().into_iter().map(|value| bytes(value).unwrap_or_default()).map(lossy).collect()
+}
+
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn named(row: Row) -> Vec<(String, Option<Vec<u8>>)> {
+    let columns = row.columns();
+    let names = columns.iter().map(|column| column.name_str().into_owned());
+    names.zip(row.unwrap_raw().into_iter().map(bytes)).collect()
+}
+
+/// Text results hold bytes or NULL.
+fn bytes(value: Option<mysql_async::Value>) -> Option<Vec<u8>> {
+    match value {
+        Some(mysql_async::Value::Bytes(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn not_understood(what: &'static str) -> Error {
+    Error::Other(what.into())
+}
+
+fn judge(error: &Error) -> Failure {
+    let cause = match error {
+        Error::Server(server) if BUSY.contains(&server.code) => return Failure::Busy(error.to_string()),
+        Error::Server(server) if ACCESS_DENIED.contains(&server.code) => Cause::AccessDenied,
+        Error::Server(server) => Cause::Server(server.code),
+        Error::Io(IoError::Io(error)) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => Cause::Refused,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Cause::Lost,
+            // The handshake's own errors arrive wrapped, not as `IoError::Tls`.
+            _ if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Cause::Tls,
+            _ => Cause::Unreachable,
+        },
+        Error::Io(IoError::Tls(_)) | Error::Driver(DriverError::NoClientSslFlagFromServer) => Cause::Tls,
+        Error::Driver(DriverError::ConnectionClosed) => Cause::Lost,
+        Error::Driver(DriverError::UnknownAuthPlugin { .. } | DriverError::CleartextPluginDisabled) => {
+            Cause::AccessDenied
+        }
+        _ => Cause::Protocol,
+    };
+    Failure::Failed(cause, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::ServerError;
+
+    use super::*;
+
+    fn server_error(code: u16) -> Failure {
+        judge(&Error::Server(ServerError { code, message: "m".into(), state: "HY000".into() }))
+    }
+
+    #[test]
+    fn t32_too_many_connections_is_busy() {
+        assert!(matches!(server_error(1040), Failure::Busy(_)));
+        assert!(matches!(server_error(1045), Failure::Failed(Cause::AccessDenied, _)));
+        assert!(matches!(server_error(1053), Failure::Failed(Cause::Server(1053), _)));
+    }
+
+    #[test]
+    fn the_words_of_each_dialect() {
+        let of = |dialect, number| statements(ServerVersion { dialect, number });
+        assert!(of(Dialect::MySql, 90_704).ends_with("; SHOW REPLICA STATUS"));
+        assert!(of(Dialect::MySql, 80_021).ends_with("; SHOW SLAVE STATUS"));
+        assert!(of(Dialect::MariaDb, 101_119).ends_with("; SHOW ALL REPLICAS STATUS"));
+        assert!(!of(Dialect::MariaDb, 101_119).contains("super_read_only"));
+        assert!(of(Dialect::MariaDb, 100_411).ends_with("; SHOW ALL SLAVES STATUS"));
+    }
+
+    #[test]
+    fn switches_are_numbers_or_words() {
+        assert!(is_on("1") && is_on("ON") && is_on("NO_LOCK_NO_ADMIN"));
+        assert!(!is_on("0") && !is_on("OFF"));
+    }
+}

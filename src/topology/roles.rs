@@ -1,0 +1,265 @@
+//! Which server is the primary: decided over all servers together, from `read_only` and who follows whom.
+//!
+//! Does not know: lag, clocks, clients. Invariant: at most one primary, and the one in use stays while it is
+//! valid, so that two writable servers cannot make the writes go back and forth.
+
+use super::replication::Replication;
+
+/// What a server is to its cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// Not known yet.
+    Unknown,
+    /// Takes the writes.
+    Primary,
+    /// Follows another server, or takes no writes.
+    Replica,
+    /// Writable beside the primary and following nobody: its data may differ, so it takes nothing.
+    Rival,
+}
+
+impl Role {
+    /// The word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Rival => "rival",
+        }
+    }
+}
+
+/// What one server last said of itself.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// `read_only` or `super_read_only`.
+    pub read_only: bool,
+    /// `server_id`.
+    pub server_id: u32,
+    /// `server_uuid`; MySQL only.
+    pub server_uuid: Option<String>,
+    /// Whom it follows.
+    pub replication: Replication,
+}
+
+/// One server as this module sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member<'a> {
+    /// The configured host.
+    pub host: &'a str,
+    /// The configured port.
+    pub port: u16,
+    /// It takes connections.
+    pub up: bool,
+    /// What it last said; `None` if it never did. What a dead server said still counts for who follows whom.
+    pub identity: Option<&'a Identity>,
+}
+
+/// The outcome.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Assignment {
+    /// The primary, up or not.
+    pub primary: Option<usize>,
+    /// One role per member.
+    pub roles: Vec<Role>,
+}
+
+/// Decides all roles. No primary is chosen before `all_probed`: the first to answer might be the wrong one.
+pub(super) fn assign(members: &[Member<'_>], current: Option<usize>, all_probed: bool) -> Assignment {
+    let primary = choose(members, current, all_probed);
+    let roles = (0..members.len()).map(|index| role(members, index, primary)).collect();
+    Assignment { primary, roles }
+}
+
+fn choose(members: &[Member<'_>], current: Option<usize>, all_probed: bool) -> Option<usize> {
+    let current = current.filter(|&index| may_be_primary(members, index));
+    if current.is_some_and(|index| members[index].up) {
+        return current;
+    }
+    if current.is_none() && !all_probed {
+        return None;
+    }
+    (0..members.len())
+        .filter(|&index| members[index].up && may_be_primary(members, index))
+        .max_by_key(|&index| (followers(members, index), std::cmp::Reverse(index)))
+        .or(current)
+}
+
+fn role(members: &[Member<'_>], index: usize, primary: Option<usize>) -> Role {
+    let Some(identity) = members[index].identity else { return Role::Unknown };
+    let follows_any = !identity.replication.channels().is_empty();
+    if primary == Some(index) {
+        Role::Primary
+    } else if identity.read_only || follows_any {
+        Role::Replica
+    } else if primary.is_some() && identity.replication != Replication::Unreadable {
+        Role::Rival
+    } else {
+        Role::Unknown
+    }
+}
+
+/// Writable, and following no server of this cluster but those that follow it back (a ring).
+///
+/// Where the replication status may not be read, a writable server is believed only if it stands alone.
+fn may_be_primary(members: &[Member<'_>], index: usize) -> bool {
+    let Some(identity) = members[index].identity else { return false };
+    if identity.read_only || (identity.replication == Replication::Unreadable && members.len() > 1) {
+        return false;
+    }
+    (0..members.len())
+        .filter(|&other| other != index && follows(members, index, other))
+        .all(|other| follows(members, other, index))
+}
+
+fn followers(members: &[Member<'_>], index: usize) -> usize {
+    (0..members.len()).filter(|&other| other != index && follows(members, other, index)).count()
+}
+
+/// Whether a channel of `replica` has `source` as its source: by UUID where both are known, else by the
+/// configured address, else by `server_id`.
+fn follows(members: &[Member<'_>], replica: usize, source: usize) -> bool {
+    let Some(identity) = members[replica].identity else { return false };
+    let source = &members[source];
+    identity.replication.channels().iter().any(|channel| {
+        let said = source.identity;
+        match (&channel.source_uuid, said.and_then(|said| said.server_uuid.as_ref())) {
+            (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+            _ => {
+                (channel.source_host.eq_ignore_ascii_case(source.host) && channel.source_port == source.port)
+                    || said
+                        .is_some_and(|said| said.server_id != 0 && said.server_id == channel.source_server_id)
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::replication::tests::channel;
+    use super::*;
+
+    /// A server with this id that follows these ids.
+    fn identity(server_id: u32, read_only: bool, sources: &[u32]) -> Identity {
+        let channels = sources.iter().map(|&source| channel(source, Some(0))).collect();
+        Identity { read_only, server_id, server_uuid: None, replication: Replication::Channels(channels) }
+    }
+
+    fn members<'a>(identities: &'a [Identity], down: &[usize]) -> Vec<Member<'a>> {
+        let member = |(index, identity)| Member {
+            host: "elsewhere",
+            port: 1,
+            up: !down.contains(&index),
+            identity: Some(identity),
+        };
+        identities.iter().enumerate().map(member).collect()
+    }
+
+    fn assigned(
+        identities: &[Identity],
+        down: &[usize],
+        current: Option<usize>,
+    ) -> (Option<usize>, Vec<Role>) {
+        let assignment = assign(&members(identities, down), current, true);
+        (assignment.primary, assignment.roles)
+    }
+
+    use Role::{Primary, Replica, Rival};
+
+    #[test]
+    fn a_primary_and_its_replicas() {
+        let servers = [identity(1, true, &[2]), identity(2, false, &[]), identity(3, true, &[2])];
+        assert_eq!(assigned(&servers, &[], None), (Some(1), vec![Replica, Primary, Replica]));
+    }
+
+    #[test]
+    fn a_replica_that_forgot_read_only_is_a_replica() {
+        let servers = [identity(2, false, &[1]), identity(1, false, &[])];
+        assert_eq!(assigned(&servers, &[], None), (Some(1), vec![Replica, Primary]));
+        assert_eq!(assigned(&servers, &[1], Some(1)).0, Some(1), "also when the primary is down");
+        assert_eq!(assigned(&servers[..1], &[], None).0, Some(0), "its source is outside of the cluster");
+    }
+
+    #[test]
+    fn all_read_only_is_no_primary() {
+        let servers = [identity(1, true, &[]), identity(2, true, &[1])];
+        assert_eq!(assigned(&servers, &[], Some(0)), (None, vec![Replica, Replica]));
+    }
+
+    #[test]
+    fn of_two_writable_servers_the_replicas_choose() {
+        let servers = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[2])];
+        assert_eq!(assigned(&servers, &[], None), (Some(1), vec![Rival, Primary, Replica]));
+        assert_eq!(
+            assigned(&servers[..2], &[], None),
+            (Some(0), vec![Primary, Rival]),
+            "else the file's order"
+        );
+    }
+
+    #[test]
+    fn t26_the_primary_in_use_stays_while_it_is_valid() {
+        let servers = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[2])];
+        assert_eq!(assigned(&servers, &[], Some(0)).0, Some(0));
+        assert_eq!(assigned(&servers, &[0], Some(0)).0, Some(1), "it is down and another is there");
+        assert_eq!(assigned(&servers, &[0, 1], Some(0)).0, Some(0), "down, and nobody else");
+    }
+
+    #[test]
+    fn a_promoted_replica_takes_over_from_a_demoted_primary() {
+        let servers = [identity(1, true, &[2]), identity(2, false, &[])];
+        assert_eq!(assigned(&servers, &[], Some(0)), (Some(1), vec![Replica, Primary]));
+    }
+
+    #[test]
+    fn a_ring_has_a_primary() {
+        let servers = [identity(1, true, &[2]), identity(2, false, &[1])];
+        assert_eq!(assigned(&servers, &[], None), (Some(1), vec![Replica, Primary]));
+        let both_writable = [identity(1, false, &[2]), identity(2, false, &[1])];
+        assert_eq!(assigned(&both_writable, &[], None), (Some(0), vec![Primary, Replica]));
+    }
+
+    #[test]
+    fn a_primary_that_follows_another_cluster_is_a_primary() {
+        let servers = [identity(1, false, &[99]), identity(2, true, &[1])];
+        assert_eq!(assigned(&servers, &[], None), (Some(0), vec![Primary, Replica]));
+    }
+
+    #[test]
+    fn nobody_is_chosen_before_all_were_probed() {
+        let servers = [identity(1, false, &[]), identity(2, false, &[])];
+        let assignment = assign(&members(&servers, &[]), None, false);
+        assert_eq!((assignment.primary, assignment.roles), (None, vec![Role::Unknown, Role::Unknown]));
+    }
+
+    #[test]
+    fn a_uuid_tells_sources_apart_that_share_an_id() {
+        let mut replica = identity(2, false, &[1]);
+        if let Replication::Channels(channels) = &mut replica.replication {
+            channels[0].source_uuid = Some("other".into());
+        }
+        let mut primary = identity(1, false, &[]);
+        primary.server_uuid = Some("mine".into());
+        assert!(!follows(&members(&[replica, primary], &[]), 0, 1));
+    }
+
+    #[test]
+    fn the_configured_address_tells_the_source_too() {
+        let servers = [identity(2, true, &[0]), identity(1, false, &[])];
+        let mut members = members(&servers, &[]);
+        assert!(!follows(&members, 0, 1), "an id of 0 is no id");
+        (members[1].host, members[1].port) = ("HOST-0", 3306);
+        assert!(follows(&members, 0, 1));
+        members[1].identity = None;
+        assert!(follows(&members, 0, 1), "also of a server that was never reached");
+    }
+
+    #[test]
+    fn an_unreadable_status_is_believed_only_of_a_server_alone() {
+        let unreadable = Identity { replication: Replication::Unreadable, ..identity(1, false, &[]) };
+        assert_eq!(assigned(std::slice::from_ref(&unreadable), &[], None), (Some(0), vec![Primary]));
+        let two = [unreadable.clone(), Identity { server_id: 2, ..unreadable }];
+        assert_eq!(assigned(&two, &[], None), (None, vec![Role::Unknown, Role::Unknown]));
+    }
+}

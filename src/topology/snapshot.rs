@@ -1,0 +1,161 @@
+//! The cluster as it was at one moment, for sessions to decide on.
+//!
+//! Does not know: how it was found out. Invariant: immutable; `servers` is indexed by `ServerId`.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config;
+use crate::ids::ServerId;
+use crate::sql::ServerVersion;
+
+use super::balance::Readers;
+use super::facts::ServerFacts;
+use super::health::State;
+use super::reads::LeftOut;
+use super::roles::Role;
+
+/// The cluster at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Grows with every change.
+    pub generation: u64,
+    /// All configured servers, in the file's order.
+    pub servers: Vec<Server>,
+    /// The primary, if it is up.
+    pub primary: Option<ServerId>,
+    /// The replicas that take reads, with their shares.
+    pub readers: Readers,
+    /// Version of the primary, else of any server that was seen.
+    pub version: Option<ServerVersion>,
+    /// What the primary says of itself, else any server that was seen.
+    pub facts: Option<Arc<ServerFacts>>,
+}
+
+/// One server at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Server {
+    /// Its index in the configuration.
+    pub id: ServerId,
+    /// Host, port and weight as configured.
+    pub config: Arc<config::Server>,
+    /// `host:port`.
+    pub address: Arc<str>,
+    /// What it is to the cluster.
+    pub role: Role,
+    /// Whether it takes connections.
+    pub state: State,
+    /// Why it takes no reads, or, of a primary, why it cannot be used.
+    pub left_out: Option<LeftOut>,
+    /// How far it is behind; `None` where that is not known, and for a primary.
+    pub lag: Option<Duration>,
+    /// What it last said of itself.
+    pub facts: Option<Arc<ServerFacts>>,
+}
+
+impl Snapshot {
+    /// A replica for a read, by weight × lag factor. `random` must be evenly distributed over all of `u64`;
+    /// `exclude` holds the servers that this read has already tried.
+    pub fn pick_replica(&self, random: u64, exclude: &[ServerId]) -> Option<ServerId> {
+        self.readers.pick(random, exclude)
+    }
+
+    /// The primary, if it is up.
+    pub fn primary(&self) -> Option<&Server> {
+        self.primary.and_then(|id| self.server(id))
+    }
+
+    /// A server by its id.
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(usize::from(id.0))
+    }
+
+    /// Whether anything can be served: a primary, or a replica that takes reads.
+    pub fn can_serve(&self) -> bool {
+        self.primary.is_some() || !self.readers.is_empty()
+    }
+
+    /// Each server and why it cannot be used, for the log (T63).
+    pub fn explain_unusable(&self) -> String {
+        self.explain(|server| server.address.to_string())
+    }
+
+    /// The same for a client: servers by their place in the configuration, no hosts (T63).
+    pub fn explain_unusable_to_client(&self) -> String {
+        self.explain(|server| format!("server {}", server.id.0 + 1))
+    }
+
+    fn explain(&self, name: impl Fn(&Server) -> String) -> String {
+        let mut text = String::new();
+        for server in &self.servers {
+            let separator = if text.is_empty() { "" } else { "; " };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{separator}{} ({}): ", name(server), server.role.as_str());
+            let _ = match &server.left_out {
+                Some(reason) => write!(text, "{reason}"),
+                None => write!(text, "usable"),
+            };
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::health::Cause;
+    use super::*;
+
+    fn server(id: u16, role: Role, state: State, left_out: Option<LeftOut>) -> Server {
+        let config = config::Server { host: format!("10.0.0.{id}"), port: 3306, weight: 1 };
+        Server {
+            id: ServerId(id),
+            address: config.address().into(),
+            config: Arc::new(config),
+            role,
+            state,
+            left_out,
+            lag: None,
+            facts: None,
+        }
+    }
+
+    #[test]
+    fn t63_each_server_and_why_it_was_left_out() {
+        let snapshot = Snapshot {
+            generation: 1,
+            servers: vec![
+                server(0, Role::Primary, State::Down, Some(LeftOut::Down(Cause::Refused))),
+                server(1, Role::Replica, State::Up, Some(LeftOut::SqlStopped(1062))),
+                server(2, Role::Replica, State::Up, None),
+            ],
+            primary: None,
+            readers: Readers::default(),
+            version: None,
+            facts: None,
+        };
+        assert_eq!(
+            snapshot.explain_unusable(),
+            "10.0.0.0:3306 (primary): down: connection refused; \
+             10.0.0.1:3306 (replica): its applying (SQL) thread is stopped by error 1062; \
+             10.0.0.2:3306 (replica): usable"
+        );
+        let shown = snapshot.explain_unusable_to_client();
+        assert!(shown.starts_with("server 1 (primary): down: connection refused; server 2 (replica): its"));
+        assert!(!shown.contains("10.0.0"), "{shown}");
+    }
+
+    #[test]
+    fn a_server_that_is_not_configured_is_not_there() {
+        let snapshot = Snapshot {
+            generation: 0,
+            servers: vec![server(0, Role::Primary, State::Up, None)],
+            primary: Some(ServerId(0)),
+            readers: Readers::default(),
+            version: None,
+            facts: None,
+        };
+        assert!(snapshot.primary().is_some() && snapshot.can_serve());
+        assert_eq!(snapshot.server(ServerId(1)), None);
+    }
+}
