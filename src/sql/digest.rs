@@ -35,8 +35,15 @@ pub fn digest_text(sql: &[u8], lexing: &Lexing) -> Vec<u8> {
 
 /// Sends the statement's pieces to a sink.
 fn reduce(sql: &[u8], lexing: &Lexing, sink: &mut impl Sink) {
-    let mut feed =
-        Feed { sql, lexing, reducer: Reducer::new(sql, sink), definition: false, after_verb: false };
+    let mut feed = Feed {
+        sql,
+        lexing,
+        reducer: Reducer::new(sql, sink),
+        definition: false,
+        after_verb: false,
+        depth: 0,
+        list: None,
+    };
     let mut separator = false;
     let mut first = true;
     for token in Lexer::new(sql, lexing) {
@@ -70,23 +77,66 @@ struct Feed<'a, 's, S: Sink> {
     definition: bool,
     /// The last token may be followed by an optimizer hint.
     after_verb: bool,
+    /// Open parentheses, and how many there are around the ORDER BY or GROUP BY list that goes on.
+    depth: u32,
+    list: Option<u32>,
 }
 
 impl<S: Sink> Feed<'_, '_, S> {
     fn token(&mut self, token: &Token, first: bool) {
         self.after_verb = false;
+        if let Piece::Position(..) = self.reducer.last()
+            && self.continues_expression(token)
+        {
+            self.reducer.position_was_value();
+        }
         match token.kind {
+            Kind::Integer if self.is_position() => self.reducer.push(Piece::Position(token.start, token.end)),
             Kind::Word => self.word(token, first),
             Kind::Integer | Kind::Decimal | Kind::Float | Kind::Hex | Kind::Bit => self.reducer.push_number(),
             Kind::String | Kind::Placeholder => self.reducer.push_value(),
             Kind::Introducer => self.reducer.push(Piece::Text(b"(_charset)")),
-            Kind::Punct(byte) => self.reducer.push_mark(byte),
+            Kind::Punct(byte) => self.mark(byte),
             Kind::Assign => self.reducer.push(Piece::Text(b":=")),
             Kind::Operator => self.reducer.push(Piece::Text(operator(token.text(self.sql)))),
             Kind::UserVariable => self.user_variable(token),
             Kind::SystemVariable => self.system_variable(token),
             Kind::Name | Kind::QuotedName | Kind::Unknown => self.reducer.push(name(token)),
             Kind::Comment | Kind::OptimizerHint => {}
+        }
+    }
+
+    fn mark(&mut self, byte: u8) {
+        match byte {
+            b'(' => self.depth = self.depth.saturating_add(1),
+            b')' => {
+                self.depth = self.depth.saturating_sub(1);
+                self.list = self.list.filter(|depth| *depth <= self.depth);
+            }
+            _ => {}
+        }
+        self.reducer.push_mark(byte);
+    }
+
+    /// An integer here is a whole item of ORDER BY or GROUP BY, unless an expression goes on after it.
+    fn is_position(&self) -> bool {
+        let begins = matches!(self.reducer.last(), Piece::Text(b"BY") | Piece::Mark(b','));
+        begins && self.list == Some(self.depth)
+    }
+
+    fn continues_expression(&self, token: &Token) -> bool {
+        match token.kind {
+            Kind::Punct(byte) => !matches!(byte, b',' | b')'),
+            Kind::Word => keywords::find(token.text(self.sql)).is_some_and(|found| {
+                let text = found.text();
+                let operators: [&[u8]; 11] = [
+                    b"AND", b"OR", b"XOR", b"IS", b"IN", b"LIKE", b"RLIKE", b"BETWEEN", b"NOT", b"DIV",
+                    b"MOD",
+                ];
+                operators.contains(&text)
+            }),
+            Kind::Operator | Kind::Assign => true,
+            _ => false,
         }
     }
 
@@ -106,6 +156,16 @@ impl<S: Sink> Feed<'_, '_, S> {
             Keyword::Create | Keyword::Alter => self.definition |= first,
             Keyword::Select | Keyword::Insert | Keyword::Replace | Keyword::Update | Keyword::Delete => {
                 self.after_verb = true;
+            }
+            _ => {}
+        }
+        match found.text() {
+            b"BY" if matches!(self.reducer.last(), Piece::Text(b"ORDER" | b"GROUP" | b"PARTITION")) => {
+                self.list = Some(self.depth)
+            }
+            b"LIMIT" | b"HAVING" | b"ORDER" | b"FOR" | b"INTO" | b"WINDOW" | b"ROWS" | b"RANGE"
+            | b"UNION" | b"SELECT" | b"SEPARATOR" | b"WITH" | b"LOCK" | b"EXCEPT" | b"INTERSECT" => {
+                self.list = None
             }
             _ => {}
         }
@@ -138,7 +198,11 @@ impl<S: Sink> Feed<'_, '_, S> {
         let inside = self.sql.get(base..token.end).unwrap_or_default();
         for part in Lexer::new(inside, self.lexing) {
             let part = Token { start: part.start + base, end: part.end + base, ..part };
-            self.token(&part, false);
+            match part.kind {
+                // The scope: a keyword although a dot follows.
+                Kind::Name if part.start == base => self.word(&part, false),
+                _ => self.token(&part, false),
+            }
         }
     }
 
@@ -160,7 +224,7 @@ impl<S: Sink> Feed<'_, '_, S> {
                 }
                 Kind::Word => self.reducer.push(name(&part)),
                 Kind::UserVariable => {
-                    self.reducer.push(Piece::Mark(b'@'));
+                    self.reducer.push(Piece::Text(HINT_AT));
                     self.reducer.push(Piece::Name(part.start + 1, part.end));
                 }
                 _ => self.token(&part, false),
@@ -174,6 +238,9 @@ impl<S: Sink> Feed<'_, '_, S> {
         self.reducer.push(Piece::Text(b"*/"));
     }
 }
+
+/// `@` in a hint's `table@block`, which MySQL writes without a space.
+const HINT_AT: &[u8] = b"@";
 
 fn name(token: &Token) -> Piece {
     Piece::Name(token.start, token.end)
@@ -227,6 +294,9 @@ impl Sink for Hash {
             Piece::Name(start, end) => {
                 self.bytes(1, unquoted(sql.get(start..end).unwrap_or_default()), |byte| byte);
             }
+            Piece::Position(start, end) => {
+                self.bytes(3, sql.get(start..end).unwrap_or_default(), |byte| byte);
+            }
             Piece::Upper(start, end) => {
                 self.bytes(2, sql.get(start..end).unwrap_or_default(), |byte| byte.to_ascii_uppercase());
             }
@@ -253,9 +323,19 @@ impl Sink for Text {
                 self.out.extend_from_slice(&name[..name.len().min(DIGEST_TEXT_MAX)]);
                 self.out.push(b'`');
             }
+            Piece::Position(start, end) => {
+                let digits = sql.get(start..end).unwrap_or_default();
+                self.out.extend_from_slice(&digits[..digits.len().min(DIGEST_TEXT_MAX)]);
+            }
             Piece::Upper(start, end) => {
                 let word = sql.get(start..end).unwrap_or_default();
                 self.out.extend(word.iter().take(DIGEST_TEXT_MAX).map(u8::to_ascii_uppercase));
+            }
+            Piece::Text(HINT_AT) => {
+                if self.out.ends_with(b"` ") {
+                    self.out.pop();
+                }
+                return self.out.push(b'@');
             }
             Piece::Mark(b'@') => return self.out.push(b'@'),
             Piece::Mark(byte) => self.out.push(byte),

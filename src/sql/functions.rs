@@ -2,9 +2,9 @@
 //!
 //! Owns: the lists, per dialect. Does not know: where in a statement a call stands.
 //! Invariant: a name that is in no list of the dialect may be a stored function, so it is not known to be pure.
-//! Checked against `information_schema.SQL_FUNCTIONS` of MariaDB and by calling each one (`integration/`).
+//! A scenario calls each one on a server and compares with MariaDB's `information_schema.SQL_FUNCTIONS`.
 
-use super::model::{Dialect, Uses};
+use super::model::{Dialect, ServerVersion, Uses};
 use super::words::WordTable;
 
 /// Same answer on every server that has the same data (or whose difference a client expects: NOW, RAND, UUID).
@@ -20,11 +20,11 @@ JSON_CONTAINS_PATH JSON_DEPTH JSON_EXTRACT JSON_INSERT JSON_KEYS JSON_LENGTH JSO
 JSON_MERGE_PRESERVE JSON_OBJECT JSON_OVERLAPS JSON_PRETTY JSON_QUOTE JSON_REMOVE JSON_REPLACE JSON_SEARCH JSON_SET
 JSON_TABLE JSON_TYPE JSON_UNQUOTE JSON_VALID JSON_VALUE LAG LAST_DAY LAST_VALUE LCASE LEAD LEAST LEFT LENGTH
 LINESTRING LN LOCALTIME LOCALTIMESTAMP LOCATE LOG LOG10 LOG2 LOWER LPAD LTRIM MAKEDATE MAKETIME MAKE_SET MATCH
-MBRCONTAINS MBRDISJOINT MBREQUALS MBRINTERSECTS MBROVERLAPS MBRTOUCHES MBRWITHIN MD5 MICROSECOND MINUTE MOD MONTH
+MBRCONTAINS MBRDISJOINT MBREQUALS MBRINTERSECTS MBROVERLAPS MBRTOUCHES MBRWITHIN MICROSECOND MINUTE MOD MONTH
 MONTHNAME MULTILINESTRING MULTIPOINT MULTIPOLYGON NAME_CONST NTH_VALUE NTILE NULLIF OCT OCTET_LENGTH ORD PERCENT_RANK
 PERIOD_ADD PERIOD_DIFF PI POINT POLYGON POW POWER QUARTER QUOTE RADIANS RAND RANDOM_BYTES RANK REGEXP_INSTR
 REGEXP_REPLACE REGEXP_SUBSTR REPEAT REPLACE REVERSE RIGHT ROUND ROW ROW_NUMBER RPAD RTRIM SCHEMA SECOND SEC_TO_TIME
-SHA SHA1 SHA2 SIGN SIN SLEEP SOUNDEX SPACE SQRT STRCMP STR_TO_DATE ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT ST_ASWKB
+SHA2 SIGN SIN SLEEP SOUNDEX SPACE SQRT STRCMP STR_TO_DATE ST_AREA ST_ASBINARY ST_ASGEOJSON ST_ASTEXT ST_ASWKB
 ST_ASWKT ST_BUFFER ST_CENTROID ST_CONTAINS ST_CONVEXHULL ST_CROSSES ST_DIFFERENCE ST_DIMENSION ST_DISJOINT
 ST_DISTANCE ST_DISTANCE_SPHERE ST_ENDPOINT ST_ENVELOPE ST_EQUALS ST_EXTERIORRING ST_GEOMCOLLFROMTEXT
 ST_GEOMCOLLFROMWKB ST_GEOMETRYCOLLECTIONFROMTEXT ST_GEOMETRYCOLLECTIONFROMWKB ST_GEOMETRYFROMTEXT ST_GEOMETRYFROMWKB
@@ -52,12 +52,13 @@ ADD_MONTHS CHR COLUMN_ADD COLUMN_CHECK COLUMN_CREATE COLUMN_DELETE COLUMN_EXISTS
 CONTAINS CRC32C DECODE DECODE_HISTOGRAM DES_DECRYPT DES_ENCRYPT ENCODE ENCRYPT JSON_COMPACT JSON_DETAILED JSON_EQUALS
 JSON_EXISTS JSON_LOOSE JSON_NORMALIZE JSON_QUERY LENGTHB MBREQUAL MEDIAN NATURAL_SORT_KEY NVL NVL2 OLD_PASSWORD
 PASSWORD PERCENTILE_CONT PERCENTILE_DISC ROWNUM SFORMAT ST_BOUNDARY ST_ISRING ST_POINTONSURFACE ST_RELATE SYS_GUID
-TO_CHAR VALUE ANALYSE AREA ASBINARY ASTEXT ASWKB ASWKT BOUNDARY BUFFER CENTROID CONVEXHULL CROSSES DIMENSION DISJOINT
+TO_CHAR VALUE AREA ASBINARY ASTEXT ASWKB ASWKT BOUNDARY BUFFER CENTROID CONVEXHULL CROSSES DIMENSION DISJOINT
 ENDPOINT ENVELOPE EQUALS EXTERIORRING GEOMCOLLFROMTEXT GEOMCOLLFROMWKB GEOMETRYFROMTEXT GEOMETRYFROMWKB GEOMETRYN
 GEOMETRYTYPE GEOMFROMTEXT GEOMFROMWKB GLENGTH INTERIORRINGN INTERSECTS ISCLOSED ISEMPTY ISRING ISSIMPLE LINEFROMTEXT
 LINEFROMWKB MLINEFROMTEXT MLINEFROMWKB MPOINTFROMTEXT MPOINTFROMWKB MPOLYFROMTEXT MPOLYFROMWKB NUMGEOMETRIES
 NUMINTERIORRINGS NUMPOINTS OVERLAPS POINTFROMTEXT POINTFROMWKB POINTN POINTONSURFACE POLYFROMTEXT POLYFROMWKB SRID
-STARTPOINT TOUCHES WITHIN
+STARTPOINT TOUCHES WITHIN CONCAT_OPERATOR_ORACLE DECODE_ORACLE LPAD_ORACLE LTRIM_ORACLE REPLACE_ORACLE RPAD_ORACLE
+RTRIM_ORACLE SUBSTR_ORACLE TRIM_ORACLE
 ";
 /// Pure, but read as the server's own only when no space stands before `(` (unless IGNORE_SPACE): with a space the
 /// name may be a stored function's.
@@ -68,6 +69,11 @@ SYSDATE SYSTEM_USER TRIM VARIANCE VAR_POP VAR_SAMP
 ";
 /// As `PURE_UNSPACED`, in MySQL alone.
 const PURE_UNSPACED_MYSQL: &str = "ST_COLLECT";
+
+/// Pure; but MySQL 9 moved them to a component, without which the names are free for stored functions. 9.7 does not
+/// have them; taken as gone from 9.5 on, the safe side.
+const PURE_MOVED: &str = "MD5 SHA SHA1";
+const MOVED_IN_MYSQL: u32 = 90_500;
 
 /// An effect, or an answer that belongs to one server.
 const PRIMARY: &str = "BENCHMARK LOAD_FILE MASTER_POS_WAIT UUID_SHORT";
@@ -93,6 +99,7 @@ const MYSQL: u16 = 1;
 const MARIADB: u16 = 1 << 1;
 const BOTH: u16 = MYSQL | MARIADB;
 const UNSPACED: u16 = 1 << 2;
+const MOVED: u16 = 1 << 9;
 const IS_PRIMARY: u16 = 1 << 3;
 const IS_LOCK: u16 = 1 << 4;
 const IS_LAST_INSERT_ID: u16 = 1 << 5;
@@ -106,6 +113,7 @@ static TABLE: WordTable<1024> = WordTable::new()
     .with_words(PURE_MARIADB, MARIADB)
     .with_words(PURE_UNSPACED, BOTH | UNSPACED)
     .with_words(PURE_UNSPACED_MYSQL, MYSQL | UNSPACED)
+    .with_words(PURE_MOVED, BOTH | MOVED)
     .with_words(PRIMARY, BOTH | IS_PRIMARY)
     .with_words(PRIMARY_MYSQL, MYSQL | IS_PRIMARY)
     .with_words(PRIMARY_MARIADB, MARIADB | IS_PRIMARY)
@@ -119,13 +127,14 @@ static TABLE: WordTable<1024> = WordTable::new()
 /// What calling `name(` uses; `None` when the server may look for a stored or loadable function of that name.
 /// LAST_INSERT_ID with an argument also has an effect, which the caller sees.
 #[inline]
-pub(super) fn uses_of(name: &[u8], adjacent: bool, dialect: Dialect) -> Option<Uses> {
+pub(super) fn uses_of(name: &[u8], adjacent: bool, server: ServerVersion) -> Option<Uses> {
     let (_, found) = TABLE.get(name)?;
-    let mine = match dialect {
-        Dialect::MySql => MYSQL,
-        Dialect::MariaDb => MARIADB,
+    let (mine, moved) = match server.dialect {
+        Dialect::MySql => (MYSQL, server.number >= MOVED_IN_MYSQL),
+        Dialect::MariaDb => (MARIADB, false),
     };
-    if found & mine == 0 || found & UNSPACED != 0 && !adjacent {
+    let free = found & UNSPACED != 0 && !adjacent || found & MOVED != 0 && moved;
+    if found & mine == 0 || free {
         return None;
     }
     let mut uses = Uses::empty();
@@ -157,33 +166,44 @@ pub(super) fn keyword_before_parenthesis(name: &[u8]) -> Option<&'static [u8]> {
     (found & UNSPACED != 0).then_some(canonical)
 }
 
-/// The lists by dialect, for the test that calls each function on a server.
-pub fn built_in(dialect: Dialect) -> impl Iterator<Item = &'static str> {
-    let own: [&str; 5] = match dialect {
-        Dialect::MySql => [PURE_MYSQL, PURE_UNSPACED_MYSQL, PRIMARY_MYSQL, "", ""],
-        Dialect::MariaDb => [PURE_MARIADB, PRIMARY_MARIADB, "", "", ""],
+/// The names that are known to be free of effects, for the test that calls each of them on a server.
+pub fn pure_functions(dialect: Dialect) -> impl Iterator<Item = &'static str> {
+    let own = match dialect {
+        Dialect::MySql => [PURE_MYSQL, PURE_UNSPACED_MYSQL],
+        Dialect::MariaDb => [PURE_MARIADB, ""],
     };
-    [PURE, PURE_UNSPACED, PRIMARY, LOCKS].into_iter().chain(own).flat_map(str::split_ascii_whitespace)
+    [PURE, PURE_UNSPACED].into_iter().chain(own).flat_map(str::split_ascii_whitespace)
+}
+
+/// Whether the server's own functions hold this name, with or without an effect.
+pub fn is_built_in(name: &[u8], server: ServerVersion) -> bool {
+    uses_of(name, true, server).is_some()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{MARIADB, MYSQL};
     use super::*;
 
     #[test]
     fn t8_effects_are_told_from_pure_functions() {
-        let mysql = |name: &[u8]| uses_of(name, true, Dialect::MySql);
+        let mysql = |name: &[u8]| uses_of(name, true, MYSQL.server);
         assert_eq!(mysql(b"sleep"), Some(Uses::empty()));
         assert_eq!(mysql(b"Get_Lock"), Some(Uses::USER_LOCK));
         assert_eq!(mysql(b"nextval"), None, "a stored function may have this name in MySQL");
-        assert_eq!(uses_of(b"nextval", true, Dialect::MariaDb), Some(Uses::PRIMARY_FUNCTION));
+        assert_eq!(uses_of(b"nextval", true, MARIADB.server), Some(Uses::PRIMARY_FUNCTION));
         assert_eq!(mysql(b"my_function"), None);
+        assert_eq!(mysql(b"md5"), None, "9.7 has it in a component only");
+        assert_eq!(
+            uses_of(b"md5", true, ServerVersion { number: 80_042, ..MYSQL.server }),
+            Some(Uses::empty())
+        );
     }
 
     #[test]
     fn a_space_lets_some_names_be_stored_functions() {
-        assert_eq!(uses_of(b"count", true, Dialect::MySql), Some(Uses::empty()));
-        assert_eq!(uses_of(b"count", false, Dialect::MySql), None);
-        assert_eq!(uses_of(b"abs", false, Dialect::MySql), Some(Uses::empty()));
+        assert_eq!(uses_of(b"count", true, MYSQL.server), Some(Uses::empty()));
+        assert_eq!(uses_of(b"count", false, MYSQL.server), None);
+        assert_eq!(uses_of(b"abs", false, MYSQL.server), Some(Uses::empty()));
     }
 }

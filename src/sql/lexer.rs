@@ -12,7 +12,7 @@ use memchr::{memchr, memchr2};
 pub enum Kind {
     /// An unquoted word: keyword or identifier.
     Word,
-    /// An unquoted identifier right after a dot: never a keyword.
+    /// An unquoted identifier right after or right before a dot: never a keyword.
     Name,
     /// `` `…` ``, or `"…"` under ANSI_QUOTES.
     QuotedName,
@@ -136,7 +136,7 @@ impl<'a> Lexer<'a> {
             b'b' | b'B' if self.byte(start + 1) == b'\'' => self.quoted_number(start, Kind::Bit),
             b'n' | b'N' if self.byte(start + 1) == b'\'' => self.string(start + 1, b'\''),
             b'_' => self.introducer_or_word(start),
-            _ if is(first, IDENTIFIER) => (Kind::Word, self.identifier(start)),
+            _ if is(first, IDENTIFIER) => self.word(start),
             b'\'' => self.string(start, b'\''),
             b'"' if self.lexing.ansi_quotes => self.quoted_name(start, b'"'),
             b'"' => self.string(start, b'"'),
@@ -151,6 +151,13 @@ impl<'a> Lexer<'a> {
             b'?' | 0 => (Kind::Unknown, start + 1),
             _ => self.operator(start, first),
         }
+    }
+
+    /// A keyword or an identifier; right before a dot it is no keyword.
+    fn word(&mut self, start: usize) -> (Kind, usize) {
+        let end = self.identifier(start);
+        let qualifies = self.byte(end) == b'.' && is(self.byte(end + 1), IDENTIFIER);
+        (if qualifies { Kind::Name } else { Kind::Word }, end)
     }
 
     fn identifier(&mut self, start: usize) -> usize {
@@ -215,7 +222,7 @@ impl<'a> Lexer<'a> {
                 if length > 0 && !is(self.byte(end), IDENTIFIER) {
                     return (kind, end);
                 }
-                return (Kind::Word, self.identifier(start));
+                return self.word(start);
             }
         }
         let end = self.digits(start);
@@ -228,7 +235,7 @@ impl<'a> Lexer<'a> {
         }
         match self.exponent(end) {
             Some(end) => (Kind::Float, end),
-            None => (Kind::Word, self.identifier(start)),
+            None => self.word(start),
         }
     }
 
@@ -274,7 +281,7 @@ impl<'a> Lexer<'a> {
     fn introducer_or_word(&mut self, start: usize) -> (Kind, usize) {
         let end = self.identifier(start);
         let name = self.sql.get(start + 1..end).unwrap_or_default();
-        if is_charset(name) { (Kind::Introducer, end) } else { (Kind::Word, end) }
+        if is_charset(name) { (Kind::Introducer, end) } else { self.word(start) }
     }
 
     /// A string whose opening quote is at `quote_at`; doubled quotes and backslashes do not end it.

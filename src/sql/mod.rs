@@ -24,7 +24,7 @@ mod words;
 mod tests;
 
 pub use digest::{DIGEST_TEXT_MAX, digest, digest_text};
-pub use functions::built_in;
+pub use functions::{is_built_in, pure_functions};
 pub use model::*;
 pub use outline::*;
 pub use question::{BareQuestion, Question, bare_question, parse_kill};

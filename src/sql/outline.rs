@@ -184,9 +184,7 @@ impl Outline {
         let start = if qualified { schema.token.start } else { name.token.start };
         let adjacent = name.token.end == open.start;
         let own = match name.token.kind {
-            Kind::Word if !qualified => {
-                functions::uses_of(name.token.text(sql), adjacent, lexing.server.dialect)
-            }
+            Kind::Word if !qualified => functions::uses_of(name.token.text(sql), adjacent, lexing.server),
             Kind::Word | Kind::Name | Kind::QuotedName => None,
             _ => return,
         };

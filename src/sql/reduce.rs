@@ -25,6 +25,8 @@ pub(super) enum Piece {
     Text(&'static [u8]),
     /// A single character.
     Mark(u8),
+    /// A position in ORDER BY or GROUP BY, which MySQL keeps: start and end of its bytes.
+    Position(usize, usize),
     /// An identifier: start and end of its bytes.
     Name(usize, usize),
     /// A word that counts in upper case: start and end of its bytes.
@@ -43,7 +45,7 @@ impl Piece {
             Self::Tuples => b"(...) /* , ... */",
             Self::InList => b"IN (...)",
             Self::Text(text) => text,
-            Self::Mark(_) | Self::Name(..) | Self::Upper(..) => b"",
+            Self::Mark(_) | Self::Name(..) | Self::Upper(..) | Self::Position(..) => b"",
         }
     }
 
@@ -90,7 +92,6 @@ impl Piece {
                     | b">="
                     | b"!="
                     | b"<=>"
-                    | b":="
             ),
             _ => false,
         }
@@ -119,7 +120,7 @@ impl<'a, 's, S: Sink> Reducer<'a, 's, S> {
         Self { sql, sink, held: [Piece::Value; WINDOW], count: 0 }
     }
 
-    /// The last piece; a comma when there is none.
+    /// The last piece; a semicolon when there is none.
     pub(super) fn last(&self) -> Piece {
         self.back(1)
     }
@@ -144,6 +145,12 @@ impl<'a, 's, S: Sink> Reducer<'a, 's, S> {
         }
         self.held[self.count] = piece;
         self.count += 1;
+    }
+
+    /// Takes a position back: it began an expression, so it is a literal.
+    pub(super) fn position_was_value(&mut self) {
+        self.drop_last(1);
+        self.push_value();
     }
 
     /// Adds a number: signs before it belong to it where an expression begins.

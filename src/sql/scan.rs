@@ -233,7 +233,7 @@ impl<'a> Scan<'a> {
             Kind::Word if self.before.is(b'.') => {}
             Kind::Word => {
                 let name = self.last.token.text(self.sql);
-                if let Some(uses) = functions::uses_of(name, adjacent, self.lexing.server.dialect) {
+                if let Some(uses) = functions::uses_of(name, adjacent, self.lexing.server) {
                     self.uses |= uses;
                     self.last_insert_id_open = uses.contains(Uses::LAST_INSERT_ID);
                     return;
@@ -248,7 +248,10 @@ impl<'a> Scan<'a> {
         let list = column_list
             || self.before.is(b')')
             || self.before.token.kind == Kind::String
-            || matches!(self.before.keyword, Keyword::As | Keyword::With | Keyword::Recursive);
+            || matches!(
+                self.before.keyword,
+                Keyword::As | Keyword::With | Keyword::Recursive | Keyword::Procedure
+            );
         if list {
             return;
         }

@@ -3,6 +3,7 @@
 mod digests;
 mod doubts;
 mod languages;
+mod outlines;
 mod reads;
 mod session;
 mod tokens;

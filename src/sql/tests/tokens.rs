@@ -58,7 +58,7 @@ fn what_follows_a_dot_is_a_name() {
     assert_eq!(
         kinds("t.1e1.select"),
         [
-            (Kind::Word, "t"),
+            (Kind::Name, "t"),
             (Kind::Punct(b'.'), "."),
             (Kind::Name, "1e1"),
             (Kind::Punct(b'.'), "."),
