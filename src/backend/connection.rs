@@ -18,7 +18,7 @@ use super::insert_id::InsertId;
 use super::server::Server;
 use super::state::State;
 use super::statements::Statements;
-use crate::ids::{AccountId, BackendId, ServerId};
+use crate::ids::{AccountId, BackendId, ClientId, ServerId};
 use crate::wire::buffer::{Buffer, Freelist};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
@@ -57,6 +57,8 @@ pub struct Connection {
     pub statements: Statements,
     /// The session whose LAST_INSERT_ID() lives here, if another takes the connection before it asks.
     pub debt: Option<Arc<InsertId>>,
+    /// The client whose statement ran on it last.
+    pub user: Option<ClientId>,
     /// Must be closed: killed, out of step, or in a state that nobody knows.
     pub broken: bool,
     /// Must be reset before another client gets it.
@@ -67,7 +69,7 @@ pub struct Connection {
     pub idle_since: Instant,
     /// The thread whose runtime watches its socket.
     pub home: usize,
-    _permit: Permit<Connection>,
+    _permit: Permit<Box<Connection>>,
 }
 
 impl Connection {
@@ -79,7 +81,7 @@ impl Connection {
         server: &Server,
         account: &Account,
         class: Class,
-        permit: Permit<Self>,
+        permit: Permit<Box<Self>>,
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
@@ -95,6 +97,7 @@ impl Connection {
             state: Arc::new(State::default()),
             statements: Statements::default(),
             debt: None,
+            user: None,
             broken: false,
             dirty: false,
             expires: now + server.lifetime(),
@@ -122,6 +125,16 @@ impl Connection {
         command::put_query(&mut packet, sql, self.capabilities);
         self.stream.write_all(&packet).await?;
         receive(self, buffer, Expect::Results).await
+    }
+
+    /// Has a plain socket watched by the runtime that calls.
+    ///
+    /// # Errors
+    /// The system's; the connection is broken then.
+    pub fn move_home(&mut self, home: usize) -> std::io::Result<()> {
+        self.stream.move_to_this_runtime()?;
+        self.home = home;
+        Ok(())
     }
 
     /// Whether the server has closed it, or has said something that nobody asked for. Costs no system call while
@@ -174,7 +187,7 @@ impl Connection {
     }
 
     /// Says goodbye and closes, without waiting.
-    pub fn close(mut self) {
+    pub fn close(mut self: Box<Self>) {
         tokio::task::spawn_local(async move {
             let quit = [1, 0, 0, 0, command::QUIT];
             // A server that is gone needs no goodbye.

@@ -5,12 +5,12 @@
 //! transaction, and its `state` is known. What threads share is the gate of each server.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -54,7 +54,7 @@ pub struct Wanted(pub ServerId);
 #[derive(Debug)]
 pub struct Pool {
     servers: Vec<Server>,
-    idle: RefCell<HashMap<(ServerId, Key), Vec<Connection>>>,
+    idle: RefCell<FxHashMap<(ServerId, Key), Vec<Box<Connection>>>>,
     settings: config::Pool,
     hasher: std::hash::RandomState,
     others: Vec<mpsc::UnboundedSender<Wanted>>,
@@ -87,7 +87,7 @@ impl Pool {
     ///
     /// # Errors
     /// See [`LeaseError`]; waits at most `queue_timeout` plus `connect_timeout`.
-    pub async fn lease(&self, server: ServerId, account: &Account, class: Class, wanted: &State) -> Result<Connection, LeaseError> {
+    pub async fn lease(&self, server: ServerId, account: &Account, class: Class, wanted: &State) -> Result<Box<Connection>, LeaseError> {
         let key = Key { account: account.id, class };
         let connection = match self.take_idle(server, key, wanted) {
             Some(connection) => connection,
@@ -97,8 +97,8 @@ impl Pool {
         Ok(connection)
     }
 
-    /// The connection with this thread id, if it lies idle here: it still has what its last statement left.
-    pub fn take_exactly(&self, server: ServerId, key: Key, id: BackendId) -> Option<Connection> {
+    /// The connection with this thread id, if it lies idle here.
+    pub fn take_exactly(&self, server: ServerId, key: Key, id: BackendId) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&(server, key))?;
         let at = list.iter().position(|connection| connection.id == id)?;
@@ -112,7 +112,7 @@ impl Pool {
         Some(connection)
     }
 
-    fn take_idle(&self, server: ServerId, key: Key, wanted: &State) -> Option<Connection> {
+    fn take_idle(&self, server: ServerId, key: Key, wanted: &State) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&(server, key))?;
         loop {
@@ -132,7 +132,7 @@ impl Pool {
         }
     }
 
-    async fn lease_slow(&self, id: ServerId, account: &Account, key: Key, wanted: &State) -> Result<Connection, LeaseError> {
+    async fn lease_slow(&self, id: ServerId, account: &Account, key: Key, wanted: &State) -> Result<Box<Connection>, LeaseError> {
         let Some(server) = self.server(id) else {
             return Err(ConnectError::Protocol("no such server in the pool").into());
         };
@@ -156,24 +156,23 @@ impl Pool {
         }
     }
 
-    async fn open(&self, server: &Server, account: &Account, class: Class, permit: Permit<Connection>) -> Result<Connection, LeaseError> {
+    async fn open(&self, server: &Server, account: &Account, class: Class, permit: Permit<Box<Connection>>) -> Result<Box<Connection>, LeaseError> {
         let opened = Connection::open(server, account, class, permit, &self.buffers, self.settings.connect_timeout).await;
         self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
-        Ok(opened?)
+        Ok(Box::new(opened?))
     }
 
     /// A connection of another core's has its socket watched here from now on. TLS ones stay where they are: they
     /// work from every core, only a wake-up further away.
-    fn at_home(&self, mut connection: Connection) -> Result<Connection, ConnectError> {
+    fn at_home(&self, mut connection: Box<Connection>) -> Result<Box<Connection>, ConnectError> {
         if connection.home != self.home && !connection.stream.is_tls() {
-            connection.stream = connection.stream.into_this_runtime()?;
-            connection.home = self.home;
+            connection.move_home(self.home)?;
         }
         Ok(connection)
     }
 
     /// Takes a connection back: the ladder is reuse, roll back, reset, close.
-    pub fn check_in(self: &Rc<Self>, connection: Connection) {
+    pub fn check_in(self: &Rc<Self>, connection: Box<Connection>) {
         if connection.broken || self.closed.get() || Instant::now() >= connection.expires {
             self.checked_in(connection.server, Rung::Close);
             self.close(connection);
@@ -186,7 +185,7 @@ impl Pool {
         }
     }
 
-    async fn repair(self: Rc<Self>, mut connection: Connection) {
+    async fn repair(self: Rc<Self>, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server).cloned() else { return };
         let mut buffer = self.buffers.take();
         let (work, rung) = if connection.dirty {
@@ -205,7 +204,7 @@ impl Pool {
     }
 
     /// Puts a clean connection where the next session finds it: with who waits, or with the idle ones.
-    fn keep(&self, mut connection: Connection) {
+    fn keep(&self, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
         if server.gate.is_wanted() {
             if connection.debt.is_some() {
@@ -235,7 +234,7 @@ impl Pool {
         }
     }
 
-    fn take_any(&self, server: ServerId) -> Option<Connection> {
+    fn take_any(&self, server: ServerId) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let (_, list) = idle.iter_mut().find(|((id, _), list)| *id == server && !list.is_empty())?;
         Some(list.remove(0))
@@ -307,14 +306,14 @@ impl Pool {
         self.hasher.hash_one((key, state.schema.is_empty()))
     }
 
-    fn close(&self, mut connection: Connection) {
+    fn close(&self, mut connection: Box<Connection>) {
         self.count(connection.server, PoolMetrics::closed);
         settle_debt(&mut connection);
         connection.close();
     }
 
     /// Closes without goodbye, so that the permit is free at once.
-    fn close_now(&self, mut connection: Connection) {
+    fn close_now(&self, mut connection: Box<Connection>) {
         self.count(connection.server, PoolMetrics::closed);
         settle_debt(&mut connection);
     }

@@ -22,7 +22,7 @@ pub struct Shared {
     /// How connections to it are encrypted.
     pub tls: Arc<BackendTls>,
     /// Their common limit.
-    pub gate: Arc<Gate<Connection>>,
+    pub gate: Arc<Gate<Box<Connection>>>,
     /// The statement that turns session tracking on; its list of variables is asked from the server once.
     tracking: OnceLock<Arc<[u8]>>,
 }

@@ -92,14 +92,14 @@ impl Session {
                 Ok(End { error: Some(refusal), .. })
                     if refusal.unsent.is_some() && on_replica && READ_ONLY.contains(&refusal.code) =>
                 {
-                    self.release(*connection, false);
+                    self.release(connection, false);
                     route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
                 }
                 Ok(End { error: Some(refusal), .. })
                     if refusal.unsent.is_some() && refusal.code == SHUTDOWN && repeatable(work, on_replica) && !state_there =>
                 {
                     connection.broken = true;
-                    self.release(*connection, false);
+                    self.release(connection, false);
                     tried.push(server);
                 }
                 Ok(End { error: Some(refusal), .. })
@@ -111,10 +111,7 @@ impl Session {
                     if let Some(execution) = &work.execution {
                         connection.statements.remove(execution.source);
                     }
-                    self.hold(connection); // the same connection is obtained again, or another after settling
-                    if let Some(connection) = self.held.take() {
-                        self.keep_or_release(connection);
-                    }
+                    self.keep_or_release(connection);
                 }
                 Ok(end) => {
                     self.worker.counters.statements.count(route.target as usize, route.reason as usize);
@@ -134,6 +131,9 @@ impl Session {
                     return Flow::Close;
                 }
                 Err(failure) => {
+                    if let Failure::Unsent(error) | Failure::Relay(RelayError::Server { error, .. }) = &failure {
+                        tracing::debug!(%server, %error, "a server connection failed");
+                    }
                     let (unsent, sent) = match &failure {
                         Failure::Unsent(_) => (true, false),
                         Failure::Relay(RelayError::Server { sent, .. }) => (false, *sent),
@@ -242,7 +242,9 @@ impl Session {
             command::put_query(before, sql.as_bytes(), connection.capabilities);
             steps.push(Step::Simple);
         }
-        let elsewhere = self.last.place != Some((connection.server, connection.id));
+        let me = Some(self.entry.handle.id);
+        let elsewhere = self.last.place != Some((connection.server, connection.id)) || connection.user != me;
+        connection.user = me;
         if uses.contains(Uses::DIAGNOSTICS) && elsewhere {
             // What another session's statement left there is not for this client.
             command::put_query(before, b"DO 0", connection.capabilities);

@@ -119,7 +119,7 @@ impl Session {
     fn drop_state(&mut self) {
         if let Some(mut held) = self.held.take() {
             held.dirty |= !self.pins.difference(Pins::PASSING).is_empty();
-            self.release(*held, true);
+            self.release(held, true);
         }
         self.set_pins(Pins::default());
         self.statements.clear();

@@ -37,6 +37,11 @@ impl Session {
         if let Some(connection) = self.from_before(statement).await {
             return Ok(connection);
         }
+        if statement.uses.intersects(Uses::FOUND_ROWS | Uses::ROW_COUNT) && self.last.place.is_some() {
+            let what = "FOUND_ROWS() and ROW_COUNT() within a larger expression cannot be answered here: the connection of \
+                        the statement before serves others now; ask by SELECT FOUND_ROWS() or SELECT ROW_COUNT() alone";
+            return Err(Problem::Unsupported(what.into()));
+        }
         let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;
         loop {
             let server = self.choose(route, tried, deadline).await?;
@@ -44,7 +49,7 @@ impl Session {
                 // init_connect may have switched autocommit off: then every statement opens a transaction.
                 Ok(connection) if self.turns_out_transactional(route, &connection) => {
                     self.status.remove(Status::AUTOCOMMIT);
-                    self.worker.pool.check_in(*connection);
+                    self.worker.pool.check_in(connection);
                     *route = Route { target: Target::Primary, reason: Reason::AutocommitOff };
                 }
                 Ok(connection) => return Ok(connection),
@@ -70,7 +75,7 @@ impl Session {
             if suits {
                 return Some(connection);
             }
-            self.release(*connection, false);
+            self.release(connection, false);
             return None;
         }
         match target {
@@ -88,13 +93,18 @@ impl Session {
         if statement.uses.intersects(ABOUT_BEFORE)
             && let Some((server, id)) = self.last.place
         {
-            return self.worker.pool.take_exactly(server, key, id).map(Box::new);
+            let connection = self.worker.pool.take_exactly(server, key, id)?;
+            if connection.user == Some(self.entry.handle.id) {
+                return Some(connection);
+            }
+            self.worker.pool.check_in(connection); // it has served somebody else since
+            return None;
         }
         if statement.uses.contains(Uses::LAST_INSERT_ID)
             && let Place::On { server, id, reported } = self.insert_id.place()
         {
             if let Some(connection) = self.worker.pool.take_exactly(server, key, id) {
-                return Some(Box::new(connection));
+                return Some(connection);
             }
             // Somebody else has it, and is reading the value back for us.
             if timeout(INSERT_ID_LIMIT, self.insert_id.settled()).await.is_err() {
@@ -146,7 +156,7 @@ impl Session {
     }
 
     async fn lease_from(&self, server: ServerId) -> Result<Box<Connection>, LeaseError> {
-        self.worker.pool.lease(server, &self.account, self.class, &self.desired).await.map(Box::new)
+        self.worker.pool.lease(server, &self.account, self.class, &self.desired).await
     }
 
     /// Whether a read that was meant for a replica would open a transaction there.

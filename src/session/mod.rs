@@ -242,7 +242,7 @@ impl Session {
     /// The client has gone: gives back what it held.
     fn leave(&mut self) {
         if let Some(connection) = self.held.take() {
-            self.release(*connection, true);
+            self.release(connection, true);
         }
         self.set_pins(Pins::default());
     }

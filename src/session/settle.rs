@@ -138,13 +138,13 @@ impl Session {
         if self.held.is_some() {
             // A plain read beside a soft pin: the pinned connection is the one that stays.
             self.status = self.held.as_ref().map_or(self.status, |held| held.status);
-            self.release(*connection, false);
+            self.release(connection, false);
         } else if bound && !connection.broken {
             self.held = Some(connection);
         } else if bound {
             self.lose(connection);
         } else {
-            self.release(*connection, false);
+            self.release(connection, false);
         }
     }
 
@@ -154,7 +154,7 @@ impl Session {
     }
 
     /// Gives a connection back to the pool. `leaving`: the session's state on it is of no use any more.
-    pub(super) fn release(&mut self, mut connection: Connection, leaving: bool) {
+    pub(super) fn release(&mut self, mut connection: Box<Connection>, leaving: bool) {
         if leaving && !self.pins.difference(Pins::PASSING).is_empty() {
             connection.dirty = true;
         }
@@ -175,7 +175,7 @@ impl Session {
         {
             self.insert_id.put(Place::Known(reported));
         }
-        self.worker.pool.check_in(*connection);
+        self.worker.pool.check_in(connection);
         if self.held.is_none() {
             self.set_pins(Pins::default());
             self.status.remove(Status::IN_TRANSACTION);

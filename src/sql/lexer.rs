@@ -16,7 +16,7 @@ pub enum Kind {
     Name,
     /// `` `…` ``, or `"…"` under ANSI_QUOTES.
     QuotedName,
-    /// `'…'`, `"…"`, `N'…'`.
+    /// `'…'`, `"…"`, `N'…'`, and MySQL 9's `$$…$$`.
     String,
     /// `_utf8mb4` and the like, in front of a literal.
     Introducer,
@@ -136,6 +136,7 @@ impl<'a> Lexer<'a> {
             b'b' | b'B' if self.byte(start + 1) == b'\'' => self.quoted_number(start, Kind::Bit),
             b'n' | b'N' if self.byte(start + 1) == b'\'' => self.string(start + 1, b'\''),
             b'_' => self.introducer_or_word(start),
+            b'$' if self.has_dollar_quotes() => self.dollar(start),
             _ if is(first, IDENTIFIER) => self.word(start),
             b'\'' => self.string(start, b'\''),
             b'"' if self.lexing.ansi_quotes => self.quoted_name(start, b'"'),
@@ -313,6 +314,28 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// MySQL 9 reads `$$ … $$` and `$tag$ … $tag$` as text: the bodies of programs in other languages.
+    fn has_dollar_quotes(&self) -> bool {
+        let server = self.lexing.server;
+        server.dialect == Dialect::MySql && server.number >= 90_000
+    }
+
+    fn dollar(&mut self, start: usize) -> (Kind, usize) {
+        let rest = self.sql.get(start + 1..).unwrap_or_default();
+        let length =
+            rest.iter().position(|byte| *byte == b'$' || !is(*byte, IDENTIFIER)).unwrap_or(rest.len());
+        if rest.get(length) != Some(&b'$') {
+            return self.word(start);
+        }
+        let from = start + length + 2;
+        let tag = self.sql.get(start..from).unwrap_or_default();
+        let body = self.sql.get(from..).unwrap_or_default();
+        match memchr::memmem::find(body, tag) {
+            Some(offset) => (Kind::String, from + offset + tag.len()),
+            None => (Kind::Unknown, self.sql.len()),
+        }
+    }
+
     /// A quoted identifier; a NUL in it is an error to the servers.
     fn quoted_name(&self, start: usize, quote: u8) -> (Kind, usize) {
         let mut at = start + 1;
@@ -421,7 +444,8 @@ impl<'a> Lexer<'a> {
             return (Kind::Unknown, self.sql.len());
         };
         let content = self.sql.get(start..end).unwrap_or_default();
-        let unbalanced = b"`'\"".iter().any(|quote| memchr::memchr_iter(*quote, content).count() % 2 != 0);
+        let unbalanced =
+            b"`'\"".iter().any(|quote| !memchr::memchr_iter(*quote, content).count().is_multiple_of(2));
         (if unbalanced { Kind::Unknown } else { Kind::OptimizerHint }, end)
     }
 

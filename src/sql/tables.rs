@@ -3,6 +3,8 @@
 //! Owns: where a table's name may stand (FROM lists, joins, INTO, UPDATE, TABLE …). Does not know: aliases,
 //! schemas' contents. Invariant: one frame per open parenthesis, no recursion, linear time.
 
+use std::collections::HashSet;
+
 use super::keywords::Keyword;
 use super::lexer::Kind;
 use super::outline::{Seen, TableName};
@@ -31,7 +33,8 @@ pub(super) struct Tables<'a> {
     with: bool,
     /// Keywords and other words of this statement that are no table's name.
     words: u32,
-    common: Vec<&'a [u8]>,
+    /// Common table expressions' names, in lower case.
+    common: HashSet<Vec<u8>>,
     found: Vec<TableName>,
 }
 
@@ -46,7 +49,7 @@ impl<'a> Tables<'a> {
             last_name: None,
             with: false,
             words: 0,
-            common: Vec::new(),
+            common: HashSet::new(),
             found: Vec::new(),
         }
     }
@@ -96,9 +99,8 @@ impl<'a> Tables<'a> {
     pub(super) fn finish(mut self) -> Vec<TableName> {
         self.end_name();
         let common = self.common;
-        let is_common = |table: &TableName| {
-            table.schema.is_none() && common.iter().any(|name| name.eq_ignore_ascii_case(&table.name))
-        };
+        let is_common =
+            |table: &TableName| table.schema.is_none() && common.contains(&table.name.to_ascii_lowercase());
         self.found.retain(|table| !is_common(table));
         self.found
     }
@@ -117,7 +119,7 @@ impl<'a> Tables<'a> {
             && let Some((start, end)) = self.last_name
             && let Some(name) = self.sql.get(start..end)
         {
-            self.common.push(unquoted(name));
+            self.common.insert(unquoted(name).to_ascii_lowercase());
         }
         self.frames.push(self.frame);
         // `FROM (a, b)`: the parentheses only group.

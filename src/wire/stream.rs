@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -77,11 +78,16 @@ impl Stream {
     }
 
     /// Has the socket of a plain connection watched by the runtime that calls, instead of the one that opened it.
-    pub fn into_this_runtime(self) -> io::Result<Self> {
-        match self {
-            Self::Plain(tcp) => Ok(Self::Plain(TcpStream::from_std(tcp.into_std()?)?)),
-            tls @ Self::Tls(_) => Ok(tls),
-        }
+    /// One with TLS stays where it is.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn move_to_this_runtime(&mut self) -> io::Result<()> {
+        let Self::Plain(tcp) = self else { return Ok(()) };
+        // The descriptor is duplicated, so that the old one stays whole if this fails.
+        let copy = std::net::TcpStream::from(tcp.as_fd().try_clone_to_owned()?);
+        *tcp = TcpStream::from_std(copy)?;
+        Ok(())
     }
 
     /// The TCP socket underneath.

@@ -73,6 +73,22 @@ fn what_follows_a_dot_is_a_name() {
 }
 
 #[test]
+fn t16_dollar_quotes_are_text_in_mysql_9() {
+    assert_eq!(kinds("$$ ' ; $$"), [(Kind::String, "$$ ' ; $$")]);
+    assert_eq!(kinds("$js$ $$ ' $js$"), [(Kind::String, "$js$ $$ ' $js$")]);
+    assert_eq!(kinds("$a"), [(Kind::Word, "$a")]);
+    assert_eq!(kinds("a$b$"), [(Kind::Word, "a$b$")]);
+    assert_eq!(kinds("$a$ x"), [(Kind::Unknown, "$a$ x")]);
+    both("SELECT $a FROM t", Class::Read, Uses::empty());
+    mariadb("SELECT $a$ FROM t", Class::Read, Uses::empty());
+    mysql(
+        "CREATE FUNCTION f() RETURNS INT LANGUAGE JAVASCRIPT AS $$ return '; $$",
+        Class::Ddl,
+        Uses::empty(),
+    );
+}
+
+#[test]
 fn versioned_comments_show_their_marks_and_their_code() {
     assert_eq!(
         kinds("a/*!50700 b*/c"),
