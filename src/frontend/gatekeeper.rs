@@ -10,7 +10,12 @@ use crate::wire::capabilities::Capabilities;
 use crate::wire::stream::Stream;
 
 impl Gatekeeper for LoginContext {
-    fn change_user<'a>(&'a self, stream: &'a mut Stream, payload: &'a [u8], capabilities: Capabilities) -> Changing<'a> {
+    fn change_user<'a>(
+        &'a self,
+        stream: &'a mut Stream,
+        payload: &'a [u8],
+        capabilities: Capabilities,
+    ) -> Changing<'a> {
         Box::pin(async move {
             match login::change_user(stream, payload, self, capabilities).await {
                 Ok(changed) => Some(NewUser {

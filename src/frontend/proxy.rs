@@ -86,7 +86,8 @@ impl Proxy {
     /// See [`StartError`]. Servers that cannot be reached are no error: they are waited for.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let listeners = config.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
+        let listeners =
+            config.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let backend_tls = BackendTls::prepare(&config.cluster.tls)?;
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
@@ -133,7 +134,8 @@ impl Proxy {
         let cores = Arc::new(cores::start(&common, &stopped).map_err(StartError::Thread)?);
         let http = match config.http {
             Some(address) => {
-                let serving = http::serve(address, Arc::clone(&topology), Arc::clone(&metrics), drained).await;
+                let serving =
+                    http::serve(address, Arc::clone(&topology), Arc::clone(&metrics), drained).await;
                 Some(serving.map_err(|error| StartError::Listen { address, error })?)
             }
             None => None,
@@ -147,7 +149,10 @@ impl Proxy {
                 registry: Arc::clone(&registry),
                 metrics: Arc::clone(&metrics),
             };
-            #[expect(deprecated, reason = "its successor is unsafe; a listener keeps its descriptor while it lives")]
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; a listener keeps its descriptor while it lives"
+            )]
             let listener = AsyncFd::new(listener).map_err(StartError::Thread)?;
             accepting.spawn(acceptor.accept(listener));
         }
@@ -168,7 +173,10 @@ impl Proxy {
     pub async fn drain(mut self) {
         self.draining.send_replace(true);
         self.accepting.shutdown().await;
-        tracing::info!(clients = self.registry.len(), "draining: no new clients, open transactions may finish");
+        tracing::info!(
+            clients = self.registry.len(),
+            "draining: no new clients, open transactions may finish"
+        );
         self.registry.raise_all(Signals::DRAIN);
         let gone = async {
             while !self.registry.is_empty() {
@@ -178,7 +186,10 @@ impl Proxy {
             }
         };
         if timeout(self.config.drain_timeout, gone).await.is_err() {
-            tracing::warn!(clients = self.registry.len(), "drain time is over: transactions that are still open are ended");
+            tracing::warn!(
+                clients = self.registry.len(),
+                "drain time is over: transactions that are still open are ended"
+            );
             self.registry.raise_all(Signals::KILL);
         }
         self.topology.shutdown();
@@ -202,7 +213,9 @@ async fn follow(topology: Arc<Topology>, context: Arc<LoginContext>, judge: Arc<
 /// The servers that may be asked about passwords: the primary, then the others, those that are up first.
 fn judges(snapshot: &Snapshot) -> Vec<Server> {
     let mut servers: Vec<_> = snapshot.servers.iter().collect();
-    servers.sort_by_key(|server| (Some(server.id) != snapshot.primary, server.state != crate::topology::State::Up));
+    servers.sort_by_key(|server| {
+        (Some(server.id) != snapshot.primary, server.state != crate::topology::State::Up)
+    });
     servers.into_iter().map(|server| (*server.config).clone()).collect()
 }
 

@@ -27,7 +27,8 @@ pub enum Kind {
 
 impl Kind {
     /// Names for the metric, by `self as usize`.
-    pub const NAMES: &'static [&'static str] = &["client", "unsupported", "backend", "overload", "timeout", "lost"];
+    pub const NAMES: &'static [&'static str] =
+        &["client", "unsupported", "backend", "overload", "timeout", "lost"];
 }
 
 /// A statement that could not be carried out.
@@ -97,12 +98,16 @@ impl Problem {
         match self {
             Self::Server(error) => error.clone(),
             Self::NoPrimary(why) => {
-                let message = format!("Tidegate: no usable primary ({why}); writes wait for one and then fail");
+                let message =
+                    format!("Tidegate: no usable primary ({why}); writes wait for one and then fail");
                 ErrPacket::new(1290, b"HY000", message)
             }
-            Self::NoServer(why) => ErrPacket::new(2003, b"HY000", format!("Tidegate: no usable server ({why})")),
+            Self::NoServer(why) => {
+                ErrPacket::new(2003, b"HY000", format!("Tidegate: no usable server ({why})"))
+            }
             Self::Lost { outcome_unknown, state_lost } => {
-                let mut message = String::from("Tidegate: lost connection to the MySQL server during the statement");
+                let mut message =
+                    String::from("Tidegate: lost connection to the MySQL server during the statement");
                 if *outcome_unknown {
                     message.push_str("; whether it was executed is unknown");
                 }
@@ -111,8 +116,12 @@ impl Problem {
                 }
                 ErrPacket::new(2013, b"HY000", message)
             }
-            Self::Queue(what) => ErrPacket::new(1040, b"08004", format!("Tidegate: too many connections: {what}")),
-            Self::Connect(_) => ErrPacket::new(2003, b"HY000", "Tidegate: cannot connect to the MySQL server"),
+            Self::Queue(what) => {
+                ErrPacket::new(1040, b"08004", format!("Tidegate: too many connections: {what}"))
+            }
+            Self::Connect(_) => {
+                ErrPacket::new(2003, b"HY000", "Tidegate: cannot connect to the MySQL server")
+            }
             Self::Request(code, message) => ErrPacket::new(*code, sqlstate(*code), message.as_bytes()),
             Self::Unsupported(what) => ErrPacket::new(1235, b"42000", format!("Tidegate: {what}")),
         }

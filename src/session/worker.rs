@@ -44,7 +44,12 @@ pub type Changing<'a> = Pin<Box<dyn Future<Output = Option<NewUser>> + 'a>>;
 /// Who decides which clients come in; implemented above this layer.
 pub trait Gatekeeper: Send + Sync {
     /// COM_CHANGE_USER. `None`: refused, and the client has been told.
-    fn change_user<'a>(&'a self, stream: &'a mut Stream, payload: &'a [u8], capabilities: Capabilities) -> Changing<'a>;
+    fn change_user<'a>(
+        &'a self,
+        stream: &'a mut Stream,
+        payload: &'a [u8],
+        capabilities: Capabilities,
+    ) -> Changing<'a>;
 
     /// A server has refused this account: its password is no longer right.
     fn refused(&self, account: &Account);
@@ -103,10 +108,34 @@ pub struct Parts {
 impl Worker {
     /// A worker without sessions.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, topology, pool, buffers, registry, gatekeeper, metrics, counters, packet_memory, hasher } = parts;
+        let Parts {
+            config,
+            topology,
+            pool,
+            buffers,
+            registry,
+            gatekeeper,
+            metrics,
+            counters,
+            packet_memory,
+            hasher,
+        } = parts;
         let random = Cell::new(RandomState::new().hash_one(0) | 1);
         let schemas = RefCell::default();
-        Self { config, topology, pool, buffers, registry, gatekeeper, metrics, counters, packet_memory, hasher, random, schemas }
+        Self {
+            config,
+            topology,
+            pool,
+            buffers,
+            registry,
+            gatekeeper,
+            metrics,
+            counters,
+            packet_memory,
+            hasher,
+            random,
+            schemas,
+        }
     }
 
     /// A number that spreads evenly (xorshift64*, Vigna 2016); not for secrets.
