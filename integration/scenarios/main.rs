@@ -6,5 +6,8 @@
 #[macro_use]
 mod harness;
 
+mod before;
+mod commands;
 mod routing;
+mod state;
 mod topology;
