@@ -31,7 +31,7 @@ use crate::plan::{Reason, Target};
 use crate::session::registry::Registry;
 use crate::session::{PIN_NAMES, ProblemKind};
 use crate::sql::Dialect;
-use crate::topology::{Snapshot, Topology};
+use crate::topology::{Snapshot, State, Topology};
 use crate::wire::capabilities::Capabilities;
 
 /// Causes to refuse a client before its login.
@@ -115,11 +115,12 @@ impl Proxy {
             frontend_tls,
             config.client_tls.require,
             key,
+            config.limits.login_timeout,
             facts(&topology.snapshot()),
         ));
         let registry = Arc::<Registry>::default();
         let common = Common {
-            servers: cores::shared_servers(&config, &Arc::new(backend_tls)),
+            servers: cores::shared_servers(&config, &Arc::new(backend_tls), &(Arc::clone(&context) as _)),
             config: Arc::clone(&config),
             topology: Arc::clone(&topology),
             context: Arc::clone(&context),
@@ -199,10 +200,13 @@ async fn follow(topology: Arc<Topology>, context: Arc<LoginContext>, judge: Arc<
     }
 }
 
-/// The servers that may be asked about passwords: the primary, then the others, those that are up first.
+/// The servers to ask about passwords: those that are up, the primary first; all of them where none is known to be.
 fn judges(snapshot: &Snapshot) -> Vec<Server> {
     let mut servers: Vec<_> = snapshot.servers.iter().collect();
-    servers.sort_by_key(|server| (Some(server.id) != snapshot.primary, server.state != crate::topology::State::Up));
+    if servers.iter().any(|server| server.state == State::Up) {
+        servers.retain(|server| server.state == State::Up);
+    }
+    servers.sort_by_key(|server| Some(server.id) != snapshot.primary);
     servers.into_iter().map(|server| (*server.config).clone()).collect()
 }
 
