@@ -257,3 +257,7 @@ fn scramble(challenge: Challenge, answer: Vec<u8>) -> Proof {
 fn ended(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(bytes.strip_suffix(&[0]).unwrap_or(bytes).to_vec())
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

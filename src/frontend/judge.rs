@@ -122,9 +122,10 @@ impl ServersJudge {
         };
         let servers = self.servers.load_full();
         let mut excuse = None;
-        for (server, left) in servers.iter().zip((1..=servers.len()).rev()) {
+        for (asked, server) in (0_u32..).zip(servers.iter()) {
             // A server that does not answer leaves the others their time.
-            let share = question.deadline.saturating_duration_since(Instant::now()).div_f64(left as f64);
+            let left = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_sub(asked).max(1);
+            let share = question.deadline.saturating_duration_since(Instant::now()) / left;
             match connect(server, tls, &account, &class, share.min(self.timeout)).await {
                 Ok(established) => {
                     let reach = self.reach(established.stream.is_tls());
@@ -161,3 +162,7 @@ async fn leave(mut established: Established) {
         tracing::debug!(%error, "a server closed the connection that asked it about a password");
     }
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -296,3 +296,42 @@ fn turn_away(stream: &TcpStream) {
     // A client that does not take 30 bytes loses the message.
     let _ = stream.set_nonblocking(true).and_then(|()| io::Write::write(&mut &*stream, &packet));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ServerId;
+    use crate::topology::{Readers, Role, Server as Seen};
+
+    fn snapshot(states: &[State], primary: Option<u16>) -> Snapshot {
+        let server = |(id, state): (u16, &State)| {
+            let config = Server { host: format!("10.0.0.{id}"), port: 3306, weight: 1 };
+            Seen {
+                id: ServerId(id),
+                address: config.address().into(),
+                config: Arc::new(config),
+                role: Role::Unknown,
+                state: *state,
+                left_out: None,
+                lag: None,
+                facts: None,
+            }
+        };
+        Snapshot {
+            generation: 1,
+            servers: (0..).zip(states).map(server).collect(),
+            primary: primary.map(ServerId),
+            readers: Readers::default(),
+            version: None,
+            facts: None,
+        }
+    }
+
+    #[test]
+    fn passwords_are_for_servers_that_are_up_and_the_primary_first() {
+        let asked = |snapshot| judges(&snapshot).into_iter().map(|server| server.host).collect::<Vec<_>>();
+        assert_eq!(asked(snapshot(&[State::Up, State::Down, State::Up], Some(2))), ["10.0.0.2", "10.0.0.0"]);
+        assert_eq!(asked(snapshot(&[State::Down, State::Up], None)), ["10.0.0.1"]);
+        assert_eq!(asked(snapshot(&[State::Down, State::Unknown], None)), ["10.0.0.0", "10.0.0.1"]);
+    }
+}
