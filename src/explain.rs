@@ -22,7 +22,11 @@ pub fn line(statement: &[u8], mariadb: bool) -> String {
     };
     let class = format!("{:?}", recognised.class);
     let digest = sql::digest(statement, &lexing);
-    format!("class={class} role={} reason={:?} digest={digest:016x} {role}", route.target.name(), route.reason.name())
+    format!(
+        "class={class} role={} reason={:?} digest={digest:016x} {role}",
+        route.target.name(),
+        route.reason.name()
+    )
 }
 
 #[cfg(test)]

@@ -28,7 +28,13 @@ enum Command {
     /// Run the proxy.
     Run {
         /// The rules file.
-        #[arg(long, short, value_name = "FILE", conflicts_with = "server", required_unless_present = "server")]
+        #[arg(
+            long,
+            short,
+            value_name = "FILE",
+            conflicts_with = "server",
+            required_unless_present = "server"
+        )]
         config: Option<PathBuf>,
         /// A server as host:port, instead of a file; may be given several times. The monitor's account comes from
         /// TIDEGATE_MONITOR_USER and TIDEGATE_MONITOR_PASSWORD.
@@ -79,7 +85,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(file: Option<PathBuf>, servers: &[String], listen: Option<SocketAddr>, http: Option<SocketAddr>) -> ExitCode {
+fn run(
+    file: Option<PathBuf>,
+    servers: &[String],
+    listen: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+) -> ExitCode {
     let loaded = match file {
         Some(file) => config::read(&file),
         None => Config::for_servers(servers).map_err(|error| vec![error]),
@@ -105,10 +116,11 @@ fn run(file: Option<PathBuf>, servers: &[String], listen: Option<SocketAddr>, ht
 
 /// Runs until SIGTERM or SIGINT, then drains; a second signal ends at once.
 async fn serve(config: Config) -> ExitCode {
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => return fail(&format!("cannot wait for signals: {error}")),
-    };
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => return fail(&format!("cannot wait for signals: {error}")),
+        };
     let mut asked_to_end = async || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -178,5 +190,9 @@ fn fail(message: &str) -> ExitCode {
 
 /// Writes to the terminal; that it has gone is no error of ours.
 fn print(text: &str, to_stderr: bool) {
-    let _ = if to_stderr { io::stderr().write_all(text.as_bytes()) } else { io::stdout().write_all(text.as_bytes()) };
+    let _ = if to_stderr {
+        io::stderr().write_all(text.as_bytes())
+    } else {
+        io::stdout().write_all(text.as_bytes())
+    };
 }

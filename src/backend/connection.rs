@@ -111,7 +111,9 @@ impl Connection {
             Ok(Ok(())) => Ok(connection),
             Ok(Err(ExchangeError::Refused(error))) => Err(ConnectError::Refused(error)),
             Ok(Err(ExchangeError::Io(error))) => Err(ConnectError::Io(error)),
-            Ok(Err(ExchangeError::Protocol)) => Err(ConnectError::Protocol("the reply to the session's set-up")),
+            Ok(Err(ExchangeError::Protocol)) => {
+                Err(ConnectError::Protocol("the reply to the session's set-up"))
+            }
             Err(_) => Err(ConnectError::Timeout),
         }
     }
@@ -176,7 +178,11 @@ impl Connection {
     ///
     /// # Errors
     /// The server's or the network's; the connection must be closed then.
-    pub async fn reset_as_client(&mut self, server: &Server, buffer: &mut Buffer) -> Result<(), ExchangeError> {
+    pub async fn reset_as_client(
+        &mut self,
+        server: &Server,
+        buffer: &mut Buffer,
+    ) -> Result<(), ExchangeError> {
         let mut packet = Vec::with_capacity(16);
         put_packet(&mut packet, 0, &[command::RESET_CONNECTION]);
         self.stream.write_all(&packet).await?;

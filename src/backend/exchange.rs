@@ -81,7 +81,11 @@ pub(super) async fn fill(connection: &mut Connection, buffer: &mut Buffer) -> io
 ///
 /// # Errors
 /// The network's, or a malformed or oversized reply.
-pub async fn receive(connection: &mut Connection, buffer: &mut Buffer, expect: Expect) -> Result<Answer, ExchangeError> {
+pub async fn receive(
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+    expect: Expect,
+) -> Result<Answer, ExchangeError> {
     let mut scanner = Scanner::new(expect, connection.capabilities);
     let mut plain = Vec::new();
     let mut answer = Answer::default();
@@ -100,9 +104,12 @@ pub async fn receive(connection: &mut Connection, buffer: &mut Buffer, expect: E
                 plain.extend_from_slice(&bytes[..start]);
                 let payload = bytes.get(start + HEADER..end).unwrap_or_default();
                 match terminal {
-                    Terminal::Err => answer.error = Some(ErrPacket::decode(payload).ok_or(ExchangeError::Protocol)?),
+                    Terminal::Err => {
+                        answer.error = Some(ErrPacket::decode(payload).ok_or(ExchangeError::Protocol)?)
+                    }
                     Terminal::Ok => {
-                        let ok = OkPacket::parse(payload, connection.capabilities).ok_or(ExchangeError::Protocol)?;
+                        let ok = OkPacket::parse(payload, connection.capabilities)
+                            .ok_or(ExchangeError::Protocol)?;
                         connection.status = ok.status;
                         answer.changes.extend_from_slice(ok.changes);
                     }

@@ -51,7 +51,13 @@ pub struct Gate<C> {
 impl<C> Gate<C> {
     /// A gate for `max` connections and `queue_max` waiters.
     pub fn new(max: usize, queue_max: usize) -> Self {
-        Self { max, queue_max, open: AtomicUsize::new(0), waiting: AtomicUsize::new(0), waiters: Mutex::default() }
+        Self {
+            max,
+            queue_max,
+            open: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            waiters: Mutex::default(),
+        }
     }
 
     /// Takes a permit if there is one.

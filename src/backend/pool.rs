@@ -50,11 +50,14 @@ pub enum LeaseError {
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted(pub ServerId);
 
+/// The connections that nobody uses, by server and by what they are good for.
+type Idle = FxHashMap<(ServerId, Key), Vec<Box<Connection>>>;
+
 /// The pool of one core.
 #[derive(Debug)]
 pub struct Pool {
     servers: Vec<Server>,
-    idle: RefCell<FxHashMap<(ServerId, Key), Vec<Box<Connection>>>>,
+    idle: RefCell<Idle>,
     settings: config::Pool,
     hasher: std::hash::RandomState,
     others: Vec<mpsc::UnboundedSender<Wanted>>,
@@ -75,7 +78,17 @@ impl Pool {
         metrics: Arc<Metrics>,
         home: usize,
     ) -> Self {
-        Self { servers, idle: RefCell::default(), settings, hasher, others, buffers, home, metrics, closed: Cell::new(false) }
+        Self {
+            servers,
+            idle: RefCell::default(),
+            settings,
+            hasher,
+            others,
+            buffers,
+            home,
+            metrics,
+            closed: Cell::new(false),
+        }
     }
 
     /// One server's shared side.
@@ -87,7 +100,13 @@ impl Pool {
     ///
     /// # Errors
     /// See [`LeaseError`]; waits at most `queue_timeout` plus `connect_timeout`.
-    pub async fn lease(&self, server: ServerId, account: &Account, class: Class, wanted: &State) -> Result<Box<Connection>, LeaseError> {
+    pub async fn lease(
+        &self,
+        server: ServerId,
+        account: &Account,
+        class: Class,
+        wanted: &State,
+    ) -> Result<Box<Connection>, LeaseError> {
         let key = Key { account: account.id, class };
         let connection = match self.take_idle(server, key, wanted) {
             Some(connection) => connection,
@@ -132,7 +151,13 @@ impl Pool {
         }
     }
 
-    async fn lease_slow(&self, id: ServerId, account: &Account, key: Key, wanted: &State) -> Result<Box<Connection>, LeaseError> {
+    async fn lease_slow(
+        &self,
+        id: ServerId,
+        account: &Account,
+        key: Key,
+        wanted: &State,
+    ) -> Result<Box<Connection>, LeaseError> {
         let Some(server) = self.server(id) else {
             return Err(ConnectError::Protocol("no such server in the pool").into());
         };
@@ -156,8 +181,16 @@ impl Pool {
         }
     }
 
-    async fn open(&self, server: &Server, account: &Account, class: Class, permit: Permit<Box<Connection>>) -> Result<Box<Connection>, LeaseError> {
-        let opened = Connection::open(server, account, class, permit, &self.buffers, self.settings.connect_timeout).await;
+    async fn open(
+        &self,
+        server: &Server,
+        account: &Account,
+        class: Class,
+        permit: Permit<Box<Connection>>,
+    ) -> Result<Box<Connection>, LeaseError> {
+        let opened =
+            Connection::open(server, account, class, permit, &self.buffers, self.settings.connect_timeout)
+                .await;
         self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
         Ok(Box::new(opened?))
     }
@@ -176,7 +209,9 @@ impl Pool {
         if connection.broken || self.closed.get() || Instant::now() >= connection.expires {
             self.checked_in(connection.server, Rung::Close);
             self.close(connection);
-        } else if connection.dirty || connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS) {
+        } else if connection.dirty
+            || connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS)
+        {
             let pool = Rc::clone(self);
             tokio::task::spawn_local(async move { pool.repair(connection).await });
         } else {
@@ -194,7 +229,10 @@ impl Pool {
             let work = async { connection.run(b"ROLLBACK", &mut buffer).await?.into_ok().map(|_| ()) };
             (timeout(REPAIR_LIMIT, work).await, Rung::Rollback)
         };
-        if matches!(work, Ok(Ok(()))) && buffer.filled().is_empty() && !connection.status.contains(Status::IN_TRANSACTION) {
+        if matches!(work, Ok(Ok(())))
+            && buffer.filled().is_empty()
+            && !connection.status.contains(Status::IN_TRANSACTION)
+        {
             self.checked_in(connection.server, rung);
             self.keep(connection);
         } else {
@@ -250,7 +288,8 @@ impl Pool {
                 let mut spare = list.len().saturating_sub(self.settings.min_idle);
                 for at in (0..list.len()).rev() {
                     let connection = &mut list[at];
-                    let old = spare > 0 && now.duration_since(connection.idle_since) >= self.settings.idle_timeout;
+                    let old =
+                        spare > 0 && now.duration_since(connection.idle_since) >= self.settings.idle_timeout;
                     if old || now >= connection.expires || connection.is_stale() {
                         spare = spare.saturating_sub(1);
                         closing.push(list.remove(at));
@@ -266,7 +305,12 @@ impl Pool {
     ///
     /// # Errors
     /// The first failure to connect.
-    pub async fn fill(self: &Rc<Self>, server: ServerId, account: &Account, class: Class) -> Result<(), LeaseError> {
+    pub async fn fill(
+        self: &Rc<Self>,
+        server: ServerId,
+        account: &Account,
+        class: Class,
+    ) -> Result<(), LeaseError> {
         let key = Key { account: account.id, class };
         let Some(known) = self.server(server) else { return Ok(()) };
         while self.idle.borrow().get(&(server, key)).map_or(0, Vec::len) < self.settings.min_idle {

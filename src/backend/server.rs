@@ -79,7 +79,11 @@ impl Server {
     /// Turns session tracking on for everything that [`super::state::State`] replays.
     ///
     /// MySQL with `*` reports `statement_id` after every statement (tried on 9.7.4), so the variables are named.
-    pub(super) async fn track(&self, connection: &mut Connection, buffer: &mut Buffer) -> Result<(), ExchangeError> {
+    pub(super) async fn track(
+        &self,
+        connection: &mut Connection,
+        buffer: &mut Buffer,
+    ) -> Result<(), ExchangeError> {
         let statement = match self.tracking.get() {
             Some(statement) => Arc::clone(statement),
             None => {
@@ -92,7 +96,10 @@ impl Server {
     }
 }
 
-async fn tracking_statement(connection: &mut Connection, buffer: &mut Buffer) -> Result<Vec<u8>, ExchangeError> {
+async fn tracking_statement(
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+) -> Result<Vec<u8>, ExchangeError> {
     let version = connection.run(b"SELECT VERSION()", buffer).await?.into_ok()?;
     let maria = version.value().is_some_and(|text| super::dialect_of(text) == Dialect::MariaDb);
     let names = if maria {

@@ -123,14 +123,16 @@ impl State {
         let lost = |name: &[u8]| has.get(name).is_some() && wanted.get(name).is_none();
         let renamed = NAMES.iter().any(|name| lost(name));
         let mut set = Vec::new();
-        if (reset && wanted.base == Base::Handshake) || (renamed && wanted.base == Base::Handshake) {
+        if (reset || renamed) && wanted.base == Base::Handshake {
             put_item(&mut set, &[b"NAMES '", names.0.as_bytes(), b"' COLLATE '", names.1.as_bytes(), b"'"]);
         } else if renamed {
             for name in NAMES {
                 put_item(&mut set, &[name, b"=DEFAULT"]);
             }
         }
-        for (name, _) in has.variables.iter().filter(|(name, _)| lost(name) && !NAMES.contains(&name.as_slice())) {
+        for (name, _) in
+            has.variables.iter().filter(|(name, _)| lost(name) && !NAMES.contains(&name.as_slice()))
+        {
             put_item(&mut set, &[name, b"=DEFAULT"]);
         }
         for (name, value) in &wanted.variables {
@@ -171,7 +173,10 @@ fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
     }
     let mut hex = b"_utf8mb4 x'".to_vec();
     for byte in value {
-        hex.extend_from_slice(&[b"0123456789abcdef"[usize::from(byte >> 4)], b"0123456789abcdef"[usize::from(byte & 15)]]);
+        hex.extend_from_slice(&[
+            b"0123456789abcdef"[usize::from(byte >> 4)],
+            b"0123456789abcdef"[usize::from(byte & 15)],
+        ]);
     }
     hex.push(b'\'');
     hex
@@ -210,8 +215,14 @@ mod tests {
     fn values_are_written_so_that_every_server_takes_them() {
         let wanted = state(
             "",
-            &[("autocommit", "OFF"), ("sort_buffer_size", "300000"), ("long_query_time", "2.5"), ("time_zone", "+02:00"),
-              ("character_set_results", ""), ("init", "a'b\\c")],
+            &[
+                ("autocommit", "OFF"),
+                ("sort_buffer_size", "300000"),
+                ("long_query_time", "2.5"),
+                ("time_zone", "+02:00"),
+                ("character_set_results", ""),
+                ("init", "a'b\\c"),
+            ],
         );
         assert_eq!(
             set_text(&State::default(), &wanted).unwrap(),
@@ -222,7 +233,8 @@ mod tests {
 
     #[test]
     fn what_another_client_set_is_taken_back() {
-        let theirs = state("", &[("autocommit", "OFF"), ("character_set_client", "gbk"), ("sql_mode", "ANSI")]);
+        let theirs =
+            state("", &[("autocommit", "OFF"), ("character_set_client", "gbk"), ("sql_mode", "ANSI")]);
         let mine = state("", &[("sql_mode", "")]);
         assert_eq!(
             set_text(&theirs, &mine).unwrap(),

@@ -93,7 +93,9 @@ impl Statements {
     /// Notes that `source` is open under `id`; makes room by evicting the least recently used ones.
     pub fn insert(&mut self, source: Arc<Source>, id: u32, max: usize) {
         while self.open.len() >= max.max(1) {
-            let Some(oldest) = self.open.iter().min_by_key(|(_, open)| open.used).map(|(source, _)| Arc::clone(source)) else {
+            let Some(oldest) =
+                self.open.iter().min_by_key(|(_, open)| open.used).map(|(source, _)| Arc::clone(source))
+            else {
                 break;
             };
             self.remove(&oldest);

@@ -10,7 +10,11 @@ use crate::wire::frame::{HEADER, Header};
 
 /// Passes the client's packets on until the empty one that ends the file. `buffer` is used for the way and must be
 /// empty; it is empty again afterwards.
-pub(super) async fn pump(connection: &mut Connection, client: &mut Client, buffer: &mut Buffer) -> Result<(), RelayError> {
+pub(super) async fn pump(
+    connection: &mut Connection,
+    client: &mut Client,
+    buffer: &mut Buffer,
+) -> Result<(), RelayError> {
     let mut skip = 0;
     loop {
         if buffer.space().is_empty() {
@@ -22,7 +26,11 @@ pub(super) async fn pump(connection: &mut Connection, client: &mut Client, buffe
         }
         buffer.fill(length);
         let (pass, ended) = scan(buffer.filled(), &mut skip);
-        connection.stream.write_all(&buffer.filled()[..pass]).await.map_err(RelayError::server_after_bytes)?;
+        connection
+            .stream
+            .write_all(&buffer.filled()[..pass])
+            .await
+            .map_err(RelayError::server_after_bytes)?;
         buffer.consume(pass);
         if ended {
             // A client has nothing to say before the server's answer.

@@ -105,7 +105,17 @@ pub async fn relay(
             Step::End { start, end: stop, terminal } => {
                 let (start, stop) = (mark + start, mark + stop);
                 let first = end.sent == 0 && start == 0;
-                mark = note(&mut end, buffer, start..stop, terminal, &scanner, first, connection, client, statement_id)?;
+                mark = note(
+                    &mut end,
+                    buffer,
+                    start..stop,
+                    terminal,
+                    &scanner,
+                    first,
+                    connection,
+                    client,
+                    statement_id,
+                )?;
                 if terminal == Terminal::Infile {
                     send(client, buffer, &mut mark, &mut end).await?;
                     infile::pump(connection, client, buffer).await?;
@@ -152,7 +162,12 @@ fn make_room(buffer: &mut Buffer, wanted: usize, was_full: bool) {
 }
 
 /// Sends the first `mark` bytes.
-async fn send(client: &mut Client, buffer: &mut Buffer, mark: &mut usize, end: &mut End) -> Result<(), RelayError> {
+async fn send(
+    client: &mut Client,
+    buffer: &mut Buffer,
+    mark: &mut usize,
+    end: &mut End,
+) -> Result<(), RelayError> {
     if *mark > 0 {
         client.send(&buffer.filled()[..*mark]).await.map_err(RelayError::Client)?;
         buffer.consume(*mark);
@@ -225,7 +240,8 @@ fn note(
             end.prepared = Some(Prepared { id, parameters });
             end.status = connection.status;
             if let Some(shown) = statement_id {
-                buffer.filled_mut()[start + HEADER + 1..start + HEADER + 5].copy_from_slice(&shown.to_le_bytes());
+                buffer.filled_mut()[start + HEADER + 1..start + HEADER + 5]
+                    .copy_from_slice(&shown.to_le_bytes());
             }
         }
         Terminal::Infile | Terminal::Text | Terminal::Definitions => end.status = connection.status,

@@ -142,7 +142,10 @@ impl Accounts {
     pub fn accepted(&self, account: &Account, reach: Reach) {
         let Kind::Remembered(users) = &self.kind else { return };
         if let Some(mut entry) = users.get_mut(&account.user) {
-            entry.iter_mut().filter(|known| known.account.id == account.id).for_each(|known| known.accept(reach));
+            entry
+                .iter_mut()
+                .filter(|known| known.account.id == account.id)
+                .for_each(|known| known.accept(reach));
         }
     }
 
@@ -210,7 +213,10 @@ mod tests {
     #[test]
     fn an_invalidated_account_is_forgotten_and_others_are_not() {
         let accounts = Accounts::new(&Auth::Passthrough);
-        let (one, two) = (accounts.remember(b"app", b"one", Reach::AnyClient), accounts.remember(b"app", b"two", Reach::AnyClient));
+        let (one, two) = (
+            accounts.remember(b"app", b"one", Reach::AnyClient),
+            accounts.remember(b"app", b"two", Reach::AnyClient),
+        );
         accounts.invalidate(&one);
         assert_eq!(accounts.remembered(b"app")[0].account.id, two.id);
         accounts.invalidate(&two);
@@ -233,7 +239,10 @@ mod tests {
         accounts.accepted(&account, Reach::AnyClient);
         assert!(fresh(Transport::Tls) && fresh(Transport::Plain));
         accounts.refused(&accounts.remembered(b"app")[0], Transport::Plain);
-        assert!(fresh(Transport::Tls) && !fresh(Transport::Plain), "a refusal without TLS says nothing about TLS");
+        assert!(
+            fresh(Transport::Tls) && !fresh(Transport::Plain),
+            "a refusal without TLS says nothing about TLS"
+        );
         accounts.refused(&accounts.remembered(b"app")[0], Transport::Tls);
         assert!(accounts.remembered(b"app").is_empty());
     }

@@ -88,7 +88,12 @@ pub(super) fn start(common: &Common, stop: &watch::Receiver<bool>) -> io::Result
     let mut mail = Vec::new();
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
     for (home, wanted) in receivers.into_iter().enumerate() {
-        let others = senders.iter().enumerate().filter(|(at, _)| *at != home).map(|(_, sender)| sender.clone()).collect();
+        let others = senders
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != home)
+            .map(|(_, sender)| sender.clone())
+            .collect();
         mail.push((home, wanted, others));
     }
     mail.into_iter()
@@ -96,7 +101,15 @@ pub(super) fn start(common: &Common, stop: &watch::Receiver<bool>) -> io::Result
             let (arrivals, arriving) = mpsc::unbounded_channel();
             let clients = Arc::<AtomicUsize>::default();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let seed = Seed { common: common.clone(), home, others, arriving, wanted, clients: Arc::clone(&clients), stop: stop.clone() };
+            let seed = Seed {
+                common: common.clone(),
+                home,
+                others,
+                arriving,
+                wanted,
+                clients: Arc::clone(&clients),
+                stop: stop.clone(),
+            };
             let thread = std::thread::Builder::new().name(format!("core-{home}")).spawn(move || {
                 LocalSet::new().block_on(&runtime, seed.grow());
             })?;
@@ -139,7 +152,8 @@ impl Seed {
     }
 
     fn worker(&self) -> Worker {
-        let Common { config, topology, servers, context, registry, metrics, packet_memory, hasher } = self.common.clone();
+        let Common { config, topology, servers, context, registry, metrics, packet_memory, hasher } =
+            self.common.clone();
         let buffers = Rc::new(Freelist::default());
         let settings = config.cluster.pool.clone();
         let servers = servers.into_iter().map(|shared| Server::new(shared, &settings, self.home)).collect();
@@ -189,7 +203,8 @@ async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Opt
     match login::login(stream, id, context).await {
         Ok(login) => {
             tracing::debug!(client = %id, ?peer, user = %String::from_utf8_lossy(&login.account.user), "client logged in");
-            let login::Login { stream, account, database, capabilities, collation, salt, sequence, .. } = login;
+            let login::Login { stream, account, database, capabilities, collation, salt, sequence, .. } =
+                login;
             Some((id, Admitted { stream, account, database, capabilities, collation, salt, sequence }))
         }
         Err(error) => {
@@ -218,7 +233,11 @@ impl Drop for Counted {
 }
 
 /// All servers' shared sides, in the configuration's order.
-pub(super) fn shared_servers(config: &Config, tls: &Arc<BackendTls>, witness: &Arc<dyn Witness>) -> Vec<Arc<SharedServer>> {
+pub(super) fn shared_servers(
+    config: &Config,
+    tls: &Arc<BackendTls>,
+    witness: &Arc<dyn Witness>,
+) -> Vec<Arc<SharedServer>> {
     let servers = config.cluster.servers.iter().cloned();
     let pool = &config.cluster.pool;
     let shared = |id, server| SharedServer::new(id, server, Arc::clone(tls), Arc::clone(witness), pool);

@@ -38,8 +38,17 @@ pub enum LoginErrorKind {
 
 impl LoginErrorKind {
     /// All labels, by `self as usize`.
-    pub const NAMES: &'static [&'static str] =
-        &["client_left", "io", "malformed", "tls", "unsupported", "denied", "no_server", "internal", "timed_out"];
+    pub const NAMES: &'static [&'static str] = &[
+        "client_left",
+        "io",
+        "malformed",
+        "tls",
+        "unsupported",
+        "denied",
+        "no_server",
+        "internal",
+        "timed_out",
+    ];
 
     /// The metric's label.
     pub fn label(self) -> &'static str {

@@ -47,7 +47,11 @@ fn an_account_that_needs_tls_lets_no_client_in_without_it() {
         door.context.accepted(&first.account, true);
         refused(4).await;
         let second = door.visit(over_tls).await.0.unwrap();
-        assert_eq!((second.account.id, door.servers.asked()), (first.account.id, 4), "others are not disturbed");
+        assert_eq!(
+            (second.account.id, door.servers.asked()),
+            (first.account.id, 4),
+            "others are not disturbed"
+        );
     });
 }
 

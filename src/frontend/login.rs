@@ -88,7 +88,12 @@ pub async fn login(stream: TcpStream, id: ClientId, context: &LoginContext) -> R
     outcome.unwrap_or_else(|_| Err(LoginError::timed_out()))
 }
 
-async fn enter(stream: TcpStream, id: ClientId, context: &LoginContext, clock: Clock) -> Result<Login, LoginError> {
+async fn enter(
+    stream: TcpStream,
+    id: ClientId,
+    context: &LoginContext,
+    clock: Clock,
+) -> Result<Login, LoginError> {
     let mut io = PacketIo::new(Stream::Plain(stream), 0);
     let outcome = greet(&mut io, id, context).await;
     let mut greeted = told(&mut io, outcome).await?;
@@ -118,7 +123,8 @@ pub async fn change_user(
     salt: &Salt,
 ) -> Result<ChangedUser, LoginError> {
     let clock = Clock::start(context);
-    let outcome = timeout_at(clock.end, become_user(stream, payload, context, capabilities, salt, clock)).await;
+    let outcome =
+        timeout_at(clock.end, become_user(stream, payload, context, capabilities, salt, clock)).await;
     outcome.unwrap_or_else(|_| Err(LoginError::timed_out()))
 }
 
@@ -136,7 +142,8 @@ async fn become_user(
         Some(response) => {
             let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
             let old = (!can_switch).then_some(Challenge { plugin: Plugin::NativePassword, salt: *salt });
-            let exchange = Exchange { io: &mut io, context, peer, transport, can_switch, deadline: clock.answers };
+            let exchange =
+                Exchange { io: &mut io, context, peer, transport, can_switch, deadline: clock.answers };
             exchange.authenticate(&response, old).await.map(|account| (account, response))
         }
         None => Err(Reject::malformed("malformed COM_CHANGE_USER")),

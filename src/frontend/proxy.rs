@@ -86,7 +86,8 @@ impl Proxy {
     /// See [`StartError`]. Servers that cannot be reached are no error: they are waited for.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let listeners = config.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
+        let listeners =
+            config.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let backend_tls = BackendTls::prepare(&config.cluster.tls)?;
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
@@ -134,7 +135,8 @@ impl Proxy {
         let cores = Arc::new(cores::start(&common, &stopped).map_err(StartError::Thread)?);
         let http = match config.http {
             Some(address) => {
-                let serving = http::serve(address, Arc::clone(&topology), Arc::clone(&metrics), drained).await;
+                let serving =
+                    http::serve(address, Arc::clone(&topology), Arc::clone(&metrics), drained).await;
                 Some(serving.map_err(|error| StartError::Listen { address, error })?)
             }
             None => None,
@@ -148,7 +150,10 @@ impl Proxy {
                 registry: Arc::clone(&registry),
                 metrics: Arc::clone(&metrics),
             };
-            #[expect(deprecated, reason = "its successor is unsafe; a listener keeps its descriptor while it lives")]
+            #[expect(
+                deprecated,
+                reason = "its successor is unsafe; a listener keeps its descriptor while it lives"
+            )]
             let listener = AsyncFd::new(listener).map_err(StartError::Thread)?;
             accepting.spawn(acceptor.accept(listener));
         }
@@ -169,7 +174,10 @@ impl Proxy {
     pub async fn drain(mut self) {
         self.draining.send_replace(true);
         self.accepting.shutdown().await;
-        tracing::info!(clients = self.registry.len(), "draining: no new clients, open transactions may finish");
+        tracing::info!(
+            clients = self.registry.len(),
+            "draining: no new clients, open transactions may finish"
+        );
         self.registry.raise_all(Signals::DRAIN);
         let gone = async {
             while !self.registry.is_empty() {
@@ -179,7 +187,10 @@ impl Proxy {
             }
         };
         if timeout(self.config.drain_timeout, gone).await.is_err() {
-            tracing::warn!(clients = self.registry.len(), "drain time is over: transactions that are still open are ended");
+            tracing::warn!(
+                clients = self.registry.len(),
+                "drain time is over: transactions that are still open are ended"
+            );
             self.registry.raise_all(Signals::KILL);
         }
         self.topology.shutdown();

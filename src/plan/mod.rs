@@ -156,7 +156,8 @@ pub fn route(statement: Recognised, situation: Situation) -> Route {
 }
 
 /// What lives on a softly pinned connection.
-const NEEDS_SOFT_PIN: Uses = Uses::USER_VARIABLE_READ.union(Uses::USER_VARIABLE_WRITE).union(Uses::TEXT_PREPARED);
+const NEEDS_SOFT_PIN: Uses =
+    Uses::USER_VARIABLE_READ.union(Uses::USER_VARIABLE_WRITE).union(Uses::TEXT_PREPARED);
 
 /// What leaves state on the connection that cannot be replayed: it must be the primary's.
 pub const MAKES_PIN: Uses = Uses::USER_VARIABLE_WRITE
@@ -218,9 +219,7 @@ fn read(statement: Recognised, situation: Situation) -> (Target, Reason) {
         R::PrimaryFunction
     } else if uses.contains(Uses::INTO) {
         R::SelectInto
-    } else if uses.intersects(Uses::SYSTEM_VARIABLE | Uses::USER_VARIABLE_READ) {
-        R::ServerState
-    } else if uses.contains(Uses::SYSTEM_SCHEMA) {
+    } else if uses.intersects(Uses::SYSTEM_VARIABLE | Uses::USER_VARIABLE_READ | Uses::SYSTEM_SCHEMA) {
         R::ServerState
     } else if situation.autocommit_off {
         R::AutocommitOff
@@ -263,17 +262,31 @@ mod tests {
         let none = Uses::empty();
         assert_eq!(at(Class::Read, none, FREE), (Target::Replica, Reason::ReadOnlyQuery));
         assert_eq!(at(Class::Show, none, FREE), (Target::Replica, Reason::Dictionary));
-        for class in [Class::Write, Class::Ddl, Class::LockingRead, Class::Call, Class::SetGlobal, Class::Other] {
+        for class in
+            [Class::Write, Class::Ddl, Class::LockingRead, Class::Call, Class::SetGlobal, Class::Other]
+        {
             assert_eq!(at(class, none, FREE).0, Target::Primary, "{class:?}");
         }
     }
 
     #[test]
     fn t5_nothing_but_reads_ever_targets_a_replica() {
-        let situations = [FREE, Situation { pinned_softly: true, ..FREE }, Situation { default_read_only: true, ..FREE }];
+        let situations =
+            [FREE, Situation { pinned_softly: true, ..FREE }, Situation { default_read_only: true, ..FREE }];
         for class in [
-            Class::Write, Class::Ddl, Class::LockingRead, Class::Call, Class::SetGlobal, Class::Other, Class::TextPrepared,
-            Class::Session, Class::Set, Class::Use, Class::Begin(Access::ReadWrite), Class::Kill, Class::EndOrSavepoint,
+            Class::Write,
+            Class::Ddl,
+            Class::LockingRead,
+            Class::Call,
+            Class::SetGlobal,
+            Class::Other,
+            Class::TextPrepared,
+            Class::Session,
+            Class::Set,
+            Class::Use,
+            Class::Begin(Access::ReadWrite),
+            Class::Kill,
+            Class::EndOrSavepoint,
         ] {
             for hint in [None, Some(Hint::Replica)] {
                 for situation in situations {
@@ -331,8 +344,14 @@ mod tests {
     #[test]
     fn hints_force_a_role_for_reads() {
         let hinted = |class, hint| route(Recognised { class, uses: Uses::empty(), hint: Some(hint) }, FREE);
-        assert_eq!(hinted(Class::Read, Hint::Primary), Route { target: Target::Primary, reason: Reason::Hint });
+        assert_eq!(
+            hinted(Class::Read, Hint::Primary),
+            Route { target: Target::Primary, reason: Reason::Hint }
+        );
         assert_eq!(hinted(Class::ShowServer, Hint::Replica).target, Target::Replica);
-        assert_eq!(hinted(Class::Write, Hint::Replica), Route { target: Target::Primary, reason: Reason::Write });
+        assert_eq!(
+            hinted(Class::Write, Hint::Replica),
+            Route { target: Target::Primary, reason: Reason::Write }
+        );
     }
 }

@@ -96,7 +96,10 @@ impl Session {
                     route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
                 }
                 Ok(End { error: Some(refusal), .. })
-                    if refusal.unsent.is_some() && refusal.code == SHUTDOWN && repeatable(work, on_replica) && !state_there =>
+                    if refusal.unsent.is_some()
+                        && refusal.code == SHUTDOWN
+                        && repeatable(work, on_replica)
+                        && !state_there =>
                 {
                     connection.broken = true;
                     self.release(connection, false);
@@ -131,7 +134,9 @@ impl Session {
                     return Flow::Close;
                 }
                 Err(failure) => {
-                    if let Failure::Unsent(error) | Failure::Relay(RelayError::Server { error, .. }) = &failure {
+                    if let Failure::Unsent(error) | Failure::Relay(RelayError::Server { error, .. }) =
+                        &failure
+                    {
                         tracing::debug!(%server, %error, "a server connection failed");
                     }
                     let (unsent, sent) = match &failure {
@@ -183,7 +188,12 @@ impl Session {
     }
 
     /// Sends a command that gets no reply.
-    pub(super) async fn send_only(&mut self, connection: &mut Connection, work: &Work<'_>, execution: &Execution<'_>) -> Result<(), Failure> {
+    pub(super) async fn send_only(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        execution: &Execution<'_>,
+    ) -> Result<(), Failure> {
         let mut buffer = self.worker.buffers.take();
         let (mut before, mut steps) = (Vec::new(), Vec::new());
         self.catch_up(connection, work, &mut before, &mut steps, &mut buffer).await?;
@@ -194,10 +204,16 @@ impl Session {
         connection.stream.write_all(&before).await.map_err(Failure::Unsent)
     }
 
-    async fn receive(&mut self, connection: &mut Connection, work: &Work<'_>, mut buffer: Buffer) -> Result<End, Failure> {
+    async fn receive(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        mut buffer: Buffer,
+    ) -> Result<End, Failure> {
         let scanner = Scanner::new(work.expect, connection.capabilities);
         let id = work.preparing.as_ref().map(|(_, id)| *id);
-        let end = relay(connection, &mut self.client, &mut buffer, scanner, id).await.map_err(Failure::Relay)?;
+        let end =
+            relay(connection, &mut self.client, &mut buffer, scanner, id).await.map_err(Failure::Relay)?;
         self.worker.counters.sent(end.sent);
         if !buffer.filled().is_empty() {
             return Err(Failure::Relay(RelayError::Protocol));
@@ -289,7 +305,12 @@ impl Session {
     }
 
     /// Consumes the replies to what went before.
-    async fn consume(&mut self, connection: &mut Connection, steps: &mut Vec<Step>, buffer: &mut Buffer) -> Result<(), Failure> {
+    async fn consume(
+        &mut self,
+        connection: &mut Connection,
+        steps: &mut Vec<Step>,
+        buffer: &mut Buffer,
+    ) -> Result<(), Failure> {
         for step in steps.drain(..) {
             let answer = exchange::receive(connection, buffer, Expect::Results).await?.into_ok()?;
             if let Step::ReadBack(debt) = step {
@@ -307,7 +328,14 @@ impl Session {
         let mut connection = self.obtain(&mut route, idle, &mut Vec::new()).await?;
         let mut buffer = self.worker.buffers.take();
         let (mut before, mut steps) = (Vec::new(), Vec::new());
-        let work = Work { packets: &[], expect: Expect::Simple, statement: idle, text: None, preparing: None, execution: None };
+        let work = Work {
+            packets: &[],
+            expect: Expect::Simple,
+            statement: idle,
+            text: None,
+            preparing: None,
+            execution: None,
+        };
         let result = async {
             self.catch_up(&mut connection, &work, &mut before, &mut steps, &mut buffer).await?;
             connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
@@ -337,10 +365,12 @@ fn lost_in_write(error: std::io::Error) -> Failure {
 /// Whether the statement may go out in the same write as what goes before it: a read in a wrong state does no harm,
 /// as its answer is thrown away with the connection.
 fn pipelines(work: &Work<'_>) -> bool {
-    matches!(work.statement.class, Class::Read | Class::Show) && !work.statement.uses.intersects(crate::plan::MAKES_PIN)
+    matches!(work.statement.class, Class::Read | Class::Show)
+        && !work.statement.uses.intersects(crate::plan::MAKES_PIN)
 }
 
 /// Whether it may run a second time where the first has sent nothing: reads that were meant for a replica.
 fn repeatable(work: &Work<'_>, on_replica: bool) -> bool {
-    on_replica && matches!(work.statement.class, Class::Read | Class::Show | Class::Begin(_)) || work.preparing.is_some()
+    on_replica && matches!(work.statement.class, Class::Read | Class::Show | Class::Begin(_))
+        || work.preparing.is_some()
 }

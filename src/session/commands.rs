@@ -48,7 +48,14 @@ impl Session {
             Class::Use => plan::route(statement, self.situation()),
             _ => Route { target: Target::Any, reason: Reason::ServerState },
         };
-        let work = Work { packets: command.packets(), expect, statement, text: None, preparing: None, execution: None };
+        let work = Work {
+            packets: command.packets(),
+            expect,
+            statement,
+            text: None,
+            preparing: None,
+            execution: None,
+        };
         self.perform(&work, route).await
     }
 
@@ -56,8 +63,14 @@ impl Session {
     async fn ping(&mut self, command: &Command) -> Flow {
         if self.held.is_some() {
             let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
-            let work =
-                Work { packets: command.packets(), expect: Expect::Simple, statement, text: None, preparing: None, execution: None };
+            let work = Work {
+                packets: command.packets(),
+                expect: Expect::Simple,
+                statement,
+                text: None,
+                preparing: None,
+                execution: None,
+            };
             return self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await;
         }
         self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
@@ -78,8 +91,14 @@ impl Session {
         self.class.capabilities.set(Capabilities::MULTI_STATEMENTS, allowed);
         if self.held.is_some() {
             let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
-            let work =
-                Work { packets: command.packets(), expect: Expect::Simple, statement, text: None, preparing: None, execution: None };
+            let work = Work {
+                packets: command.packets(),
+                expect: Expect::Simple,
+                statement,
+                text: None,
+                preparing: None,
+                execution: None,
+            };
             return self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await;
         }
         self.tell(&reply::end(1, self.status, self.client.capabilities)).await
@@ -99,7 +118,12 @@ impl Session {
     async fn change_user(&mut self, command: &Command) -> Flow {
         self.drop_state();
         let gatekeeper = Arc::clone(&self.worker.gatekeeper);
-        let changing = gatekeeper.change_user(&mut self.client.stream, command.payload(), self.client.capabilities, &self.salt);
+        let changing = gatekeeper.change_user(
+            &mut self.client.stream,
+            command.payload(),
+            self.client.capabilities,
+            &self.salt,
+        );
         let Some(user) = changing.await else { return Flow::Close };
         self.class = ConnectionClass::of(self.client.capabilities, user.collation);
         let handle = super::Handle::new(

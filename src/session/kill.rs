@@ -13,11 +13,11 @@ use super::registry::{Claim, Handle};
 use super::worker::Worker;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::account::Account;
-use crate::backend::connection::Connection;
 use crate::backend::class::Class;
+use crate::backend::connection::Connection;
+use crate::backend::state::State;
 use crate::execute::client::Signals;
 use crate::ids::ServerId;
-use crate::backend::state::State;
 use crate::sql::Kill;
 use crate::wire::err::ErrPacket;
 
@@ -64,7 +64,8 @@ impl Session {
             return Ok(());
         }
         let snapshot = self.worker.topology.snapshot();
-        let Some(server) = snapshot.primary.or_else(|| snapshot.pick_replica(self.worker.random(), &[])) else {
+        let Some(server) = snapshot.primary.or_else(|| snapshot.pick_replica(self.worker.random(), &[]))
+        else {
             return Err(Problem::NoServer(snapshot.explain_unusable_to_client()));
         };
         drop(snapshot);
@@ -86,7 +87,8 @@ impl Session {
         let (account, class) = (Arc::clone(&self.account), self.class);
         tokio::task::spawn_local(async move {
             // An error means that the thread has ended by itself.
-            if let Err(problem) = ask(&worker, &account, class, server, format!("KILL {id}").as_bytes()).await {
+            if let Err(problem) = ask(&worker, &account, class, server, format!("KILL {id}").as_bytes()).await
+            {
                 tracing::debug!(%problem, "the statement of a client that has gone could not be killed");
             }
         });
@@ -94,7 +96,12 @@ impl Session {
 }
 
 /// Ends the statement that runs on a claimed thread.
-async fn end_statement(worker: &Worker, account: &Account, class: Class, claim: Claim) -> Result<(), Problem> {
+async fn end_statement(
+    worker: &Worker,
+    account: &Account,
+    class: Class,
+    claim: Claim,
+) -> Result<(), Problem> {
     let Some((server, id)) = claim.target() else { return Ok(()) };
     match ask(worker, account, class, server, format!("KILL QUERY {id}").as_bytes()).await {
         Err(Problem::Server(error)) if error.code == 1094 => Ok(()), // it has ended meanwhile
@@ -103,9 +110,16 @@ async fn end_statement(worker: &Worker, account: &Account, class: Class, claim: 
 }
 
 /// Runs a statement of our own on a pooled connection; gives its first value.
-async fn ask(worker: &Worker, account: &Account, class: Class, server: ServerId, sql: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
+async fn ask(
+    worker: &Worker,
+    account: &Account,
+    class: Class,
+    server: ServerId,
+    sql: &[u8],
+) -> Result<Option<Vec<u8>>, Problem> {
     let work = async {
-        let mut connection = worker.pool.lease(server, account, class, &State::with_schema(b"?".to_vec())).await?;
+        let mut connection =
+            worker.pool.lease(server, account, class, &State::with_schema(b"?".to_vec())).await?;
         let mut buffer = worker.buffers.take();
         let answer = connection.run(sql, &mut buffer).await;
         connection.broken = answer.is_err() || !buffer.filled().is_empty();

@@ -32,10 +32,10 @@ impl Session {
         statement: Recognised,
         tried: &mut Vec<ServerId>,
     ) -> Result<Box<Connection>, Problem> {
-        if let Some(connection) = self.from_held(route.target, statement) {
+        if let Some(connection) = self.take_held(route.target, statement) {
             return Ok(connection);
         }
-        if let Some(connection) = self.from_before(statement).await {
+        if let Some(connection) = self.take_before(statement).await {
             return Ok(connection);
         }
         if statement.uses.intersects(Uses::FOUND_ROWS | Uses::ROW_COUNT) && self.last.place.is_some() {
@@ -61,10 +61,13 @@ impl Session {
 
     /// The held connection, where the statement needs it or it is the right one anyway; otherwise one that is only
     /// held for questions goes back.
-    fn from_held(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
+    fn take_held(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let held = self.held.as_ref()?;
         let asks_before = statement.uses.intersects(ABOUT_BEFORE);
-        if self.pins.difference(Pins::PASSING).is_empty() && !self.status.contains(Status::IN_TRANSACTION) && !asks_before {
+        if self.pins.difference(Pins::PASSING).is_empty()
+            && !self.status.contains(Status::IN_TRANSACTION)
+            && !asks_before
+        {
             // Held for questions only, and this is none.
             let suits = match target {
                 Target::Held => true,
@@ -89,7 +92,7 @@ impl Session {
     }
 
     /// For statements about the one before: the connection that it ran on, if nobody has used it since.
-    async fn from_before(&mut self, statement: Recognised) -> Option<Box<Connection>> {
+    async fn take_before(&mut self, statement: Recognised) -> Option<Box<Connection>> {
         let key = Key { account: self.account.id, class: self.class };
         if statement.uses.intersects(ABOUT_BEFORE)
             && let Some((server, id)) = self.last.place
@@ -116,7 +119,12 @@ impl Session {
     }
 
     /// A server for the route, waiting for a primary where there is none.
-    async fn choose(&mut self, route: &mut Route, tried: &mut Vec<ServerId>, deadline: Instant) -> Result<ServerId, Problem> {
+    async fn choose(
+        &mut self,
+        route: &mut Route,
+        tried: &mut Vec<ServerId>,
+        deadline: Instant,
+    ) -> Result<ServerId, Problem> {
         let mut changes = None;
         loop {
             {
@@ -149,8 +157,16 @@ impl Session {
             changes.mark_unchanged();
             if timeout_at(deadline, changes.changed()).await.is_err() {
                 let why = self.worker.topology.snapshot().explain_unusable_to_client();
-                tracing::warn!(servers = self.worker.topology.snapshot().explain_unusable(), target = route.target.name(), "no usable server");
-                return Err(if route.target == Target::Primary { Problem::NoPrimary(why) } else { Problem::NoServer(why) });
+                tracing::warn!(
+                    servers = self.worker.topology.snapshot().explain_unusable(),
+                    target = route.target.name(),
+                    "no usable server"
+                );
+                return Err(if route.target == Target::Primary {
+                    Problem::NoPrimary(why)
+                } else {
+                    Problem::NoServer(why)
+                });
             }
             tried.clear(); // the servers have changed since they failed
         }
@@ -211,7 +227,8 @@ impl Session {
         }
         let judged = matches!(&error, LeaseError::Connect(error) if error.is_account_refused());
         let crowded = matches!(error, LeaseError::QueueFull | LeaseError::QueueTimeout);
-        let elsewhere = route.target != Target::Primary || matches!(&error, LeaseError::Connect(e) if e.is_server_failure());
+        let elsewhere = route.target != Target::Primary
+            || matches!(&error, LeaseError::Connect(e) if e.is_server_failure());
         if judged || crowded || !elsewhere || Instant::now() >= deadline {
             return Err(error.into());
         }

@@ -103,7 +103,12 @@ enum Flow {
 impl Session {
     /// Ends the login: checks the database, tells the client, and makes the session. `None` when the client was
     /// refused or has gone.
-    pub async fn begin(worker: Rc<Worker>, registry: &Arc<Registry>, id: ClientId, admitted: Admitted) -> Option<Self> {
+    pub async fn begin(
+        worker: Rc<Worker>,
+        registry: &Arc<Registry>,
+        id: ClientId,
+        admitted: Admitted,
+    ) -> Option<Self> {
         let Admitted { stream, account, database, capabilities, collation, salt, sequence } = admitted;
         let signals = Arc::<Signals>::default();
         let handle = Handle::new(id, account.user.clone(), account.id, Arc::clone(&signals));
@@ -176,7 +181,9 @@ impl Session {
         self.lexing.no_backslash_escapes = has(b"NO_BACKSLASH_ESCAPES");
         self.lexing.charset = match self.desired.get(b"character_set_client") {
             Some(charset) => lex_charset(charset),
-            None => lex_charset(crate::backend::names::of_collation(self.class.collation.into()).0.as_bytes()),
+            None => {
+                lex_charset(crate::backend::names::of_collation(self.class.collation.into()).0.as_bytes())
+            }
         };
     }
 
@@ -200,10 +207,16 @@ impl Session {
             Incoming::Closed | Incoming::Command(_) => return,
             Incoming::Signalled if self.client.signals.is_raised(Signals::KILL) => return,
             Incoming::Signalled => ErrPacket::new(1053, b"08S01", "Server shutdown in progress"),
-            Incoming::TooLarge => {
-                ErrPacket::new(1153, b"08S01", "Got a packet bigger than 'max_allowed_packet' bytes (Tidegate: limits.packet)")
-            }
-            Incoming::NoMemory => ErrPacket::new(1041, b"HY000", "Tidegate: out of memory for large statements (limits.packet_memory)"),
+            Incoming::TooLarge => ErrPacket::new(
+                1153,
+                b"08S01",
+                "Got a packet bigger than 'max_allowed_packet' bytes (Tidegate: limits.packet)",
+            ),
+            Incoming::NoMemory => ErrPacket::new(
+                1041,
+                b"HY000",
+                "Tidegate: out of memory for large statements (limits.packet_memory)",
+            ),
             Incoming::OutOfOrder => ErrPacket::new(1156, b"08S01", "Got packets out of order"),
         };
         tracing::info!(client = %self.entry.handle.id, code = error.code, "client dismissed");

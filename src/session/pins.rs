@@ -45,8 +45,20 @@ bitflags! {
 impl Pins {
     /// Names for metrics and people, by bit.
     pub const NAMES: [&'static str; 14] = [
-        "temporary table", "locks", "user lock", "handler", "xa", "text prepared statement", "user variables",
-        "binding variable", "role", "cursor", "long data", "next transaction", "diagnostics", "unexplained state",
+        "temporary table",
+        "locks",
+        "user lock",
+        "handler",
+        "xa",
+        "text prepared statement",
+        "user variables",
+        "binding variable",
+        "role",
+        "cursor",
+        "long data",
+        "next transaction",
+        "diagnostics",
+        "unexplained state",
     ];
 
     /// Reasons that only statements naming variables or prepared statements care about.

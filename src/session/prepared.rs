@@ -132,7 +132,8 @@ impl Session {
         connection.statements.insert(Arc::clone(source), prepared.id, max);
         let statement = sql::recognise(&source.text, &self.lexing);
         let parameters = prepared.parameters;
-        let known = Known { source: Arc::clone(source), statement, parameters, types: None, long_data_failed: false };
+        let known =
+            Known { source: Arc::clone(source), statement, parameters, types: None, long_data_failed: false };
         self.statements.known.insert(id, known);
     }
 
@@ -141,13 +142,19 @@ impl Session {
         let started = std::time::Instant::now();
         let attributes = self.class.capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
         let payload = command.payload();
-        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else { return self.malformed().await };
-        let Some(known) = self.statements.known.get_mut(&id) else { return self.unknown_statement("mysqld_stmt_execute").await };
+        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
+            return self.malformed().await;
+        };
+        let Some(known) = self.statements.known.get_mut(&id) else {
+            return self.unknown_statement("mysqld_stmt_execute").await;
+        };
         if std::mem::take(&mut known.long_data_failed) {
             let message = "Tidegate: the data of COM_STMT_SEND_LONG_DATA was lost with its server connection";
             return self.refuse(&Problem::Request(1210, message.into())).await;
         }
-        let Some(layout) = Layout::of(payload, known.parameters, attributes) else { return self.malformed().await };
+        let Some(layout) = Layout::of(payload, known.parameters, attributes) else {
+            return self.malformed().await;
+        };
         if let Some(types) = layout.types.clone().map(|range| &payload[range])
             && known.types.as_deref() != Some(types)
         {
@@ -161,7 +168,8 @@ impl Session {
         situation.pinned |= self.pins.intersects(Pins::LONG_DATA | Pins::CURSOR);
         let route = plan::route(statement, situation);
         let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
-        let execution = Execution { source: &source, payload, types, bound_at, carries_types, executes: true };
+        let execution =
+            Execution { source: &source, payload, types, bound_at, carries_types, executes: true };
         let work = Work {
             packets: command.packets(),
             expect: Expect::Results,
@@ -221,24 +229,33 @@ impl Session {
     }
 
     /// Prepares a client's statement on a connection that does not have it, in the state that it was prepared in.
-    async fn prepare_again(&mut self, connection: &mut Connection, source: &Arc<Source>, buffer: &mut Buffer) -> Result<(), Failure> {
+    async fn prepare_again(
+        &mut self,
+        connection: &mut Connection,
+        source: &Arc<Source>,
+        buffer: &mut Buffer,
+    ) -> Result<(), Failure> {
         let names = connection.names();
         let names = (names.0.as_str(), names.1.as_str());
         let mut packets = Vec::new();
         let mut replies = 0;
-        let put_difference = |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
-            // A database cannot be unset, and a reset would take the other statements: then the present state must do.
-            let Some(difference) = from.difference(to, names).filter(|difference| !difference.reset) else { return false };
-            if let Some(schema) = difference.schema {
-                put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
-                *replies += 1;
-            }
-            if let Some(set) = difference.set {
-                command::put_query(packets, &set, connection.capabilities);
-                *replies += 1;
-            }
-            true
-        };
+        let put_difference =
+            |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
+                // A database cannot be unset, and a reset would take the other statements: then the present state must do.
+                let Some(difference) = from.difference(to, names).filter(|difference| !difference.reset)
+                else {
+                    return false;
+                };
+                if let Some(schema) = difference.schema {
+                    put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
+                    *replies += 1;
+                }
+                if let Some(set) = difference.set {
+                    command::put_query(packets, &set, connection.capabilities);
+                    *replies += 1;
+                }
+                true
+            };
         let elsewhere = source.state != self.desired;
         let switched = elsewhere && put_difference(&self.desired, &source.state, &mut packets, &mut replies);
         let before = replies;
@@ -255,14 +272,20 @@ impl Session {
             exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
         }
         let id = answer.into_ok()?.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
-        connection.statements.insert(Arc::clone(source), id, self.worker.config.limits.prepared_per_backend_max);
+        connection.statements.insert(
+            Arc::clone(source),
+            id,
+            self.worker.config.limits.prepared_per_backend_max,
+        );
         Ok(())
     }
 
     /// COM_STMT_SEND_LONG_DATA: no reply, whatever happens.
     pub(super) async fn send_long_data(&mut self, command: &Command) -> Flow {
         let payload = command.payload();
-        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else { return Flow::Continue };
+        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
+            return Flow::Continue;
+        };
         let Some(known) = self.statements.known.get(&id) else { return Flow::Continue };
         let (source, statement) = (Arc::clone(&known.source), known.statement);
         let mut route = plan::route(statement, self.situation());
@@ -278,11 +301,24 @@ impl Session {
     }
 
     /// Sends a command about a statement that gets no reply, and keeps the connection.
-    async fn forward_silently(&mut self, route: &mut plan::Route, statement: Recognised, source: &Arc<Source>, payload: &[u8]) -> bool {
+    async fn forward_silently(
+        &mut self,
+        route: &mut plan::Route,
+        statement: Recognised,
+        source: &Arc<Source>,
+        payload: &[u8],
+    ) -> bool {
         let Ok(mut connection) = self.obtain(route, statement, &mut Vec::new()).await else { return false };
         let execution =
             Execution { source, payload, types: None, bound_at: None, carries_types: false, executes: false };
-        let work = Work { packets: &[], expect: Expect::Simple, statement, text: None, preparing: None, execution: None };
+        let work = Work {
+            packets: &[],
+            expect: Expect::Simple,
+            statement,
+            text: None,
+            preparing: None,
+            execution: None,
+        };
         match self.send_only(&mut connection, &work, &execution).await {
             Ok(()) => {
                 self.hold(connection);
@@ -302,8 +338,12 @@ impl Session {
 
     /// COM_STMT_RESET: long data and cursors end; without any there is nothing to tell a server.
     pub(super) async fn reset_statement(&mut self, command: &Command) -> Flow {
-        let Some(id) = statement_id(command.payload()).map(|id| self.statements.resolve(id)) else { return self.malformed().await };
-        let Some(known) = self.statements.known.get_mut(&id) else { return self.unknown_statement("mysqld_stmt_reset").await };
+        let Some(id) = statement_id(command.payload()).map(|id| self.statements.resolve(id)) else {
+            return self.malformed().await;
+        };
+        let Some(known) = self.statements.known.get_mut(&id) else {
+            return self.unknown_statement("mysqld_stmt_reset").await;
+        };
         known.long_data_failed = false;
         if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA) && self.held.is_some() {
             self.set_pins(self.pins.difference(Pins::LONG_DATA));
@@ -315,18 +355,34 @@ impl Session {
     /// A command about a statement that must go where its cursor is.
     async fn about_statement(&mut self, command: &Command, expect: Expect, function: &str) -> Flow {
         let payload = command.payload();
-        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else { return self.malformed().await };
-        let Some(known) = self.statements.known.get(&id) else { return self.unknown_statement(function).await };
+        let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
+            return self.malformed().await;
+        };
+        let Some(known) = self.statements.known.get(&id) else {
+            return self.unknown_statement(function).await;
+        };
         if self.held.is_none() {
             let message = format!("The statement ({id}) has no open cursor.");
             return self.refuse(&Problem::Request(1421, message.into())).await;
         }
         let source = Arc::clone(&known.source);
         let statement = Recognised { class: Class::Read, uses: Uses::empty(), hint: None };
-        let execution =
-            Execution { source: &source, payload, types: None, bound_at: None, carries_types: false, executes: false };
-        let work =
-            Work { packets: command.packets(), expect, statement, text: None, preparing: None, execution: Some(execution) };
+        let execution = Execution {
+            source: &source,
+            payload,
+            types: None,
+            bound_at: None,
+            carries_types: false,
+            executes: false,
+        };
+        let work = Work {
+            packets: command.packets(),
+            expect,
+            statement,
+            text: None,
+            preparing: None,
+            execution: Some(execution),
+        };
         if expect == Expect::Simple {
             self.set_pins(self.pins.difference(Pins::CURSOR));
         }
@@ -336,7 +392,9 @@ impl Session {
 
     /// COM_STMT_CLOSE: no reply. What is open on servers stays open for others.
     pub(super) fn close_statement(&mut self, command: &Command) -> Flow {
-        let Some(id) = statement_id(command.payload()).map(|id| self.statements.resolve(id)) else { return Flow::Continue };
+        let Some(id) = statement_id(command.payload()).map(|id| self.statements.resolve(id)) else {
+            return Flow::Continue;
+        };
         let Some(known) = self.statements.known.remove(&id) else { return Flow::Continue };
         if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA)
             && let Some(mut held) = self.held.take()

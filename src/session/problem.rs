@@ -27,7 +27,8 @@ pub enum Kind {
 
 impl Kind {
     /// Names for the metric, by `self as usize`.
-    pub const NAMES: &'static [&'static str] = &["client", "unsupported", "backend", "overload", "timeout", "lost"];
+    pub const NAMES: &'static [&'static str] =
+        &["client", "unsupported", "backend", "overload", "timeout", "lost"];
 }
 
 /// A statement that could not be carried out.
@@ -85,7 +86,11 @@ impl Problem {
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Server(_) | Self::Connect(_) | Self::BackendAccount { .. } | Self::NoPrimary(_) | Self::NoServer(_) => Kind::Backend,
+            Self::Server(_)
+            | Self::Connect(_)
+            | Self::BackendAccount { .. }
+            | Self::NoPrimary(_)
+            | Self::NoServer(_) => Kind::Backend,
             Self::Lost { .. } => Kind::Lost,
             Self::Queue(_) => Kind::Overload,
             Self::Request(..) => Kind::Client,
@@ -103,12 +108,16 @@ impl Problem {
         match self {
             Self::Server(error) => error.clone(),
             Self::NoPrimary(why) => {
-                let message = format!("Tidegate: no usable primary ({why}); writes wait for one and then fail");
+                let message =
+                    format!("Tidegate: no usable primary ({why}); writes wait for one and then fail");
                 ErrPacket::new(1290, b"HY000", message)
             }
-            Self::NoServer(why) => ErrPacket::new(2003, b"HY000", format!("Tidegate: no usable server ({why})")),
+            Self::NoServer(why) => {
+                ErrPacket::new(2003, b"HY000", format!("Tidegate: no usable server ({why})"))
+            }
             Self::Lost { outcome_unknown, state_lost } => {
-                let mut message = String::from("Tidegate: lost connection to the MySQL server during the statement");
+                let mut message =
+                    String::from("Tidegate: lost connection to the MySQL server during the statement");
                 if *outcome_unknown {
                     message.push_str("; whether it was executed is unknown");
                 }
@@ -117,7 +126,9 @@ impl Problem {
                 }
                 ErrPacket::new(2013, b"HY000", message)
             }
-            Self::Queue(what) => ErrPacket::new(1040, b"08004", format!("Tidegate: too many connections: {what}")),
+            Self::Queue(what) => {
+                ErrPacket::new(1040, b"08004", format!("Tidegate: too many connections: {what}"))
+            }
             Self::BackendAccount { user } => {
                 let user = user.escape_ascii();
                 let message = format!(
@@ -126,7 +137,9 @@ impl Problem {
                 );
                 ErrPacket::new(1045, b"28000", message)
             }
-            Self::Connect(_) => ErrPacket::new(2003, b"HY000", "Tidegate: cannot connect to the MySQL server"),
+            Self::Connect(_) => {
+                ErrPacket::new(2003, b"HY000", "Tidegate: cannot connect to the MySQL server")
+            }
             Self::Request(code, message) => ErrPacket::new(*code, sqlstate(*code), message.as_bytes()),
             Self::Unsupported(what) => ErrPacket::new(1235, b"42000", format!("Tidegate: {what}")),
         }

@@ -30,7 +30,14 @@ impl Session {
         }
         let route = plan::route(statement, self.situation());
         let packets = command.packets();
-        let work = Work { packets, expect: Expect::Results, statement, text: Some(text), preparing: None, execution: None };
+        let work = Work {
+            packets,
+            expect: Expect::Results,
+            statement,
+            text: Some(text),
+            preparing: None,
+            execution: None,
+        };
         let flow = self.perform(&work, route).await;
         self.worker.counters.took(route.target as usize, started.elapsed());
         flow

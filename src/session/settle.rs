@@ -14,7 +14,12 @@ use crate::wire::ok::{Change, Status, changes};
 
 impl Session {
     /// Takes in how the statement ended, passes an unsent error on, and keeps or gives back the connection.
-    pub(super) async fn settle(&mut self, mut connection: Box<Connection>, mut end: End, work: &Work<'_>) -> Flow {
+    pub(super) async fn settle(
+        &mut self,
+        mut connection: Box<Connection>,
+        mut end: End,
+        work: &Work<'_>,
+    ) -> Flow {
         self.status = end.status;
         if let Some((source, id)) = &work.preparing {
             self.prepared(&mut connection, &end, source, *id);
@@ -36,7 +41,8 @@ impl Session {
         let statement = work.statement;
         let succeeded = end.error.is_none();
         let mut pins = self.pins;
-        let unexplained = if end.changes.is_empty() { false } else { self.note_changes(connection, &end.changes) };
+        let unexplained =
+            if end.changes.is_empty() { false } else { self.note_changes(connection, &end.changes) };
         if succeeded {
             pins = pins.after(statement);
             // A variable may have been set in a packet whose later statement failed; only success is trusted above,
@@ -60,7 +66,8 @@ impl Session {
         let asks_before = statement.class == Class::Diagnostics
             || statement.uses.intersects(Uses::DIAGNOSTICS | Uses::FOUND_ROWS | Uses::ROW_COUNT);
         if !asks_before {
-            let asked_about = end.warnings > 0 || !succeeded || statement.uses.contains(Uses::CALC_FOUND_ROWS);
+            let asked_about =
+                end.warnings > 0 || !succeeded || statement.uses.contains(Uses::CALC_FOUND_ROWS);
             pins.set(Pins::DIAGNOSTICS, asked_about);
             self.last = Last {
                 place: Some((connection.server, connection.id)),
@@ -91,7 +98,9 @@ impl Session {
         for change in changes(reported) {
             match change {
                 Change::State => some_state = true,
-                Change::Variable { name, .. } if name.starts_with(b"session_track") => tracking_touched = true,
+                Change::Variable { name, .. } if name.starts_with(b"session_track") => {
+                    tracking_touched = true
+                }
                 Change::Variable { .. } | Change::Schema(_) => named = true,
                 _ => {}
             }
@@ -134,7 +143,8 @@ impl Session {
 
     /// Keeps the connection while something of the session is on it, else gives it back.
     pub(super) fn keep_or_release(&mut self, connection: Box<Connection>) {
-        let bound = connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS) || !self.pins.is_empty();
+        let bound = connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS)
+            || !self.pins.is_empty();
         if self.held.is_some() {
             // A plain read beside a soft pin: the pinned connection is the one that stays.
             self.status = self.held.as_ref().map_or(self.status, |held| held.status);
@@ -185,5 +195,7 @@ impl Session {
 
 /// Whether a SET may have named a collation beside a character set.
 fn charset_by_name(text: Option<&[u8]>) -> bool {
-    text.is_some_and(|text| text.len() < 4096 && text.windows(7).any(|word| word.eq_ignore_ascii_case(b"collate")))
+    text.is_some_and(|text| {
+        text.len() < 4096 && text.windows(7).any(|word| word.eq_ignore_ascii_case(b"collate"))
+    })
 }

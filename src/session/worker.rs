@@ -111,10 +111,34 @@ pub struct Parts {
 impl Worker {
     /// A worker without sessions.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, topology, pool, buffers, registry, gatekeeper, metrics, counters, packet_memory, hasher } = parts;
+        let Parts {
+            config,
+            topology,
+            pool,
+            buffers,
+            registry,
+            gatekeeper,
+            metrics,
+            counters,
+            packet_memory,
+            hasher,
+        } = parts;
         let random = Cell::new(RandomState::new().hash_one(0) | 1);
         let schemas = RefCell::default();
-        Self { config, topology, pool, buffers, registry, gatekeeper, metrics, counters, packet_memory, hasher, random, schemas }
+        Self {
+            config,
+            topology,
+            pool,
+            buffers,
+            registry,
+            gatekeeper,
+            metrics,
+            counters,
+            packet_memory,
+            hasher,
+            random,
+            schemas,
+        }
     }
 
     /// A number that spreads evenly (xorshift64*, Vigna 2016); not for secrets.

@@ -85,11 +85,11 @@ pub fn query_text(payload: &[u8], capabilities: Capabilities) -> Option<&[u8]> {
 /// Skips one binary value of a column type; `None` when it is short or of an unknown type.
 fn skip_value(kind: u8, bytes: &[u8]) -> Option<&[u8]> {
     let width = match kind {
-        6 => 0,                                     // NULL
-        1 => 1,                                     // TINY
-        2 | 13 => 2,                                // SHORT, YEAR
-        3 | 4 | 9 => 4,                             // LONG, FLOAT, INT24
-        5 | 8 => 8,                                 // DOUBLE, LONGLONG
+        6 => 0,                                               // NULL
+        1 => 1,                                               // TINY
+        2 | 13 => 2,                                          // SHORT, YEAR
+        3 | 4 | 9 => 4,                                       // LONG, FLOAT, INT24
+        5 | 8 => 8,                                           // DOUBLE, LONGLONG
         7 | 10..=12 | 14 => usize::from(*bytes.first()?) + 1, // dates and times: a length byte
         0 | 15..=17 | 242 | 245..=255 => return Some(super::frame::lenenc_string(bytes)?.1),
         _ => return None,

@@ -155,7 +155,9 @@ pub fn changes(mut bytes: &[u8]) -> impl Iterator<Item = Change<'_>> {
                 }
                 1 => Change::Schema(lenenc_string(data)?.0),
                 2 => Change::State,
-                3 => Change::Gtids(data.split_first().and_then(|(_, d)| lenenc_string(d)).map_or(&[][..], |(d, _)| d)),
+                3 => Change::Gtids(
+                    data.split_first().and_then(|(_, d)| lenenc_string(d)).map_or(&[][..], |(d, _)| d),
+                ),
                 4 | 5 => Change::Transaction,
                 other => Change::Unknown(other),
             });
@@ -178,7 +180,14 @@ mod tests {
         let mut list = vec![0];
         put_lenenc_string(&mut list, &variables);
         list.extend_from_slice(b"\x01\x05\x04test");
-        let ok = Ok { affected_rows: 300, last_insert_id: 7, warnings: 2, info: b"Rows", changes: &list, status: Status::AUTOCOMMIT };
+        let ok = Ok {
+            affected_rows: 300,
+            last_insert_id: 7,
+            warnings: 2,
+            info: b"Rows",
+            changes: &list,
+            status: Status::AUTOCOMMIT,
+        };
         let mut out = Vec::new();
         ok.put(&mut out, 0, TRACKED);
         out

@@ -220,7 +220,11 @@ impl Scanner {
             }
             (Terminal::Eof, Phase::ColumnsEnd) => {
                 let Some(status) = eof_status(payload) else { return false };
-                self.phase = if status.contains(Status::CURSOR_EXISTS) { self.after_result(status) } else { Phase::Rows };
+                self.phase = if status.contains(Status::CURSOR_EXISTS) {
+                    self.after_result(status)
+                } else {
+                    Phase::Rows
+                };
             }
             (Terminal::Eof, _) => {
                 let Some(status) = eof_status(payload) else { return false };
@@ -351,12 +355,20 @@ mod tests {
                 (Expect::Results, packets(&[&ok(Status::empty())]), vec![Terminal::Ok]),
                 (Expect::Results, packets(&multi), vec![rows_end, rows_end, Terminal::Ok]),
                 (Expect::Results, packets(&[b"\xff\x10\x04#42000bad"]), vec![Terminal::Err]),
-                (Expect::Rows, packets(&[b"\x00\x00a", &end(Status::LAST_ROW_SENT, capabilities)]), vec![rows_end]),
+                (
+                    Expect::Rows,
+                    packets(&[b"\x00\x00a", &end(Status::LAST_ROW_SENT, capabilities)]),
+                    vec![rows_end],
+                ),
                 (Expect::Text, packets(&[b"Uptime: 1"]), vec![Terminal::Text]),
             ];
             for (expect, bytes, terminals) in cases {
                 for piece in 1..=bytes.len() {
-                    assert_eq!(scan(expect, capabilities, &bytes, piece), terminals, "{capabilities:?} {expect:?} by {piece}");
+                    assert_eq!(
+                        scan(expect, capabilities, &bytes, piece),
+                        terminals,
+                        "{capabilities:?} {expect:?} by {piece}"
+                    );
                 }
             }
         }

@@ -112,7 +112,8 @@ impl Stage {
     /// Asks through the client which server answers a statement like `SELECT id FROM which`; gives its place in the
     /// cluster, so that 0 is the primary.
     pub async fn answers(&self, client: &mut Conn, sql: &str) -> usize {
-        let id: u64 = client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
+        let id: u64 =
+            client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
         self.place(id)
     }
 
