@@ -6,5 +6,6 @@
 #[macro_use]
 mod harness;
 
+mod accounts;
 mod routing;
 mod topology;
