@@ -6,8 +6,10 @@
 #[macro_use]
 mod harness;
 
+mod accounts;
 mod before;
 mod commands;
+
 mod routing;
 mod state;
 mod topology;

@@ -46,7 +46,11 @@ impl Stream {
     }
 
     /// Reads at least one byte, or 0 at the end of the stream.
-    pub fn poll_read_some(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_read_some(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut read = ReadBuf::new(buffer);
         ready!(match self {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(context, &mut read),

@@ -84,7 +84,8 @@ impl RulesFile {
     fn write(text: &str) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Relaxed);
-        let path = std::env::temp_dir().join(format!("tidegate-scenario-{}-{number}.yaml", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("tidegate-scenario-{}-{number}.yaml", std::process::id()));
         std::fs::write(&path, text).expect("a file can be written");
         Self(path)
     }
@@ -115,7 +116,8 @@ impl Proxy {
         std::thread::spawn(move || {
             let mut http = None;
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let address = line.split("address=").nth(1).and_then(|text| text.split(' ').next()?.parse().ok());
+                let address =
+                    line.split("address=").nth(1).and_then(|text| text.split(' ').next()?.parse().ok());
                 if line.contains("HTTP is served") {
                     http = address;
                 } else if line.contains("accepts clients")
@@ -160,7 +162,8 @@ impl Proxy {
     pub async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let text = self.get("/metrics").await;
         let samples = text.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && labels.iter().all(|label| line.contains(label))
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
         });
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
     }

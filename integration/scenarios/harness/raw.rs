@@ -253,7 +253,8 @@ impl RawClient {
 /// RSA-OAEP by a server's public key.
 fn seal(pem: &[u8], secret: &[u8]) -> Vec<u8> {
     let key = SubjectPublicKeyInfoDer::from_pem_slice(pem).expect("PEM");
-    let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&key).expect("a key")).expect("a key");
+    let key =
+        OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&key).expect("a key")).expect("a key");
     let mut sealed = vec![0; key.ciphertext_size()];
     let length = key.encrypt(&OAEP_SHA1_MGF1SHA1, secret, &mut sealed, None).expect("short enough").len();
     sealed.truncate(length);
@@ -282,7 +283,12 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -291,7 +297,12 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &rustls::DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
