@@ -9,7 +9,8 @@ mod harness;
 mod accounts;
 mod before;
 mod commands;
-
+mod failure;
+mod kill;
 mod routing;
 mod state;
 mod topology;
