@@ -173,9 +173,10 @@ impl Proxy {
         until(&format!("{name}{labels:?}"), || async { wanted(self.metric(name, labels).await) }).await;
     }
 
-    /// Open file descriptors of the process.
-    pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it runs").count()
+    /// Open file descriptors of the process that are no pool's connections: the clients', and some that stay.
+    pub async fn client_descriptors(&self) -> usize {
+        let pools = self.metric("tidegate_pool_open", &[]).await as usize;
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it runs").count() - pools
     }
 
     /// Whether a line of the log contains `text`.
