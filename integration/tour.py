@@ -131,7 +131,7 @@ def _reason(binary: Path, proxy, sql: str) -> str:
     done = subprocess.run([str(binary), "route", "--config", str(proxy.config), sql], capture_output=True, text=True, timeout=TIMEOUT_S)
     if done.returncode:
         raise LauncherError(f"tidegate route failed: {done.stderr.strip()}")
-    found = dict(re.findall(r"(class|role|reason)=(\S+)", done.stdout))
+    found = dict(re.findall(r'(class|role|reason)=("[^"]*"|\S+)', done.stdout))
     return ", ".join(f"{key} {found[key]}" for key in ("class", "role", "reason") if key in found)
 
 

@@ -1,11 +1,11 @@
 //! Tidegate: a MySQL-protocol proxy for read/write splitting.
 //!
-//! Layers, each may use those below it and none above (`layers` test in this file's crate holds it):
+//! Layers, each may use those below it and none above (`layers.rs` holds it):
 //!
 //! ```text
-//! main, admin
-//! frontend            accept, TLS, authentication of clients
-//! session             one client's state machine
+//! main
+//! frontend explain    accept, TLS, authentication of clients; assembly; `tidegate route`
+//! session  admin      one client's state machine; HTTP for operators
 //! plan     execute    where a statement goes, and why; relay of its reply
 //! backend  topology   server connections and pools; servers, roles, health
 //! observe             counters, read by `admin`
@@ -20,10 +20,14 @@
 pub mod admin;
 pub mod backend;
 pub mod config;
+#[cfg(test)]
+mod documents;
 pub mod execute;
 pub mod explain;
 pub mod frontend;
 pub mod ids;
+#[cfg(test)]
+mod layers;
 pub mod observe;
 pub mod plan;
 pub mod session;

@@ -196,3 +196,30 @@ fn print(text: &str, to_stderr: bool) {
         io::stdout().write_all(text.as_bytes())
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_readme_names_every_command_and_option() {
+        let readme = include_str!("../README.md");
+        let program = Arguments::command();
+        program.clone().debug_assert();
+        for command in program.get_subcommands() {
+            let name = command.get_name();
+            assert!(
+                readme.contains(&format!("`tidegate {name}")),
+                "README.md does not name `tidegate {name}`"
+            );
+            for option in command.get_arguments().filter_map(|argument| argument.get_long()) {
+                assert!(
+                    readme.contains(&format!("`--{option}")),
+                    "README.md does not name --{option} of {name}"
+                );
+            }
+        }
+    }
+}

@@ -28,7 +28,8 @@ macro_rules! both_dialects {
     };
     (@one $module:ident, $dialect:ident, $($name:ident),*) => {
         mod $module {
-            $(#[tokio::test]
+            // A thread beside the test's own takes clients' goodbyes to Tidegate while the test waits for its end.
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let dialect = tidegate::sql::Dialect::$dialect;
                 super::$name(crate::harness::Scenario { dialect, name: stringify!($name) }).await;

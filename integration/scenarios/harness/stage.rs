@@ -1,7 +1,7 @@
 //! A scenario set up: servers, a database of its own, a Tidegate, and clients of it.
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
+use mysql_async::{Conn, OptsBuilder, Row};
 use tidegate::sql::Dialect;
 
 use super::{Cluster, Login, Proxy, RawClient, Rules};
@@ -109,12 +109,11 @@ impl Stage {
         RawClient::login(self.proxy.address, &Login { database, ..login }).await.expect("the login works")
     }
 
-    /// Asks through the client which server answers a statement like `SELECT id FROM which`; gives its place in the
-    /// cluster, so that 0 is the primary.
+    /// Asks through the client which server answers a statement like `SELECT id FROM which`, whose first column is
+    /// the id; gives the server's place in the cluster, so that 0 is the primary.
     pub async fn answers(&self, client: &mut Conn, sql: &str) -> usize {
-        let id: u64 =
-            client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
-        self.place(id)
+        let row: Row = client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
+        self.place(row.get(0).expect("an id"))
     }
 
     /// The place of a server in the cluster.
@@ -126,5 +125,10 @@ impl Stage {
     pub async fn routed(&self, route: &str, reason: &str) -> u64 {
         let (route, reason) = (format!("route=\"{route}\""), format!("reason=\"{reason}\""));
         self.proxy.metric("tidegate_statements_total", &[&route, &reason]).await
+    }
+
+    /// Statements that a replica refused as read only.
+    pub async fn refused_by_replicas(&self) -> u64 {
+        self.proxy.metric("tidegate_statements_total", &["reason=\"refused by a replica\""]).await
     }
 }
