@@ -7,5 +7,10 @@
 mod harness;
 
 mod accounts;
+mod before;
+mod commands;
+mod failure;
+mod kill;
 mod routing;
+mod state;
 mod topology;
