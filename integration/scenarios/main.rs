@@ -1,3 +1,11 @@
 //! Scenarios against real servers; started by `./integration/test`.
 
+// A scenario and its helpers fail by panicking.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::unreachable)]
+
+#[macro_use]
+mod harness;
+
+mod accounts;
+mod routing;
 mod topology;

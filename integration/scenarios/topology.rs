@@ -3,7 +3,7 @@
 // A scenario's helpers fail by panicking, as its assertions do.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-mod fleet;
+pub mod fleet;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -86,6 +86,7 @@ impl Connection {
         limit: Duration,
     ) -> Result<Self, ConnectError> {
         let established = connect::connect(&server.config, &server.tls, account, &class, limit).await?;
+        server.witness.accepted(account, established.stream.is_tls());
         let now = Instant::now();
         let mut connection = Self {
             stream: established.stream,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::account::Witness;
 use super::connection::Connection;
 use super::exchange::ExchangeError;
 use super::gate::Gate;
@@ -21,6 +22,8 @@ pub struct Shared {
     pub config: config::Server,
     /// How connections to it are encrypted.
     pub tls: Arc<BackendTls>,
+    /// Who learns whom it lets in.
+    pub witness: Arc<dyn Witness>,
     /// Their common limit.
     pub gate: Arc<Gate<Box<Connection>>>,
     /// The statement that turns session tracking on; its list of variables is asked from the server once.
@@ -29,9 +32,15 @@ pub struct Shared {
 
 impl Shared {
     /// A server that no connection has been made to yet.
-    pub fn new(id: ServerId, config: config::Server, tls: Arc<BackendTls>, pool: &config::Pool) -> Self {
+    pub fn new(
+        id: ServerId,
+        config: config::Server,
+        tls: Arc<BackendTls>,
+        witness: Arc<dyn Witness>,
+        pool: &config::Pool,
+    ) -> Self {
         let gate = Arc::new(Gate::new(pool.max, pool.queue));
-        Self { id, config, tls, gate, tracking: OnceLock::new() }
+        Self { id, config, tls, witness, gate, tracking: OnceLock::new() }
     }
 }
 

@@ -90,6 +90,11 @@ impl Statements {
         Some(open)
     }
 
+    /// Whether a statement of this source is open.
+    pub fn contains(&self, source: &Arc<Source>) -> bool {
+        self.open.contains_key(source)
+    }
+
     /// Notes that `source` is open under `id`; makes room by evicting the least recently used ones.
     pub fn insert(&mut self, source: Arc<Source>, id: u32, max: usize) {
         while self.open.len() >= max.max(1) {

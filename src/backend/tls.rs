@@ -67,6 +67,16 @@ impl BackendTls {
         Ok(Self { mode: tls.mode, connector: Some(TlsConnector::from(Arc::new(config))) })
     }
 
+    /// No TLS at all.
+    pub(crate) fn off() -> Self {
+        Self { mode: ServerTlsMode::Off, connector: None }
+    }
+
+    /// Whether no connection may do without it.
+    pub(crate) fn is_must(&self) -> bool {
+        matches!(self.mode, ServerTlsMode::Required | ServerTlsMode::Verified)
+    }
+
     /// The connector, where a connection to a server that offers TLS or not is to be encrypted.
     /// `Err` where TLS is a must and the server has none.
     pub(crate) fn connector(&self, offered: bool) -> Result<Option<&TlsConnector>, TlsNotOffered> {

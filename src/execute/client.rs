@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::wire::capabilities::Capabilities;
@@ -81,9 +81,8 @@ impl Client {
     pub async fn wait_for(&mut self, server: &mut Stream, space: &mut [u8]) -> Waited {
         let mut watching = true;
         poll_fn(|context| {
-            let mut read = ReadBuf::new(space);
-            if let Poll::Ready(done) = Pin::new(&mut *server).poll_read(context, &mut read) {
-                return Poll::Ready(Waited::Server(done.map(|()| read.filled().len())));
+            if let Poll::Ready(done) = server.poll_read_some(context, space) {
+                return Poll::Ready(Waited::Server(done));
             }
             if self.signals.poll(context, Signals::KILL).is_ready() {
                 return Poll::Ready(Waited::Killed);

@@ -2,7 +2,8 @@
 //!
 //! Owns: the list of `users:`, or the passwords that the servers have accepted (`passthrough`). Does not know: how a
 //! client proves a password. Invariant: a remembered password was accepted by a server; past `FRESH` it lets nobody
-//! in before a server has accepted it again; memory is bounded and wiped.
+//! in before a server has accepted it again, nor ever a client without TLS where only TLS was proven good enough;
+//! memory is bounded and wiped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
+use super::judge::{Reach, Transport};
 use crate::backend::account::Account;
 use crate::config::{Auth, Secret, User};
 use crate::ids::AccountId;
@@ -46,7 +48,19 @@ pub(super) struct Listed {
 #[derive(Clone)]
 pub(super) struct Remembered {
     pub account: Arc<Account>,
+    /// When a server last accepted it, for clients on TLS at least.
     accepted: Instant,
+    /// When a server last accepted it for clients without TLS too.
+    accepted_plain: Option<Instant>,
+}
+
+impl Remembered {
+    fn accept(&mut self, reach: Reach) {
+        self.accepted = Instant::now();
+        if reach == Reach::AnyClient {
+            self.accepted_plain = Some(self.accepted);
+        }
+    }
 }
 
 impl Accounts {
@@ -91,13 +105,17 @@ impl Accounts {
         }
     }
 
-    /// Whether the servers' word on this password still holds.
-    pub(super) fn is_fresh(&self, known: &Remembered) -> bool {
-        known.accepted.elapsed() < self.fresh
+    /// Whether the servers' word on this password still holds for a client on this transport.
+    pub(super) fn is_fresh(&self, known: &Remembered, client: Transport) -> bool {
+        let accepted = match client {
+            Transport::Tls => Some(known.accepted),
+            Transport::Plain => known.accepted_plain,
+        };
+        accepted.is_some_and(|accepted| accepted.elapsed() < self.fresh)
     }
 
     /// The servers have just accepted `password` for `user`: remembers it.
-    pub(super) fn remember(&self, user: &[u8], password: &[u8]) -> Arc<Account> {
+    pub(super) fn remember(&self, user: &[u8], password: &[u8], reach: Reach) -> Arc<Account> {
         let fresh = || {
             let id = AccountId(self.next_id.fetch_add(1, Ordering::Relaxed));
             let (user, secret) = (user.to_vec(), Secret::new(password.to_vec()));
@@ -109,19 +127,38 @@ impl Accounts {
         }
         let mut entry = users.entry(user.to_vec()).or_default();
         let known = entry.iter().position(|known| same_bytes(known.account.secret.expose(), password));
-        let account = known.map_or_else(fresh, |index| entry.remove(index).account);
-        entry.insert(0, Remembered { account: Arc::clone(&account), accepted: Instant::now() });
+        let mut known = match known {
+            Some(index) => entry.remove(index),
+            None => Remembered { account: fresh(), accepted: Instant::now(), accepted_plain: None },
+        };
+        known.accept(reach);
+        let account = Arc::clone(&known.account);
+        entry.insert(0, known);
         entry.truncate(PASSWORDS_PER_USER);
         account
     }
 
     /// A server has accepted this account again, by a connection that somebody needed anyway.
-    pub fn accepted(&self, account: &Account) {
+    pub fn accepted(&self, account: &Account, reach: Reach) {
         let Kind::Remembered(users) = &self.kind else { return };
         if let Some(mut entry) = users.get_mut(&account.user) {
-            for known in entry.iter_mut().filter(|known| known.account.id == account.id) {
-                known.accepted = Instant::now();
-            }
+            entry
+                .iter_mut()
+                .filter(|known| known.account.id == account.id)
+                .for_each(|known| known.accept(reach));
+        }
+    }
+
+    /// A server has refused this account to a client that came by `client`. Without TLS that may be for the want of
+    /// TLS only: what the servers have just said about clients on TLS then still stands.
+    pub(super) fn refused(&self, known: &Remembered, client: Transport) {
+        let Kind::Remembered(users) = &self.kind else { return };
+        if client == Transport::Tls || !self.is_fresh(known, Transport::Tls) {
+            return self.invalidate(&known.account);
+        }
+        if let Some(mut entry) = users.get_mut(&known.account.user) {
+            let same = |other: &&mut Remembered| other.account.id == known.account.id;
+            entry.iter_mut().filter(same).for_each(|known| known.accepted_plain = None);
         }
     }
 
@@ -163,12 +200,12 @@ mod tests {
     #[test]
     fn a_changed_password_is_another_account() {
         let accounts = Accounts::new(&Auth::Passthrough);
-        let first = accounts.remember(b"app", b"one");
-        assert_eq!(accounts.remember(b"app", b"one").id, first.id);
-        let second = accounts.remember(b"app", b"two");
+        let first = accounts.remember(b"app", b"one", Reach::AnyClient);
+        assert_eq!(accounts.remember(b"app", b"one", Reach::AnyClient).id, first.id);
+        let second = accounts.remember(b"app", b"two", Reach::AnyClient);
         assert_ne!(second.id, first.id);
         assert_eq!(accounts.remembered(b"app").len(), 2, "both are valid while applications change over");
-        accounts.remember(b"app", b"three");
+        accounts.remember(b"app", b"three", Reach::AnyClient);
         let ids: Vec<_> = accounts.remembered(b"app").iter().map(|known| known.account.id).collect();
         assert!(!ids.contains(&first.id) && ids.contains(&second.id));
     }
@@ -176,23 +213,53 @@ mod tests {
     #[test]
     fn an_invalidated_account_is_forgotten_and_others_are_not() {
         let accounts = Accounts::new(&Auth::Passthrough);
-        let (one, two) = (accounts.remember(b"app", b"one"), accounts.remember(b"app", b"two"));
+        let (one, two) = (
+            accounts.remember(b"app", b"one", Reach::AnyClient),
+            accounts.remember(b"app", b"two", Reach::AnyClient),
+        );
         accounts.invalidate(&one);
         assert_eq!(accounts.remembered(b"app")[0].account.id, two.id);
         accounts.invalidate(&two);
         assert!(accounts.remembered(b"app").is_empty());
         assert_ne!(
-            accounts.remember(b"app", b"one").id,
+            accounts.remember(b"app", b"one", Reach::AnyClient).id,
             one.id,
             "a pool may still hold the old id's connections"
         );
     }
 
     #[test]
+    fn what_was_accepted_over_tls_holds_for_tls_only() {
+        let accounts = Accounts::new(&Auth::Passthrough);
+        let account = accounts.remember(b"app", b"one", Reach::TlsClients);
+        let fresh = |client| accounts.is_fresh(&accounts.remembered(b"app")[0], client);
+        assert!(fresh(Transport::Tls) && !fresh(Transport::Plain));
+        accounts.accepted(&account, Reach::TlsClients);
+        assert!(!fresh(Transport::Plain));
+        accounts.accepted(&account, Reach::AnyClient);
+        assert!(fresh(Transport::Tls) && fresh(Transport::Plain));
+        accounts.refused(&accounts.remembered(b"app")[0], Transport::Plain);
+        assert!(
+            fresh(Transport::Tls) && !fresh(Transport::Plain),
+            "a refusal without TLS says nothing about TLS"
+        );
+        accounts.refused(&accounts.remembered(b"app")[0], Transport::Tls);
+        assert!(accounts.remembered(b"app").is_empty());
+    }
+
+    #[test]
+    fn a_stale_account_that_is_refused_without_tls_is_forgotten() {
+        let accounts = Accounts::with_fresh(&Auth::Passthrough, Duration::ZERO);
+        accounts.remember(b"app", b"one", Reach::TlsClients);
+        accounts.refused(&accounts.remembered(b"app")[0], Transport::Plain);
+        assert!(accounts.remembered(b"app").is_empty());
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_oldest_goes() {
         let accounts = Accounts::new(&Auth::Passthrough);
         for number in 0..=USERS_MAX {
-            accounts.remember(format!("user{number}").as_bytes(), b"password");
+            accounts.remember(format!("user{number}").as_bytes(), b"password", Reach::AnyClient);
         }
         assert!(accounts.remembered(b"user0").is_empty());
         assert_eq!(accounts.remembered(b"user1").len(), 1);

@@ -4,6 +4,7 @@
 //! behind do not offer, but TLS, which is ours.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -46,6 +47,8 @@ pub struct LoginContext {
     pub(super) tls: Option<FrontendTls>,
     pub(super) require_tls: bool,
     pub(super) key: LoginKey,
+    /// For a whole login, the client's part and the servers'.
+    pub(super) time_limit: Duration,
     facts: ArcSwap<ServerFacts>,
 }
 
@@ -57,9 +60,10 @@ impl LoginContext {
         tls: Option<FrontendTls>,
         require_tls: bool,
         key: LoginKey,
+        time_limit: Duration,
         facts: ServerFacts,
     ) -> Self {
-        Self { accounts, judge, tls, require_tls, key, facts: ArcSwap::from_pointee(facts) }
+        Self { accounts, judge, tls, require_tls, key, time_limit, facts: ArcSwap::from_pointee(facts) }
     }
 
     /// Greets with these facts from now on.

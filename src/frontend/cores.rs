@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::LoginContext;
 use super::login;
+use crate::backend::account::Witness;
 use crate::backend::pool::{Pool, Wanted};
 use crate::backend::server::{Server, Shared as SharedServer};
+use crate::backend::tls::BackendTls;
 use crate::config::Config;
 use crate::ids::{ClientId, ServerId};
 use crate::observe::Metrics;
@@ -198,21 +200,16 @@ async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Opt
     let Arrival { stream, id } = arrival;
     let peer = stream.peer_addr().ok();
     let stream = tokio::net::TcpStream::from_std(stream).ok()?;
-    let limit = worker.config.limits.login_timeout;
-    match timeout(limit, login::login(stream, id, context)).await {
-        Ok(Ok(login)) => {
+    match login::login(stream, id, context).await {
+        Ok(login) => {
             tracing::debug!(client = %id, ?peer, user = %String::from_utf8_lossy(&login.account.user), "client logged in");
-            let login::Login { stream, account, database, capabilities, collation, sequence, .. } = login;
-            Some((id, Admitted { stream, account, database, capabilities, collation, sequence }))
+            let login::Login { stream, account, database, capabilities, collation, salt, sequence, .. } =
+                login;
+            Some((id, Admitted { stream, account, database, capabilities, collation, salt, sequence }))
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             worker.metrics.clients.login_failed.count(error.kind as usize);
             tracing::info!(client = %id, ?peer, kind = error.kind.label(), code = error.sent, detail = %error.detail, "login failed");
-            None
-        }
-        Err(_) => {
-            worker.metrics.clients.login_failed.count(login::LoginErrorKind::TimedOut as usize);
-            tracing::info!(client = %id, ?peer, seconds = limit.as_secs_f32(), "login failed: not finished in time");
             None
         }
     }
@@ -238,13 +235,11 @@ impl Drop for Counted {
 /// All servers' shared sides, in the configuration's order.
 pub(super) fn shared_servers(
     config: &Config,
-    tls: &Arc<crate::backend::tls::BackendTls>,
+    tls: &Arc<BackendTls>,
+    witness: &Arc<dyn Witness>,
 ) -> Vec<Arc<SharedServer>> {
     let servers = config.cluster.servers.iter().cloned();
     let pool = &config.cluster.pool;
-    (0..)
-        .map(ServerId)
-        .zip(servers)
-        .map(|(id, server)| Arc::new(SharedServer::new(id, server, Arc::clone(tls), pool)))
-        .collect()
+    let shared = |id, server| SharedServer::new(id, server, Arc::clone(tls), Arc::clone(witness), pool);
+    (0..).map(ServerId).zip(servers).map(|(id, server)| Arc::new(shared(id, server))).collect()
 }

@@ -78,6 +78,13 @@ pub struct LoginError {
     pub detail: Cow<'static, str>,
 }
 
+impl LoginError {
+    /// The time limit has passed; servers, too, close the connection without a word.
+    pub(super) fn timed_out() -> Self {
+        Self { kind: LoginErrorKind::TimedOut, sent: None, detail: "not finished in time".into() }
+    }
+}
+
 /// A login that ends here, with what the client is to be told.
 #[derive(Debug)]
 pub(super) struct Reject {

@@ -11,12 +11,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::accounts::Remembered;
 use super::context::LoginContext;
 use super::error::{NAME_MAX, Reject};
-use super::judge::JudgeError;
+use super::judge::{JudgeError, Question, Reach, Transport};
 use crate::backend::account::Account;
 use crate::wire::auth::{
     CACHING_SHA2_KEY_REQUEST, FAST_AUTH_SUCCESS, FULL_AUTHENTICATION, MORE_DATA, Plugin, Salt, SwitchRequest,
@@ -60,10 +61,12 @@ pub(super) struct Exchange<'a, S> {
     pub io: &'a mut PacketIo<S>,
     pub context: &'a LoginContext,
     pub peer: IpAddr,
-    /// Nobody on the way can read along.
-    pub encrypted: bool,
+    /// Whether anybody on the way can read along.
+    pub transport: Transport,
     /// The client can be asked for another plugin.
     pub can_switch: bool,
+    /// When the servers must have answered, so that there is time to tell the client.
+    pub deadline: Instant,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
@@ -104,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         match plugin {
             Plugin::CachingSha2Password if is_answer(32) => {}
             Plugin::NativePassword if is_answer(20) => {}
-            Plugin::ClearPassword if self.encrypted && !response.auth.is_empty() => {
+            Plugin::ClearPassword if self.is_encrypted() && !response.auth.is_empty() => {
                 return Some(Proof::Password(ended(&response.auth)));
             }
             _ => return None,
@@ -165,24 +168,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if password.len() > PASSWORD_MAX {
             return Err(self.denied(response, true));
         }
-        self.context.judge.judge(user, &password).await?;
-        Ok(Verdict::Accepted(self.context.accounts.remember(user, &password)))
+        let reach = self.ask_servers(user, &password).await?;
+        Ok(Verdict::Accepted(self.context.accounts.remember(user, &password, reach)))
+    }
+
+    async fn ask_servers(&self, user: &[u8], password: &[u8]) -> Result<Reach, JudgeError> {
+        let Self { transport: client, deadline, .. } = *self;
+        self.context.judge.judge(Question { user, password, client, deadline }).await
     }
 
     /// A remembered account of which the servers' word still holds, or has just been given again.
     async fn confirmed(&self, known: Remembered) -> Result<Arc<Account>, Reject> {
         let (accounts, account) = (&self.context.accounts, &known.account);
-        if accounts.is_fresh(&known) {
+        if accounts.is_fresh(&known, self.transport) {
             return Ok(known.account);
         }
-        match self.context.judge.judge(&account.user, account.secret.expose()).await {
-            Ok(()) => {
-                accounts.accepted(account);
+        match self.ask_servers(&account.user, account.secret.expose()).await {
+            Ok(reach) => {
+                accounts.accepted(account, reach);
                 Ok(known.account)
             }
             Err(error) => {
                 if matches!(error, JudgeError::Refused(_) | JudgeError::Unsupported(_)) {
-                    accounts.invalidate(account);
+                    accounts.refused(&known, self.transport);
                 }
                 Err(error.into())
             }
@@ -193,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn ask_for_password(&mut self, salt: &Salt) -> Result<Option<Zeroizing<Vec<u8>>>, Reject> {
         self.io.write(&[MORE_DATA, FULL_AUTHENTICATION]).await?;
         let mut answer = Zeroizing::new(self.io.read().await?);
-        if self.encrypted {
+        if self.is_encrypted() {
             return Ok(Some(ended(&answer)));
         }
         if answer[..] == [CACHING_SHA2_KEY_REQUEST] {
@@ -212,6 +220,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             self.io.write(&[MORE_DATA, FAST_AUTH_SUCCESS]).await?;
         }
         Ok(())
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.transport == Transport::Tls
     }
 
     fn denied(&self, response: &Response, with_password: bool) -> Reject {
@@ -245,3 +257,7 @@ fn scramble(challenge: Challenge, answer: Vec<u8>) -> Proof {
 fn ended(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(bytes.strip_suffix(&[0]).unwrap_or(bytes).to_vec())
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

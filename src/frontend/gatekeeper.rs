@@ -1,11 +1,12 @@
-//! What sessions ask of the login: COM_CHANGE_USER, and to forget a password that is no longer right.
+//! What the login does for the layers below: COM_CHANGE_USER, and what servers say of accounts while sessions run.
 
 use std::sync::Arc;
 
 use super::context::LoginContext;
 use super::login;
-use crate::backend::account::Account;
+use crate::backend::account::{Account, Witness};
 use crate::session::worker::{Changing, Gatekeeper, NewUser};
+use crate::wire::auth::Salt;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::stream::Stream;
 
@@ -15,9 +16,10 @@ impl Gatekeeper for LoginContext {
         stream: &'a mut Stream,
         payload: &'a [u8],
         capabilities: Capabilities,
+        salt: &'a Salt,
     ) -> Changing<'a> {
         Box::pin(async move {
-            match login::change_user(stream, payload, self, capabilities).await {
+            match login::change_user(stream, payload, self, capabilities, salt).await {
                 Ok(changed) => Some(NewUser {
                     account: Arc::clone(&changed.account),
                     database: changed.database,
@@ -34,5 +36,11 @@ impl Gatekeeper for LoginContext {
 
     fn refused(&self, account: &Account) {
         self.accounts().invalidate(account);
+    }
+}
+
+impl Witness for LoginContext {
+    fn accepted(&self, account: &Account, encrypted: bool) {
+        self.accounts().accepted(account, self.judge.reach(encrypted));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use crate::backend::account::Account;
 use crate::backend::class::Class;
@@ -41,26 +42,65 @@ pub enum JudgeError {
     Unavailable,
 }
 
+/// How a client is connected to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// By TLS.
+    Tls,
+    /// In the clear.
+    Plain,
+}
+
+/// For which clients a server's yes holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// For those on TLS: the account may be one that the servers let in by TLS only (`REQUIRE SSL`).
+    TlsClients,
+    /// For all.
+    AnyClient,
+}
+
+/// What the servers are asked.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// The account.
+    pub user: &'a [u8],
+    /// Its password.
+    pub password: &'a [u8],
+    /// How the client that claims it is connected.
+    pub client: Transport,
+    /// When the answer must be there.
+    pub deadline: Instant,
+}
+
 /// The answer to come.
-pub type Verdict<'a> = Pin<Box<dyn Future<Output = Result<(), JudgeError>> + Send + 'a>>;
+pub type Verdict<'a> = Pin<Box<dyn Future<Output = Result<Reach, JudgeError>> + Send + 'a>>;
 
 /// Who knows which passwords are right.
 pub trait Judge: Send + Sync {
-    /// Whether the servers let `user` in with `password`.
-    fn judge<'a>(&'a self, user: &'a [u8], password: &'a [u8]) -> Verdict<'a>;
+    /// Whether the servers let this account in, and for which clients that holds; for the one that asks at least.
+    fn judge<'a>(&'a self, question: Question<'a>) -> Verdict<'a>;
+
+    /// What a connection proves that a server has let in.
+    fn reach(&self, encrypted: bool) -> Reach;
 }
 
 /// The servers themselves, by a login of their own.
+///
+/// A server sees the proxy's connection and not the client's. So a client without TLS is judged over a connection
+/// without TLS, and accounts that require it are refused in the server's own words; unless the configuration says
+/// that every connection to the servers is to be encrypted, which then is what the accounts' requirement is about.
 pub struct ServersJudge {
     servers: ArcSwap<Vec<Server>>,
     tls: BackendTls,
+    no_tls: BackendTls,
     timeout: Duration,
 }
 
 impl ServersJudge {
-    /// Asks `servers` in their order, the primary best first, each within `timeout`.
+    /// Asks `servers` in their order, the primary best first, each within `timeout` and its share of what is left.
     pub fn new(servers: Vec<Server>, tls: BackendTls, timeout: Duration) -> Self {
-        Self { servers: ArcSwap::from_pointee(servers), tls, timeout }
+        Self { servers: ArcSwap::from_pointee(servers), tls, no_tls: BackendTls::off(), timeout }
     }
 
     /// Asks these from now on: the topology has changed.
@@ -68,21 +108,29 @@ impl ServersJudge {
         self.servers.store(Arc::new(servers));
     }
 
-    async fn ask(&self, user: &[u8], password: &[u8]) -> Result<(), JudgeError> {
+    async fn ask(&self, question: Question<'_>) -> Result<Reach, JudgeError> {
         let account = Account {
             id: NO_ACCOUNT,
-            user: user.to_vec(),
-            backend_user: user.to_vec(),
-            secret: Secret::new(password.to_vec()),
+            user: question.user.to_vec(),
+            backend_user: question.user.to_vec(),
+            secret: Secret::new(question.password.to_vec()),
         };
         let class = Class::of(Capabilities::empty(), 0);
+        let tls = match question.client {
+            Transport::Plain if !self.tls.is_must() => &self.no_tls,
+            Transport::Plain | Transport::Tls => &self.tls,
+        };
         let servers = self.servers.load_full();
         let mut excuse = None;
-        for server in servers.iter() {
-            match connect(server, &self.tls, &account, &class, self.timeout).await {
+        for (asked, server) in (0_u32..).zip(servers.iter()) {
+            // A server that does not answer leaves the others their time.
+            let left = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_sub(asked).max(1);
+            let share = question.deadline.saturating_duration_since(Instant::now()) / left;
+            match connect(server, tls, &account, &class, share.min(self.timeout)).await {
                 Ok(established) => {
+                    let reach = self.reach(established.stream.is_tls());
                     leave(established).await;
-                    return Ok(());
+                    return Ok(reach);
                 }
                 Err(ConnectError::AuthUnsupported(plugin)) => return Err(JudgeError::Unsupported(plugin)),
                 Err(ConnectError::Refused(words)) if ConnectError::is_judgement(words.code) => {
@@ -99,8 +147,12 @@ impl ServersJudge {
 }
 
 impl Judge for ServersJudge {
-    fn judge<'a>(&'a self, user: &'a [u8], password: &'a [u8]) -> Verdict<'a> {
-        Box::pin(self.ask(user, password))
+    fn judge<'a>(&'a self, question: Question<'a>) -> Verdict<'a> {
+        Box::pin(self.ask(question))
+    }
+
+    fn reach(&self, encrypted: bool) -> Reach {
+        if encrypted && !self.tls.is_must() { Reach::TlsClients } else { Reach::AnyClient }
     }
 }
 
@@ -110,3 +162,7 @@ async fn leave(mut established: Established) {
         tracing::debug!(%error, "a server closed the connection that asked it about a password");
     }
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -2,22 +2,24 @@
 //!
 //! Owns: the order of these steps and what the client is told when one fails. Does not know: databases (the final OK
 //! comes after the session has checked the one that was named). Invariant: when an error comes back the client has
-//! been told, as far as it could be; nothing here waits longer than the caller lets it.
+//! been told, as far as it could be; nothing here takes longer than the context's time limit.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::context::LoginContext;
 use super::error::Reject;
 pub use super::error::{LoginError, LoginErrorKind};
 use super::exchange::{Challenge, Exchange};
+use super::judge::Transport;
 use crate::backend::account::Account;
 use crate::ids::ClientId;
-use crate::wire::auth::fresh_salt;
+use crate::wire::auth::{Plugin, Salt, fresh_salt};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::handshake::{Attributes, ClientHello, Response};
 use crate::wire::packet_io::PacketIo;
@@ -25,6 +27,9 @@ use crate::wire::stream::Stream;
 
 /// Bytes that are read from a client that was refused, so that closing does not take the error away from it.
 const DRAIN_MAX: usize = 64 * 1024;
+
+/// The part of the time limit that is kept for telling a client what the servers did not answer in time.
+const KEPT_FOR_TELLING: u32 = 10;
 
 /// A client that was let in, up to the final OK.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub struct Login {
     pub collation: u16,
     /// What it told of itself.
     pub attributes: Attributes,
+    /// The challenge of its greeting.
+    pub salt: Salt,
     /// Sequence number of the OK, or of the error about the database.
     pub sequence: u8,
 }
@@ -60,8 +67,33 @@ pub struct ChangedUser {
     pub sequence: u8,
 }
 
+/// When a login must be over, and when its question to the servers.
+#[derive(Clone, Copy)]
+struct Clock {
+    end: Instant,
+    answers: Instant,
+}
+
+impl Clock {
+    fn start(context: &LoginContext) -> Self {
+        let (now, limit) = (Instant::now(), context.time_limit);
+        Self { end: now + limit, answers: now + (limit - limit / KEPT_FOR_TELLING) }
+    }
+}
+
 /// Takes a new connection to a known account. Cancel safe: a connection that is not finished is closed.
 pub async fn login(stream: TcpStream, id: ClientId, context: &LoginContext) -> Result<Login, LoginError> {
+    let clock = Clock::start(context);
+    let outcome = timeout_at(clock.end, enter(stream, id, context, clock)).await;
+    outcome.unwrap_or_else(|_| Err(LoginError::timed_out()))
+}
+
+async fn enter(
+    stream: TcpStream,
+    id: ClientId,
+    context: &LoginContext,
+    clock: Clock,
+) -> Result<Login, LoginError> {
     let mut io = PacketIo::new(Stream::Plain(stream), 0);
     let outcome = greet(&mut io, id, context).await;
     let mut greeted = told(&mut io, outcome).await?;
@@ -70,31 +102,49 @@ pub async fn login(stream: TcpStream, id: ClientId, context: &LoginContext) -> R
         let outcome = hello(&mut io, greeted.offered).await;
         greeted.hello = told(&mut io, outcome).await?;
     }
-    let offered = greeted.offered;
-    let outcome = admit(&mut io, greeted, context).await;
+    let (offered, salt) = (greeted.offered, greeted.challenge.salt);
+    let outcome = admit(&mut io, greeted, context, clock).await;
     let (account, response) = told(&mut io, outcome).await?;
     let capabilities = response.flags().intersection(offered).difference(Capabilities::SSL);
     let Response { database, collation, attributes, .. } = response;
     let (stream, sequence) = io.into_parts();
-    Ok(Login { stream, account, database, capabilities, collation, attributes, sequence })
+    Ok(Login { stream, account, database, capabilities, collation, attributes, salt, sequence })
 }
 
 /// Makes a client another user. `payload` is the command's, its first byte included; it was packet number 0.
-/// The client is always challenged anew, as servers do; one that cannot be asked (no PLUGIN_AUTH) is refused.
-/// After an error the connection must be closed. Not cancel safe: packets may be half written.
+/// The client is challenged anew, as servers do; one that cannot be asked (no PLUGIN_AUTH) has answered the
+/// greeting's challenge, `salt`, a second time, by mysql_native_password. After an error the connection must be closed. Not cancel safe:
+/// packets may be half written.
 pub async fn change_user(
     stream: &mut Stream,
     payload: &[u8],
     context: &LoginContext,
     capabilities: Capabilities,
+    salt: &Salt,
 ) -> Result<ChangedUser, LoginError> {
-    let (peer, encrypted) = (peer(stream), stream.is_tls());
+    let clock = Clock::start(context);
+    let outcome =
+        timeout_at(clock.end, become_user(stream, payload, context, capabilities, salt, clock)).await;
+    outcome.unwrap_or_else(|_| Err(LoginError::timed_out()))
+}
+
+async fn become_user(
+    stream: &mut Stream,
+    payload: &[u8],
+    context: &LoginContext,
+    capabilities: Capabilities,
+    salt: &Salt,
+    clock: Clock,
+) -> Result<ChangedUser, LoginError> {
+    let (peer, transport) = (peer(stream), transport(stream));
     let mut io = PacketIo::new(&mut *stream, 1);
     let outcome = match Response::decode_change_user(payload, capabilities) {
         Some(response) => {
             let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
-            let exchange = Exchange { io: &mut io, context, peer, encrypted, can_switch };
-            exchange.authenticate(&response, None).await.map(|account| (account, response))
+            let old = (!can_switch).then_some(Challenge { plugin: Plugin::NativePassword, salt: *salt });
+            let exchange =
+                Exchange { io: &mut io, context, peer, transport, can_switch, deadline: clock.answers };
+            exchange.authenticate(&response, old).await.map(|account| (account, response))
         }
         None => Err(Reject::malformed("malformed COM_CHANGE_USER")),
     };
@@ -144,20 +194,25 @@ async fn admit(
     io: &mut PacketIo<Stream>,
     greeted: Greeted,
     context: &LoginContext,
+    clock: Clock,
 ) -> Result<(Arc<Account>, Response), Reject> {
     let response = match greeted.hello {
         ClientHello::Response(response) => response,
         ClientHello::TooOld => return Err(Reject::unsupported("consider upgrading MySQL client")),
         ClientHello::Tls => return Err(Reject::malformed("TLS was asked for twice")),
     };
-    let (peer, encrypted) = (peer(io.stream()), io.stream().is_tls());
-    if context.require_tls && !encrypted {
+    let (peer, transport) = (peer(io.stream()), transport(io.stream()));
+    if context.require_tls && transport == Transport::Plain {
         return Err(Reject::tls_required());
     }
     let can_switch = response.flags().contains(Capabilities::PLUGIN_AUTH);
-    let exchange = Exchange { io, context, peer, encrypted, can_switch };
+    let exchange = Exchange { io, context, peer, transport, can_switch, deadline: clock.answers };
     let account = exchange.authenticate(&response, Some(greeted.challenge)).await?;
     Ok((account, response))
+}
+
+fn transport(stream: &Stream) -> Transport {
+    if stream.is_tls() { Transport::Tls } else { Transport::Plain }
 }
 
 /// The client's address, for the servers' wording of a refusal.

@@ -31,7 +31,7 @@ use crate::plan::{Reason, Target};
 use crate::session::registry::Registry;
 use crate::session::{PIN_NAMES, ProblemKind};
 use crate::sql::Dialect;
-use crate::topology::{Snapshot, Topology};
+use crate::topology::{Snapshot, State, Topology};
 use crate::wire::capabilities::Capabilities;
 
 /// Causes to refuse a client before its login.
@@ -116,11 +116,12 @@ impl Proxy {
             frontend_tls,
             config.client_tls.require,
             key,
+            config.limits.login_timeout,
             facts(&topology.snapshot()),
         ));
         let registry = Arc::<Registry>::default();
         let common = Common {
-            servers: cores::shared_servers(&config, &Arc::new(backend_tls)),
+            servers: cores::shared_servers(&config, &Arc::new(backend_tls), &(Arc::clone(&context) as _)),
             config: Arc::clone(&config),
             topology: Arc::clone(&topology),
             context: Arc::clone(&context),
@@ -210,12 +211,13 @@ async fn follow(topology: Arc<Topology>, context: Arc<LoginContext>, judge: Arc<
     }
 }
 
-/// The servers that may be asked about passwords: the primary, then the others, those that are up first.
+/// The servers to ask about passwords: those that are up, the primary first; all of them where none is known to be.
 fn judges(snapshot: &Snapshot) -> Vec<Server> {
     let mut servers: Vec<_> = snapshot.servers.iter().collect();
-    servers.sort_by_key(|server| {
-        (Some(server.id) != snapshot.primary, server.state != crate::topology::State::Up)
-    });
+    if servers.iter().any(|server| server.state == State::Up) {
+        servers.retain(|server| server.state == State::Up);
+    }
+    servers.sort_by_key(|server| Some(server.id) != snapshot.primary);
     servers.into_iter().map(|server| (*server.config).clone()).collect()
 }
 
@@ -304,4 +306,43 @@ fn turn_away(stream: &TcpStream) {
     crate::wire::frame::put_packet(&mut packet, 0, &payload);
     // A client that does not take 30 bytes loses the message.
     let _ = stream.set_nonblocking(true).and_then(|()| io::Write::write(&mut &*stream, &packet));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ServerId;
+    use crate::topology::{Readers, Role, Server as Seen};
+
+    fn snapshot(states: &[State], primary: Option<u16>) -> Snapshot {
+        let server = |(id, state): (u16, &State)| {
+            let config = Server { host: format!("10.0.0.{id}"), port: 3306, weight: 1 };
+            Seen {
+                id: ServerId(id),
+                address: config.address().into(),
+                config: Arc::new(config),
+                role: Role::Unknown,
+                state: *state,
+                left_out: None,
+                lag: None,
+                facts: None,
+            }
+        };
+        Snapshot {
+            generation: 1,
+            servers: (0..).zip(states).map(server).collect(),
+            primary: primary.map(ServerId),
+            readers: Readers::default(),
+            version: None,
+            facts: None,
+        }
+    }
+
+    #[test]
+    fn passwords_are_for_servers_that_are_up_and_the_primary_first() {
+        let asked = |snapshot| judges(&snapshot).into_iter().map(|server| server.host).collect::<Vec<_>>();
+        assert_eq!(asked(snapshot(&[State::Up, State::Down, State::Up], Some(2))), ["10.0.0.2", "10.0.0.0"]);
+        assert_eq!(asked(snapshot(&[State::Down, State::Up], None)), ["10.0.0.1"]);
+        assert_eq!(asked(snapshot(&[State::Down, State::Unknown], None)), ["10.0.0.0", "10.0.0.1"]);
+    }
 }

@@ -1,7 +1,7 @@
 //! A front door on loopback for tests: a judge that knows one password per user and counts questions, and a
 //! scripted client.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::accounts::{Accounts, FRESH};
 use super::context::{LoginContext, ServerFacts};
-use super::judge::{Judge, JudgeError, Verdict};
+use super::judge::{Judge, JudgeError, Question, Reach, Transport, Verdict};
 use super::login::{Login, LoginError, login};
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
@@ -41,6 +41,10 @@ pub struct FakeServers {
     pub passwords: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     pub asked: Mutex<u32>,
     pub down: Mutex<bool>,
+    /// Users whom the servers let in by TLS only.
+    pub tls_only: Mutex<HashSet<Vec<u8>>>,
+    /// No answer before the deadline.
+    pub silent: Mutex<bool>,
 }
 
 impl FakeServers {
@@ -54,17 +58,27 @@ impl FakeServers {
 }
 
 impl Judge for FakeServers {
-    fn judge<'a>(&'a self, user: &'a [u8], password: &'a [u8]) -> Verdict<'a> {
+    fn judge<'a>(&'a self, question: Question<'a>) -> Verdict<'a> {
+        let Question { user, password, client, deadline } = question;
         *self.asked.lock().unwrap() += 1;
-        let right = self.passwords.lock().unwrap().get(user).is_some_and(|known| known == password);
-        let down = *self.down.lock().unwrap();
+        let known = self.passwords.lock().unwrap().get(user).is_some_and(|known| known == password);
+        let right = known && (client == Transport::Tls || !self.tls_only.lock().unwrap().contains(user));
+        let (down, silent) = (*self.down.lock().unwrap(), *self.silent.lock().unwrap());
         Box::pin(async move {
+            if silent {
+                tokio::time::sleep_until(deadline).await;
+                return Err(JudgeError::Unavailable);
+            }
             match (down, right) {
                 (true, _) => Err(JudgeError::Unavailable),
-                (false, true) => Ok(()),
+                (false, true) => Ok(self.reach(client == Transport::Tls)),
                 (false, false) => Err(JudgeError::Refused(ErrPacket::new(1045, b"28000", "said the server"))),
             }
         })
+    }
+
+    fn reach(&self, encrypted: bool) -> Reach {
+        if encrypted { Reach::TlsClients } else { Reach::AnyClient }
     }
 }
 
@@ -98,6 +112,7 @@ impl Door {
             FrontendTls::prepare(&tls).unwrap(),
             require_tls,
             LoginKey::generate().unwrap(),
+            PATIENCE,
             facts,
         );
         Self { servers, context, listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }

@@ -168,8 +168,10 @@ impl Session {
         let mut before = Vec::new();
         let mut steps = Vec::new();
         self.catch_up(connection, work, &mut before, &mut steps, &mut buffer).await?;
-        if !before.is_empty() && !pipelines(work) {
-            // What must not run in a wrong state waits until the state is known to be right.
+        let prepares = work.execution.as_ref().is_some_and(|e| !connection.statements.contains(e.source));
+        if !before.is_empty() && (prepares || !pipelines(work)) {
+            // What must not run in a wrong state waits until the state is known to be right; nor is anything prepared
+            // in a wrong one.
             connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
             before.clear();
             self.consume(connection, &mut steps, &mut buffer).await?;

@@ -118,8 +118,12 @@ impl Session {
     async fn change_user(&mut self, command: &Command) -> Flow {
         self.drop_state();
         let gatekeeper = Arc::clone(&self.worker.gatekeeper);
-        let changing =
-            gatekeeper.change_user(&mut self.client.stream, command.payload(), self.client.capabilities);
+        let changing = gatekeeper.change_user(
+            &mut self.client.stream,
+            command.payload(),
+            self.client.capabilities,
+            &self.salt,
+        );
         let Some(user) = changing.await else { return Flow::Close };
         self.class = ConnectionClass::of(self.client.capabilities, user.collation);
         let handle = super::Handle::new(

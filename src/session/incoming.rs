@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -14,7 +14,6 @@ use super::worker::{Reserved, Worker};
 use crate::execute::client::Client;
 use crate::wire::buffer::{Buffer, ORDINARY};
 use crate::wire::frame::{HEADER, Header, PAYLOAD_MAX};
-use crate::wire::stream::Stream;
 
 /// A client that stops in the middle of a packet is given up, as by a server's `net_read_timeout`.
 const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -126,31 +125,24 @@ fn keep(reserved: &mut Option<Reserved>, more: Reserved) {
 }
 
 /// Waits until the first bytes of a command are there; `None` when a signal of `mask` comes first.
+///
+/// A buffer is taken for each try and given back when nothing is there. Reading by `poll_read` instead of waiting for
+/// readiness and trying saves a system call: after a read that did not fill the buffer nothing is asked of the kernel.
 async fn first_bytes(client: &mut Client, worker: &Worker, mask: u8) -> io::Result<Option<Buffer>> {
-    // TLS may hold decrypted bytes that the socket no longer shows: it is asked before the first wait.
-    let mut ask_first = matches!(client.stream, Stream::Tls(_));
-    loop {
-        if !std::mem::take(&mut ask_first) {
-            let signalled = poll_fn(|context| {
-                if client.signals.poll(context, mask).is_ready() {
-                    return Poll::Ready(Ok(true));
-                }
-                client.stream.tcp().poll_read_ready(context).map_ok(|()| false)
-            });
-            if signalled.await? {
-                return Ok(None);
-            }
+    poll_fn(|context| {
+        if client.signals.poll(context, mask).is_ready() {
+            return Poll::Ready(Ok(None));
         }
         let mut buffer = worker.buffers.take();
-        match client.stream.try_read(buffer.space())? {
-            Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Some(length) => {
+        match ready!(client.stream.poll_read_some(context, buffer.space()))? {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            length => {
                 buffer.fill(length);
-                return Ok(Some(buffer));
+                Poll::Ready(Ok(Some(buffer)))
             }
-            None => drop(buffer),
         }
-    }
+    })
+    .await
 }
 
 enum Measured {

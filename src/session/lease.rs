@@ -10,6 +10,7 @@ use crate::backend::connect::ConnectError;
 use crate::backend::connection::{Connection, Key};
 use crate::backend::insert_id::Place;
 use crate::backend::pool::LeaseError;
+use crate::config::Auth;
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
 use crate::sql::{Recognised, Uses};
@@ -171,6 +172,19 @@ impl Session {
         }
     }
 
+    /// A server has refused what the rules file says: the client has done nothing wrong, and cannot mend it.
+    fn own_account_refused(&self, server: ServerId, error: &ConnectError) -> Problem {
+        let (user, backend_user) = (&self.account.user, &self.account.backend_user);
+        tracing::error!(
+            user = %String::from_utf8_lossy(user),
+            backend_user = %String::from_utf8_lossy(backend_user),
+            %server,
+            %error,
+            "a server refuses the account that `users` gives: correct its backend password, or the account"
+        );
+        Problem::BackendAccount { user: user.clone() }
+    }
+
     async fn lease_from(&self, server: ServerId) -> Result<Box<Connection>, LeaseError> {
         self.worker.pool.lease(server, &self.account, self.class, &self.desired).await
     }
@@ -198,6 +212,9 @@ impl Session {
             if error.is_account_refused() {
                 self.worker.gatekeeper.refused(&self.account);
                 self.worker.pool.forget(|_, key| key.account == self.account.id);
+                if let Auth::Users(_) = self.worker.config.auth {
+                    return Err(self.own_account_refused(server, error));
+                }
             }
             match error {
                 ConnectError::Timeout => self.worker.topology.report(server, Signal::ConnectTimeout),

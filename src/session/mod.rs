@@ -36,6 +36,7 @@ use crate::execute::client::{Client, Signals};
 use crate::ids::{BackendId, ClientId, ServerId};
 use crate::plan::Situation;
 use crate::sql::{Dialect, LexCharset, Lexing, ServerVersion};
+use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
@@ -60,6 +61,7 @@ struct Last {
 pub struct Session {
     worker: Rc<Worker>,
     client: Client,
+    salt: Salt,
     entry: Entry,
     account: Arc<Account>,
     class: Class,
@@ -85,6 +87,8 @@ pub struct Admitted {
     pub capabilities: Capabilities,
     /// The collation of its handshake.
     pub collation: u16,
+    /// The challenge of its greeting.
+    pub salt: Salt,
     /// Sequence number of the packet that ends the login.
     pub sequence: u8,
 }
@@ -105,11 +109,12 @@ impl Session {
         id: ClientId,
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { stream, account, database, capabilities, collation, sequence } = admitted;
+        let Admitted { stream, account, database, capabilities, collation, salt, sequence } = admitted;
         let signals = Arc::<Signals>::default();
         let handle = Handle::new(id, account.user.clone(), account.id, Arc::clone(&signals));
         let mut session = Self {
             client: Client { stream, capabilities, signals },
+            salt,
             entry: registry.enter(Arc::new(handle)),
             class: Class::of(capabilities, collation),
             account,

@@ -54,6 +54,12 @@ pub enum Problem {
     /// The queue for connections is full, or a wait in it was too long.
     #[error("{0}")]
     Queue(&'static str),
+    /// A server does not let in the account that the rules file gives for this user.
+    #[error("the account for the servers is refused")]
+    BackendAccount {
+        /// The name that the client gave.
+        user: Vec<u8>,
+    },
     /// Connecting failed in a way that is not the server's own word.
     #[error("cannot connect to the server: {0}")]
     Connect(String),
@@ -80,7 +86,11 @@ impl Problem {
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Server(_) | Self::Connect(_) | Self::NoPrimary(_) | Self::NoServer(_) => Kind::Backend,
+            Self::Server(_)
+            | Self::Connect(_)
+            | Self::BackendAccount { .. }
+            | Self::NoPrimary(_)
+            | Self::NoServer(_) => Kind::Backend,
             Self::Lost { .. } => Kind::Lost,
             Self::Queue(_) => Kind::Overload,
             Self::Request(..) => Kind::Client,
@@ -118,6 +128,14 @@ impl Problem {
             }
             Self::Queue(what) => {
                 ErrPacket::new(1040, b"08004", format!("Tidegate: too many connections: {what}"))
+            }
+            Self::BackendAccount { user } => {
+                let user = user.escape_ascii();
+                let message = format!(
+                    "Tidegate: access denied: the server refused the account that Tidegate uses for user '{user}'; \
+                     this password is right, the one in Tidegate's rules for the servers is not"
+                );
+                ErrPacket::new(1045, b"28000", message)
             }
             Self::Connect(_) => {
                 ErrPacket::new(2003, b"HY000", "Tidegate: cannot connect to the MySQL server")

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::ids::AccountId;
 use crate::observe::{Metrics, WorkerMetrics};
 use crate::topology::Topology;
+use crate::wire::auth::Salt;
 use crate::wire::buffer::Freelist;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::stream::Stream;
@@ -43,12 +44,14 @@ pub type Changing<'a> = Pin<Box<dyn Future<Output = Option<NewUser>> + 'a>>;
 
 /// Who decides which clients come in; implemented above this layer.
 pub trait Gatekeeper: Send + Sync {
-    /// COM_CHANGE_USER. `None`: refused, and the client has been told.
+    /// COM_CHANGE_USER, within the time limit of logins. `salt` is the greeting's, for clients that know no other.
+    /// `None`: refused, and the client has been told as far as it could be.
     fn change_user<'a>(
         &'a self,
         stream: &'a mut Stream,
         payload: &'a [u8],
         capabilities: Capabilities,
+        salt: &'a Salt,
     ) -> Changing<'a>;
 
     /// A server has refused this account: its password is no longer right.

@@ -66,15 +66,13 @@ impl<'a> Ok<'a> {
         let (&[s0, s1, w0, w1], rest) = rest.split_first_chunk::<4>()?; // int<2> int<2>
         let status = Status::from_bits_retain(u16::from_le_bytes([s0, s1]));
         let warnings = u16::from_le_bytes([w0, w1]);
-        let (mut info, mut changes): (&[u8], &[u8]) = (rest, &[]);
-        if capabilities.contains(Capabilities::SESSION_TRACK) {
-            info = &[];
-            if !rest.is_empty() {
-                let (text, after) = lenenc_string(rest)?; // string<lenenc>
-                info = text;
-                if status.contains(Status::SESSION_STATE_CHANGED) {
-                    (changes, _) = lenenc_string(after)?; // string<lenenc>
-                }
+        let (mut info, mut changes): (&[u8], &[u8]) = (&[], &[]);
+        if !rest.is_empty() {
+            // string<lenenc>: also without SESSION_TRACK, where the manual says string<EOF> (MySQL 9.7, MariaDB 10.11)
+            let (text, after) = lenenc_string(rest)?;
+            info = text;
+            if status.contains(Status::SESSION_STATE_CHANGED) && capabilities.contains(Capabilities::SESSION_TRACK) {
+                (changes, _) = lenenc_string(after)?; // string<lenenc>
             }
         }
         Some(Self { affected_rows, last_insert_id, status, warnings, info, changes })
@@ -90,13 +88,12 @@ impl<'a> Ok<'a> {
         put_lenenc(out, self.last_insert_id);
         out.extend_from_slice(&status.bits().to_le_bytes());
         out.extend_from_slice(&self.warnings.to_le_bytes());
-        if !track {
-            out.extend_from_slice(self.info); // string<EOF>
-        } else if !self.info.is_empty() || !self.changes.is_empty() {
+        let with_changes = track && !self.changes.is_empty();
+        if !self.info.is_empty() || with_changes {
             put_lenenc_string(out, self.info);
-            if !self.changes.is_empty() {
-                put_lenenc_string(out, self.changes);
-            }
+        }
+        if with_changes {
+            put_lenenc_string(out, self.changes);
         }
     }
 }

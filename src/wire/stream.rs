@@ -1,13 +1,13 @@
 //! A byte stream to a client or a server: plain TCP, or TLS over it.
 //!
 //! Owns: the two kinds behind one type, so that the relay is written once. Does not know: packets.
-//! Invariant: `readable` holds no buffer, so an idle connection costs none of ours.
+//! Invariant: nothing is buffered here but what TLS must hold.
 
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -25,14 +25,6 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Waits until a read may make progress. Cancel safe.
-    pub async fn readable(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(tcp) => tcp.readable().await,
-            Self::Tls(tls) => tls.get_ref().0.readable().await,
-        }
-    }
-
     /// Reads what there is, or `None` when nothing is there yet. `Some(0)` is the end of the stream.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self {
@@ -53,17 +45,23 @@ impl Stream {
         }
     }
 
+    /// Reads at least one byte, or 0 at the end of the stream.
+    pub fn poll_read_some(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        ready!(match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, &mut read),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_read(context, &mut read),
+        })?;
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
     /// Reads at least one byte, or 0 at the end of the stream. Cancel safe.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|context| {
-            let mut read = ReadBuf::new(buffer);
-            match self {
-                Self::Plain(tcp) => Pin::new(tcp).poll_read(context, &mut read),
-                Self::Tls(tls) => Pin::new(&mut **tls).poll_read(context, &mut read),
-            }
-            .map_ok(|()| read.filled().len())
-        })
-        .await
+        poll_fn(|context| self.poll_read_some(context, buffer)).await
     }
 
     /// Writes all of `bytes`. Not cancel safe: a part may have gone out.

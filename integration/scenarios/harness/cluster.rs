@@ -1,0 +1,99 @@
+//! The servers of a scenario: those of the whole run, or servers of its own that it may break.
+
+use std::path::PathBuf;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+use serde::Deserialize;
+use tidegate::sql::Dialect;
+
+use crate::topology::fleet::{Fleet, Process};
+
+/// A primary and its replicas.
+pub struct Cluster {
+    pub dialect: Dialect,
+    /// The primary first.
+    pub servers: Vec<Process>,
+    pub ca: PathBuf,
+    pub other_ca: PathBuf,
+    own: Option<Fleet>,
+}
+
+/// What the launcher writes to the file that `TIDEGATE_SERVERS` names.
+#[derive(Deserialize)]
+struct Run {
+    clusters: std::collections::BTreeMap<String, RunCluster>,
+    tls: crate::topology::fleet::Tls,
+}
+
+#[derive(Deserialize)]
+struct RunCluster {
+    servers: Vec<Process>,
+}
+
+impl Cluster {
+    /// The servers that all scenarios of a run share: a primary with two replicas. Nobody may break them.
+    pub fn shared(dialect: Dialect) -> Self {
+        let path = std::env::var_os("TIDEGATE_SERVERS").expect("integration/test sets TIDEGATE_SERVERS");
+        let text = std::fs::read_to_string(path).expect("the file that TIDEGATE_SERVERS names");
+        let mut run: Run = serde_saphyr::from_str(&text).expect("the launcher's JSON");
+        let name = match dialect {
+            Dialect::MySql => "mysql",
+            Dialect::MariaDb => "mariadb",
+        };
+        let servers = run.clusters.remove(name).expect("a cluster of the dialect").servers;
+        Self { dialect, servers, ca: run.tls.ca, other_ca: run.tls.other_ca, own: None }
+    }
+
+    /// Servers of the scenario's own.
+    pub fn own(dialect: Dialect, replicas: usize) -> Self {
+        let fleet = Fleet::start(dialect, replicas);
+        let (ca, other_ca) = (fleet.tls.ca.clone(), fleet.tls.other_ca.clone());
+        Self { dialect, servers: fleet.servers.clone(), ca, other_ca, own: Some(fleet) }
+    }
+
+    /// One of the launcher's commands (`kill`, `start`, `pause` …) for a server of the scenario's own.
+    pub fn tell(&mut self, command: &str, server: usize) {
+        self.own.as_mut().expect("shared servers are not to be broken").tell(command, server);
+    }
+
+    /// A connection as root, past Tidegate.
+    pub async fn root(&self, server: usize) -> Conn {
+        let process = &self.servers[server];
+        let options = OptsBuilder::default()
+            .ip_or_hostname(&process.host)
+            .tcp_port(process.port)
+            .user(Some("root"))
+            .max_allowed_packet(Some(64 << 20))
+            .wait_timeout(Some(600))
+            .prefer_socket(false);
+        Conn::new(options).await.expect("root can log in")
+    }
+
+    /// Runs statements as root on one server, past Tidegate.
+    pub async fn run(&self, server: usize, statements: &[&str]) {
+        let mut root = self.root(server).await;
+        for statement in statements {
+            root.query_drop(*statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+        root.disconnect().await.expect("goodbye");
+    }
+
+    /// Waits until every replica has applied what the primary has written so far.
+    pub async fn caught_up(&self) {
+        let position = match self.dialect {
+            Dialect::MySql => "SELECT @@global.gtid_executed",
+            Dialect::MariaDb => "SELECT @@global.gtid_binlog_pos",
+        };
+        let mut root = self.root(0).await;
+        let position: String = root.query_first(position).await.unwrap().unwrap();
+        let wait = match self.dialect {
+            Dialect::MySql => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{position}', 30)"),
+            Dialect::MariaDb => format!("SELECT MASTER_GTID_WAIT('{position}', 30)"),
+        };
+        for replica in 1..self.servers.len() {
+            let result: i64 = self.root(replica).await.query_first(&wait).await.unwrap().unwrap();
+            assert_eq!(result, 0, "replica {replica} does not catch up");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The built `tidegate`, started with rules of a scenario's own and ended as an operator would.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Cluster, PATIENCE, until};
+
+/// What a rules file says beside the servers; each line as it stands in YAML.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub pool: String,
+    pub limits: String,
+    pub server_tls: String,
+    pub client_tls: String,
+    pub auth: String,
+    pub drain: String,
+    pub max_lag: String,
+    /// Weights of the servers, where they are not 1.
+    pub weights: Vec<u32>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            pool: "{}".into(),
+            limits: "{}".into(),
+            server_tls: "{}".into(),
+            client_tls: "{}".into(),
+            auth: "auth: passthrough".into(),
+            drain: "{timeout: 3s}".into(),
+            max_lag: "10s".into(),
+            weights: vec![],
+        }
+    }
+}
+
+impl Rules {
+    /// Few server connections, so that sessions must share them.
+    pub fn pool(pool: &str) -> Self {
+        Self { pool: pool.into(), ..Self::default() }
+    }
+
+    fn yaml(&self, cluster: &Cluster) -> String {
+        let mut servers = String::new();
+        for (index, server) in cluster.servers.iter().enumerate() {
+            let weight = self.weights.get(index).copied().unwrap_or(1);
+            let address = format!("{}:{}", server.host, server.port);
+            writeln!(servers, "      - {{address: \"{address}\", weight: {weight}}}").unwrap();
+        }
+        let Self { pool, limits, server_tls, client_tls, auth, drain, max_lag, .. } = self;
+        format!(
+            "version: 1\nlisten: 127.0.0.1:0\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
+             monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\n\
+             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    tls: {server_tls}\n    pool: {pool}\n    \
+             reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
+        )
+    }
+}
+
+/// A running Tidegate. Dropping it sends SIGTERM and demands a clean end.
+pub struct Proxy {
+    pub address: SocketAddr,
+    http: SocketAddr,
+    pub pid: u32,
+    log: Arc<Mutex<Vec<String>>>,
+    ended: Receiver<ExitStatus>,
+    has_ended: bool,
+    _config: RulesFile,
+}
+
+/// A rules file that goes away with its owner.
+struct RulesFile(PathBuf);
+
+impl RulesFile {
+    fn write(text: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("tidegate-scenario-{}-{number}.yaml", std::process::id()));
+        std::fs::write(&path, text).expect("a file can be written");
+        Self(path)
+    }
+}
+
+impl Drop for RulesFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Proxy {
+    /// Starts it in front of the cluster and waits until it can serve.
+    pub async fn start(cluster: &Cluster, rules: &Rules) -> Self {
+        let config = RulesFile::write(&rules.yaml(cluster));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["run", "--config"])
+            .arg(&config.0)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tidegate starts");
+        let pid = child.id();
+        let stderr = child.stderr.take().expect("piped");
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let (send, addresses) = channel();
+        let (reader, mut speaks) = (Arc::clone(&log), Some(send));
+        std::thread::spawn(move || {
+            let mut http = None;
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let address =
+                    line.split("address=").nth(1).and_then(|text| text.split(' ').next()?.parse().ok());
+                if line.contains("HTTP is served") {
+                    http = address;
+                } else if line.contains("accepts clients")
+                    && let Some(send) = speaks.take()
+                {
+                    let _ = send.send((address, http));
+                }
+                reader.lock().unwrap().push(line);
+            }
+        });
+        let (send, ended) = channel();
+        std::thread::spawn(move || send.send(child.wait().expect("our child")));
+        let said = addresses.recv_timeout(PATIENCE);
+        let Ok((Some(address), Some(http))) = said else {
+            panic!("tidegate says no address: {said:?}\n{}", log.lock().unwrap().join("\n"))
+        };
+        let proxy = Self { address, http, pid, log, ended, has_ended: false, _config: config };
+        until("ready", || async { proxy.get("/readyz").await.starts_with("HTTP/1.1 200") }).await;
+        until("all servers known", || async { proxy.serves(cluster, rules).await }).await;
+        proxy
+    }
+
+    /// Whether all servers of a healthy cluster do what they are there for.
+    async fn serves(&self, cluster: &Cluster, rules: &Rules) -> bool {
+        let weight = |index: usize| rules.weights.get(index).copied().unwrap_or(1);
+        let readers = (1..cluster.servers.len()).filter(|index| weight(*index) > 0).count();
+        self.get("/readyz").await.contains(&format!("a primary, replicas that take reads: {readers}"))
+            && !self.get("/readyz").await.contains("no primary")
+    }
+
+    /// What an HTTP path answers, head included.
+    pub async fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).await.expect("HTTP is served");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: tidegate\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("HTTP listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("HTTP answers");
+        answer
+    }
+
+    /// The sum of the metric's samples whose labels contain all of `labels`; 0 where there is none.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+        let text = self.get("/metrics").await;
+        let samples = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        });
+        samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+    }
+
+    /// Waits until a metric has a value of which `wanted` holds.
+    pub async fn until_metric(&self, name: &str, labels: &[&str], wanted: impl Fn(u64) -> bool) {
+        until(&format!("{name}{labels:?}"), || async { wanted(self.metric(name, labels).await) }).await;
+    }
+
+    /// Open file descriptors of the process.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it runs").count()
+    }
+
+    /// Whether a line of the log contains `text`.
+    pub fn has_logged(&self, text: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status();
+        assert!(status.expect("kill is there").success(), "it has ended by itself");
+    }
+
+    /// Waits for the end, blocking; true when it was clean.
+    pub fn ends_clean(&mut self) -> bool {
+        let status = self.ended.recv_timeout(PATIENCE);
+        self.has_ended = true;
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// True when it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.has_ended |= self.ended.try_recv().is_ok();
+        self.has_ended
+    }
+
+    fn kill(&self) {
+        let _ = Command::new("kill").args(["-KILL", &self.pid.to_string()]).status();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let clean = self.has_ended || {
+            let _ = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status();
+            self.ends_clean()
+        };
+        if !clean {
+            self.kill();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- tidegate's log ---\n{}", self.log.lock().unwrap().join("\n"));
+            return;
+        }
+        let panicked = self.log.lock().unwrap().iter().any(|line| line.contains("panicked at"));
+        assert!(!panicked, "tidegate has panicked:\n{}", self.log.lock().unwrap().join("\n"));
+        assert!(clean, "no clean end within {PATIENCE:?}:\n{}", self.log.lock().unwrap().join("\n"));
+    }
+}

@@ -1,0 +1,311 @@
+//! A client that chooses its capability flags and its packets, and shows every packet that comes back.
+//!
+//! It speaks the protocol by the manual; bytes are put together with Tidegate's own `wire` where that is only a length
+//! and a number.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer};
+use tidegate::wire::auth::{Plugin, Salt, SwitchRequest, mask, salt_from, scramble};
+use tidegate::wire::capabilities::Capabilities;
+use tidegate::wire::cursor::put_lenenc_bytes;
+use tidegate::wire::err::ErrPacket;
+use tidegate::wire::frame::put_packet;
+use tidegate::wire::handshake::{Greeting, ssl_request};
+use tidegate::wire::stream::Stream;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+pub use super::packets::{Okay, Outcome, Param, Prepared, ResultSet};
+use super::within;
+
+/// How to log in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+    pub database: Option<String>,
+    /// Taken as they are, as far as the server offers them.
+    pub capabilities: Capabilities,
+    pub collation: u8,
+    pub tls: bool,
+    /// The plugin that the client prefers.
+    pub plugin: Plugin,
+}
+
+impl Default for Login {
+    /// What a modern client sets.
+    fn default() -> Self {
+        Self {
+            user: "app".into(),
+            password: "app-pw".into(),
+            database: None,
+            capabilities: Self::OLD | Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK,
+            collation: 45,
+            tls: false,
+            plugin: Plugin::CachingSha2Password,
+        }
+    }
+}
+
+impl Login {
+    /// The flags of a client from before `DEPRECATE_EOF` and `SESSION_TRACK`.
+    pub const OLD: Capabilities = Capabilities::PROTOCOL_41
+        .union(Capabilities::LONG_PASSWORD)
+        .union(Capabilities::LONG_FLAG)
+        .union(Capabilities::TRANSACTIONS)
+        .union(Capabilities::SECURE_CONNECTION)
+        .union(Capabilities::PLUGIN_AUTH)
+        .union(Capabilities::PLUGIN_AUTH_LENENC_DATA)
+        .union(Capabilities::MULTI_STATEMENTS)
+        .union(Capabilities::MULTI_RESULTS)
+        .union(Capabilities::PS_MULTI_RESULTS);
+
+    pub fn with(flags: Capabilities) -> Self {
+        let login = Self::default();
+        Self { capabilities: login.capabilities | flags, ..login }
+    }
+
+    pub fn account(user: &str, password: &str) -> Self {
+        Self { user: user.into(), password: password.into(), ..Self::default() }
+    }
+}
+
+/// A connection of such a client.
+pub struct RawClient {
+    stream: Stream,
+    pub greeting: Greeting,
+    /// The flags in force.
+    pub capabilities: Capabilities,
+    sequence: u8,
+    /// Whether the password itself had to be given.
+    pub gave_password: bool,
+}
+
+impl RawClient {
+    /// Connects and reads the greeting, or the error in its place.
+    pub async fn greet(address: SocketAddr) -> Result<Self, ErrPacket> {
+        let tcp = TcpStream::connect(address).await.expect("somebody listens");
+        tcp.set_nodelay(true).expect("TCP");
+        let greeting = Greeting {
+            version: vec![],
+            connection_id: 0,
+            salt: vec![],
+            capabilities: Capabilities::empty(),
+            collation: 0,
+            status: 0,
+            plugin: vec![],
+        };
+        let stream = Stream::Plain(tcp);
+        let mut client =
+            Self { stream, greeting, capabilities: Capabilities::empty(), sequence: 0, gave_password: false };
+        let packet = client.read().await;
+        if packet.first() == Some(&0xff) {
+            return Err(ErrPacket::decode(&packet).expect("an ERR packet"));
+        }
+        client.greeting = Greeting::decode(&packet).expect("a greeting");
+        Ok(client)
+    }
+
+    /// Connects and logs in.
+    pub async fn login(address: SocketAddr, login: &Login) -> Result<Self, ErrPacket> {
+        let mut client = Self::greet(address).await?;
+        let mut flags = login.capabilities & client.greeting.capabilities;
+        flags.set(Capabilities::CONNECT_WITH_DB, login.database.is_some());
+        if login.tls {
+            flags |= Capabilities::SSL;
+            client.send_numbered(&ssl_request(flags, login.collation)).await;
+            client = client.encrypt().await;
+        }
+        client.capabilities = flags;
+        let salt = salt_from(&client.greeting.salt).expect("20 bytes");
+        let response = client.response(login, &salt);
+        client.send_numbered(&response).await;
+        client.prove(login, salt).await?;
+        Ok(client)
+    }
+
+    fn response(&self, login: &Login, salt: &Salt) -> Vec<u8> {
+        let mut payload = ssl_request(self.capabilities, login.collation);
+        payload.extend_from_slice(login.user.as_bytes());
+        payload.push(0);
+        put_lenenc_bytes(&mut payload, &self.first_answer(login.plugin, salt, &login.password));
+        if let Some(database) = &login.database {
+            payload.extend_from_slice(database.as_bytes());
+            payload.push(0);
+        }
+        payload.extend_from_slice(login.plugin.name().as_bytes());
+        payload.push(0);
+        payload
+    }
+
+    fn first_answer(&self, plugin: Plugin, salt: &Salt, password: &str) -> Vec<u8> {
+        scramble(plugin, salt, password.as_bytes()).unwrap_or_else(|| {
+            assert!(self.stream.is_tls(), "{plugin:?} would show the password");
+            [password.as_bytes(), &[0]].concat()
+        })
+    }
+
+    /// Answers what is asked until the login is decided.
+    pub async fn prove(&mut self, login: &Login, mut salt: Salt) -> Result<Okay, ErrPacket> {
+        let mut plugin = login.plugin;
+        loop {
+            let packet = self.read().await;
+            match packet[0] {
+                0x00 => return Ok(Okay::read(&packet, self.capabilities)),
+                0xff => return Err(ErrPacket::decode(&packet).expect("an ERR packet")),
+                0xfe => {
+                    let request = SwitchRequest::decode(&packet).expect("an AuthSwitchRequest");
+                    plugin = Plugin::from_name(request.plugin).expect("a known plugin");
+                    salt = salt_from(request.data).expect("20 bytes");
+                    let answer = self.first_answer(plugin, &salt, &login.password);
+                    self.send_numbered(&answer).await;
+                }
+                0x01 if packet[1..] == [3] => {}
+                0x01 if packet[1..] == [4] => {
+                    self.gave_password = true;
+                    let mut secret = [login.password.as_bytes(), &[0]].concat();
+                    if !self.stream.is_tls() {
+                        self.send_numbered(&[2]).await;
+                        let pem = self.read().await;
+                        mask(&mut secret, &salt);
+                        secret = seal(&pem[1..], &secret);
+                    }
+                    self.send_numbered(&secret).await;
+                }
+                _ => panic!("{plugin:?}: {packet:02x?}"),
+            }
+        }
+    }
+
+    async fn encrypt(self) -> Self {
+        let Stream::Plain(tcp) = self.stream else { panic!("TLS inside TLS") };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("localhost").expect("a name");
+        let tls = within("a TLS handshake", connector.connect(name, tcp)).await.expect("TLS");
+        Self { stream: Stream::Tls(Box::new(tls.into())), ..self }
+    }
+
+    /// Sends bytes as they are.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        within("a write", self.stream.write_all(bytes)).await.expect("the other side reads");
+    }
+
+    /// Sends a packet with the next number.
+    pub async fn send_numbered(&mut self, payload: &[u8]) {
+        let mut bytes = Vec::with_capacity(payload.len() + 8);
+        self.sequence = put_packet(&mut bytes, self.sequence, payload);
+        self.send_bytes(&bytes).await;
+    }
+
+    /// Sends a command: its packet is number 0.
+    pub async fn send(&mut self, payload: &[u8]) {
+        self.sequence = 0;
+        self.send_numbered(payload).await;
+    }
+
+    /// Sends a command byte with what follows it.
+    pub async fn command(&mut self, command: u8, rest: &[u8]) {
+        self.send(&[&[command], rest].concat()).await;
+    }
+
+    /// The next payload, or `None` when the connection is closed. Checks its number.
+    pub async fn next(&mut self) -> Option<Vec<u8>> {
+        let mut payload = Vec::new();
+        loop {
+            let mut header = [0; 4];
+            within("a packet", self.stream.read_exact(&mut header)).await.ok()?;
+            let [a, b, c, number] = header;
+            assert_eq!(number, self.sequence, "packet numbers");
+            self.sequence = number.wrapping_add(1);
+            let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
+            let start = payload.len();
+            payload.resize(start + length, 0);
+            within("a payload", self.stream.read_exact(&mut payload[start..])).await.ok()?;
+            if length < 0xff_ff_ff {
+                return Some(payload);
+            }
+        }
+    }
+
+    /// The next payload.
+    pub async fn read(&mut self) -> Vec<u8> {
+        self.next().await.expect("a packet, not the end of the connection")
+    }
+
+    /// Waits for the end of the connection; panics when a packet comes.
+    pub async fn closed(&mut self) {
+        let packet = self.next().await;
+        assert_eq!(packet, None, "a packet where the end of the connection was due");
+    }
+}
+
+/// RSA-OAEP by a server's public key.
+fn seal(pem: &[u8], secret: &[u8]) -> Vec<u8> {
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(pem).expect("PEM");
+    let key =
+        OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&key).expect("a key")).expect("a key");
+    let mut sealed = vec![0; key.ciphertext_size()];
+    let length = key.encrypt(&OAEP_SHA1_MGF1SHA1, secret, &mut sealed, None).expect("short enough").len();
+    sealed.truncate(length);
+    sealed
+}
+
+/// Takes any certificate, as clients do that are not told what to check.
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
