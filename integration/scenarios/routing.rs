@@ -1,7 +1,7 @@
 //! Where statements go, and what they see there. `which` is a view whose `id` tells the server that answers.
 
-use mysql_async::{Conn, Row};
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
 
 use crate::harness::{Login, Outcome, RawClient, Rules, Scenario};
 
@@ -32,8 +32,17 @@ async fn t1_locking_reads_go_to_the_primary(scenario: Scenario) {
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)"]).await;
     let mut client = stage.client().await;
     let mut locking = vec![
-        "FOR UPDATE", "for update", "FOR\n\tUPDATE", "FOR UPDATE;", "FOR UPDATE -- why\n", "FOR /* why */ UPDATE /* then */",
-        "LOCK IN SHARE MODE", "LOCK\nIN # why\nSHARE MODE ;", "FOR UPDATE SKIP LOCKED", "FOR UPDATE NOWAIT", "/*!50000 FOR UPDATE */",
+        "FOR UPDATE",
+        "for update",
+        "FOR\n\tUPDATE",
+        "FOR UPDATE;",
+        "FOR UPDATE -- why\n",
+        "FOR /* why */ UPDATE /* then */",
+        "LOCK IN SHARE MODE",
+        "LOCK\nIN # why\nSHARE MODE ;",
+        "FOR UPDATE SKIP LOCKED",
+        "FOR UPDATE NOWAIT",
+        "/*!50000 FOR UPDATE */",
         "WHERE id = 1 FOR UPDATE",
     ];
     if scenario.is_mysql() {
@@ -65,7 +74,14 @@ async fn t2_without_autocommit_all_reads_stay_in_one_transaction(scenario: Scena
     client.query_drop("ROLLBACK").await.unwrap();
     client.query_drop("SET autocommit = 1").await.unwrap();
     assert_ne!(stage.answers(&mut client, "SELECT id FROM which").await, PRIMARY);
-    let written: u64 = stage.cluster.root(0).await.query_first(format!("SELECT COUNT(*) FROM {}.t", stage.schema)).await.unwrap().unwrap();
+    let written: u64 = stage
+        .cluster
+        .root(0)
+        .await
+        .query_first(format!("SELECT COUNT(*) FROM {}.t", stage.schema))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(written, 1);
 }
 
@@ -84,7 +100,11 @@ async fn t2_autocommit_that_is_off_on_the_servers_counts(scenario: Scenario) {
     assert_eq!(client.value("SELECT COUNT(*) FROM t").await.unwrap(), "0");
     other.query_drop(format!("INSERT INTO {}.t VALUES (1)", stage.schema)).await.unwrap();
     other.query_drop("COMMIT").await.unwrap();
-    assert_eq!(client.value("SELECT COUNT(*) FROM t").await.unwrap(), "0", "the snapshot of the first read holds");
+    assert_eq!(
+        client.value("SELECT COUNT(*) FROM t").await.unwrap(),
+        "0",
+        "the snapshot of the first read holds"
+    );
     client.ok("COMMIT").await;
     assert_eq!(client.value("SELECT COUNT(*) FROM t").await.unwrap(), "1");
 }
@@ -107,7 +127,12 @@ async fn t5_a_write_after_a_variable_goes_to_the_primary(scenario: Scenario) {
     let stage = scenario.stage().await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, server INT)"]).await;
     let mut client = stage.client().await;
-    for before in ["SELECT @@version_comment LIMIT 1", "SELECT @@session.autocommit", "SELECT @x", "SELECT id FROM which"] {
+    for before in [
+        "SELECT @@version_comment LIMIT 1",
+        "SELECT @@session.autocommit",
+        "SELECT @x",
+        "SELECT id FROM which",
+    ] {
         client.query_drop(before).await.unwrap();
         client.query_drop("INSERT INTO t (server) SELECT id FROM which").await.unwrap();
     }
@@ -133,7 +158,10 @@ async fn t6_with_is_routed_by_what_follows(scenario: Scenario) {
     let locking = "WITH c AS (SELECT id FROM which) SELECT c.id FROM c, t LIMIT 1 FOR UPDATE";
     if scenario.is_mysql() {
         assert_eq!(stage.answers(&mut client, locking).await, PRIMARY);
-        client.query_drop("WITH c AS (SELECT 1 AS id) UPDATE t JOIN c USING (id) SET t.v = 10").await.unwrap();
+        client
+            .query_drop("WITH c AS (SELECT 1 AS id) UPDATE t JOIN c USING (id) SET t.v = 10")
+            .await
+            .unwrap();
         client.query_drop("WITH c AS (SELECT 2 AS id) DELETE t FROM t JOIN c USING (id)").await.unwrap();
         let rows: Vec<(u64, u64)> = client.query("SELECT id, v FROM t LOCK IN SHARE MODE").await.unwrap();
         assert_eq!(rows, [(1, 10)]);
@@ -148,7 +176,9 @@ async fn t7_several_statements_go_by_the_strongest(scenario: Scenario) {
     let mut client = stage.raw().await;
     let sql = "SELECT id FROM which; INSERT INTO t VALUES (1), (2); SELECT id FROM t ORDER BY id; UPDATE t SET id = 9 WHERE id = 2";
     let outcomes = client.query(sql).await;
-    let [Outcome::Rows(which), Outcome::Ok(inserted), Outcome::Rows(rows), Outcome::Ok(updated)] = &outcomes[..] else {
+    let [Outcome::Rows(which), Outcome::Ok(inserted), Outcome::Rows(rows), Outcome::Ok(updated)] =
+        &outcomes[..]
+    else {
         panic!("{outcomes:?}")
     };
     assert_eq!(stage.place(which.value().unwrap().parse().unwrap()), PRIMARY);
@@ -178,7 +208,9 @@ async fn t8_functions_that_may_write_go_to_the_primary(scenario: Scenario) {
     stage.given(&["CREATE FUNCTION f() RETURNS INT READS SQL DATA RETURN (SELECT id FROM which)"]).await;
     let mut client = stage.client().await;
     let mut on_primary = vec![
-        "SELECT f()", "SELECT `f` ()", "SELECT id, LAST_INSERT_ID(7) FROM which",
+        "SELECT f()",
+        "SELECT `f` ()",
+        "SELECT id, LAST_INSERT_ID(7) FROM which",
         "SELECT id FROM which HAVING f() > 0",
     ];
     if !scenario.is_mysql() {
@@ -205,7 +237,8 @@ async fn t15_server_state_is_the_primarys(scenario: Scenario) {
     for sql in ["SELECT @@read_only", "SELECT @@global.read_only", "SELECT @@`read_only`"] {
         assert_eq!(client.query_first(sql).await.unwrap(), Some(0), "{sql}");
     }
-    for sql in ["SHOW VARIABLES LIKE 'read_only'", "SHOW GLOBAL VARIABLES WHERE variable_name = 'read_only'"] {
+    for sql in ["SHOW VARIABLES LIKE 'read_only'", "SHOW GLOBAL VARIABLES WHERE variable_name = 'read_only'"]
+    {
         let row: (String, String) = client.query_first(sql).await.unwrap().unwrap();
         assert_eq!(row.1, "OFF", "{sql}");
     }
@@ -216,21 +249,58 @@ async fn t15_server_state_is_the_primarys(scenario: Scenario) {
 
 async fn t16_odd_statements_are_answered_as_the_server_does(scenario: Scenario) {
     let stage = scenario.stage().await;
-    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))", "INSERT INTO t VALUES (1, 'a')"]).await;
+    stage
+        .given(&["CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))", "INSERT INTO t VALUES (1, 'a')"])
+        .await;
     let login = Login { database: Some(stage.schema.clone()), capabilities: Login::OLD, ..Login::default() };
     let mut through = stage.raw_with(login.clone()).await;
     let server = &stage.cluster.servers[0];
     let direct = format!("{}:{}", server.host, server.port).parse().unwrap();
     let mut direct = RawClient::login(direct, &login).await.unwrap();
     let statements: &[&[u8]] = &[
-        b"", b" ", b";", b";;", b"-- nothing", b"/* nothing */", b"# nothing\n", b"/* open", b"/*! */", b"/*!50000 SELECT 1 */",
-        b"/*!99999 SELECT 1 */ SELECT 2", b"/*!50000 SELECT */ 3", b"SELECT 1;", b"SELECT 1; -- end", b"SELECT 1; ; SELECT 2",
-        b"/*!50000 UPDATE t SET v = 'b' WHERE id = 2 */", b"SELECT /*!50000 v, */ id FROM t FOR UPDATE", b"SELECT 'a' \"b\", 'it''s', \"a\"\"b\"",
-        b"SELECT 'a\\'b', 'c\\\\'", b"SET sql_mode = 'ANSI_QUOTES'", b"SELECT \"id\" FROM t FOR UPDATE", b"SELECT \"id;\" FROM t",
-        b"SET sql_mode = 'NO_BACKSLASH_ESCAPES'", b"SELECT 'a\\', 'b'", b"SELECT '\\'; SELECT 2", b"SET sql_mode = DEFAULT",
-        b"SELECT _utf8mb4'x', N'y', X'4142', 0x4142, b'01000001'", b"SELECT HEX('\xff\xfe')", b"SELECT HEX(_binary'\xff\xfe\0z')", b"SELECT\0 1",
-        b"SELEC 1", b"(SELECT 1) UNION (SELECT 2) ORDER BY 1", b"((SELECT 1))", b"TABLE t", b"VALUES ROW(1)", b"DO 1", b"SELECT 1 AS `a``b`",
-        b"SELECT * FROM t WHERE v = 'x", b"SET NAMES latin1", b"SELECT '\xe4', HEX('\xe4')", b"SET NAMES utf8mb4", b"SELECT 1/0", b"HELP 'nothing'",
+        b"",
+        b" ",
+        b";",
+        b";;",
+        b"-- nothing",
+        b"/* nothing */",
+        b"# nothing\n",
+        b"/* open",
+        b"/*! */",
+        b"/*!50000 SELECT 1 */",
+        b"/*!99999 SELECT 1 */ SELECT 2",
+        b"/*!50000 SELECT */ 3",
+        b"SELECT 1;",
+        b"SELECT 1; -- end",
+        b"SELECT 1; ; SELECT 2",
+        b"/*!50000 UPDATE t SET v = 'b' WHERE id = 2 */",
+        b"SELECT /*!50000 v, */ id FROM t FOR UPDATE",
+        b"SELECT 'a' \"b\", 'it''s', \"a\"\"b\"",
+        b"SELECT 'a\\'b', 'c\\\\'",
+        b"SET sql_mode = 'ANSI_QUOTES'",
+        b"SELECT \"id\" FROM t FOR UPDATE",
+        b"SELECT \"id;\" FROM t",
+        b"SET sql_mode = 'NO_BACKSLASH_ESCAPES'",
+        b"SELECT 'a\\', 'b'",
+        b"SELECT '\\'; SELECT 2",
+        b"SET sql_mode = DEFAULT",
+        b"SELECT _utf8mb4'x', N'y', X'4142', 0x4142, b'01000001'",
+        b"SELECT HEX('\xff\xfe')",
+        b"SELECT HEX(_binary'\xff\xfe\0z')",
+        b"SELECT\0 1",
+        b"SELEC 1",
+        b"(SELECT 1) UNION (SELECT 2) ORDER BY 1",
+        b"((SELECT 1))",
+        b"TABLE t",
+        b"VALUES ROW(1)",
+        b"DO 1",
+        b"SELECT 1 AS `a``b`",
+        b"SELECT * FROM t WHERE v = 'x",
+        b"SET NAMES latin1",
+        b"SELECT '\xe4', HEX('\xe4')",
+        b"SET NAMES utf8mb4",
+        b"SELECT 1/0",
+        b"HELP 'nothing'",
     ];
     for sql in statements {
         let (expected, found) = (direct.query(sql).await, through.query(sql).await);
@@ -250,15 +320,20 @@ async fn t17_state_reaches_every_connection(scenario: Scenario) {
     let mut places = std::collections::BTreeSet::new();
     for _ in 0..20 {
         let sql = format!("{seen}, id, CHAR_LENGTH(\"id\") FROM \"{}\".\"which\"", stage.schema);
-        let (text, id): (String, u64) = client.query_first::<(String, u64, u64), _>(sql).await.unwrap().map(|(a, b, _)| (a, b)).unwrap();
+        let (text, id): (String, u64) =
+            client.query_first::<(String, u64, u64), _>(sql).await.unwrap().map(|(a, b, _)| (a, b)).unwrap();
         assert_eq!(text, "information_schema 03:00:00 latin1");
         places.insert(stage.place(id));
         let text: Option<String> = other.query_first(format!("{seen} FROM which")).await.unwrap();
         assert_eq!(text.unwrap(), format!("{} 00:00:00 utf8mb4", stage.schema), "another session's state");
     }
     assert_eq!(places.into_iter().collect::<Vec<_>>(), [1, 2], "on both replicas");
-    client.query_drop(format!("INSERT INTO {}.t {seen}", stage.schema).replace("SELECT", "SELECT 1,")).await.unwrap();
-    let text: Option<String> = client.query_first(format!("SELECT seen FROM {}.t FOR UPDATE", stage.schema)).await.unwrap();
+    client
+        .query_drop(format!("INSERT INTO {}.t {seen}", stage.schema).replace("SELECT", "SELECT 1,"))
+        .await
+        .unwrap();
+    let text: Option<String> =
+        client.query_first(format!("SELECT seen FROM {}.t FOR UPDATE", stage.schema)).await.unwrap();
     assert_eq!(text.unwrap(), "information_schema 03:00:00 latin1", "on the primary");
 }
 
@@ -294,7 +369,11 @@ async fn hints_force_a_role(scenario: Scenario) {
     let stage = scenario.stage().await;
     stage.given(&["CREATE TABLE t (server INT)"]).await;
     let mut client = stage.client().await;
-    for sql in ["/* tidegate: primary */ SELECT id FROM which", "SELECT /* tidegate: primary */ id FROM which", "select/*tidegate:primary*/id from which"] {
+    for sql in [
+        "/* tidegate: primary */ SELECT id FROM which",
+        "SELECT /* tidegate: primary */ id FROM which",
+        "select/*tidegate:primary*/id from which",
+    ] {
         assert_eq!(stage.answers(&mut client, sql).await, PRIMARY, "{sql}");
     }
     for sql in ["/* tidegate: replica */ SELECT @@server_id", "SELECT /* tidegate: replica */ @@server_id"] {
@@ -307,7 +386,11 @@ async fn hints_force_a_role(scenario: Scenario) {
     client.query_drop("/* tidegate: replica */ INSERT INTO t SELECT id FROM which").await.unwrap();
     assert_eq!(stage.answers(&mut client, "SELECT server FROM t FOR UPDATE").await, PRIMARY);
     client.query_drop("BEGIN").await.unwrap();
-    assert_eq!(stage.answers(&mut client, "/* tidegate: replica */ SELECT id FROM which").await, PRIMARY, "in a transaction");
+    assert_eq!(
+        stage.answers(&mut client, "/* tidegate: replica */ SELECT id FROM which").await,
+        PRIMARY,
+        "in a transaction"
+    );
     client.query_drop("COMMIT").await.unwrap();
     assert_eq!(stage.refused_by_replicas().await, 0);
 }
@@ -355,7 +438,12 @@ async fn a_read_that_writes_is_run_on_the_primary(scenario: Scenario) {
     let function = "CREATE FUNCTION count_up() RETURNS INT MODIFIES SQL DATA SQL SECURITY INVOKER \
                     BEGIN UPDATE t SET n = n + 1; RETURN (SELECT n FROM t); END";
     stage
-        .given(&["CREATE TABLE t (n INT)", "INSERT INTO t VALUES (0)", function, "CREATE SQL SECURITY INVOKER VIEW v AS SELECT count_up() AS n"])
+        .given(&[
+            "CREATE TABLE t (n INT)",
+            "INSERT INTO t VALUES (0)",
+            function,
+            "CREATE SQL SECURITY INVOKER VIEW v AS SELECT count_up() AS n",
+        ])
         .await;
     let mut client = stage.client().await;
     for expected in 1..=3 {

@@ -65,8 +65,8 @@ pub struct Connection {
     pub dirty: bool,
     /// When it becomes too old.
     pub expires: Instant,
-    /// Since when it lies in the pool.
-    pub idle_since: Instant,
+    /// When a client used it last.
+    pub used: Instant,
     /// The thread whose runtime watches its socket.
     pub home: usize,
     _permit: Permit<Box<Connection>>,
@@ -102,7 +102,7 @@ impl Connection {
             broken: false,
             dirty: false,
             expires: now + server.lifetime(),
-            idle_since: now,
+            used: now,
             home: server.home,
             _permit: permit,
         };

@@ -64,7 +64,19 @@ pub struct Pool {
     buffers: Rc<Freelist>,
     home: usize,
     metrics: Arc<Metrics>,
+    /// This core's part of the configured `min_idle`.
+    min_idle: usize,
+    /// Who has used which server lately, where `min_idle` asks for it.
+    users: RefCell<FxHashMap<(ServerId, Key), User>>,
+    refilling: Cell<bool>,
     closed: Cell<bool>,
+}
+
+/// An account in use.
+#[derive(Debug)]
+struct User {
+    account: Arc<Account>,
+    seen: Instant,
 }
 
 impl Pool {
@@ -78,6 +90,8 @@ impl Pool {
         metrics: Arc<Metrics>,
         home: usize,
     ) -> Self {
+        let cores = others.len() + 1;
+        let min_idle = settings.min_idle / cores + usize::from(home < settings.min_idle % cores);
         Self {
             servers,
             idle: RefCell::default(),
@@ -87,6 +101,9 @@ impl Pool {
             buffers,
             home,
             metrics,
+            min_idle,
+            users: RefCell::default(),
+            refilling: Cell::new(false),
             closed: Cell::new(false),
         }
     }
@@ -103,7 +120,7 @@ impl Pool {
     pub async fn lease(
         &self,
         server: ServerId,
-        account: &Account,
+        account: &Arc<Account>,
         class: Class,
         wanted: &State,
     ) -> Result<Box<Connection>, LeaseError> {
@@ -154,7 +171,7 @@ impl Pool {
     async fn lease_slow(
         &self,
         id: ServerId,
-        account: &Account,
+        account: &Arc<Account>,
         key: Key,
         wanted: &State,
     ) -> Result<Box<Connection>, LeaseError> {
@@ -184,7 +201,7 @@ impl Pool {
     async fn open(
         &self,
         server: &Server,
-        account: &Account,
+        account: &Arc<Account>,
         class: Class,
         permit: Permit<Box<Connection>>,
     ) -> Result<Box<Connection>, LeaseError> {
@@ -192,7 +209,12 @@ impl Pool {
             Connection::open(server, account, class, permit, &self.buffers, self.settings.connect_timeout)
                 .await;
         self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
-        Ok(Box::new(opened?))
+        let connection = Box::new(opened?);
+        if self.min_idle > 0 {
+            let user = User { account: Arc::clone(account), seen: Instant::now() };
+            self.users.borrow_mut().insert((server.id, connection.key), user);
+        }
+        Ok(connection)
     }
 
     /// A connection of another core's has its socket watched here from now on. TLS ones stay where they are: they
@@ -205,8 +227,9 @@ impl Pool {
     }
 
     /// Takes a connection back: the ladder is reuse, roll back, reset, close.
-    pub fn check_in(self: &Rc<Self>, connection: Box<Connection>) {
-        if connection.broken || self.closed.get() || Instant::now() >= connection.expires {
+    pub fn check_in(self: &Rc<Self>, mut connection: Box<Connection>) {
+        let now = Instant::now();
+        if connection.broken || self.closed.get() || now >= connection.expires {
             self.checked_in(connection.server, Rung::Close);
             self.close(connection);
         } else if connection.dirty
@@ -216,6 +239,7 @@ impl Pool {
             tokio::task::spawn_local(async move { pool.repair(connection).await });
         } else {
             self.checked_in(connection.server, Rung::Reuse);
+            connection.used = now;
             self.keep(connection);
         }
     }
@@ -254,7 +278,6 @@ impl Pool {
                 Err((back, Offer::Unwanted)) => connection = back,
             }
         }
-        connection.idle_since = Instant::now();
         self.idle.borrow_mut().entry((connection.server, connection.key)).or_default().push(connection);
     }
 
@@ -285,11 +308,10 @@ impl Pool {
         {
             let mut idle = self.idle.borrow_mut();
             for list in idle.values_mut() {
-                let mut spare = list.len().saturating_sub(self.settings.min_idle);
+                let mut spare = list.len().saturating_sub(self.min_idle);
                 for at in (0..list.len()).rev() {
                     let connection = &mut list[at];
-                    let old =
-                        spare > 0 && now.duration_since(connection.idle_since) >= self.settings.idle_timeout;
+                    let old = spare > 0 && now.duration_since(connection.used) >= self.settings.idle_timeout;
                     if old || now >= connection.expires || connection.is_stale() {
                         spare = spare.saturating_sub(1);
                         closing.push(list.remove(at));
@@ -301,24 +323,45 @@ impl Pool {
         closing.into_iter().for_each(|connection| self.close(connection));
     }
 
-    /// Opens connections to `server` until `min_idle` lie here for this account and class.
-    ///
-    /// # Errors
-    /// The first failure to connect.
-    pub async fn fill(
-        self: &Rc<Self>,
-        server: ServerId,
-        account: &Account,
-        class: Class,
-    ) -> Result<(), LeaseError> {
-        let key = Key { account: account.id, class };
-        let Some(known) = self.server(server) else { return Ok(()) };
-        while self.idle.borrow().get(&(server, key)).map_or(0, Vec::len) < self.settings.min_idle {
-            let Some(permit) = known.gate.try_permit() else { return Ok(()) };
-            let connection = self.open(known, account, class, permit).await?;
-            self.keep(connection);
+    /// Opens connections until `min_idle` lie here for every account in use; forgets accounts that are not in use any
+    /// more. To be called beside [`Pool::tidy`].
+    pub async fn refill(self: Rc<Self>) {
+        if self.refilling.replace(true) {
+            return; // a slow server: the one before is still at it
         }
-        Ok(())
+        self.refill_once().await;
+        self.refilling.set(false);
+    }
+
+    async fn refill_once(&self) {
+        let now = Instant::now();
+        let mut short = Vec::new();
+        {
+            let idle = self.idle.borrow();
+            let mut users = self.users.borrow_mut();
+            for (place, user) in users.iter_mut() {
+                let list = idle.get(place).map_or(&[][..], Vec::as_slice);
+                user.seen = list.iter().map(|connection| connection.used).fold(user.seen, Instant::max);
+            }
+            users.retain(|_, user| now.duration_since(user.seen) < self.settings.idle_timeout);
+            for (place, user) in users.iter() {
+                let missing = self.min_idle.saturating_sub(idle.get(place).map_or(0, Vec::len));
+                short.push((*place, Arc::clone(&user.account), user.seen, missing));
+            }
+        }
+        for ((server, key), account, seen, missing) in short {
+            let Some(known) = self.server(server) else { continue };
+            for _ in 0..missing {
+                let Some(permit) = known.gate.try_permit() else { break };
+                // A server that cannot be reached is the monitor's business; it is tried again in a second.
+                let Ok(mut connection) = self.open(known, &account, key.class, permit).await else { break };
+                connection.used = seen;
+                self.keep(connection);
+            }
+            if let Some(user) = self.users.borrow_mut().get_mut(&(server, key)) {
+                user.seen = seen; // our own opening is no use
+            }
+        }
     }
 
     /// Closes every idle connection to `server`, or to all, for an account whose password is no longer right or a

@@ -142,7 +142,12 @@ impl Seed {
                     tokio::task::spawn_local(serving);
                 }
                 Some(Wanted(server)) = self.wanted.recv() => worker.pool.donate(server),
-                _ = tidy.tick() => worker.pool.tidy(),
+                _ = tidy.tick() => {
+                    worker.pool.tidy();
+                    if self.common.config.cluster.pool.min_idle > 0 {
+                        tokio::task::spawn_local(Rc::clone(&worker.pool).refill());
+                    }
+                }
                 _ = self.stop.wait_for(|stop| *stop) => break,
             }
         }

@@ -26,6 +26,9 @@ const SHUTDOWN: u16 = 1053;
 /// ER_UNKNOWN_STMT_HANDLER, ER_NEED_REPREPARE.
 const STALE_STATEMENT: [u16; 2] = [1243, 1615];
 
+/// Connections that may fail under one statement before the client is told.
+const FAILURES_MAX: u32 = 8;
+
 /// Something to be done on a server for the client.
 pub(super) struct Work<'a> {
     /// The client's packets, as they are to be sent.
@@ -75,6 +78,7 @@ impl Session {
     pub(super) async fn perform(&mut self, work: &Work<'_>, mut route: Route) -> Flow {
         let mut tried: Vec<ServerId> = Vec::new();
         let mut retried_statement = false;
+        let mut failures = 0;
         loop {
             let mut connection = match self.obtain(&mut route, work.statement, &mut tried).await {
                 Ok(connection) => connection,
@@ -149,9 +153,12 @@ impl Session {
                     if sent {
                         return Flow::Close; // half a reply has gone out: there is no way to say so in the protocol
                     }
-                    if !state_there && (unsent || repeatable(work, on_replica)) && tried.len() < 8 {
+                    failures += 1;
+                    if !state_there && (unsent || repeatable(work, on_replica)) && failures < FAILURES_MAX {
                         self.worker.counters.retried();
-                        tried.push(server);
+                        if on_replica {
+                            tried.push(server); // a primary has no substitute: it is tried again
+                        }
                         continue;
                     }
                     let problem = Problem::Lost { outcome_unknown: !unsent, state_lost: state_there };

@@ -60,6 +60,8 @@ pub enum Incoming {
     Closed,
     /// A signal is raised.
     Signalled,
+    /// Nothing has come for as long as the caller wanted to wait.
+    Idle,
     /// It sends more than it may: error 1153.
     TooLarge,
     /// The budget for large statements is used up: error 1041.
@@ -69,14 +71,26 @@ pub enum Incoming {
 }
 
 /// Waits for the next command. `pending` holds what came behind the one before; `mask` says which signals end the
-/// wait while nothing of a command has come.
-pub async fn next(client: &mut Client, worker: &Worker, pending: Option<Buffer>, mask: u8) -> Incoming {
-    let mut buffer = match pending {
-        Some(buffer) => buffer,
-        None => match first_bytes(client, worker, mask).await {
+/// wait while nothing of a command has come; `patience` bounds that wait.
+pub async fn next(
+    client: &mut Client,
+    worker: &Worker,
+    pending: Option<Buffer>,
+    mask: u8,
+    patience: Option<Duration>,
+) -> Incoming {
+    let mut buffer = match (pending, patience) {
+        (Some(buffer), _) => buffer,
+        (None, None) => match first_bytes(client, worker, mask).await {
             Ok(Some(buffer)) => buffer,
             Ok(None) => return Incoming::Signalled,
             Err(_) => return Incoming::Closed,
+        },
+        (None, Some(patience)) => match timeout(patience, first_bytes(client, worker, mask)).await {
+            Ok(Ok(Some(buffer))) => buffer,
+            Ok(Ok(None)) => return Incoming::Signalled,
+            Ok(Err(_)) => return Incoming::Closed,
+            Err(_) => return Incoming::Idle,
         },
     };
     let mut reserved: Option<Reserved> = None;

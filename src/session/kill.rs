@@ -98,7 +98,7 @@ impl Session {
 /// Ends the statement that runs on a claimed thread.
 async fn end_statement(
     worker: &Worker,
-    account: &Account,
+    account: &Arc<Account>,
     class: Class,
     claim: Claim,
 ) -> Result<(), Problem> {
@@ -112,7 +112,7 @@ async fn end_statement(
 /// Runs a statement of our own on a pooled connection; gives its first value.
 async fn ask(
     worker: &Worker,
-    account: &Account,
+    account: &Arc<Account>,
     class: Class,
     server: ServerId,
     sql: &[u8],

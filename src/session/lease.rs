@@ -20,6 +20,9 @@ use crate::wire::ok::Status;
 /// How long another session may take to read back our LAST_INSERT_ID().
 const INSERT_ID_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a primary that refuses connections is left alone between two tries.
+const PRIMARY_PAUSE: Duration = Duration::from_millis(50);
+
 /// What asks about the statement before.
 const ABOUT_BEFORE: Uses = Uses::DIAGNOSTICS.union(Uses::FOUND_ROWS).union(Uses::ROW_COUNT);
 
@@ -54,7 +57,7 @@ impl Session {
                     *route = Route { target: Target::Primary, reason: Reason::AutocommitOff };
                 }
                 Ok(connection) => return Ok(connection),
-                Err(error) => self.try_elsewhere(route, server, error, tried, deadline)?,
+                Err(error) => self.try_elsewhere(route, server, error, tried, deadline).await?,
             }
         }
     }
@@ -125,8 +128,11 @@ impl Session {
         tried: &mut Vec<ServerId>,
         deadline: Instant,
     ) -> Result<ServerId, Problem> {
-        let mut changes = None;
+        let mut changes: Option<tokio::sync::watch::Receiver<u64>> = None;
         loop {
+            if let Some(changes) = &mut changes {
+                changes.mark_unchanged(); // before the look, so that no change falls between the look and the wait
+            }
             {
                 let snapshot = self.worker.topology.snapshot();
                 let replica = || snapshot.pick_replica(self.worker.random(), tried);
@@ -153,8 +159,10 @@ impl Session {
                     }
                 }
             }
-            let changes = changes.get_or_insert_with(|| self.worker.topology.subscribe());
-            changes.mark_unchanged();
+            let Some(changes) = &mut changes else {
+                changes = Some(self.worker.topology.subscribe());
+                continue;
+            };
             if timeout_at(deadline, changes.changed()).await.is_err() {
                 let why = self.worker.topology.snapshot().explain_unusable_to_client();
                 tracing::warn!(
@@ -199,7 +207,7 @@ impl Session {
     }
 
     /// A lease has failed: notes what it says about the server, and whether another may do.
-    fn try_elsewhere(
+    async fn try_elsewhere(
         &mut self,
         route: &Route,
         server: ServerId,
@@ -233,7 +241,15 @@ impl Session {
             return Err(error.into());
         }
         self.worker.counters.retried();
-        tried.push(server);
+        if route.target == Target::Primary {
+            // There is no other: it is asked again when the servers have changed, or after a moment.
+            let mut changes = self.worker.topology.subscribe();
+            let pause = deadline.min(Instant::now() + PRIMARY_PAUSE);
+            // The moment having passed is no error.
+            let _ = timeout_at(pause, changes.changed()).await;
+        } else {
+            tried.push(server);
+        }
         Ok(())
     }
 }

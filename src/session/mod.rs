@@ -20,6 +20,7 @@ pub mod worker;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::incoming::Incoming;
 use self::pins::Pins;
@@ -45,6 +46,9 @@ use crate::wire::stream::Stream;
 
 /// Names of the pins, for metrics.
 pub const PIN_NAMES: &[&str] = &Pins::NAMES;
+
+/// How long a connection is kept for SHOW WARNINGS and its like, while the client is silent.
+const QUESTION_TIME: Duration = Duration::from_secs(1);
 
 /// What a statement left that the next one may ask about.
 #[derive(Clone, Copy, Debug, Default)]
@@ -143,13 +147,21 @@ impl Session {
         loop {
             let free = self.held.is_none() || !self.status.contains(Status::IN_TRANSACTION);
             let mask = Signals::KILL | if free { Signals::DRAIN } else { 0 };
-            let command = match incoming::next(&mut self.client, &self.worker, pending.take(), mask).await {
-                Incoming::Command(command) => command,
-                other => {
-                    self.dismiss(other).await;
-                    break;
-                }
-            };
+            // What is kept only for questions about the last statement is not kept for long.
+            let patience =
+                (self.held.is_some() && free && Pins::PASSING.contains(self.pins)).then_some(QUESTION_TIME);
+            let command =
+                match incoming::next(&mut self.client, &self.worker, pending.take(), mask, patience).await {
+                    Incoming::Command(command) => command,
+                    Incoming::Idle => {
+                        self.stop_expecting_questions();
+                        continue;
+                    }
+                    other => {
+                        self.dismiss(other).await;
+                        break;
+                    }
+                };
             self.worker.counters.received(command.packets().len() as u64);
             if self.carry_out(&command).await == Flow::Close {
                 break;
@@ -157,6 +169,15 @@ impl Session {
             pending = command.into_rest();
         }
         self.leave();
+    }
+
+    /// The client has not asked about its last statement for a while: the connection may serve others. As long as none
+    /// has taken it, a later question still finds it.
+    fn stop_expecting_questions(&mut self) {
+        self.set_pins(self.pins.difference(Pins::PASSING));
+        if let Some(connection) = self.held.take() {
+            self.release(connection, false);
+        }
     }
 
     /// The session's state is that of a new connection.
@@ -204,7 +225,7 @@ impl Session {
     /// Tells the client why it is disconnected, where there is something to tell.
     async fn dismiss(&mut self, why: Incoming) {
         let error = match why {
-            Incoming::Closed | Incoming::Command(_) => return,
+            Incoming::Closed | Incoming::Idle | Incoming::Command(_) => return,
             Incoming::Signalled if self.client.signals.is_raised(Signals::KILL) => return,
             Incoming::Signalled => ErrPacket::new(1053, b"08S01", "Server shutdown in progress"),
             Incoming::TooLarge => ErrPacket::new(

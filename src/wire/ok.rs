@@ -71,7 +71,9 @@ impl<'a> Ok<'a> {
             // string<lenenc>: also without SESSION_TRACK, where the manual says string<EOF> (MySQL 9.7, MariaDB 10.11)
             let (text, after) = lenenc_string(rest)?;
             info = text;
-            if status.contains(Status::SESSION_STATE_CHANGED) && capabilities.contains(Capabilities::SESSION_TRACK) {
+            if status.contains(Status::SESSION_STATE_CHANGED)
+                && capabilities.contains(Capabilities::SESSION_TRACK)
+            {
                 (changes, _) = lenenc_string(after)?; // string<lenenc>
             }
         }

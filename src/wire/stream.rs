@@ -67,7 +67,15 @@ impl Stream {
     /// Writes all of `bytes`. Not cancel safe: a part may have gone out.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Plain(tcp) => tcp.write_all(bytes).await,
+            Self::Plain(tcp) => {
+                // The ordinary case is one system call and no waiting.
+                let written = match tcp.try_write(bytes) {
+                    Ok(written) => written,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                    Err(error) => return Err(error),
+                };
+                if written < bytes.len() { tcp.write_all(&bytes[written..]).await } else { Ok(()) }
+            }
             Self::Tls(tls) => {
                 tls.write_all(bytes).await?;
                 tls.flush().await

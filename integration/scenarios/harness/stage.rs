@@ -112,7 +112,8 @@ impl Stage {
     /// Asks through the client which server answers a statement like `SELECT id FROM which`, whose first column is
     /// the id; gives the server's place in the cluster, so that 0 is the primary.
     pub async fn answers(&self, client: &mut Conn, sql: &str) -> usize {
-        let row: Row = client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
+        let row: Row =
+            client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
         self.place(row.get(0).expect("an id"))
     }
 
