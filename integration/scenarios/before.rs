@@ -31,7 +31,8 @@ async fn crowded(scenario: Scenario) -> Stage {
 }
 
 async fn number(client: &mut Conn, sql: &str) -> i64 {
-    let row: Row = client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
+    let row: Row =
+        client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
     row.get(0).expect("a number")
 }
 
@@ -48,9 +49,19 @@ async fn t4_last_insert_id_is_the_sessions_own(scenario: Scenario) {
     for rows in ["(1)", "(1), (2), (3)"] {
         client.query_drop(format!("INSERT INTO t (v) VALUES {rows}")).await.unwrap();
         let expected = client.last_insert_id().expect("generated") as i64;
-        assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID() AS id").await, expected, "at once, of {rows}");
+        assert_eq!(
+            number(&mut client, "SELECT LAST_INSERT_ID() AS id").await,
+            expected,
+            "at once, of {rows}"
+        );
         bustle(&mut other).await;
-        for sql in ["SELECT LAST_INSERT_ID() AS id", "SELECT last_insert_id ( )", "SELECT @@last_insert_id", "SELECT @@identity", "SELECT LAST_INSERT_ID() FROM t LIMIT 1"] {
+        for sql in [
+            "SELECT LAST_INSERT_ID() AS id",
+            "SELECT last_insert_id ( )",
+            "SELECT @@last_insert_id",
+            "SELECT @@identity",
+            "SELECT LAST_INSERT_ID() FROM t LIMIT 1",
+        ] {
             assert_eq!(number(&mut client, sql).await, expected, "{sql} of {rows}");
             bustle(&mut other).await;
         }
@@ -60,7 +71,11 @@ async fn t4_last_insert_id_is_the_sessions_own(scenario: Scenario) {
             bustle(&mut other).await;
         }
         client.query_drop("INSERT INTO child VALUES (LAST_INSERT_ID())").await.unwrap();
-        assert_eq!(number(&mut client, "SELECT MAX(parent) FROM child FOR UPDATE").await, expected, "in a write, of {rows}");
+        assert_eq!(
+            number(&mut client, "SELECT MAX(parent) FROM child FOR UPDATE").await,
+            expected,
+            "in a write, of {rows}"
+        );
     }
 }
 
@@ -148,13 +163,16 @@ async fn t14_found_rows_are_the_sessions_own(scenario: Scenario) {
 
 /// Codes of SHOW WARNINGS and its kind.
 async fn codes(client: &mut Conn, sql: &str) -> Vec<u16> {
-    let rows: Vec<(String, u16, String)> = client.query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let rows: Vec<(String, u16, String)> =
+        client.query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     rows.into_iter().map(|(_, code, _)| code).collect()
 }
 
 async fn t14_warnings_are_those_of_the_statement_before(scenario: Scenario) {
     let stage = scenario.stage_with(Rules { weights: vec![1, 1, 0], ..Rules::pool("{max: 2}") }).await;
-    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO t (v) VALUES (1)"]).await;
+    stage
+        .given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO t (v) VALUES (1)"])
+        .await;
     let (mut client, mut other) = (stage.client().await, stage.client().await);
     let warn_on_replica = "SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED) FROM t WHERE id = 1";
     let warn_on_primary = "DROP TABLE IF EXISTS missing";
@@ -170,7 +188,11 @@ async fn t14_warnings_are_those_of_the_statement_before(scenario: Scenario) {
         client.query_drop(sql).await.unwrap();
         client.query_drop("SELECT v FROM t WHERE id = 1").await.unwrap();
         bustle(&mut other).await;
-        assert_eq!(codes(&mut client, "SHOW WARNINGS").await, [0u16; 0], "a statement without any came after {sql}");
+        assert_eq!(
+            codes(&mut client, "SHOW WARNINGS").await,
+            [0u16; 0],
+            "a statement without any came after {sql}"
+        );
         client.query_drop(sql).await.unwrap();
         client.query_drop("GET DIAGNOSTICS @count = NUMBER").await.unwrap();
         assert_eq!(number(&mut client, "SELECT @count").await, expected.len() as i64);
@@ -185,9 +207,13 @@ async fn t14_warnings_are_those_of_the_statement_before(scenario: Scenario) {
 
 async fn t14_errors_are_those_of_the_statement_before(scenario: Scenario) {
     let stage = scenario.stage_with(Rules { weights: vec![1, 1, 0], ..Rules::pool("{max: 2}") }).await;
-    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO t (v) VALUES (1)"]).await;
+    stage
+        .given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO t (v) VALUES (1)"])
+        .await;
     let (mut client, mut other) = (stage.client().await, stage.client().await);
-    for (sql, code) in [("SELECT * FROM missing", 1146), ("INSERT INTO t (id) VALUES (1)", 1062), ("SELEC 1", 1064)] {
+    for (sql, code) in
+        [("SELECT * FROM missing", 1146), ("INSERT INTO t (id) VALUES (1)", 1062), ("SELEC 1", 1064)]
+    {
         client.query_drop(sql).await.unwrap_err();
         bustle(&mut other).await;
         assert_eq!(codes(&mut client, "SHOW ERRORS").await, [code], "{sql}");

@@ -44,7 +44,8 @@ async fn unknown_commands_are_refused_and_the_session_goes_on(scenario: Scenario
     let mut client = stage.raw().await;
     // SLEEP, SHUTDOWN, CONNECT, DEBUG, TIME, DELAYED_INSERT, BINLOG_DUMP, TABLE_DUMP, CONNECT_OUT, REGISTER_REPLICA, DAEMON,
     // BINLOG_DUMP_GTID, CLONE, and what no version knows.
-    for command in [0x00, 0x08, 0x0b, 0x0d, 0x0f, 0x10, 0x12, 0x13, 0x14, 0x15, 0x1d, 0x1e, 0x20, 0x55, 0xff] {
+    for command in [0x00, 0x08, 0x0b, 0x0d, 0x0f, 0x10, 0x12, 0x13, 0x14, 0x15, 0x1d, 0x1e, 0x20, 0x55, 0xff]
+    {
         client.command(command, b"\x04\0\0\0\0\0\0\0\0\0").await;
         let error = client.outcome().await.err();
         assert_eq!((error.code, &error.sqlstate), (1047, b"08S01"), "{command:#04x}: {error}");
@@ -91,7 +92,13 @@ async fn reset_connection_begins_anew(scenario: Scenario) {
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
     let mut client = stage.raw().await;
     let usual = client.value("SELECT @@sql_mode").await;
-    for sql in ["CREATE TEMPORARY TABLE tmp (id INT)", "SET @v = 1", "SET sql_mode = 'ANSI', time_zone = '+01:00'", "BEGIN", "INSERT INTO t VALUES (1)"] {
+    for sql in [
+        "CREATE TEMPORARY TABLE tmp (id INT)",
+        "SET @v = 1",
+        "SET sql_mode = 'ANSI', time_zone = '+01:00'",
+        "BEGIN",
+        "INSERT INTO t VALUES (1)",
+    ] {
         client.ok(sql).await;
     }
     let statement = client.prepare("SELECT 1").await.unwrap();
@@ -162,7 +169,9 @@ async fn set_option_allows_several_statements_or_not(scenario: Scenario) {
 
 async fn cursors_are_fetched_in_parts(scenario: Scenario) {
     let stage = scenario.stage_with(Rules::pool("{max: 2}")).await;
-    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1), (2), (3), (4), (5)"]).await;
+    stage
+        .given(&["CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1), (2), (3), (4), (5)"])
+        .await;
     for capabilities in [Login::OLD, Login::default().capabilities] {
         let login = Login { capabilities, ..Login::default() };
         let (mut client, mut other) = (stage.raw_with(login).await, stage.raw().await);
@@ -217,7 +226,12 @@ async fn long_data_comes_in_parts(scenario: Scenario) {
 async fn t18_clients_get_what_they_asked_for(scenario: Scenario) {
     let stage = scenario.stage_with(Rules::pool("{max: 2}")).await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)"]).await;
-    let ages = [Capabilities::empty(), Capabilities::DEPRECATE_EOF, Capabilities::SESSION_TRACK, Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK];
+    let ages = [
+        Capabilities::empty(),
+        Capabilities::DEPRECATE_EOF,
+        Capabilities::SESSION_TRACK,
+        Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK,
+    ];
     let mut clients = Vec::new();
     for flags in ages {
         let login = Login { capabilities: Login::OLD | flags, ..Login::default() };
@@ -226,11 +240,21 @@ async fn t18_clients_get_what_they_asked_for(scenario: Scenario) {
     // Every reader checks every packet by its own flags; all share the same few connections.
     for client in &mut clients {
         let tracks = client.capabilities.contains(Capabilities::SESSION_TRACK);
-        for sql in ["SET time_zone = '+01:00'", "USE test", &format!("USE {}", stage.schema), "SET NAMES latin1", "SET autocommit = 0", "SET autocommit = 1"] {
+        for sql in [
+            "SET time_zone = '+01:00'",
+            "USE test",
+            &format!("USE {}", stage.schema),
+            "SET NAMES latin1",
+            "SET autocommit = 0",
+            "SET autocommit = 1",
+        ] {
             assert_eq!(client.ok(sql).await.reports_changes(), tracks, "{sql}");
         }
         let inserted: Okay = client.ok("INSERT INTO t (v) VALUES (1), (2)").await;
-        assert_eq!((inserted.affected_rows, inserted.info.as_str()), (2, "Records: 2  Duplicates: 0  Warnings: 0"));
+        assert_eq!(
+            (inserted.affected_rows, inserted.info.as_str()),
+            (2, "Records: 2  Duplicates: 0  Warnings: 0")
+        );
         assert!(inserted.insert_id > 0);
         assert_eq!(client.select("SELECT id, v FROM t LIMIT 3").await.end.warnings, 0);
         assert_eq!(client.select("SELECT CAST('x' AS SIGNED)").await.end.warnings, 1);
@@ -245,7 +269,12 @@ async fn t18_clients_get_what_they_asked_for(scenario: Scenario) {
 
 async fn t40_signs_come_from_the_client(scenario: Scenario) {
     let stage = scenario.stage().await;
-    stage.given(&["CREATE TABLE t (u BIGINT UNSIGNED, s BIGINT)", "INSERT INTO t VALUES (18446744073709551615, -1)"]).await;
+    stage
+        .given(&[
+            "CREATE TABLE t (u BIGINT UNSIGNED, s BIGINT)",
+            "INSERT INTO t VALUES (18446744073709551615, -1)",
+        ])
+        .await;
     let login = Login::default();
     let (mut client, mut direct) = (stage.raw().await, direct(&stage, &login).await);
     let statement = client.prepare("SELECT CAST(? AS CHAR), CAST(? AS CHAR)").await.unwrap();
@@ -284,7 +313,11 @@ async fn large_parameters_and_rows_pass(scenario: Scenario) {
     client.execute(statement, &[Param::Int(1), Param::Text(&whole)]).await.ok();
     let read = client.prepare("SELECT data FROM t WHERE id = ? FOR UPDATE").await.unwrap();
     let rows = client.execute(read, &[Param::Int(1)]).await.rows();
-    assert!(rows.rows[0].len() == (20 << 20) + 11 && rows.rows[0].ends_with(&whole[..100]), "{}", rows.rows[0].len());
+    assert!(
+        rows.rows[0].len() == (20 << 20) + 11 && rows.rows[0].ends_with(&whole[..100]),
+        "{}",
+        rows.rows[0].len()
+    );
     for length in [(16 << 20) - 13, (16 << 20) - 6, (16 << 20) - 5, 16 << 20] {
         let sql = [b"SELECT '", &whole[..length], b"'"].concat();
         let value = client.select(&sql).await.bytes();
@@ -336,7 +369,9 @@ async fn query_attributes_are_taken(scenario: Scenario) {
         assert_ne!(stage.place(id), 0, "the statement behind the attributes is a read");
         assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
         assert_eq!(other.value("SELECT 8").await.unwrap(), "8", "a client without attributes");
-        client.command(com::QUERY, &[&attribute[..], b"CREATE TABLE IF NOT EXISTS t (id INT)"].concat()).await;
+        client
+            .command(com::QUERY, &[&attribute[..], b"CREATE TABLE IF NOT EXISTS t (id INT)"].concat())
+            .await;
         client.outcome().await.ok();
     }
     // Prepared: the packet says itself how many parameters come, attributes included.
@@ -351,7 +386,8 @@ async fn query_attributes_are_taken(scenario: Scenario) {
 async fn found_rows_is_the_clients_choice(scenario: Scenario) {
     let stage = scenario.stage_with(Rules::pool("{max: 1}")).await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 1)"]).await;
-    let (mut found, mut changed) = (stage.raw_with(Login::with(Capabilities::FOUND_ROWS)).await, stage.raw().await);
+    let (mut found, mut changed) =
+        (stage.raw_with(Login::with(Capabilities::FOUND_ROWS)).await, stage.raw().await);
     for _ in 0..3 {
         assert_eq!(found.ok("UPDATE t SET v = 1").await.affected_rows, 2);
         assert_eq!(changed.ok("UPDATE t SET v = 1").await.affected_rows, 0);
@@ -372,7 +408,9 @@ async fn procedures_give_all_their_results(scenario: Scenario) {
         let login = Login { capabilities, ..Login::default() };
         let mut client = stage.raw_with(login.clone()).await;
         let results = client.query("CALL several(); SELECT 4").await;
-        let [Outcome::Rows(_), Outcome::Rows(two), Outcome::Rows(which), Outcome::Ok(_), Outcome::Rows(_)] = &results[..] else {
+        let [Outcome::Rows(_), Outcome::Rows(two), Outcome::Rows(which), Outcome::Ok(_), Outcome::Rows(_)] =
+            &results[..]
+        else {
             panic!("{results:?}")
         };
         assert_eq!(two.columns.len(), 2);

@@ -20,7 +20,8 @@ const WHICH: &str = "SELECT id FROM which";
 
 /// Reads until one of the wanted server answers.
 async fn until_read_from(stage: &Stage, client: &mut RawClient, wanted: usize) {
-    let reading = async { while stage.place(client.value(WHICH).await.unwrap().parse().unwrap()) != wanted {} };
+    let reading =
+        async { while stage.place(client.value(WHICH).await.unwrap().parse().unwrap()) != wanted {} };
     within(&format!("a read from server {wanted}"), reading).await;
 }
 
@@ -69,7 +70,8 @@ async fn t36_a_read_that_was_interrupted_is_run_elsewhere(scenario: Scenario) {
     let mut stage = scenario.own_stage(2, Rules::default()).await;
     for (command, server) in [("kill", 1), ("stop", 2)] {
         // A read that waits on that server until it ends, and is quick on any other.
-        let id: u64 = stage.cluster.root(server).await.query_first("SELECT @@server_id").await.unwrap().unwrap();
+        let id: u64 =
+            stage.cluster.root(server).await.query_first("SELECT @@server_id").await.unwrap().unwrap();
         let sql = format!("SELECT id, SLEEP(IF(id = {id}, 600, 0)) FROM which");
         let mut client = stage.raw().await;
         let mut root = stage.cluster.root(server).await;
@@ -173,9 +175,16 @@ async fn idle_connections_of_a_restarted_server_cost_no_read(scenario: Scenario)
             stage.cluster.tell(command, server);
             stage.cluster.tell("start", server);
             until_up(&stage, server, true).await;
-            until("all is well", || async { stage.proxy.get("/readyz").await.contains("a primary, replicas that take reads: 1") }).await;
+            until("all is well", || async {
+                stage.proxy.get("/readyz").await.contains("a primary, replicas that take reads: 1")
+            })
+            .await;
             for client in &mut clients {
-                assert_eq!(stage.place(client.value(read).await.unwrap().parse().unwrap()), server, "{command}: {read}");
+                assert_eq!(
+                    stage.place(client.value(read).await.unwrap().parse().unwrap()),
+                    server,
+                    "{command}: {read}"
+                );
             }
         }
     }

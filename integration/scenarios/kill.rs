@@ -94,7 +94,8 @@ async fn kill_ends_the_session_at_work_and_at_rest(scenario: Scenario) {
             }
             client.end().await; // what came of the statement, or why it ends
             until_running(&stage, &mark, 0).await;
-            until("it is forgotten", || async { stage.proxy.metric("tidegate_clients", &[]).await == 1 }).await;
+            until("it is forgotten", || async { stage.proxy.metric("tidegate_clients", &[]).await == 1 })
+                .await;
             assert_eq!(killer.error(format!("KILL {id}")).await.code, 1094);
         }
     }
@@ -127,5 +128,6 @@ async fn the_statement_of_a_client_that_has_gone_is_ended(scenario: Scenario) {
         drop(client);
         until_running(&stage, &mark, 0).await;
     }
-    until("no connection is leased", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 }).await;
+    until("no connection is leased", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 })
+        .await;
 }

@@ -35,7 +35,11 @@ async fn crowded(scenario: Scenario, max: u32) -> Stage {
 }
 
 async fn text(client: &mut Conn, sql: &str) -> Option<String> {
-    client.query_first::<Option<String>, _>(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row")
+    client
+        .query_first::<Option<String>, _>(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+        .expect("a row")
 }
 
 async fn code(client: &mut Conn, sql: &str) -> u16 {
@@ -64,7 +68,10 @@ async fn settings_do_not_leak_between_sessions(scenario: Scenario) {
         ("SET default_week_format = 3", "SELECT WEEK('2008-02-20') FROM which"),
     ];
     for (set, show) in cases {
-        for show in [show.to_owned(), format!("{show} FOR UPDATE").replace("FROM which", "FROM t RIGHT JOIN (SELECT 1 AS x) d ON 1")] {
+        for show in [
+            show.to_owned(),
+            format!("{show} FOR UPDATE").replace("FROM which", "FROM t RIGHT JOIN (SELECT 1 AS x) d ON 1"),
+        ] {
             client.reset().await.unwrap();
             let usual = text(&mut other, &show).await;
             assert_eq!(text(&mut client, &show).await, usual, "{show}");
@@ -132,7 +139,10 @@ async fn user_locks_stay_until_released(scenario: Scenario) {
         client.query_drop("SELECT COUNT(*) FROM t").await.unwrap();
         assert_eq!(other.query_first(&*get).await.unwrap(), Some(0));
     }
-    assert_eq!(client.query_first(format!("SELECT RELEASE_LOCK('{}')", stage.schema)).await.unwrap(), Some(1));
+    assert_eq!(
+        client.query_first(format!("SELECT RELEASE_LOCK('{}')", stage.schema)).await.unwrap(),
+        Some(1)
+    );
     assert_eq!(other.query_first(&*get).await.unwrap(), Some(1));
     other.disconnect().await.unwrap();
     let waiting = client.query_first(format!("SELECT GET_LOCK('{}', 20)", stage.schema));
@@ -170,7 +180,10 @@ async fn set_transaction_counts_for_one_transaction(scenario: Scenario) {
     client.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await.unwrap();
     for expected in ["1,2", "1"] {
         client.query_drop("BEGIN").await.unwrap();
-        assert_eq!(text(&mut client, "SELECT GROUP_CONCAT(id ORDER BY id) FROM t").await.as_deref(), Some(expected));
+        assert_eq!(
+            text(&mut client, "SELECT GROUP_CONCAT(id ORDER BY id) FROM t").await.as_deref(),
+            Some(expected)
+        );
         client.query_drop("COMMIT").await.unwrap();
     }
     other.query_drop("ROLLBACK").await.unwrap();
@@ -178,7 +191,10 @@ async fn set_transaction_counts_for_one_transaction(scenario: Scenario) {
     let variable = if scenario.is_mysql() { "transaction_isolation" } else { "tx_isolation" };
     for _ in 0..2 {
         assert_eq!(text(&mut client, &format!("SELECT @@{variable}")).await.as_deref(), Some("SERIALIZABLE"));
-        assert_eq!(text(&mut other, &format!("SELECT @@{variable}")).await.as_deref(), Some("REPEATABLE-READ"));
+        assert_eq!(
+            text(&mut other, &format!("SELECT @@{variable}")).await.as_deref(),
+            Some("REPEATABLE-READ")
+        );
     }
 }
 
@@ -186,8 +202,14 @@ async fn savepoints_work(scenario: Scenario) {
     let stage = crowded(scenario, 2).await;
     let mut client = stage.client().await;
     let statements = [
-        "BEGIN", "INSERT INTO t VALUES (1)", "SAVEPOINT a", "INSERT INTO t VALUES (2)", "SAVEPOINT b", "INSERT INTO t VALUES (3)",
-        "ROLLBACK TO SAVEPOINT a", "RELEASE SAVEPOINT a",
+        "BEGIN",
+        "INSERT INTO t VALUES (1)",
+        "SAVEPOINT a",
+        "INSERT INTO t VALUES (2)",
+        "SAVEPOINT b",
+        "INSERT INTO t VALUES (3)",
+        "ROLLBACK TO SAVEPOINT a",
+        "RELEASE SAVEPOINT a",
     ];
     for sql in statements {
         client.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -231,7 +253,12 @@ async fn xa_transactions_work(scenario: Scenario) {
     let (mut client, mut other) = (stage.client().await, stage.client().await);
     for (id, end) in [(1, "COMMIT"), (2, "ROLLBACK")] {
         let xid = format!("'{}{id}'", stage.schema);
-        for sql in [&format!("XA START {xid}"), &format!("INSERT INTO t VALUES ({id})"), &format!("XA END {xid}"), &format!("XA PREPARE {xid}")] {
+        for sql in [
+            &format!("XA START {xid}"),
+            &format!("INSERT INTO t VALUES ({id})"),
+            &format!("XA END {xid}"),
+            &format!("XA PREPARE {xid}"),
+        ] {
             client.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             other.query_drop("SELECT COUNT(*) FROM t").await.unwrap();
         }
@@ -257,19 +284,29 @@ async fn text_prepared_statements_stay(scenario: Scenario) {
 async fn nothing_is_left_for_the_next_client(scenario: Scenario) {
     let stage = crowded(scenario, 1).await;
     let lock = stage.schema.clone();
-    let show = "SELECT CONCAT_WS(' ', CHARSET('x'), TIMEDIFF(NOW(), UTC_TIMESTAMP()), LENGTH('\\\\'), DATABASE())";
+    let show =
+        "SELECT CONCAT_WS(' ', CHARSET('x'), TIMEDIFF(NOW(), UTC_TIMESTAMP()), LENGTH('\\\\'), DATABASE())";
     let mut fresh = stage.client().await;
     let usual = text(&mut fresh, show).await;
     fresh.disconnect().await.unwrap();
     for _ in 0..2 {
         let mut client = stage.client().await;
         for sql in [
-            "CREATE TEMPORARY TABLE tmp (id INT)", "SET @v = 1", &format!("SELECT GET_LOCK('{lock}', 0)"), "SET NAMES gbk",
-            "SET time_zone = '+05:00', sql_mode = 'NO_BACKSLASH_ESCAPES', SESSION TRANSACTION READ ONLY", "PREPARE s FROM 'SELECT 1'",
-            "USE test", "SET autocommit = 0", &format!("LOCK TABLES {}.t READ", stage.schema),
+            "CREATE TEMPORARY TABLE tmp (id INT)",
+            "SET @v = 1",
+            &format!("SELECT GET_LOCK('{lock}', 0)"),
+            "SET NAMES gbk",
+            "SET time_zone = '+05:00', sql_mode = 'NO_BACKSLASH_ESCAPES', SESSION TRANSACTION READ ONLY",
+            "PREPARE s FROM 'SELECT 1'",
+            "USE test",
+            "SET autocommit = 0",
+            &format!("LOCK TABLES {}.t READ", stage.schema),
         ] {
             if sql.contains("READ ONLY") {
-                client.query_drop("SET time_zone = '+05:00', sql_mode = 'NO_BACKSLASH_ESCAPES'").await.unwrap();
+                client
+                    .query_drop("SET time_zone = '+05:00', sql_mode = 'NO_BACKSLASH_ESCAPES'")
+                    .await
+                    .unwrap();
                 client.query_drop("SET SESSION TRANSACTION READ ONLY").await.unwrap();
                 continue;
             }
@@ -320,9 +357,22 @@ async fn t41_transactions_and_settings_can_be_prepared(scenario: Scenario) {
     let mut direct = crate::harness::RawClient::login(direct, &login).await.unwrap();
     let mut client = stage.raw().await;
     // What a server does not prepare is refused with its own error.
-    for sql in ["BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK", "SET @a = 1", "SET sql_mode = ''", "USE test", "SET autocommit = 1", "SHOW WARNINGS", "FLUSH TABLES"] {
+    for sql in [
+        "BEGIN",
+        "START TRANSACTION",
+        "COMMIT",
+        "ROLLBACK",
+        "SET @a = 1",
+        "SET sql_mode = ''",
+        "USE test",
+        "SET autocommit = 1",
+        "SHOW WARNINGS",
+        "FLUSH TABLES",
+    ] {
         let (expected, found) = (direct.prepare(sql).await, client.prepare(sql).await);
-        let code = |result: &Result<_, tidegate::wire::err::ErrPacket>| result.as_ref().err().map(|error| error.code);
+        let code = |result: &Result<_, tidegate::wire::err::ErrPacket>| {
+            result.as_ref().err().map(|error| error.code)
+        };
         assert_eq!(code(&found), code(&expected), "{sql}");
     }
     let set = client.prepare("SET time_zone = '+07:00'").await.unwrap();
@@ -367,13 +417,15 @@ async fn non_utf8_statements_are_read_in_their_charset(scenario: Scenario) {
             _ => b"\xbf\x5c",
         };
         for _ in 0..2 {
-            let sql = [b"SELECT '", character, b"', CHAR_LENGTH('", character, b"'), (SELECT id FROM which)"].concat();
+            let sql = [b"SELECT '", character, b"', CHAR_LENGTH('", character, b"'), (SELECT id FROM which)"]
+                .concat();
             let rows = client.select(&sql).await.bytes();
             assert_eq!(rows[0][0].as_deref(), Some(character), "{charset}");
             assert_eq!(rows[0][1].as_deref(), Some(&b"1"[..]), "{charset}");
             let id = String::from_utf8_lossy(rows[0][2].as_ref().unwrap()).parse().unwrap();
             assert_ne!(stage.place(id), PRIMARY, "{charset}: understood");
-            let locking = [b"SELECT (SELECT id FROM which), '", character, b"' FROM (SELECT 1) d FOR UPDATE"].concat();
+            let locking =
+                [b"SELECT (SELECT id FROM which), '", character, b"' FROM (SELECT 1) d FOR UPDATE"].concat();
             let id = client.value(&locking).await.unwrap().parse().unwrap();
             assert_eq!(stage.place(id), PRIMARY, "{charset}: the lock is seen behind the text");
             assert_eq!(text(&mut other, "SELECT 'ü\\\\'").await.as_deref(), Some("ü\\"));
@@ -381,5 +433,8 @@ async fn non_utf8_statements_are_read_in_their_charset(scenario: Scenario) {
     }
     let outcomes = client.query(b"SET NAMES gbk; SELECT '\xbf\x5c'; SELECT 2").await;
     assert!(matches!(&outcomes[..], [Outcome::Ok(_), Outcome::Rows(_), Outcome::Rows(_)]), "{outcomes:?}");
-    until("no session is pinned", || async { stage.proxy.metric("tidegate_pinned_sessions", &[]).await == 0 }).await;
+    until("no session is pinned", || async {
+        stage.proxy.metric("tidegate_pinned_sessions", &[]).await == 0
+    })
+    .await;
 }
