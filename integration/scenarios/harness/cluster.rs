@@ -19,11 +19,21 @@ pub struct Cluster {
     own: Option<Fleet>,
 }
 
+/// An account that every server of its dialect has.
+#[derive(Deserialize, Clone, Debug)]
+pub struct Account {
+    pub dialect: String,
+    pub user: String,
+    pub password: String,
+    pub require_tls: bool,
+}
+
 /// What the launcher writes to the file that `TIDEGATE_SERVERS` names.
 #[derive(Deserialize)]
 struct Run {
     clusters: std::collections::BTreeMap<String, RunCluster>,
     tls: crate::topology::fleet::Tls,
+    accounts: Vec<Account>,
 }
 
 #[derive(Deserialize)]
@@ -31,18 +41,35 @@ struct RunCluster {
     servers: Vec<Process>,
 }
 
+impl Run {
+    fn read() -> Self {
+        let path = std::env::var_os("TIDEGATE_SERVERS").expect("integration/test sets TIDEGATE_SERVERS");
+        let text = std::fs::read_to_string(path).expect("the file that TIDEGATE_SERVERS names");
+        serde_saphyr::from_str(&text).expect("the launcher's JSON")
+    }
+}
+
+/// What the launcher calls the dialect, and a run its cluster.
+fn name(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::MySql => "mysql",
+        Dialect::MariaDb => "mariadb",
+    }
+}
+
 impl Cluster {
     /// The servers that all scenarios of a run share: a primary with two replicas. Nobody may break them.
     pub fn shared(dialect: Dialect) -> Self {
-        let path = std::env::var_os("TIDEGATE_SERVERS").expect("integration/test sets TIDEGATE_SERVERS");
-        let text = std::fs::read_to_string(path).expect("the file that TIDEGATE_SERVERS names");
-        let mut run: Run = serde_saphyr::from_str(&text).expect("the launcher's JSON");
-        let name = match dialect {
-            Dialect::MySql => "mysql",
-            Dialect::MariaDb => "mariadb",
-        };
-        let servers = run.clusters.remove(name).expect("a cluster of the dialect").servers;
+        let mut run = Run::read();
+        let servers = run.clusters.remove(name(dialect)).expect("a cluster of the dialect").servers;
         Self { dialect, servers, ca: run.tls.ca, other_ca: run.tls.other_ca, own: None }
+    }
+
+    /// The accounts of the run's servers.
+    pub fn accounts(dialect: Dialect) -> Vec<Account> {
+        let mut accounts = Run::read().accounts;
+        accounts.retain(|account| account.dialect == name(dialect));
+        accounts
     }
 
     /// Servers of the scenario's own.

@@ -100,6 +100,13 @@ impl Drop for RulesFile {
 impl Proxy {
     /// Starts it in front of the cluster and waits until it can serve.
     pub async fn start(cluster: &Cluster, rules: &Rules) -> Self {
+        let proxy = Self::start_unready(cluster, rules).await;
+        until("all servers known", || async { proxy.serves(cluster, rules).await }).await;
+        proxy
+    }
+
+    /// Starts it and waits until it accepts clients.
+    pub async fn start_unready(cluster: &Cluster, rules: &Rules) -> Self {
         let config = RulesFile::write(&rules.yaml(cluster));
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["run", "--config"])
@@ -134,10 +141,7 @@ impl Proxy {
         let Ok((Some(address), Some(http))) = said else {
             panic!("tidegate says no address: {said:?}\n{}", log.lock().unwrap().join("\n"))
         };
-        let proxy = Self { address, http, pid, log, ended, has_ended: false, _config: config };
-        until("ready", || async { proxy.get("/readyz").await.starts_with("HTTP/1.1 200") }).await;
-        until("all servers known", || async { proxy.serves(cluster, rules).await }).await;
-        proxy
+        Self { address, http, pid, log, ended, has_ended: false, _config: config }
     }
 
     /// Whether all servers of a healthy cluster do what they are there for.
