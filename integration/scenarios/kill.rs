@@ -92,7 +92,7 @@ async fn kill_ends_the_session_at_work_and_at_rest(scenario: Scenario) {
             } else {
                 killer.ok(format!("KILL {id}")).await;
             }
-            while client.next().await.is_some() {} // what came of the statement, or why it ends
+            client.end().await; // what came of the statement, or why it ends
             until_running(&stage, &mark, 0).await;
             until("it is forgotten", || async { stage.proxy.metric("tidegate_clients", &[]).await == 1 })
                 .await;
@@ -115,7 +115,7 @@ async fn sessions_of_others_need_rights(scenario: Scenario) {
     assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
     let mut admin = stage.raw_with(Login::account("admin", "admin-pw")).await;
     admin.ok(format!("KILL {id}")).await;
-    while client.next().await.is_some() {}
+    client.end().await;
 }
 
 async fn the_statement_of_a_client_that_has_gone_is_ended(scenario: Scenario) {

@@ -7,8 +7,10 @@
 mod harness;
 
 mod accounts;
+mod bad_input;
 mod before;
 mod commands;
+mod drain;
 mod failure;
 mod kill;
 mod routing;

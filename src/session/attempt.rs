@@ -16,6 +16,7 @@ use crate::wire::buffer::Buffer;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::frame::put_packet;
+use crate::wire::ok::Status;
 use crate::wire::reply::{Expect, Scanner};
 
 /// ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION's neighbours: the server
@@ -86,7 +87,9 @@ impl Session {
             };
             let server = connection.server;
             let on_replica = route.target == Target::Replica;
-            let state_there = self.situation().in_transaction || !self.pins.is_empty();
+            // A session that has kept its own connection runs this one elsewhere: a plain read beside a soft pin.
+            let state_there = self.held.is_none()
+                && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
             self.entry.handle.runs_on(server, connection.id);
             let result = self.attempt(&mut connection, work).await;
             if self.entry.handle.runs_nothing() {

@@ -58,7 +58,7 @@ impl Rules {
         }
         let Self { pool, limits, server_tls, client_tls, auth, drain, max_lag, .. } = self;
         format!(
-            "version: 1\nlisten: 127.0.0.1:0\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
+            "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: 127.0.0.1:0\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
              monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\n\
              limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    tls: {server_tls}\n    pool: {pool}\n    \
              reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
@@ -173,9 +173,10 @@ impl Proxy {
         until(&format!("{name}{labels:?}"), || async { wanted(self.metric(name, labels).await) }).await;
     }
 
-    /// Open file descriptors of the process.
-    pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it runs").count()
+    /// Open file descriptors of the process that are no pool's connections: the clients', and some that stay.
+    pub async fn client_descriptors(&self) -> usize {
+        let pools = self.metric("tidegate_pool_open", &[]).await as usize;
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it runs").count() - pools
     }
 
     /// Whether a line of the log contains `text`.
