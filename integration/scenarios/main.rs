@@ -7,5 +7,6 @@
 mod harness;
 
 mod accounts;
+mod routines;
 mod routing;
 mod topology;
