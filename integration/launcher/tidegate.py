@@ -37,9 +37,9 @@ class Tidegate:
 
 
 @contextlib.contextmanager
-def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate"):
-    """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log."""
-    proxy = _start(binary, cluster, folder, name)
+def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred"):
+    """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the servers."""
+    proxy = _start(binary, cluster, folder, name, server_tls)
     try:
         _wait_ready(proxy)
         yield proxy
@@ -47,7 +47,7 @@ def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate"):
         proxy.stop()
 
 
-def rules(cluster: dict, port: int, http_port: int) -> str:
+def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred") -> str:
     servers = "\n".join(f"      - {server['host']}:{server['port']}" for server in cluster["servers"])
     return f"""version: 1
 listen: 127.0.0.1:{port}
@@ -61,13 +61,14 @@ clusters:
   main:
     servers:
 {servers}
+    tls: {{mode: {server_tls}}}
 """
 
 
-def _start(binary: Path, cluster: dict, folder: Path, name: str) -> Tidegate:
+def _start(binary: Path, cluster: dict, folder: Path, name: str, server_tls: str) -> Tidegate:
     port, http_port = take_port(), take_port()
     config, log = folder / f"{name}.yaml", folder / f"{name}.log"
-    config.write_text(rules(cluster, port, http_port))
+    config.write_text(rules(cluster, port, http_port, server_tls))
     try:
         with open(log, "ab") as output:
             process = subprocess.Popen([str(binary), "run", "--config", str(config)], stdin=subprocess.DEVNULL, stdout=output,

@@ -7,7 +7,7 @@ use tidegate::wire::auth::{Plugin, salt_from, scramble};
 use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::err::ErrPacket;
 
-use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage};
+use crate::harness::{Login, RawClient, Rules, Scenario, Stage};
 
 both_dialects! {
     accounts_that_require_tls_are_for_clients_on_tls,
@@ -15,7 +15,7 @@ both_dialects! {
     encrypted_server_connections_satisfy_required_tls,
     a_fresh_account_needs_no_server,
     a_refused_backend_account_is_told_apart,
-    old_clients_change_user_as_on_a_server,
+    old_clients_change_user_by_the_greetings_challenge,
     change_user_ends_at_the_time_limit,
     a_silent_server_is_told_before_the_time_limit,
 }
@@ -129,35 +129,33 @@ async fn old_change(
     let answer = scramble(Plugin::NativePassword, &salt, to.1.as_bytes()).unwrap();
     let rest = [to.0.as_bytes(), &[0, 20], &answer, b"\0\x2d\0"].concat();
     client.command(CHANGE_USER, &rest).await;
-    let changed = match client.outcome().await {
-        Outcome::Ok(_) => Ok(()),
-        Outcome::Err(error) => Err(error.code),
-        other => panic!("{other:?}"),
+    let packet = client.read().await;
+    let changed = match packet[0] {
+        0x00 => Ok(()),
+        0xff => Err(ErrPacket::decode(&packet).expect("an ERR packet").code),
+        _ => panic!("{packet:02x?}"),
     };
     (client, changed)
 }
 
-async fn old_clients_change_user_as_on_a_server(scenario: Scenario) {
-    let stage = scenario.stage_with(users("app-pw")).await;
-    if scenario.is_mysql() {
-        // MySQL 9 has no mysql_native_password any more; in passthrough it serves where the password is known.
-        let stage = scenario.stage().await;
-        enter(&stage, &Login::default()).await.expect("obtains the password");
-        let (mut client, changed) =
-            old_change(stage.proxy.address, ("app", "app-pw"), ("app", "app-pw")).await;
-        assert_eq!(changed, Ok(()));
-        assert_eq!(client.value("SELECT 1").await.as_deref(), Some("1"));
-        return;
-    }
-    let server = &stage.cluster.servers[0];
-    let server = SocketAddr::new(server.host.parse().unwrap(), server.port);
-    let (_, direct) = old_change(server, ("app", "app-pw"), ("admin", "admin-pw")).await;
-    let (mut client, proxied) = old_change(stage.proxy.address, ("web", "web-pw"), ("job", "job-pw")).await;
-    assert_eq!((direct, proxied), (Ok(()), Ok(())));
+/// As MySQL has it: such a client cannot be challenged anew. (MariaDB 10.11 challenges it all the same, by a packet that
+/// it does not know; MySQL 9 has no mysql_native_password, so neither can be asked for the same exchange.)
+async fn old_clients_change_user_by_the_greetings_challenge(scenario: Scenario) {
+    let listed = scenario.stage_with(users("app-pw")).await;
+    let (mut client, changed) = old_change(listed.proxy.address, ("web", "web-pw"), ("job", "job-pw")).await;
+    assert_eq!(changed, Ok(()));
     assert_eq!(client.value("SELECT 1").await.as_deref(), Some("1"));
-    let (_, direct) = old_change(server, ("app", "app-pw"), ("admin", "wrong")).await;
-    let (_, proxied) = old_change(stage.proxy.address, ("web", "web-pw"), ("job", "wrong")).await;
-    assert_eq!((direct, proxied), (Err(1045), Err(1045)));
+    let (mut client, changed) = old_change(listed.proxy.address, ("web", "web-pw"), ("job", "wrong")).await;
+    assert_eq!(changed, Err(1045));
+    client.closed().await;
+
+    let judged = scenario.stage().await;
+    enter(&judged, &Login::default()).await.expect("the password is obtained");
+    let (mut client, changed) = old_change(judged.proxy.address, ("app", "app-pw"), ("app", "app-pw")).await;
+    assert_eq!(changed, Ok(()));
+    assert_eq!(client.value("SELECT 1").await.as_deref(), Some("1"));
+    let (_, changed) = old_change(judged.proxy.address, ("app", "app-pw"), ("admin", "admin-pw")).await;
+    assert_eq!(changed, Err(1251), "a password that is not known cannot be obtained from such a client");
 }
 
 async fn change_user_ends_at_the_time_limit(scenario: Scenario) {

@@ -7,6 +7,11 @@
 mod harness;
 
 mod accounts;
+mod before;
+mod commands;
+mod failure;
+mod kill;
 mod routines;
 mod routing;
+mod state;
 mod topology;

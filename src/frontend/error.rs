@@ -79,7 +79,7 @@ pub struct LoginError {
 }
 
 impl LoginError {
-    /// The time limit has passed; servers, too, close the connection without a word.
+    /// The time limit has passed; the connection is closed without a word, whose turn it was to speak is not known.
     pub(super) fn timed_out() -> Self {
         Self { kind: LoginErrorKind::TimedOut, sent: None, detail: "not finished in time".into() }
     }

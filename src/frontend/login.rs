@@ -112,9 +112,9 @@ async fn enter(
 }
 
 /// Makes a client another user. `payload` is the command's, its first byte included; it was packet number 0.
-/// The client is challenged anew, as servers do; one that cannot be asked (no PLUGIN_AUTH) has answered the
-/// greeting's challenge, `salt`, a second time, by mysql_native_password. After an error the connection must be closed. Not cancel safe:
-/// packets may be half written.
+/// The client is challenged anew, as servers do; one that cannot be asked (no PLUGIN_AUTH) has answered the greeting's
+/// challenge, `salt`, a second time, by mysql_native_password, as MySQL has it. After an error the connection must be
+/// closed. Not cancel safe: packets may be half written.
 pub async fn change_user(
     stream: &mut Stream,
     payload: &[u8],

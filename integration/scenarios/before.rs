@@ -1,0 +1,225 @@
+//! What asks about the statement before, while other sessions use the same few server connections.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
+
+use crate::harness::{Rules, Scenario, Stage};
+
+both_dialects! {
+    t4_last_insert_id_is_the_sessions_own,
+    t4_explicit_ids_and_expressions,
+    t4_last_insert_id_outlives_its_connection,
+    t14_row_counts_are_the_sessions_own,
+    t14_what_cannot_be_known_is_refused,
+    t14_found_rows_are_the_sessions_own,
+    t14_warnings_are_those_of_the_statement_before,
+    t14_errors_are_those_of_the_statement_before,
+}
+
+/// One connection to the primary, one to the one replica that serves: whoever comes next has it.
+async fn crowded(scenario: Scenario) -> Stage {
+    let rules = Rules { weights: vec![1, 1, 0], ..Rules::pool("{max: 1}") };
+    let stage = scenario.stage_with(rules).await;
+    stage
+        .given(&[
+            "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)",
+            "INSERT INTO t (v) VALUES (1), (2), (3), (4), (5)",
+            "CREATE TABLE child (parent INT)",
+        ])
+        .await;
+    stage
+}
+
+async fn number(client: &mut Conn, sql: &str) -> i64 {
+    let row: Row =
+        client.query_first(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).expect("a row");
+    row.get(0).expect("a number")
+}
+
+/// Uses both connections, with an insert id, counts and rows of its own.
+async fn bustle(client: &mut Conn) {
+    client.query_drop("INSERT INTO t (v) VALUES (70), (71)").await.unwrap();
+    client.query_drop("SELECT id FROM t LIMIT 4").await.unwrap();
+    client.query_drop("SELECT id FROM t LIMIT 4 FOR UPDATE").await.unwrap();
+}
+
+async fn t4_last_insert_id_is_the_sessions_own(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for rows in ["(1)", "(1), (2), (3)"] {
+        client.query_drop(format!("INSERT INTO t (v) VALUES {rows}")).await.unwrap();
+        let expected = client.last_insert_id().expect("generated") as i64;
+        assert_eq!(
+            number(&mut client, "SELECT LAST_INSERT_ID() AS id").await,
+            expected,
+            "at once, of {rows}"
+        );
+        bustle(&mut other).await;
+        for sql in [
+            "SELECT LAST_INSERT_ID() AS id",
+            "SELECT last_insert_id ( )",
+            "SELECT @@last_insert_id",
+            "SELECT @@identity",
+            "SELECT LAST_INSERT_ID() FROM t LIMIT 1",
+        ] {
+            assert_eq!(number(&mut client, sql).await, expected, "{sql} of {rows}");
+            bustle(&mut other).await;
+        }
+        for _ in 0..2 {
+            let prepared: Option<i64> = client.exec_first("SELECT LAST_INSERT_ID() AS id", ()).await.unwrap();
+            assert_eq!(prepared, Some(expected), "prepared, of {rows}");
+            bustle(&mut other).await;
+        }
+        client.query_drop("INSERT INTO child VALUES (LAST_INSERT_ID())").await.unwrap();
+        assert_eq!(
+            number(&mut client, "SELECT MAX(parent) FROM child FOR UPDATE").await,
+            expected,
+            "in a write, of {rows}"
+        );
+    }
+}
+
+async fn t4_explicit_ids_and_expressions(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, 0, "a new session has none");
+    client.query_drop("INSERT INTO t (v) VALUES (1)").await.unwrap();
+    let generated = client.last_insert_id().unwrap() as i64;
+    client.query_drop("INSERT INTO t (id, v) VALUES (1000, 1)").await.unwrap();
+    bustle(&mut other).await;
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, generated, "an explicit id is none");
+
+    client.query_drop("UPDATE t SET v = LAST_INSERT_ID(v + 41) WHERE id = 1").await.unwrap();
+    bustle(&mut other).await;
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, 42, "set by an expression in a write");
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID(77)").await, 77);
+    bustle(&mut other).await;
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, 77, "set by an expression in a read");
+}
+
+async fn t4_last_insert_id_outlives_its_connection(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let mut client = stage.client().await;
+    client.query_drop("INSERT INTO t (v) VALUES (1)").await.unwrap();
+    let expected = client.last_insert_id().unwrap() as i64;
+    let mut root = stage.cluster.root(0).await;
+    let sql = format!("SELECT id FROM information_schema.processlist WHERE db = '{}'", stage.schema);
+    let connection: u64 = root.query_first(&sql).await.unwrap().expect("the pool's connection");
+    root.query_drop(format!("KILL {connection}")).await.unwrap();
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, expected);
+}
+
+async fn t14_row_counts_are_the_sessions_own(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for sql in ["SELECT ROW_COUNT()", "SELECT ROW_COUNT() AS n"] {
+        client.query_drop("UPDATE t SET v = v + 1 WHERE id <= 3").await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(number(&mut client, sql).await, 3, "{sql}");
+        client.query_drop("DELETE FROM t WHERE v = -1").await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(number(&mut client, sql).await, 0, "{sql}");
+        client.query_drop("SELECT v FROM t LIMIT 2").await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(number(&mut client, sql).await, -1, "{sql} after a read");
+        client.exec_drop("UPDATE t SET v = v + 1 WHERE id <= ?", (2,)).await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(number(&mut client, sql).await, 2, "{sql} after a prepared write");
+    }
+}
+
+async fn t14_what_cannot_be_known_is_refused(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for sql in ["SELECT ROW_COUNT() + 0", "SELECT FOUND_ROWS() + 0"] {
+        client.query_drop("UPDATE t SET v = v + 1 WHERE id <= 3").await.unwrap();
+        number(&mut client, sql).await; // its connection still knows
+        client.query_drop("UPDATE t SET v = v + 1 WHERE id <= 3").await.unwrap();
+        bustle(&mut other).await;
+        let error = client.query_drop(sql).await.unwrap_err();
+        assert!(matches!(&error, mysql_async::Error::Server(error) if error.code == 1235), "{sql}: {error}");
+    }
+}
+
+async fn t14_found_rows_are_the_sessions_own(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for sql in ["SELECT FOUND_ROWS()", "SELECT FOUND_ROWS() AS n"] {
+        client.query_drop("SELECT SQL_CALC_FOUND_ROWS id FROM t WHERE id <= 5 LIMIT 1").await.unwrap();
+        // The session keeps the connection until it has asked; the other one can use the primary's only.
+        other.query_drop("INSERT INTO t (v) VALUES (70), (71)").await.unwrap();
+        assert_eq!(number(&mut client, sql).await, 5, "{sql}");
+        client.query_drop("SELECT id FROM t WHERE id <= 2").await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(number(&mut client, sql).await, 2, "{sql} without SQL_CALC_FOUND_ROWS");
+        client.query_drop("SELECT id FROM t WHERE id <= 3 FOR UPDATE").await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(number(&mut client, sql).await, 3, "{sql} on the primary");
+        let _: Vec<i64> = client.exec("SELECT id FROM t WHERE id <= ?", (4,)).await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(client.exec_first(sql, ()).await.unwrap(), Some(4), "{sql}, prepared");
+    }
+}
+
+/// Codes of SHOW WARNINGS and its kind.
+async fn codes(client: &mut Conn, sql: &str) -> Vec<u16> {
+    let rows: Vec<(String, u16, String)> =
+        client.query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    rows.into_iter().map(|(_, code, _)| code).collect()
+}
+
+async fn t14_warnings_are_those_of_the_statement_before(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules { weights: vec![1, 1, 0], ..Rules::pool("{max: 2}") }).await;
+    stage
+        .given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO t (v) VALUES (1)"])
+        .await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    let warn_on_replica = "SELECT CAST('x' AS SIGNED), CAST('y' AS SIGNED) FROM t WHERE id = 1";
+    let warn_on_primary = "DROP TABLE IF EXISTS missing";
+    for (sql, expected) in [(warn_on_replica, vec![1292, 1292]), (warn_on_primary, vec![1051])] {
+        client.query_drop(sql).await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(codes(&mut client, "SHOW WARNINGS").await, expected, "{sql}");
+        bustle(&mut other).await;
+        assert_eq!(codes(&mut client, "SHOW WARNINGS").await, expected, "{sql}, asked again");
+        assert_eq!(number(&mut client, "SHOW COUNT(*) WARNINGS").await, expected.len() as i64);
+        assert_eq!(number(&mut client, "SELECT @@warning_count").await, expected.len() as i64);
+
+        client.query_drop(sql).await.unwrap();
+        client.query_drop("SELECT v FROM t WHERE id = 1").await.unwrap();
+        bustle(&mut other).await;
+        assert_eq!(
+            codes(&mut client, "SHOW WARNINGS").await,
+            [0u16; 0],
+            "a statement without any came after {sql}"
+        );
+        client.query_drop(sql).await.unwrap();
+        client.query_drop("GET DIAGNOSTICS @count = NUMBER").await.unwrap();
+        assert_eq!(number(&mut client, "SELECT @count").await, expected.len() as i64);
+        client.reset().await.unwrap();
+        client.query_drop(format!("USE {}", stage.schema)).await.unwrap();
+    }
+    // Another session's warnings are nobody's.
+    other.query_drop(warn_on_replica).await.unwrap();
+    other.query_drop("SELECT v FROM t").await.unwrap();
+    assert_eq!(codes(&mut client, "SHOW WARNINGS").await, [0u16; 0]);
+}
+
+async fn t14_errors_are_those_of_the_statement_before(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules { weights: vec![1, 1, 0], ..Rules::pool("{max: 2}") }).await;
+    stage
+        .given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v INT)", "INSERT INTO t (v) VALUES (1)"])
+        .await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for (sql, code) in
+        [("SELECT * FROM missing", 1146), ("INSERT INTO t (id) VALUES (1)", 1062), ("SELEC 1", 1064)]
+    {
+        client.query_drop(sql).await.unwrap_err();
+        bustle(&mut other).await;
+        assert_eq!(codes(&mut client, "SHOW ERRORS").await, [code], "{sql}");
+        assert_eq!(codes(&mut client, "SHOW WARNINGS").await, [code], "{sql}");
+        assert_eq!(number(&mut client, "SHOW COUNT(*) ERRORS").await, 1);
+    }
+    client.query_drop("SELECT v FROM t").await.unwrap();
+    assert_eq!(codes(&mut client, "SHOW ERRORS").await, [0u16; 0]);
+}

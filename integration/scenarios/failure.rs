@@ -1,0 +1,191 @@
+//! Servers that fail. Each scenario has servers of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+
+use crate::harness::{Outcome, RawClient, Rules, Scenario, Stage, until, within};
+
+both_dialects! {
+    a_replica_killed_under_load_costs_no_read,
+    t36_a_read_that_was_interrupted_is_run_elsewhere,
+    a_replica_whose_applier_stops_gets_no_reads,
+    t20_t33_without_a_primary_reads_go_on_and_writes_fail_clearly,
+    idle_connections_of_a_restarted_server_cost_no_read,
+}
+
+const WHICH: &str = "SELECT id FROM which";
+
+/// Reads until one of the wanted server answers.
+async fn until_read_from(stage: &Stage, client: &mut RawClient, wanted: usize) {
+    let reading =
+        async { while stage.place(client.value(WHICH).await.unwrap().parse().unwrap()) != wanted {} };
+    within(&format!("a read from server {wanted}"), reading).await;
+}
+
+async fn until_up(stage: &Stage, server: usize, up: bool) {
+    let label = format!(":{}\"", stage.cluster.servers[server].port);
+    stage.proxy.until_metric("tidegate_server_up", &[&label], |value| (value == 1) == up).await;
+}
+
+async fn a_replica_killed_under_load_costs_no_read(scenario: Scenario) {
+    let mut stage = scenario.own_stage(2, Rules::default()).await;
+    let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        let (mut client, stop, reads) = (stage.client().await, Arc::clone(&stop), Arc::clone(&reads));
+        readers.push(tokio::spawn(async move {
+            while !stop.load(Relaxed) {
+                let read = client.query_first::<u64, _>(WHICH).await;
+                assert!(read.as_ref().is_ok_and(Option::is_some), "{read:?}");
+                let read = client.exec_first::<u64, _, _>("SELECT id FROM which WHERE id > ?", (0,)).await;
+                assert!(read.as_ref().is_ok_and(Option::is_some), "{read:?}");
+                reads.fetch_add(2, Relaxed);
+            }
+            client.disconnect().await.unwrap();
+        }));
+    }
+    let more = |reads: &Arc<AtomicU64>| {
+        let (reads, before) = (Arc::clone(reads), reads.load(Relaxed));
+        async move { until("reads go on", || async { reads.load(Relaxed) > before + 100 }).await }
+    };
+    let mut client = stage.raw().await;
+    until_read_from(&stage, &mut client, 1).await;
+    more(&reads).await;
+    stage.cluster.tell("kill", 1);
+    until_up(&stage, 1, false).await;
+    more(&reads).await;
+    stage.cluster.tell("start", 1);
+    until_read_from(&stage, &mut client, 1).await;
+    more(&reads).await;
+    stop.store(true, Relaxed);
+    for reader in readers {
+        reader.await.expect("no read failed");
+    }
+}
+
+async fn t36_a_read_that_was_interrupted_is_run_elsewhere(scenario: Scenario) {
+    let mut stage = scenario.own_stage(2, Rules::default()).await;
+    for (command, server) in [("kill", 1), ("stop", 2)] {
+        // A read that waits on that server until it ends, and is quick on any other.
+        let id: u64 =
+            stage.cluster.root(server).await.query_first("SELECT @@server_id").await.unwrap().unwrap();
+        let sql = format!("SELECT id, SLEEP(IF(id = {id}, 600, 0)) FROM which");
+        let mut client = stage.raw().await;
+        let mut root = stage.cluster.root(server).await;
+        let listed = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(IF%' AND id <> CONNECTION_ID()";
+        let landing = async {
+            loop {
+                client.send_query(&sql).await;
+                // Either it has come to another server, and ends; or it waits there.
+                tokio::select! {
+                    outcomes = client.outcomes() => drop(outcomes),
+                    () = async { while root.query_first::<u64, _>(listed).await.unwrap().unwrap() == 0 {} } => return,
+                }
+            }
+        };
+        within("the read waits there", landing).await;
+        stage.cluster.tell(command, server);
+        let outcomes = client.outcomes().await;
+        let [Outcome::Rows(rows)] = &outcomes[..] else { panic!("{command}: {outcomes:?}") };
+        assert_ne!(stage.place(rows.value().unwrap().parse().unwrap()), server);
+        assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
+        stage.cluster.tell("start", server);
+        until_up(&stage, server, true).await;
+    }
+}
+
+async fn a_replica_whose_applier_stops_gets_no_reads(scenario: Scenario) {
+    let stage = scenario.own_stage(2, Rules::default()).await;
+    let mut client = stage.raw().await;
+    until_read_from(&stage, &mut client, 1).await;
+    stage.cluster.run(1, &["STOP REPLICA SQL_THREAD"]).await;
+    until("it is out", || async { stage.proxy.get("/readyz").await.contains("take reads: 1") }).await;
+    for _ in 0..200 {
+        assert_eq!(stage.place(client.value(WHICH).await.unwrap().parse().unwrap()), 2);
+    }
+    stage.cluster.run(2, &["STOP REPLICA SQL_THREAD"]).await;
+    until("both are out", || async { stage.proxy.get("/readyz").await.contains("take reads: 0") }).await;
+    assert_eq!(stage.place(client.value(WHICH).await.unwrap().parse().unwrap()), 0, "no replica left");
+    stage.cluster.run(1, &["START REPLICA SQL_THREAD"]).await;
+    until_read_from(&stage, &mut client, 1).await;
+}
+
+async fn t20_t33_without_a_primary_reads_go_on_and_writes_fail_clearly(scenario: Scenario) {
+    let mut stage = scenario.own_stage(2, Rules::pool("{primary_wait: 500ms}")).await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let (mut client, mut inside, mut idle) = (stage.raw().await, stage.raw().await, stage.raw().await);
+    inside.ok("BEGIN").await;
+    inside.ok("INSERT INTO t VALUES (1)").await;
+    client.ok("INSERT INTO t VALUES (2)").await;
+    stage.cluster.caught_up().await;
+    stage.cluster.tell("kill", 0);
+
+    // The transaction is lost with its server: nothing of it runs elsewhere, or later.
+    let lost = inside.error("INSERT INTO t VALUES (3)").await;
+    assert_eq!(lost.code, 2013, "{lost}");
+    inside.closed().await;
+
+    until_up(&stage, 0, false).await;
+    for _ in 0..20 {
+        assert_ne!(stage.place(client.value(WHICH).await.unwrap().parse().unwrap()), 0);
+    }
+    assert_eq!(client.value("SELECT GROUP_CONCAT(id) FROM t").await.unwrap(), "2");
+    let asked = Instant::now();
+    let refused = client.error("INSERT INTO t VALUES (4)").await;
+    assert_eq!(refused.code, 1290, "{refused}");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(idle.error("BEGIN").await.code, 1290);
+
+    // State needs no primary, nor does a new client.
+    client.ok("SET time_zone = '+03:00', sql_mode = 'ANSI_QUOTES'").await;
+    client.ok("SET NAMES latin1").await;
+    assert_eq!(client.value("SELECT TIMEDIFF(NOW(), UTC_TIMESTAMP())").await.unwrap(), "03:00:00");
+    client.ok("USE test").await;
+    client.ok(format!("USE {}", stage.schema)).await;
+    client.select("SELECT @@version, @@autocommit").await;
+    let mut fresh = stage.raw().await;
+    fresh.select(WHICH).await;
+
+    stage.cluster.tell("start", 0);
+    until_up(&stage, 0, true).await;
+    until("it is the primary", || async { !stage.proxy.get("/readyz").await.contains("no primary") }).await;
+    client.ok("INSERT INTO t VALUES (5)").await;
+    assert_eq!(client.value("SELECT GROUP_CONCAT(id ORDER BY id) FROM t FOR UPDATE").await.unwrap(), "2,5");
+}
+
+async fn idle_connections_of_a_restarted_server_cost_no_read(scenario: Scenario) {
+    let mut stage = scenario.own_stage(1, Rules::default()).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(stage.raw().await);
+    }
+    let primary = "/* tidegate: primary */ SELECT id FROM which";
+    for (server, read) in [(1, WHICH), (0, primary)] {
+        // All at once, so that each has a connection of its own.
+        for client in &mut clients {
+            client.send_query(read).await;
+        }
+        for client in &mut clients {
+            client.outcomes().await;
+        }
+        for command in ["kill", "stop"] {
+            stage.cluster.tell(command, server);
+            stage.cluster.tell("start", server);
+            until_up(&stage, server, true).await;
+            until("all is well", || async {
+                stage.proxy.get("/readyz").await.contains("a primary, replicas that take reads: 1")
+            })
+            .await;
+            for client in &mut clients {
+                assert_eq!(
+                    stage.place(client.value(read).await.unwrap().parse().unwrap()),
+                    server,
+                    "{command}: {read}"
+                );
+            }
+        }
+    }
+}

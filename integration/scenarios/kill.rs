@@ -1,0 +1,133 @@
+//! KILL by Tidegate's ids, and statements whose client has gone.
+
+use mysql_async::prelude::Queryable;
+use tidegate::wire::command as com;
+
+use crate::harness::{Login, Outcome, RawClient, Scenario, Stage, until};
+
+both_dialects! {
+    connection_ids_are_tidegates_own,
+    kill_query_ends_the_statement_and_not_the_session,
+    kill_ends_the_session_at_work_and_at_rest,
+    sessions_of_others_need_rights,
+    the_statement_of_a_client_that_has_gone_is_ended,
+}
+
+/// A read that runs until it is ended; `mark` finds it in the servers' process lists.
+fn endless(mark: &str) -> String {
+    format!("SELECT /* {mark} */ SLEEP(600), id FROM which")
+}
+
+/// Statements with the mark that run now, on all servers.
+async fn running(stage: &Stage, mark: &str) -> u64 {
+    let mut count = 0;
+    for server in 0..stage.cluster.servers.len() {
+        let sql = format!(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%{mark}%' AND id <> CONNECTION_ID()"
+        );
+        count += stage.cluster.root(server).await.query_first::<u64, _>(sql).await.unwrap().unwrap();
+    }
+    count
+}
+
+async fn until_running(stage: &Stage, mark: &str, wanted: u64) {
+    until(&format!("{wanted} of {mark} run"), || async { running(stage, mark).await == wanted }).await;
+}
+
+/// KILL QUERY shows as an error or, in SLEEP on MySQL, as its result.
+fn was_interrupted(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Err(error) => error.code == 1317,
+        Outcome::Rows(rows) => rows.value().as_deref() == Some("1"),
+        _ => false,
+    }
+}
+
+async fn connection_ids_are_tidegates_own(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    for each in [&mut client, &mut other] {
+        let id = each.greeting.connection_id.to_string();
+        assert_eq!(each.value("SELECT CONNECTION_ID()").await.unwrap(), id);
+        each.ok("BEGIN").await;
+        assert_eq!(each.value("SELECT connection_id() AS id").await.unwrap(), id);
+        each.ok("COMMIT").await;
+    }
+    assert_ne!(client.greeting.connection_id, other.greeting.connection_id);
+}
+
+async fn kill_query_ends_the_statement_and_not_the_session(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let (mut client, mut killer) = (stage.raw().await, stage.raw().await);
+    let mark = format!("{}-mark", scenario.name);
+    for prefix in ["", "/* tidegate: primary */ "] {
+        client.send_query(format!("{prefix}{}", endless(&mark))).await;
+        until_running(&stage, &mark, 1).await;
+        killer.ok(format!("KILL QUERY {}", client.greeting.connection_id)).await;
+        let outcomes = client.outcomes().await;
+        assert!(was_interrupted(outcomes.last().unwrap()), "{outcomes:?}");
+        assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
+    }
+    killer.ok(format!("KILL QUERY {}", client.greeting.connection_id)).await;
+    assert_eq!(client.value("SELECT 7").await.unwrap(), "7", "nothing ran");
+    assert_eq!(killer.error("KILL QUERY 4000000000").await.code, 1094);
+}
+
+async fn kill_ends_the_session_at_work_and_at_rest(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let mut killer = stage.raw().await;
+    let mark = format!("{}-mark", scenario.name);
+    for by_command in [false, true] {
+        for busy in [false, true] {
+            let mut client = stage.raw().await;
+            let id = client.greeting.connection_id;
+            client.ok("BEGIN").await;
+            if busy {
+                client.send_query(endless(&mark)).await;
+                until_running(&stage, &mark, 1).await;
+            }
+            if by_command {
+                killer.command(com::PROCESS_KILL, &id.to_le_bytes()).await;
+                killer.outcome().await.ok();
+            } else {
+                killer.ok(format!("KILL {id}")).await;
+            }
+            while client.next().await.is_some() {} // what came of the statement, or why it ends
+            until_running(&stage, &mark, 0).await;
+            until("it is forgotten", || async { stage.proxy.metric("tidegate_clients", &[]).await == 1 })
+                .await;
+            assert_eq!(killer.error(format!("KILL {id}")).await.code, 1094);
+        }
+    }
+    let id = killer.greeting.connection_id;
+    assert_eq!(killer.error(format!("KILL {id}")).await.code, 1317, "one's own end");
+    killer.closed().await;
+}
+
+async fn sessions_of_others_need_rights(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let mut client = stage.raw().await;
+    let mut stranger = stage.raw_with(Login::account("u_empty", "")).await;
+    let id = client.greeting.connection_id;
+    for sql in [format!("KILL {id}"), format!("KILL QUERY {id}"), format!("KILL CONNECTION {id}")] {
+        assert_eq!(stranger.error(&sql).await.code, 1095, "{sql}");
+    }
+    assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
+    let mut admin = stage.raw_with(Login::account("admin", "admin-pw")).await;
+    admin.ok(format!("KILL {id}")).await;
+    while client.next().await.is_some() {}
+}
+
+async fn the_statement_of_a_client_that_has_gone_is_ended(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let mark = format!("{}-mark", scenario.name);
+    for prefix in ["", "/* tidegate: primary */ "] {
+        let mut client: RawClient = stage.raw().await;
+        client.send_query(format!("{prefix}{}", endless(&mark))).await;
+        until_running(&stage, &mark, 1).await;
+        drop(client);
+        until_running(&stage, &mark, 0).await;
+    }
+    until("no connection is leased", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 })
+        .await;
+}

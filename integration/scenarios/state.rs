@@ -1,0 +1,440 @@
+//! A session's state: kept for it, hidden from others, gone when it goes.
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::harness::{Login, Outcome, Rules, Scenario, Stage, until, within};
+
+both_dialects! {
+    settings_do_not_leak_between_sessions,
+    default_databases_do_not_leak_between_sessions,
+    t13_temporary_tables_stay_usable,
+    user_locks_stay_until_released,
+    t9_user_variables_keep_one_value_and_reads_stay_free,
+    set_transaction_counts_for_one_transaction,
+    savepoints_work,
+    an_implicit_commit_ends_the_transaction,
+    locked_tables_stay_locked,
+    xa_transactions_work,
+    text_prepared_statements_stay,
+    nothing_is_left_for_the_next_client,
+    a_transaction_ends_with_its_client,
+    t41_transactions_and_settings_can_be_prepared,
+    non_utf8_statements_are_read_in_their_charset,
+}
+
+const PRIMARY: usize = 0;
+const WHICH: &str = "SELECT id FROM which";
+
+/// One connection to the primary, one to the one replica that serves; a table.
+async fn crowded(scenario: Scenario, max: u32) -> Stage {
+    let rules = Rules { weights: vec![1, 1, 0], ..Rules::pool(&format!("{{max: {max}}}")) };
+    let stage = scenario.stage_with(rules).await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    stage
+}
+
+async fn text(client: &mut Conn, sql: &str) -> Option<String> {
+    client
+        .query_first::<Option<String>, _>(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+        .expect("a row")
+}
+
+async fn code(client: &mut Conn, sql: &str) -> u16 {
+    match client.query_drop(sql).await {
+        Err(mysql_async::Error::Server(error)) => error.code,
+        other => panic!("{sql}: an error was due, not {other:?}"),
+    }
+}
+
+async fn ids(client: &mut Conn) -> Option<String> {
+    text(client, "SELECT GROUP_CONCAT(id ORDER BY id) FROM t LOCK IN SHARE MODE").await
+}
+
+async fn settings_do_not_leak_between_sessions(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    // What a plain read shows of a setting on the replica; then on the primary.
+    let cases = [
+        ("SET time_zone = '+05:00'", "SELECT TIMEDIFF(NOW(), UTC_TIMESTAMP()) FROM which"),
+        ("SET NAMES gbk", "SELECT CHARSET('x') FROM which"),
+        ("SET sql_mode = 'HIGH_NOT_PRECEDENCE'", "SELECT NOT 1 BETWEEN -5 AND 5 FROM which"),
+        ("SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'", r"SELECT LENGTH('\\') FROM which"),
+        ("SET @@session.lc_time_names = 'de_DE'", "SELECT DATE_FORMAT('2000-01-01', '%M') FROM which"),
+        ("SET LOCAL div_precision_increment = 9", "SELECT 1/3 FROM which"),
+        ("SET collation_connection = 'utf8mb4_bin'", "SELECT COLLATION('x') FROM which"),
+        ("SET default_week_format = 3", "SELECT WEEK('2008-02-20') FROM which"),
+    ];
+    for (set, show) in cases {
+        for show in [
+            show.to_owned(),
+            format!("{show} FOR UPDATE").replace("FROM which", "FROM t RIGHT JOIN (SELECT 1 AS x) d ON 1"),
+        ] {
+            client.reset().await.unwrap();
+            let usual = text(&mut other, &show).await;
+            assert_eq!(text(&mut client, &show).await, usual, "{show}");
+            client.query_drop(set).await.unwrap();
+            for _ in 0..2 {
+                assert_ne!(text(&mut client, &show).await, usual, "{set}: {show}");
+                assert_eq!(text(&mut other, &show).await, usual, "{set} of another session: {show}");
+            }
+        }
+    }
+}
+
+async fn default_databases_do_not_leak_between_sessions(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let mut without = Conn::new(stage.options("app", "app-pw").db_name(None::<String>)).await.unwrap();
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    let (show, show_on_primary) = ("SELECT DATABASE()", "/* tidegate: primary */ SELECT DATABASE()");
+    other.query_drop("USE test").await.unwrap();
+    for _ in 0..3 {
+        for sql in [show, show_on_primary] {
+            assert_eq!(text(&mut client, sql).await.as_deref(), Some(&*stage.schema));
+            assert_eq!(text(&mut other, sql).await.as_deref(), Some("test"));
+            assert_eq!(text(&mut without, sql).await, None);
+        }
+    }
+    assert_eq!(code(&mut other, "USE missing").await, 1049);
+    assert_eq!(text(&mut other, show).await.as_deref(), Some("test"), "a USE that fails changes nothing");
+    assert_eq!(code(&mut without, "SELECT * FROM t").await, 1046);
+}
+
+async fn t13_temporary_tables_stay_usable(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    stage
+        .given(&[
+            "CREATE PROCEDURE make() BEGIN CREATE TEMPORARY TABLE made (n INT); INSERT INTO made VALUES (7); END",
+            // The servers do not report this one as a change of state (MySQL 9.7, MariaDB 10.11).
+            "CREATE PROCEDURE make_by_select() CREATE TEMPORARY TABLE selected AS SELECT 7 AS n",
+        ])
+        .await;
+    let cases = [
+        ("CREATE TEMPORARY TABLE tmp AS SELECT 7 AS n", "SELECT n FROM tmp"),
+        ("CALL make()", "SELECT n FROM made"),
+        ("CALL make_by_select()", "SELECT n FROM selected"),
+    ];
+    for (make, read) in cases {
+        let (mut client, mut other) = (stage.client().await, stage.client().await);
+        client.query_drop(make).await.unwrap();
+        for _ in 0..3 {
+            other.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+            other.query_drop("DELETE FROM t").await.unwrap();
+            assert_eq!(client.query_first(read).await.unwrap(), Some(7), "{make}");
+            assert_eq!(code(&mut other, read).await, 1146);
+        }
+        client.disconnect().await.unwrap();
+        other.disconnect().await.unwrap();
+    }
+}
+
+async fn user_locks_stay_until_released(scenario: Scenario) {
+    let stage = crowded(scenario, 3).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    let get = format!("SELECT GET_LOCK('{}', 0)", stage.schema);
+    assert_eq!(client.query_first(&*get).await.unwrap(), Some(1));
+    for _ in 0..3 {
+        client.query_drop("SELECT COUNT(*) FROM t").await.unwrap();
+        assert_eq!(other.query_first(&*get).await.unwrap(), Some(0));
+    }
+    assert_eq!(
+        client.query_first(format!("SELECT RELEASE_LOCK('{}')", stage.schema)).await.unwrap(),
+        Some(1)
+    );
+    assert_eq!(other.query_first(&*get).await.unwrap(), Some(1));
+    other.disconnect().await.unwrap();
+    let waiting = client.query_first(format!("SELECT GET_LOCK('{}', 20)", stage.schema));
+    assert_eq!(within("the lock of a client that has gone", waiting).await.unwrap(), Some(1));
+}
+
+async fn t9_user_variables_keep_one_value_and_reads_stay_free(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    client.query_drop("SET @v = 1").await.unwrap();
+    for expected in 1..=3 {
+        assert_eq!(client.query_first("SELECT @v").await.unwrap(), Some(expected));
+        assert_ne!(stage.answers(&mut client, WHICH).await, PRIMARY, "a read without variables");
+        assert_eq!(text(&mut other, "SELECT @v").await, None, "another session's");
+        assert_eq!(client.query_first("SELECT @v := @v + 1").await.unwrap(), Some(expected + 1));
+        assert_eq!(client.exec_first("SELECT @v", ()).await.unwrap(), Some(expected + 1));
+    }
+    client.query_drop("INSERT INTO t VALUES (@v)").await.unwrap();
+    assert_eq!(ids(&mut client).await.as_deref(), Some("4"));
+}
+
+async fn set_transaction_counts_for_one_transaction(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    client.query_drop("SET TRANSACTION READ ONLY").await.unwrap();
+    client.query_drop("BEGIN").await.unwrap();
+    assert!([1792, 1290].contains(&code(&mut client, "INSERT INTO t VALUES (1)").await));
+    client.query_drop("COMMIT").await.unwrap();
+    client.query_drop("BEGIN").await.unwrap();
+    client.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    client.query_drop("COMMIT").await.unwrap();
+
+    other.query_drop("BEGIN").await.unwrap();
+    other.query_drop("INSERT INTO t VALUES (2)").await.unwrap();
+    client.query_drop("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await.unwrap();
+    for expected in ["1,2", "1"] {
+        client.query_drop("BEGIN").await.unwrap();
+        assert_eq!(
+            text(&mut client, "SELECT GROUP_CONCAT(id ORDER BY id) FROM t").await.as_deref(),
+            Some(expected)
+        );
+        client.query_drop("COMMIT").await.unwrap();
+    }
+    other.query_drop("ROLLBACK").await.unwrap();
+    client.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE").await.unwrap();
+    let variable = if scenario.is_mysql() { "transaction_isolation" } else { "tx_isolation" };
+    for _ in 0..2 {
+        assert_eq!(text(&mut client, &format!("SELECT @@{variable}")).await.as_deref(), Some("SERIALIZABLE"));
+        assert_eq!(
+            text(&mut other, &format!("SELECT @@{variable}")).await.as_deref(),
+            Some("REPEATABLE-READ")
+        );
+    }
+}
+
+async fn savepoints_work(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let mut client = stage.client().await;
+    let statements = [
+        "BEGIN",
+        "INSERT INTO t VALUES (1)",
+        "SAVEPOINT a",
+        "INSERT INTO t VALUES (2)",
+        "SAVEPOINT b",
+        "INSERT INTO t VALUES (3)",
+        "ROLLBACK TO SAVEPOINT a",
+        "RELEASE SAVEPOINT a",
+    ];
+    for sql in statements {
+        client.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    assert_eq!(code(&mut client, "ROLLBACK TO b").await, 1305);
+    client.query_drop("COMMIT AND CHAIN").await.unwrap();
+    client.query_drop("INSERT INTO t VALUES (4)").await.unwrap();
+    assert_eq!(stage.answers(&mut client, WHICH).await, PRIMARY, "the chained transaction is open");
+    client.query_drop("ROLLBACK").await.unwrap();
+    assert_eq!(ids(&mut client).await.as_deref(), Some("1"));
+}
+
+async fn an_implicit_commit_ends_the_transaction(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let mut client = stage.client().await;
+    client.query_drop("BEGIN").await.unwrap();
+    client.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    client.query_drop("CREATE TABLE other (id INT)").await.unwrap();
+    client.query_drop("ROLLBACK").await.unwrap();
+    assert_eq!(ids(&mut client).await.as_deref(), Some("1"));
+    assert_ne!(stage.answers(&mut client, WHICH).await, PRIMARY);
+}
+
+async fn locked_tables_stay_locked(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    let wait = "SET SESSION lock_wait_timeout = 1";
+    other.query_drop(wait).await.unwrap();
+    client.query_drop("LOCK TABLES t WRITE").await.unwrap();
+    client.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    assert_eq!(code(&mut other, "INSERT INTO t VALUES (2)").await, 1205);
+    assert_eq!(code(&mut client, "SELECT * FROM which").await, 1100, "not locked");
+    client.query_drop("UNLOCK TABLES").await.unwrap();
+    other.query_drop("INSERT INTO t VALUES (2)").await.unwrap();
+    assert_ne!(stage.answers(&mut client, WHICH).await, PRIMARY, "the pin ends with the locks");
+    assert_eq!(ids(&mut client).await.as_deref(), Some("1,2"));
+}
+
+async fn xa_transactions_work(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for (id, end) in [(1, "COMMIT"), (2, "ROLLBACK")] {
+        let xid = format!("'{}{id}'", stage.schema);
+        for sql in [
+            &format!("XA START {xid}"),
+            &format!("INSERT INTO t VALUES ({id})"),
+            &format!("XA END {xid}"),
+            &format!("XA PREPARE {xid}"),
+        ] {
+            client.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            other.query_drop("SELECT COUNT(*) FROM t").await.unwrap();
+        }
+        client.query_drop(format!("XA {end} {xid}")).await.unwrap();
+    }
+    assert_eq!(ids(&mut client).await.as_deref(), Some("1"));
+}
+
+async fn text_prepared_statements_stay(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    client.query_drop("PREPARE s FROM 'SELECT ? + 1'").await.unwrap();
+    client.query_drop("SET @a = 41").await.unwrap();
+    for _ in 0..3 {
+        assert_ne!(stage.answers(&mut client, WHICH).await, PRIMARY, "a plain read");
+        assert_eq!(code(&mut other, "EXECUTE s").await, 1243, "another session's");
+        assert_eq!(client.query_first("EXECUTE s USING @a").await.unwrap(), Some(42));
+    }
+    client.query_drop("DEALLOCATE PREPARE s").await.unwrap();
+    assert_eq!(code(&mut client, "EXECUTE s USING @a").await, 1243);
+}
+
+async fn nothing_is_left_for_the_next_client(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let lock = stage.schema.clone();
+    let show =
+        "SELECT CONCAT_WS(' ', CHARSET('x'), TIMEDIFF(NOW(), UTC_TIMESTAMP()), LENGTH('\\\\'), DATABASE())";
+    let mut fresh = stage.client().await;
+    let usual = text(&mut fresh, show).await;
+    fresh.disconnect().await.unwrap();
+    for _ in 0..2 {
+        let mut client = stage.client().await;
+        for sql in [
+            "CREATE TEMPORARY TABLE tmp (id INT)",
+            "SET @v = 1",
+            &format!("SELECT GET_LOCK('{lock}', 0)"),
+            "SET NAMES gbk",
+            "SET time_zone = '+05:00', sql_mode = 'NO_BACKSLASH_ESCAPES', SESSION TRANSACTION READ ONLY",
+            "PREPARE s FROM 'SELECT 1'",
+            "USE test",
+            "SET autocommit = 0",
+            &format!("LOCK TABLES {}.t READ", stage.schema),
+        ] {
+            if sql.contains("READ ONLY") {
+                client
+                    .query_drop("SET time_zone = '+05:00', sql_mode = 'NO_BACKSLASH_ESCAPES'")
+                    .await
+                    .unwrap();
+                client.query_drop("SET SESSION TRANSACTION READ ONLY").await.unwrap();
+                continue;
+            }
+            client.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+        client.disconnect().await.unwrap();
+
+        let mut next = stage.client().await;
+        for place in ["", "/* tidegate: primary */ "] {
+            assert_eq!(text(&mut next, &format!("{place}{show}")).await, usual);
+        }
+        assert_eq!(text(&mut next, "SELECT @v").await, None);
+        assert_eq!(next.query_first(format!("SELECT IS_FREE_LOCK('{lock}')")).await.unwrap(), Some(1));
+        assert_eq!(next.query_first("SELECT @@autocommit").await.unwrap(), Some(1));
+        assert_eq!(code(&mut next, "/* tidegate: primary */ SELECT * FROM tmp").await, 1146);
+        assert_eq!(code(&mut next, "EXECUTE s").await, 1243);
+        next.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+        next.query_drop("DELETE FROM t").await.unwrap();
+        next.disconnect().await.unwrap();
+    }
+}
+
+async fn a_transaction_ends_with_its_client(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let mut client = stage.client().await;
+    client.query_drop("BEGIN").await.unwrap();
+    client.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    client.disconnect().await.unwrap();
+    let mut next = stage.client().await;
+    next.query_drop("INSERT INTO t VALUES (2)").await.unwrap();
+    next.query_drop("ROLLBACK").await.unwrap();
+    assert_eq!(ids(&mut next).await.as_deref(), Some("2"));
+
+    // The same where the client just vanishes.
+    let mut vanishing = stage.raw().await;
+    vanishing.ok("BEGIN").await;
+    vanishing.ok("INSERT INTO t VALUES (3)").await;
+    drop(vanishing);
+    next.query_drop("INSERT INTO t VALUES (4)").await.unwrap();
+    assert_eq!(ids(&mut next).await.as_deref(), Some("2,4"));
+}
+
+async fn t41_transactions_and_settings_can_be_prepared(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let server = &stage.cluster.servers[0];
+    let direct = format!("{}:{}", server.host, server.port).parse().unwrap();
+    let login = Login { database: Some(stage.schema.clone()), ..Login::default() };
+    let mut direct = crate::harness::RawClient::login(direct, &login).await.unwrap();
+    let mut client = stage.raw().await;
+    // What a server does not prepare is refused with its own error.
+    for sql in [
+        "BEGIN",
+        "START TRANSACTION",
+        "COMMIT",
+        "ROLLBACK",
+        "SET @a = 1",
+        "SET sql_mode = ''",
+        "USE test",
+        "SET autocommit = 1",
+        "SHOW WARNINGS",
+        "FLUSH TABLES",
+    ] {
+        let (expected, found) = (direct.prepare(sql).await, client.prepare(sql).await);
+        let code = |result: &Result<_, tidegate::wire::err::ErrPacket>| {
+            result.as_ref().err().map(|error| error.code)
+        };
+        assert_eq!(code(&found), code(&expected), "{sql}");
+    }
+    let set = client.prepare("SET time_zone = '+07:00'").await.unwrap();
+    client.execute(set, &[]).await.ok();
+    assert_eq!(client.value("SELECT TIMEDIFF(NOW(), UTC_TIMESTAMP())").await.unwrap(), "07:00:00");
+    let off = client.prepare("SET autocommit = 0").await.unwrap();
+    client.execute(off, &[]).await.ok();
+    client.ok("INSERT INTO t VALUES (1)").await;
+    let rollback = client.prepare("ROLLBACK").await.unwrap();
+    client.execute(rollback, &[]).await.ok();
+    client.ok("INSERT INTO t VALUES (2)").await;
+    let commit = client.prepare("COMMIT").await.unwrap();
+    client.execute(commit, &[]).await.ok();
+    client.ok("SET autocommit = 1").await;
+    assert_eq!(client.value("SELECT GROUP_CONCAT(id) FROM t FOR UPDATE").await.unwrap(), "2");
+    if !scenario.is_mysql() {
+        let begin = client.prepare("BEGIN").await.unwrap();
+        client.execute(begin, &[]).await.ok();
+        client.ok("INSERT INTO t VALUES (3)").await;
+        client.execute(rollback, &[]).await.ok();
+        let schema = client.prepare("USE test").await;
+        if let Ok(schema) = schema {
+            client.execute(schema, &[]).await.ok();
+            assert_eq!(client.value("SELECT DATABASE()").await.unwrap(), "test");
+        }
+    }
+}
+
+async fn non_utf8_statements_are_read_in_their_charset(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let (mut client, mut other) = (stage.raw().await, stage.client().await);
+    let mut charsets = vec!["gbk", "sjis", "cp932", "big5"];
+    if scenario.is_mysql() {
+        charsets.push("gb18030");
+    }
+    for charset in charsets {
+        client.ok(format!("SET NAMES {charset}")).await;
+        // Two bytes, one character; the second is a backslash to who reads bytes.
+        let character: &[u8] = match charset {
+            "sjis" | "cp932" => b"\x95\x5c",
+            "big5" => b"\xa5\x5c",
+            _ => b"\xbf\x5c",
+        };
+        for _ in 0..2 {
+            let sql = [b"SELECT '", character, b"', CHAR_LENGTH('", character, b"'), (SELECT id FROM which)"]
+                .concat();
+            let rows = client.select(&sql).await.bytes();
+            assert_eq!(rows[0][0].as_deref(), Some(character), "{charset}");
+            assert_eq!(rows[0][1].as_deref(), Some(&b"1"[..]), "{charset}");
+            let id = String::from_utf8_lossy(rows[0][2].as_ref().unwrap()).parse().unwrap();
+            assert_ne!(stage.place(id), PRIMARY, "{charset}: understood");
+            let locking =
+                [b"SELECT (SELECT id FROM which), '", character, b"' FROM (SELECT 1) d FOR UPDATE"].concat();
+            let id = client.value(&locking).await.unwrap().parse().unwrap();
+            assert_eq!(stage.place(id), PRIMARY, "{charset}: the lock is seen behind the text");
+            assert_eq!(text(&mut other, "SELECT 'ü\\\\'").await.as_deref(), Some("ü\\"));
+        }
+    }
+    let outcomes = client.query(b"SET NAMES gbk; SELECT '\xbf\x5c'; SELECT 2").await;
+    assert!(matches!(&outcomes[..], [Outcome::Ok(_), Outcome::Rows(_), Outcome::Rows(_)]), "{outcomes:?}");
+    until("no session is pinned", || async {
+        stage.proxy.metric("tidegate_pinned_sessions", &[]).await == 0
+    })
+    .await;
+}
