@@ -97,8 +97,10 @@ SET sql_mode=DEFAULT
 CREATE PROCEDURE q() CREATE TEMPORARY TABLE u AS SELECT 1 AS a
 CALL q()
 CREATE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 1
+CREATE VIEW v AS SELECT 1 AS a
 USE test
 SELECT track_demo.f()
+SELECT * FROM track_demo.v
 USE track_demo
 SET GLOBAL max_connections=2001
 SET session_track_system_variables='autocommit'
