@@ -13,6 +13,7 @@ mod commands;
 mod drain;
 mod failure;
 mod kill;
+mod routines;
 mod routing;
 mod state;
 mod topology;
