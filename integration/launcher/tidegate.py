@@ -37,9 +37,10 @@ class Tidegate:
 
 
 @contextlib.contextmanager
-def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred"):
-    """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the servers."""
-    proxy = _start(binary, cluster, folder, name, server_tls)
+def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = ()):
+    """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the
+    servers, `weights` their shares of the reads, all alike by default."""
+    proxy = _start(binary, folder, name, lambda port, http_port: rules(cluster, port, http_port, server_tls, weights))
     try:
         _wait_ready(proxy)
         yield proxy
@@ -47,8 +48,10 @@ def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", s
         proxy.stop()
 
 
-def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred") -> str:
-    servers = "\n".join(f"      - {server['host']}:{server['port']}" for server in cluster["servers"])
+def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = ()) -> str:
+    shares = weights or (1,) * len(cluster["servers"])
+    servers = "\n".join(f"      - {{address: '{server['host']}:{server['port']}', weight: {share}}}"
+                        for server, share in zip(cluster["servers"], shares))
     return f"""version: 1
 listen: 127.0.0.1:{port}
 admin:
@@ -65,10 +68,10 @@ clusters:
 """
 
 
-def _start(binary: Path, cluster: dict, folder: Path, name: str, server_tls: str) -> Tidegate:
+def _start(binary: Path, folder: Path, name: str, rules_for) -> Tidegate:
     port, http_port = take_port(), take_port()
     config, log = folder / f"{name}.yaml", folder / f"{name}.log"
-    config.write_text(rules(cluster, port, http_port, server_tls))
+    config.write_text(rules_for(port, http_port))
     try:
         with open(log, "ab") as output:
             process = subprocess.Popen([str(binary), "run", "--config", str(config)], stdin=subprocess.DEVNULL, stdout=output,

@@ -31,7 +31,8 @@ async fn spoil(stage: &Stage, bytes: &[u8]) -> Vec<u8> {
 /// Tidegate serves, with as many descriptors as before.
 async fn serves_as_before(stage: &Stage, client: &mut RawClient, descriptors: usize) {
     assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
-    until("descriptors are as before", || async { stage.proxy.client_descriptors().await <= descriptors }).await;
+    until("descriptors are as before", || async { stage.proxy.client_descriptors().await <= descriptors })
+        .await;
 }
 
 async fn bytes_of_other_protocols_are_sent_away(scenario: Scenario) {
@@ -42,8 +43,19 @@ async fn bytes_of_other_protocols_are_sent_away(scenario: Scenario) {
     let zeros = vec![0; 10_000];
     let ones = vec![0xff; 10_000];
     let cases: &[&[u8]] = &[
-        b"", b"\0", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"SSH-2.0-OpenSSH\r\n", &zeros, &ones,
-        b"\x20\0\0\x01", b"\x20\0\0\x01\0\x02\0\0", b"\xff\xff\xff\x01", b"\x01\0\0\x01\x0e", b"\x04\0\0\x07\0\0\0\0", b"\x02\0\0\x01\xff\xff",
+        b"",
+        b"\0",
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"SSH-2.0-OpenSSH\r\n",
+        &zeros,
+        &ones,
+        b"\x20\0\0\x01",
+        b"\x20\0\0\x01\0\x02\0\0",
+        b"\xff\xff\xff\x01",
+        b"\x01\0\0\x01\x0e",
+        b"\x04\0\0\x07\0\0\0\0",
+        b"\x02\0\0\x01\xff\xff",
     ];
     for bytes in cases {
         for _ in 0..5 {
@@ -92,7 +104,8 @@ async fn packets_out_of_order_are_refused(scenario: Scenario) {
 
 async fn wrong_passwords_are_refused(scenario: Scenario) {
     let stage = scenario.stage().await;
-    let cases = [("app", "wrong"), ("app", ""), ("nobody", "x"), ("", ""), ("app\u{fc}", "app-pw"), ("u_empty", "x")];
+    let cases =
+        [("app", "wrong"), ("app", ""), ("nobody", "x"), ("", ""), ("app\u{fc}", "app-pw"), ("u_empty", "x")];
     for _ in 0..2 {
         for (user, password) in cases {
             for tls in [false, true] {
@@ -107,7 +120,8 @@ async fn wrong_passwords_are_refused(scenario: Scenario) {
 }
 
 async fn a_silent_client_is_sent_away(scenario: Scenario) {
-    let stage = scenario.stage_with(Rules { limits: "{login_timeout: 300ms}".into(), ..Rules::default() }).await;
+    let stage =
+        scenario.stage_with(Rules { limits: "{login_timeout: 300ms}".into(), ..Rules::default() }).await;
     for said in [&b""[..], b"\x20\0\0\x01\0\x02"] {
         let mut silent = RawClient::greet(stage.proxy.address).await.unwrap();
         silent.send_bytes(said).await;
@@ -115,7 +129,11 @@ async fn a_silent_client_is_sent_away(scenario: Scenario) {
         silent.end().await;
     }
     assert!(stage.proxy.metric("tidegate_logins_failed_total", &[]).await >= 2);
-    assert_eq!(stage.raw().await.value("SELECT SLEEP(0.5)").await.unwrap(), "0", "the limit is for logins only");
+    assert_eq!(
+        stage.raw().await.value("SELECT SLEEP(0.5)").await.unwrap(),
+        "0",
+        "the limit is for logins only"
+    );
 }
 
 async fn clients_past_the_limit_get_1040(scenario: Scenario) {
@@ -126,7 +144,10 @@ async fn clients_past_the_limit_get_1040(scenario: Scenario) {
         assert_eq!(error.code, 1040, "{error}");
     }
     drop(first);
-    until("a place is free", || async { RawClient::login(stage.proxy.address, &Login::default()).await.is_ok() }).await;
+    until("a place is free", || async {
+        RawClient::login(stage.proxy.address, &Login::default()).await.is_ok()
+    })
+    .await;
     assert_eq!(second.value("SELECT 7").await.unwrap(), "7");
     assert!(stage.proxy.metric("tidegate_clients_refused_total", &[]).await >= 3);
 }

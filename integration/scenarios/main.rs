@@ -14,6 +14,7 @@ mod drain;
 mod failure;
 mod kill;
 mod logins;
+mod routines;
 mod routing;
 mod state;
 mod topology;

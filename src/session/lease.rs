@@ -67,6 +67,9 @@ impl Session {
     fn take_held(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let held = self.held.as_ref()?;
         let asks_before = statement.uses.intersects(ABOUT_BEFORE);
+        if asks_before && self.last.place.is_some_and(|place| place != (held.server, held.id)) {
+            return None; // the statement before was a plain read that ran beside a soft pin
+        }
         if self.pins.difference(Pins::PASSING).is_empty()
             && !self.status.contains(Status::IN_TRANSACTION)
             && !asks_before

@@ -9,7 +9,7 @@ use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
 use crate::backend::state::State;
 use crate::execute::relay::End;
-use crate::sql::{Class, Uses};
+use crate::sql::{Class, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
 
 impl Session {
@@ -42,7 +42,7 @@ impl Session {
         let succeeded = end.error.is_none();
         let mut pins = self.pins;
         let unexplained =
-            if end.changes.is_empty() { false } else { self.note_changes(connection, &end.changes) };
+            !end.changes.is_empty() && self.note_changes(connection, &end.changes, runs_a_routine(statement));
         if succeeded {
             pins = pins.after(statement);
             // A variable may have been set in a packet whose later statement failed; only success is trusted above,
@@ -89,8 +89,9 @@ impl Session {
         }
     }
 
-    /// Takes in the reported changes; true when the server speaks of state without saying which.
-    fn note_changes(&mut self, connection: &mut Connection, reported: &[u8]) -> bool {
+    /// Takes in the reported changes; true when the server speaks of state without saying which. What a routine does
+    /// is one report: a variable that it names may stand beside a temporary table that it does not.
+    fn note_changes(&mut self, connection: &mut Connection, reported: &[u8], routine: bool) -> bool {
         let mut named = false;
         let mut some_state = false;
         let mut tracking_touched = false;
@@ -122,7 +123,7 @@ impl Session {
             // What we would not be told any more we could not replay: the connection is not shared again.
             connection.dirty = true;
         }
-        some_state && !named && !tracking_touched
+        some_state && (routine || !named) && !tracking_touched
     }
 
     /// `SET NAMES … COLLATE …` reports the character sets but not the collation (tried on both dialects).
@@ -191,6 +192,11 @@ impl Session {
             self.status.remove(Status::IN_TRANSACTION);
         }
     }
+}
+
+/// Whether statements may have run that the text does not show.
+fn runs_a_routine(statement: Recognised) -> bool {
+    statement.class == Class::Call || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
 }
 
 /// Whether a SET may have named a collation beside a character set.

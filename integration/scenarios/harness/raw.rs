@@ -101,8 +101,14 @@ impl RawClient {
             plugin: vec![],
         };
         let stream = Stream::Plain(tcp);
-        let mut client =
-            Self { stream, greeting, capabilities: Capabilities::empty(), sequence: 0, checks_numbers: true, gave_password: false };
+        let mut client = Self {
+            stream,
+            greeting,
+            capabilities: Capabilities::empty(),
+            sequence: 0,
+            checks_numbers: true,
+            gave_password: false,
+        };
         let packet = client.read().await;
         if packet.first() == Some(&0xff) {
             return Err(ErrPacket::decode(&packet).expect("an ERR packet"));
@@ -227,7 +233,11 @@ impl RawClient {
             let mut header = [0; 4];
             within("a packet", self.stream.read_exact(&mut header)).await.ok()?;
             let [a, b, c, number] = header;
-            assert!(!self.checks_numbers || number == self.sequence, "packet {number} where {} was due", self.sequence);
+            assert!(
+                !self.checks_numbers || number == self.sequence,
+                "packet {number} where {} was due",
+                self.sequence
+            );
             self.sequence = number.wrapping_add(1);
             let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
             let start = payload.len();

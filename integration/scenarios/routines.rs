@@ -1,0 +1,52 @@
+//! What routines leave on a connection: no text shows it, and servers tell of it only that something changed.
+
+use mysql_async::prelude::Queryable;
+
+use crate::harness::Scenario;
+
+both_dialects! {
+    t13_a_temporary_table_that_a_call_made_stays,
+    a_user_variable_that_a_function_set_stays,
+}
+
+const MAKE: &str = "CREATE TEMPORARY TABLE made (a INT); INSERT INTO made VALUES (42);";
+
+/// Alone, beside a variable that the server names, and called from another database, which the server names too.
+async fn t13_a_temporary_table_that_a_call_made_stays(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let plain = format!("CREATE PROCEDURE plain() BEGIN {MAKE} END");
+    let beside = format!("CREATE PROCEDURE beside() BEGIN SET sql_mode = 'ANSI'; {MAKE} END");
+    stage.given(&[&plain, &beside]).await;
+    let schema = &stage.schema;
+    for (database, procedure) in [(schema.as_str(), "plain"), (schema.as_str(), "beside"), ("test", "plain")]
+    {
+        let mut client = stage.client().await;
+        client.query_drop(format!("USE {database}")).await.unwrap();
+        client.query_drop(format!("CALL {schema}.{procedure}()")).await.unwrap();
+        for _ in 0..4 {
+            let seen: Result<Option<u32>, _> =
+                client.query_first(format!("SELECT a FROM {schema}.made")).await;
+            assert_eq!(seen.expect("the table is there"), Some(42), "{procedure} from {database}");
+        }
+        client.disconnect().await.unwrap();
+    }
+}
+
+async fn a_user_variable_that_a_function_set_stays(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage
+        .given(&["CREATE FUNCTION f() RETURNS INT DETERMINISTIC NO SQL BEGIN SET @left = 7; RETURN 1; END"])
+        .await;
+    let mut client = stage.client().await;
+    client.query_drop("USE test").await.unwrap();
+    client.query_drop(format!("SELECT {}.f()", stage.schema)).await.unwrap();
+    // Others, on every core, who take the connection and keep it if it was given back.
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        let mut other = stage.client().await;
+        other.query_drop("BEGIN").await.unwrap();
+        other.query_drop("SELECT id FROM which").await.unwrap();
+        others.push(other);
+    }
+    assert_eq!(client.query_first("SELECT @left").await.unwrap(), Some(7));
+}
