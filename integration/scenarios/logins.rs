@@ -33,7 +33,8 @@ async fn every_account_comes_in_by_tls_and_by_rsa(scenario: Scenario) {
                     assert_eq!(enter(&stage, &login).await.err().expect("refused").code, 1045, "{user}");
                     continue;
                 }
-                let mut client = enter(&stage, &login).await.unwrap_or_else(|error| panic!("{user}, TLS {tls}: {error}"));
+                let mut client =
+                    enter(&stage, &login).await.unwrap_or_else(|error| panic!("{user}, TLS {tls}: {error}"));
                 let who = client.value("SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)").await;
                 assert_eq!(who.as_deref(), Some(&*user));
                 let first = round == 0 && !password.is_empty() || require_tls && round == 1 && !tls_first;
@@ -92,7 +93,8 @@ async fn listed_users_come_in_by_either_plugin(scenario: Scenario) {
         for tls in [false, true] {
             for (user, password, backend) in [("app", "app-pw", "app"), ("web", "web-pw", "admin")] {
                 let login = Login { plugin, tls, ..Login::account(user, password) };
-                let mut client = enter(&stage, &login).await.unwrap_or_else(|error| panic!("{login:?}: {error}"));
+                let mut client =
+                    enter(&stage, &login).await.unwrap_or_else(|error| panic!("{login:?}: {error}"));
                 assert!(!client.gave_password, "the proof is enough: {login:?}");
                 let who = client.value("SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)").await;
                 assert_eq!(who.as_deref(), Some(backend));
