@@ -26,6 +26,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the proxy.
+    #[command(group(clap::ArgGroup::new("what").required(true).args(["config", "server"])))]
     Run {
         /// The rules file.
         #[arg(

@@ -16,5 +16,6 @@ mod kill;
 mod logins;
 mod routines;
 mod routing;
+mod sql_digest;
 mod state;
 mod topology;

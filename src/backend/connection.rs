@@ -59,6 +59,8 @@ pub struct Connection {
     pub debt: Option<Arc<InsertId>>,
     /// The client whose statement ran on it last.
     pub user: Option<ClientId>,
+    /// Tables that its session has created so far, by the server's count; `None` when that is not known.
+    pub tables_created: Option<u64>,
     /// Must be closed: killed, out of step, or in a state that nobody knows.
     pub broken: bool,
     /// Must be reset before another client gets it.
@@ -99,6 +101,7 @@ impl Connection {
             statements: Statements::default(),
             debt: None,
             user: None,
+            tables_created: None,
             broken: false,
             dirty: false,
             expires: now + server.lifetime(),
@@ -157,6 +160,7 @@ impl Connection {
         state.reset();
         self.state = Arc::new(state);
         self.statements.clear();
+        self.tables_created = None;
     }
 
     /// Resets the session on the server: transaction, variables, temporary tables, locks, statements; then sets the

@@ -56,6 +56,12 @@ impl Answer {
         }
     }
 
+    /// The sum of the last column's numbers, as of `SHOW STATUS`.
+    pub fn sum(&self) -> u64 {
+        let numbers = self.rows.iter().filter_map(|row| row.last()?.as_deref());
+        numbers.filter_map(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()).sum()
+    }
+
     /// The first value of the first row.
     pub fn value(&self) -> Option<&[u8]> {
         self.rows.first()?.first()?.as_deref()

@@ -35,7 +35,7 @@ use crate::topology::{Snapshot, State, Topology};
 use crate::wire::capabilities::Capabilities;
 
 /// Causes to refuse a client before its login.
-const REFUSALS: &[&str] = &["too many clients", "draining"];
+const REFUSALS: &[&str] = &["too many clients"];
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 /// A pause where the process has no file descriptor left for a client.

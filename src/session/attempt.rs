@@ -30,6 +30,11 @@ const STALE_STATEMENT: [u16; 2] = [1243, 1615];
 /// Connections that may fail under one statement before the client is told.
 const FAILURES_MAX: u32 = 8;
 
+/// How many tables the session has created. CREATE TEMPORARY TABLE … AS SELECT within a procedure is not reported by
+/// session tracking (tried on both dialects), but it is counted.
+pub(super) const TABLES_CREATED: &[u8] =
+    b"SHOW SESSION STATUS WHERE Variable_name IN ('Com_create_table', 'Com_create_temporary_table')";
+
 /// Something to be done on a server for the client.
 pub(super) struct Work<'a> {
     /// The client's packets, as they are to be sent.
@@ -72,6 +77,8 @@ enum Step {
     Simple,
     /// The LAST_INSERT_ID() of another session.
     ReadBack(Arc<InsertId>),
+    /// [`TABLES_CREATED`].
+    TablesCreated,
 }
 
 impl Session {
@@ -262,6 +269,10 @@ impl Session {
                 put_packet(before, 0, &[command::STMT_CLOSE, a, b, c, d]);
             }
         }
+        if work.statement.class == Class::Call && connection.tables_created.is_none() {
+            command::put_query(before, TABLES_CREATED, connection.capabilities);
+            steps.push(Step::TablesCreated);
+        }
         let uses = work.statement.uses;
         if uses.contains(Uses::LAST_INSERT_ID)
             && let Place::Known(value) = self.insert_id.place()
@@ -325,9 +336,13 @@ impl Session {
     ) -> Result<(), Failure> {
         for step in steps.drain(..) {
             let answer = exchange::receive(connection, buffer, Expect::Results).await?.into_ok()?;
-            if let Step::ReadBack(debt) = step {
-                let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-                debt.settle(connection.server, connection.id, value);
+            match step {
+                Step::Simple => {}
+                Step::TablesCreated => connection.tables_created = Some(answer.sum()),
+                Step::ReadBack(debt) => {
+                    let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+                    debt.settle(connection.server, connection.id, value);
+                }
             }
         }
         Ok(())

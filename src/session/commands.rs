@@ -142,7 +142,7 @@ impl Session {
     /// Gives back what is held, and forgets what lived on it.
     fn drop_state(&mut self) {
         if let Some(mut held) = self.held.take() {
-            held.dirty |= !self.pins.difference(Pins::PASSING).is_empty();
+            held.dirty |= !self.pins.difference(Pins::HARMLESS).is_empty();
             self.release(held, true);
         }
         self.set_pins(Pins::default());

@@ -24,7 +24,7 @@ const INSERT_ID_LIMIT: Duration = Duration::from_secs(5);
 const PRIMARY_PAUSE: Duration = Duration::from_millis(50);
 
 /// What asks about the statement before.
-const ABOUT_BEFORE: Uses = Uses::DIAGNOSTICS.union(Uses::FOUND_ROWS).union(Uses::ROW_COUNT);
+pub(super) const ABOUT_BEFORE: Uses = Uses::DIAGNOSTICS.union(Uses::FOUND_ROWS).union(Uses::ROW_COUNT);
 
 impl Session {
     /// The connection that the route asks for. `tried` holds servers that have failed this statement already; the

@@ -154,7 +154,7 @@ impl Session {
                 match incoming::next(&mut self.client, &self.worker, pending.take(), mask, patience).await {
                     Incoming::Command(command) => command,
                     Incoming::Idle => {
-                        self.stop_expecting_questions();
+                        self.stop_expecting_questions().await;
                         continue;
                     }
                     other => {
@@ -173,8 +173,14 @@ impl Session {
 
     /// The client has not asked about its last statement for a while: the connection may serve others. As long as none
     /// has taken it, a later question still finds it.
-    fn stop_expecting_questions(&mut self) {
+    async fn stop_expecting_questions(&mut self) {
+        if self.pins.contains(Pins::CALLED) {
+            self.look_for_tables().await;
+        }
         self.set_pins(self.pins.difference(Pins::PASSING));
+        if !self.pins.is_empty() {
+            return;
+        }
         if let Some(connection) = self.held.take() {
             self.release(connection, false);
         }

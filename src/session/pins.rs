@@ -39,12 +39,14 @@ bitflags! {
         const DIAGNOSTICS = 1 << 12;
         /// The server reported state that no statement explains (a procedure's).
         const UNEXPLAINED = 1 << 13;
+        /// A procedure was called, and it is not yet known whether it has left temporary tables.
+        const CALLED = 1 << 14;
     }
 }
 
 impl Pins {
     /// Names for metrics and people, by bit.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "temporary table",
         "locks",
         "user lock",
@@ -59,13 +61,17 @@ impl Pins {
         "next transaction",
         "diagnostics",
         "unexplained state",
+        "procedure called",
     ];
 
     /// Reasons that only statements naming variables or prepared statements care about.
     pub const SOFT: Self = Self::USER_VARIABLES.union(Self::TEXT_PREPARED);
 
     /// Reasons that end with the next statement that does not ask about the one before.
-    pub const PASSING: Self = Self::DIAGNOSTICS;
+    pub const PASSING: Self = Self::DIAGNOSTICS.union(Self::CALLED);
+
+    /// Reasons that leave nothing on the connection that another client could see.
+    pub const HARMLESS: Self = Self::DIAGNOSTICS;
 
     /// Whether every statement must go to the held connection.
     pub fn hold_all(self) -> bool {

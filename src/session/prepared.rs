@@ -100,6 +100,7 @@ impl Session {
         let statement = sql::recognise(text, &self.lexing);
         let source = Arc::new(Source::new(text.into(), Arc::clone(&self.desired), &self.worker.hasher));
         let id = self.free_id();
+        self.after_call(statement).await;
         let route = plan::route(statement, self.situation());
         // Preparing has none of the statement's effects.
         let neutral = Recognised { class: Class::Read, uses: statement.uses & Uses::MULTIPLE, hint: None };
@@ -164,6 +165,7 @@ impl Session {
             return self.malformed().await; // no types now, and none before
         }
         let (source, statement, types) = (Arc::clone(&known.source), known.statement, known.types.clone());
+        self.after_call(statement).await;
         let mut situation = self.situation();
         situation.pinned |= self.pins.intersects(Pins::LONG_DATA | Pins::CURSOR);
         let route = plan::route(statement, situation);

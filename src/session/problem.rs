@@ -19,16 +19,13 @@ pub enum Kind {
     Backend,
     /// A limit is reached.
     Overload,
-    /// Something took too long.
-    Timeout,
     /// The state of a session is lost.
     Lost,
 }
 
 impl Kind {
     /// Names for the metric, by `self as usize`.
-    pub const NAMES: &'static [&'static str] =
-        &["client", "unsupported", "backend", "overload", "timeout", "lost"];
+    pub const NAMES: &'static [&'static str] = &["client", "unsupported", "backend", "overload", "lost"];
 }
 
 /// A statement that could not be carried out.

@@ -4,11 +4,17 @@ use std::time::Instant;
 
 use super::attempt::Work;
 use super::incoming::Command;
+use super::lease::ABOUT_BEFORE;
+use super::pins::Pins;
 use super::{Flow, Problem, Session, reply};
 use crate::plan;
-use crate::sql::{self, Class, Question, Uses};
+use crate::sql::{self, Class, Question, Recognised, Uses};
 use crate::wire::command;
 use crate::wire::reply::Expect;
+
+/// The `mysql` client of MySQL 9 sends this at every start to learn by the error whether the server knows dollar
+/// quotes. It is not worth a wait for a primary.
+const DOLLAR_PROBE: &[u8] = b"select $$";
 
 impl Session {
     /// One COM_QUERY, from packet to packets.
@@ -17,7 +23,10 @@ impl Session {
             return self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await;
         };
         let started = Instant::now();
-        let statement = sql::recognise(text, &self.lexing);
+        let statement = match text {
+            DOLLAR_PROBE => Recognised { class: Class::Read, uses: Uses::empty(), hint: None },
+            _ => sql::recognise(text, &self.lexing),
+        };
         if statement.class == Class::Kill
             && let Some(kill) = sql::parse_kill(text, &self.lexing)
         {
@@ -28,6 +37,7 @@ impl Session {
         {
             return self.tell(&answer).await;
         }
+        self.after_call(statement).await;
         let route = plan::route(statement, self.situation());
         let packets = command.packets();
         let work = Work {
@@ -41,6 +51,13 @@ impl Session {
         let flow = self.perform(&work, route).await;
         self.worker.counters.took(route.target as usize, started.elapsed());
         flow
+    }
+
+    /// Before a statement is routed: what a procedure has left decides where it goes.
+    pub(super) async fn after_call(&mut self, statement: Recognised) {
+        if self.pins.contains(Pins::CALLED) && !statement.uses.intersects(ABOUT_BEFORE) {
+            self.look_for_tables().await;
+        }
     }
 
     /// Answers what only Tidegate knows, where the statement asks for that and nothing else: the client's own

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attempt::Work;
+use super::attempt::{TABLES_CREATED, Work};
 use super::pins::Pins;
 use super::{Flow, Last, Session};
 use crate::backend::connection::Connection;
@@ -52,6 +52,11 @@ impl Session {
         }
         if unexplained && !Pins::explains(statement) {
             pins |= Pins::UNEXPLAINED;
+        }
+        if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
+            pins |= Pins::CALLED; // asking now would take the answer from SHOW WARNINGS and ROW_COUNT()
+        } else if statement.class == Class::Ddl || statement.uses.contains(Uses::MULTIPLE) {
+            connection.tables_created = None;
         }
         if pins.contains(Pins::NEXT_TRANSACTION)
             && !statement.uses.contains(Uses::NEXT_TRANSACTION)
@@ -126,6 +131,24 @@ impl Session {
         some_state && (routine || !named) && !tracking_touched
     }
 
+    /// A statement follows a CALL without asking about it: did the procedure create tables, temporary ones perhaps?
+    pub(super) async fn look_for_tables(&mut self) {
+        self.set_pins(self.pins.difference(Pins::CALLED));
+        let Some(mut held) = self.held.take() else { return };
+        let mut buffer = self.worker.buffers.take();
+        let before = held.tables_created.take();
+        let created = match held.run(TABLES_CREATED, &mut buffer).await {
+            Ok(answer) if buffer.filled().is_empty() && answer.error.is_none() => Some(answer.sum()),
+            _ => None,
+        };
+        held.tables_created = created;
+        held.broken |= created.is_none();
+        if created.is_none() || created != before {
+            self.set_pins(self.pins | Pins::UNEXPLAINED);
+        }
+        self.held = Some(held);
+    }
+
     /// `SET NAMES … COLLATE …` reports the character sets but not the collation (tried on both dialects).
     async fn read_back_collation(&mut self, connection: &mut Connection) {
         let mut buffer = self.worker.buffers.take();
@@ -166,7 +189,7 @@ impl Session {
 
     /// Gives a connection back to the pool. `leaving`: the session's state on it is of no use any more.
     pub(super) fn release(&mut self, mut connection: Box<Connection>, leaving: bool) {
-        if leaving && !self.pins.difference(Pins::PASSING).is_empty() {
+        if leaving && !self.pins.difference(Pins::HARMLESS).is_empty() {
             connection.dirty = true;
         }
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
