@@ -50,8 +50,13 @@ async fn connection_ids_are_tidegates_own(scenario: Scenario) {
         let id = each.greeting.connection_id.to_string();
         assert_eq!(each.value("SELECT CONNECTION_ID()").await.unwrap(), id);
         each.ok("BEGIN").await;
-        assert_eq!(each.value("SELECT connection_id() AS id").await.unwrap(), id);
+        let rows = each.select("SELECT connection_id() AS `the id`").await;
+        assert_eq!((rows.name(0).as_str(), rows.value().unwrap()), ("the id", id.clone()));
         each.ok("COMMIT").await;
+        let statement = each.prepare("SELECT CONNECTION_ID()").await.unwrap();
+        let rows = each.execute(statement, &[]).await.rows();
+        // A binary row: header, NULL bits, the number.
+        assert_eq!(rows.rows[0][2..6], each.greeting.connection_id.to_le_bytes(), "prepared");
     }
     assert_ne!(client.greeting.connection_id, other.greeting.connection_id);
 }

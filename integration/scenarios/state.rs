@@ -72,7 +72,12 @@ async fn settings_do_not_leak_between_sessions(scenario: Scenario) {
             show.to_owned(),
             format!("{show} FOR UPDATE").replace("FROM which", "FROM t RIGHT JOIN (SELECT 1 AS x) d ON 1"),
         ] {
+            // Both, because a reset gives the servers' defaults instead of the handshake's.
             client.reset().await.unwrap();
+            other.reset().await.unwrap();
+            for each in [&mut client, &mut other] {
+                each.query_drop(format!("USE {}", stage.schema)).await.unwrap();
+            }
             let usual = text(&mut other, &show).await;
             assert_eq!(text(&mut client, &show).await, usual, "{show}");
             client.query_drop(set).await.unwrap();

@@ -166,6 +166,11 @@ impl Session {
         }
         let (source, statement, types) = (Arc::clone(&known.source), known.statement, known.types.clone());
         self.after_call(statement).await;
+        if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
+            && let Some(answer) = self.answer(&source.text, reply::Rows::Binary)
+        {
+            return self.tell(&answer).await;
+        }
         let mut situation = self.situation();
         situation.pinned |= self.pins.intersects(Pins::LONG_DATA | Pins::CURSOR);
         let route = plan::route(statement, situation);

@@ -6,7 +6,8 @@ use super::attempt::Work;
 use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
-use super::{Flow, Problem, Session, reply};
+use super::reply::{self, Rows};
+use super::{Flow, Problem, Session};
 use crate::plan;
 use crate::sql::{self, Class, Question, Recognised, Uses};
 use crate::wire::command;
@@ -33,7 +34,7 @@ impl Session {
             return self.kill(kill).await;
         }
         if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
-            && let Some(answer) = self.answer(text)
+            && let Some(answer) = self.answer(text, Rows::Text)
         {
             return self.tell(&answer).await;
         }
@@ -62,16 +63,16 @@ impl Session {
 
     /// Answers what only Tidegate knows, where the statement asks for that and nothing else: the client's own
     /// connection id, and the row counts of a statement whose connection serves others now.
-    fn answer(&self, text: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn answer(&self, text: &[u8], rows: Rows) -> Option<Vec<u8>> {
         let question = sql::bare_question(text, &self.lexing)?;
         let value = match question.kind {
-            Question::ConnectionId => i128::from(self.entry.handle.id.0),
+            Question::ConnectionId => i64::from(self.entry.handle.id.0),
             // A held connection knows it itself.
             _ if self.held.is_some() => return None,
-            Question::RowCount => self.last.row_count,
-            Question::FoundRows => i128::from(self.last.found_rows),
+            Question::RowCount => i64::try_from(self.last.row_count).unwrap_or(i64::MAX),
+            Question::FoundRows => i64::try_from(self.last.found_rows).unwrap_or(i64::MAX),
             Question::LastInsertId => return None,
         };
-        Some(reply::number(&question.column_name, value, self.status, self.client.capabilities))
+        Some(reply::number(&question.column_name, value, rows, self.status, self.client.capabilities))
     }
 }

@@ -30,8 +30,17 @@ pub fn error(sequence: u8, error: &ErrPacket) -> Vec<u8> {
     packet(sequence, &error.encode())
 }
 
-/// A text result set of one column and one row with a whole number, as servers answer `SELECT CONNECTION_ID()`.
-pub fn number(name: &[u8], value: i128, status: Status, capabilities: Capabilities) -> Vec<u8> {
+/// How a row is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rows {
+    /// As COM_QUERY is answered.
+    Text,
+    /// As COM_STMT_EXECUTE is answered.
+    Binary,
+}
+
+/// A result set of one column and one row with a whole number, as servers answer `SELECT CONNECTION_ID()`.
+pub fn number(name: &[u8], value: i64, rows: Rows, status: Status, capabilities: Capabilities) -> Vec<u8> {
     let mut out = Vec::new();
     let mut payload = Vec::new();
     put_lenenc(&mut payload, 1);
@@ -54,7 +63,13 @@ pub fn number(name: &[u8], value: i128, status: Status, capabilities: Capabiliti
         sequence = put_packet(&mut out, sequence, &payload);
     }
     payload.clear();
-    put_lenenc_string(&mut payload, value.to_string().as_bytes());
+    match rows {
+        Rows::Text => put_lenenc_string(&mut payload, value.to_string().as_bytes()),
+        Rows::Binary => {
+            payload.extend_from_slice(&[0, 0]); // header, NULL bits
+            payload.extend_from_slice(&value.to_le_bytes()); // int<8>
+        }
+    }
     sequence = put_packet(&mut out, sequence, &payload);
     payload.clear();
     put_end(&mut payload, status, 0, capabilities);
@@ -76,7 +91,7 @@ mod tests {
     #[test]
     fn a_number_is_a_whole_result_set_for_old_and_new_clients() {
         for capabilities in [Capabilities::empty(), Capabilities::DEPRECATE_EOF] {
-            let bytes = number(b"CONNECTION_ID()", 42, Status::AUTOCOMMIT, capabilities);
+            let bytes = number(b"CONNECTION_ID()", 42, Rows::Text, Status::AUTOCOMMIT, capabilities);
             let mut scanner = Scanner::new(Expect::Results, capabilities);
             let Step::End { end, terminal, .. } = scanner.advance(&bytes) else { panic!("no end") };
             assert!(scanner.is_done() && end == bytes.len() && scanner.rows() == 1);

@@ -19,7 +19,7 @@ use tidegate::wire::stream::Stream;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-pub use super::packets::{Okay, Outcome, Param, Prepared, ResultSet};
+pub use super::packets::{Okay, Outcome};
 use super::within;
 
 /// How to log in.

@@ -122,12 +122,6 @@ impl Stage {
         self.ids.iter().position(|known| *known == id).expect("a server of ours")
     }
 
-    /// Statements that went by a route, for a reason, so far.
-    pub async fn routed(&self, route: &str, reason: &str) -> u64 {
-        let (route, reason) = (format!("route=\"{route}\""), format!("reason=\"{reason}\""));
-        self.proxy.metric("tidegate_statements_total", &[&route, &reason]).await
-    }
-
     /// Statements that a replica refused as read only.
     pub async fn refused_by_replicas(&self) -> u64 {
         self.proxy.metric("tidegate_statements_total", &["reason=\"refused by a replica\""]).await
