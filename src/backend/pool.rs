@@ -269,9 +269,6 @@ impl Pool {
     fn keep(&self, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
         if server.gate.is_wanted() {
-            if connection.debt.is_some() {
-                settle_debt(&mut connection);
-            }
             match server.gate.offer(self.kind(connection.key, &connection.state), connection) {
                 Ok(()) => return,
                 Err((back, Offer::Close)) => return self.close_now(back),

@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod command;
 pub mod cursor;
 pub mod err;
+pub mod execute;
 pub mod frame;
 pub mod handshake;
 pub mod ok;

@@ -1,0 +1,100 @@
+//! COM_STMT_EXECUTE: where things are in its payload (MySQL manual, "COM_STMT_EXECUTE").
+//!
+//! Owns: the places of the statement's id and of the parameters' types, so that both can be replaced. Does not know:
+//! values. Invariant: every place lies inside the payload.
+
+use super::command::STMT_EXECUTE;
+use super::frame::{lenenc, lenenc_string};
+
+/// Flag: the packet says itself how many parameters it has.
+const PARAMETER_COUNT_AVAILABLE: u8 = 8;
+
+/// The statement that a COM_STMT_* payload is about; `None` when it is too short.
+pub fn statement_id(payload: &[u8]) -> Option<u32> {
+    let &[_, a, b, c, d] = payload.first_chunk::<5>()?;
+    Some(u32::from_le_bytes([a, b, c, d])) // int<4>
+}
+
+/// Where things are in a COM_STMT_EXECUTE payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Layout {
+    /// The byte that says whether types follow; `None` without parameters.
+    pub bound_at: Option<usize>,
+    /// The parameters' types, where the packet carries them.
+    pub types: Option<std::ops::Range<usize>>,
+}
+
+impl Layout {
+    /// Of a payload for a statement with so many `parameters`; `attributes` tells whether the connection has query
+    /// attributes. `None` when the payload is too short for what it claims.
+    pub fn of(payload: &[u8], parameters: u16, attributes: bool) -> Option<Self> {
+        debug_assert_eq!(payload.first(), Some(&STMT_EXECUTE));
+        let &[_, _, _, _, _, flags, ..] = payload.first_chunk::<10>()?;
+        let counted = attributes && flags & PARAMETER_COUNT_AVAILABLE != 0;
+        if parameters == 0 && !counted {
+            return Some(Self { bound_at: None, types: None });
+        }
+        let mut rest = &payload[10..];
+        let mut count = usize::from(parameters);
+        // With query attributes the count is there whatever the flag says, and every type has a name.
+        if attributes {
+            let (number, after) = lenenc(rest)?;
+            count = usize::try_from(number).ok().filter(|count| *count <= usize::from(u16::MAX))?;
+            rest = after;
+        }
+        if count == 0 {
+            return Some(Self { bound_at: None, types: None });
+        }
+        rest = rest.get(count.div_ceil(8)..)?;
+        let bound_at = payload.len() - rest.len();
+        let (&bound, mut rest) = rest.split_first()?;
+        let start = bound_at + 1;
+        if bound == 0 {
+            return Some(Self { bound_at: Some(bound_at), types: None });
+        }
+        for _ in 0..count {
+            rest = rest.get(2..)?; // int<1> type, int<1> flags
+            if attributes {
+                (_, rest) = lenenc_string(rest)?; // string<lenenc> name
+            }
+        }
+        Some(Self { bound_at: Some(bound_at), types: Some(start..payload.len() - rest.len()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: [u8; 10] = [STMT_EXECUTE, 1, 0, 0, 0, 0, 1, 0, 0, 0];
+
+    #[test]
+    fn types_are_found_where_they_are() {
+        let with = [&HEAD[..], &[0, 1, 3, 0, 0xfd, 0, 7, 0, 0, 0, 1, b'x']].concat();
+        assert_eq!(Layout::of(&with, 2, false), Some(Layout { bound_at: Some(11), types: Some(12..16) }));
+        let without = [&HEAD[..], &[0, 0, 7, 0, 0, 0, 1, b'x']].concat();
+        assert_eq!(Layout::of(&without, 2, false), Some(Layout { bound_at: Some(11), types: None }));
+        assert_eq!(Layout::of(&HEAD, 0, false), Some(Layout { bound_at: None, types: None }));
+    }
+
+    #[test]
+    fn attributes_carry_names() {
+        let mut head = HEAD;
+        head[5] = PARAMETER_COUNT_AVAILABLE;
+        let payload = [&head[..], &[1, 0, 1, 3, 0, 2, b'a', b'b', 7, 0, 0, 0]].concat();
+        assert_eq!(Layout::of(&payload, 1, true), Some(Layout { bound_at: Some(12), types: Some(13..18) }));
+        head[5] = 0; // as mysql-connector-python sends it
+        let payload = [&head[..], &[1, 0, 1, 3, 0, 2, b'a', b'b', 7, 0, 0, 0]].concat();
+        assert_eq!(Layout::of(&payload, 1, true), Some(Layout { bound_at: Some(12), types: Some(13..18) }));
+    }
+
+    #[test]
+    fn short_packets_are_refused() {
+        let with = [&HEAD[..], &[0, 1, 3, 0, 0xfd, 0]].concat();
+        for end in 0..with.len() {
+            if end > 0 {
+                assert_eq!(Layout::of(&with[..end], 2, false), None, "{end}");
+            }
+        }
+    }
+}
