@@ -68,15 +68,20 @@ async fn a_replica_killed_under_load_costs_no_read(scenario: Scenario) {
 
 async fn t36_a_read_that_was_interrupted_is_run_elsewhere(scenario: Scenario) {
     let mut stage = scenario.own_stage(2, Rules::default()).await;
+    let rows: Vec<String> = (0..100).map(|n| format!("({n})")).collect();
+    stage.given(&["CREATE TABLE t (n INT)", &format!("INSERT INTO t VALUES {}", rows.join(", "))]).await;
     for (command, server) in [("kill", 1), ("stop", 2)] {
-        // A read that lasts on that server until it ends, and is quick on any other. (Where SLEEP is
-        // the result, MySQL ends it with a result.)
+        // A read that lasts on that server until it ends, and is quick on any other. (MySQL ends a SLEEP as if it were
+        // over, so this one counts ten thousand million rows.)
         let id: u64 =
             stage.cluster.root(server).await.query_first("SELECT @@server_id").await.unwrap().unwrap();
-        let sql = format!("SELECT id FROM which WHERE SLEEP(IF(id = {id}, 600, 0)) = 0");
+        let sql = format!(
+            "SELECT id, (SELECT COUNT(*) FROM t a, t b, t c, t d, t e WHERE which.id = {id} AND a.n + b.n + c.n + d.n + e.n > 0) \
+             FROM which"
+        );
         let mut client = stage.raw().await;
         let mut root = stage.cluster.root(server).await;
-        let listed = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(IF%' AND id <> CONNECTION_ID()";
+        let listed = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%t a, t b%' AND id <> CONNECTION_ID()";
         let landing = async {
             loop {
                 client.send_query(&sql).await;
