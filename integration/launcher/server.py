@@ -76,7 +76,8 @@ class Server:
         read_only = []
         if self.role == "replica":
             read_only = ["--read-only=ON"] + (["--super-read-only=ON"] if self.installation.dialect == "mysql" else [])
-        return [*self.installation.command(), f"--datadir={self.datadir}", f"--port={self.port}", f"--socket={self.socket}",
+        # A temporary directory of its own: a MariaDB that starts removes what others have in a common one.
+        return [*self.installation.command(), f"--datadir={self.datadir}", f"--tmpdir={self.datadir}", f"--port={self.port}", f"--socket={self.socket}",
                 f"--pid-file={self.folder / (self.name + '.pid')}", f"--log-error={self.log}", f"--server-id={self.server_id}",
                 "--report-host=127.0.0.1", f"--report-port={self.port}", f"--ssl-ca={tls['ca']}", f"--ssl-cert={tls['cert']}",
                 f"--ssl-key={tls['key']}", *COMMON_OPTIONS, *DIALECT_OPTIONS[self.installation.dialect], *read_only, *self.options]

@@ -1,7 +1,7 @@
 //! Forwards one reply from a server to a client, and says how it ended.
 //!
 //! Rows pass as they came. OK packets are shortened in place for clients that did not ask for session tracking.
-//! An error that would be the reply's first byte is not sent but given to the caller, who may still try elsewhere.
+//! An error before which nothing was sent is not sent but given to the caller, who may still try elsewhere.
 
 use std::io;
 
@@ -45,7 +45,8 @@ pub struct End {
 pub struct Refusal {
     /// The error's number.
     pub code: u16,
-    /// The whole packet, header included, where it has not been sent yet: it would be the reply's first byte.
+    /// The whole reply, headers included, where nothing of it has been sent yet: the error, and the column definitions
+    /// that a server may write before it.
     pub unsent: Option<Vec<u8>>,
 }
 
@@ -104,14 +105,14 @@ pub async fn relay(
         let wanted = match scanner.advance(&buffer.filled()[mark..]) {
             Step::End { start, end: stop, terminal } => {
                 let (start, stop) = (mark + start, mark + stop);
-                let first = end.sent == 0 && start == 0;
+                let unsent = end.sent == 0;
                 mark = note(
                     &mut end,
                     buffer,
                     start..stop,
                     terminal,
                     &scanner,
-                    first,
+                    unsent,
                     connection,
                     client,
                     statement_id,
@@ -185,7 +186,7 @@ fn note(
     packet: std::ops::Range<usize>,
     terminal: Terminal,
     scanner: &Scanner,
-    first: bool,
+    unsent: bool,
     connection: &mut Connection,
     client: &Client,
     statement_id: Option<u32>,
@@ -224,8 +225,8 @@ fn note(
             let code = payload.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
             connection.status.remove(Status::MORE_RESULTS);
             end.status = connection.status;
-            if first {
-                end.error = Some(Refusal { code, unsent: Some(buffer.filled()[start..stop].to_vec()) });
+            if unsent {
+                end.error = Some(Refusal { code, unsent: Some(buffer.filled()[..stop].to_vec()) });
                 buffer.consume(stop);
                 return Ok(0);
             }
