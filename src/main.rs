@@ -108,6 +108,7 @@ fn run(
     }
     config.http = http.or(config.http);
     start_log(&config);
+    allow_descriptors(&config);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
@@ -172,6 +173,23 @@ fn health(address: SocketAddr) -> ExitCode {
         Ok(answer) if answer.split(' ').nth(1) == Some("200") => ExitCode::SUCCESS,
         Ok(answer) => fail(answer.split("\r\n\r\n").nth(1).unwrap_or("no answer").trim()),
         Err(error) => fail(&format!("{address}: {error}")),
+    }
+}
+
+/// Raises the limit of open files as far as the system lets us, and says so where it is too low for the configuration.
+fn allow_descriptors(config: &Config) {
+    let servers = config.cluster.servers.len() * config.cluster.pool.max;
+    let wanted = u64::try_from(config.limits.clients + servers).unwrap_or(u64::MAX).saturating_add(64);
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => {
+            tracing::warn!(
+                limit,
+                wanted,
+                "the limit of open files is too low for limits.clients and pool.max; raise it (LimitNOFILE=)"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
 }
 

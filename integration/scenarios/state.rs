@@ -19,6 +19,9 @@ both_dialects! {
     text_prepared_statements_stay,
     nothing_is_left_for_the_next_client,
     a_transaction_ends_with_its_client,
+    a_session_ends_with_the_connection_of_its_transaction,
+    a_statement_that_fails_without_autocommit_keeps_its_transaction,
+    an_execution_that_cannot_be_prepared_leaves_the_transaction,
     t41_transactions_and_settings_can_be_prepared,
     non_utf8_statements_are_read_in_their_charset,
 }
@@ -442,4 +445,60 @@ async fn non_utf8_statements_are_read_in_their_charset(scenario: Scenario) {
         stage.proxy.metric("tidegate_pinned_sessions", &[]).await == 0
     })
     .await;
+}
+
+/// What a client sends in a transaction must not be committed one by one because the transaction is lost.
+async fn a_session_ends_with_the_connection_of_its_transaction(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (n INT)"]).await;
+    for prepare in [false, true] {
+        let mut client = stage.raw().await;
+        client.ok("BEGIN").await;
+        client.ok("INSERT INTO t VALUES (1)").await;
+        let thread = client.value("SELECT @@pseudo_thread_id").await.unwrap();
+        let mut root = stage.cluster.root(PRIMARY).await;
+        root.query_drop(format!("KILL {thread}")).await.unwrap();
+        if prepare {
+            client.command(tidegate::wire::command::STMT_PREPARE, b"INSERT INTO t VALUES (2)").await;
+            assert_eq!(client.read().await[0], 0xff);
+        } else {
+            assert_eq!(client.error("INSERT INTO t VALUES (2)").await.code, 2013);
+        }
+        client.closed().await;
+        let left: Option<u64> =
+            root.query_first(format!("SELECT COUNT(*) FROM {}.t", stage.schema)).await.unwrap();
+        assert_eq!(left, Some(0));
+    }
+}
+
+/// An error packet has no status flags; the locks of the failed statement's transaction must not go to the pool.
+async fn a_statement_that_fails_without_autocommit_keeps_its_transaction(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (n INT PRIMARY KEY)", "INSERT INTO t VALUES (1)"]).await;
+    let mut client = stage.raw().await;
+    client.ok("SET autocommit = 0").await;
+    assert_eq!(client.error("INSERT INTO t VALUES (1)").await.code, 1062);
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await; // longer than questions are waited for
+    assert_eq!(stage.proxy.metric("tidegate_pool_in_use", &[]).await, 1);
+    client.ok("ROLLBACK").await;
+    until("the connection is given back", || async {
+        stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0
+    })
+    .await;
+}
+
+async fn an_execution_that_cannot_be_prepared_leaves_the_transaction(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (n INT) ENGINE = InnoDB", "CREATE TABLE gone (n INT)"]).await;
+    let mut client = stage.client().await;
+    let statement = client.prep("SELECT n FROM gone").await.unwrap(); // on a replica
+    stage.given(&["DROP TABLE gone"]).await;
+    client.query_drop("BEGIN").await.unwrap();
+    client.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    let refused = client.exec_drop(&statement, ()).await.unwrap_err();
+    assert!(matches!(&refused, mysql_async::Error::Server(error) if error.code == 1146), "{refused:?}");
+    client.query_drop("INSERT INTO t VALUES (2)").await.unwrap();
+    client.query_drop("ROLLBACK").await.unwrap();
+    let left = client.query_first("/* tidegate: primary */ SELECT COUNT(*) FROM t").await.unwrap();
+    assert_eq!(left, Some(0));
 }

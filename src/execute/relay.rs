@@ -224,6 +224,10 @@ fn note(
         Terminal::Err => {
             let code = payload.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
             connection.status.remove(Status::MORE_RESULTS);
+            if !connection.status.contains(Status::AUTOCOMMIT) {
+                // An error says nothing about the transaction, which a failing statement opens all the same.
+                connection.status.insert(Status::IN_TRANSACTION);
+            }
             end.status = connection.status;
             if unsent {
                 end.error = Some(Refusal { code, unsent: Some(buffer.filled()[..stop].to_vec()) });

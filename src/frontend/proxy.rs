@@ -291,7 +291,11 @@ impl Acceptor {
             return turn_away(&stream);
         }
         let socket = SockRef::from(&stream);
-        if stream.set_nonblocking(true).and_then(|()| socket.set_tcp_nodelay(true)).is_err() {
+        let prepared = stream
+            .set_nonblocking(true)
+            .and_then(|()| socket.set_tcp_nodelay(true))
+            .and_then(|()| socket.set_keepalive(true)); // a client that vanished without a word is noticed
+        if prepared.is_err() {
             return; // it has gone already
         }
         let Some(core) = self.cores.iter().min_by_key(|core| core.clients.load(Relaxed)) else { return };

@@ -55,6 +55,8 @@ pub(super) struct Work<'a> {
 pub(super) enum Failure {
     /// Before the statement was sent, a server refused what goes before it.
     Prelude(ErrPacket),
+    /// A statement could not be prepared again where it was to be executed; the connection is as it was.
+    Reprepare(ErrPacket),
     /// The connection failed before the statement was sent.
     Unsent(std::io::Error),
     /// While the statement ran.
@@ -94,13 +96,16 @@ impl Session {
             };
             let server = connection.server;
             let on_replica = route.target == Target::Replica;
-            // A session that has kept its own connection runs this one elsewhere: a plain read beside a soft pin.
+            // By the server's word on this connection. A session that has kept its own connection runs this statement
+            // elsewhere: a plain read beside a soft pin.
             let state_there = self.held.is_none()
                 && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
             self.entry.handle.runs_on(server, connection.id);
             let result = self.attempt(&mut connection, work).await;
-            if self.entry.handle.runs_nothing() {
-                connection.broken = true; // a KILL is on its way to this thread
+            // A KILL may be on its way to this thread.
+            let doomed = self.entry.handle.runs_nothing();
+            if doomed && !state_there && !matches!(result, Ok(End { error: None, .. })) {
+                connection.broken = true;
             }
             match result {
                 Ok(End { error: Some(refusal), .. })
@@ -128,15 +133,31 @@ impl Session {
                     if let Some(execution) = &work.execution {
                         connection.statements.remove(execution.source);
                     }
-                    self.keep_or_release(connection);
+                    if doomed {
+                        self.outlive_kill(&mut connection).await;
+                    }
+                    if self.keep_or_release(connection) == Flow::Close {
+                        return Flow::Close;
+                    }
                 }
                 Ok(end) => {
                     self.worker.counters.statements.count(route.target as usize, route.reason as usize);
-                    return self.settle(connection, end, work).await;
+                    return self.settle(connection, end, work, doomed).await;
                 }
                 Err(Failure::Prelude(error)) => {
                     self.lose(connection);
-                    return self.refuse(&Problem::Server(error)).await;
+                    let flow = self.refuse(&Problem::Server(error)).await;
+                    // Going on outside the transaction would commit what the client means to be in it.
+                    return if state_there { Flow::Close } else { flow };
+                }
+                Err(Failure::Reprepare(error)) => {
+                    // As if the execution had failed: what is on the connection stays.
+                    if doomed {
+                        self.outlive_kill(&mut connection).await;
+                    }
+                    let kept = self.keep_or_release(connection);
+                    let flow = self.refuse(&Problem::Server(error)).await;
+                    return if kept == Flow::Close { kept } else { flow };
                 }
                 Err(Failure::Relay(RelayError::Client(_) | RelayError::Killed)) => {
                     self.abandon(connection);
@@ -370,7 +391,7 @@ impl Session {
         };
         match result.await {
             Ok(()) => {
-                self.keep_or_release(connection);
+                let _ = self.keep_or_release(connection); // a session that begins has no state to lose
                 Ok(())
             }
             Err(failure) => {

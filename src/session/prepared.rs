@@ -277,7 +277,10 @@ impl Session {
         for _ in before..replies {
             exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
         }
-        let id = answer.into_ok()?.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
+        if let Some(error) = answer.error {
+            return Err(Failure::Reprepare(error));
+        }
+        let id = answer.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
         connection.statements.insert(
             Arc::clone(source),
             id,
@@ -408,7 +411,7 @@ impl Session {
             // A cursor or long data of it ends with it.
             held.statements.remove(&known.source);
             self.set_pins(self.pins.difference(Pins::CURSOR | Pins::LONG_DATA));
-            self.keep_or_release(held);
+            return self.keep_or_release(held);
         }
         Flow::Continue
     }

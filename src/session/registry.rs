@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use dashmap::DashMap;
+use tokio::sync::Notify;
 
 use crate::execute::client::Signals;
 use crate::ids::{AccountId, BackendId, ClientId, ServerId};
@@ -26,6 +27,8 @@ pub struct Handle {
     running: AtomicU64,
     /// KILLs of that thread that are under way.
     killers: AtomicU32,
+    /// One of them has ended.
+    spared: Notify,
 }
 
 const THREAD_BITS: u32 = 48;
@@ -33,7 +36,8 @@ const THREAD_BITS: u32 = 48;
 impl Handle {
     /// A session that runs nothing.
     pub fn new(id: ClientId, user: Vec<u8>, account: AccountId, signals: Arc<Signals>) -> Self {
-        Self { id, user, account, signals, running: AtomicU64::new(0), killers: AtomicU32::new(0) }
+        let (running, killers) = (AtomicU64::new(0), AtomicU32::new(0));
+        Self { id, user, account, signals, running, killers, spared: Notify::new() }
     }
 
     /// Its statement runs on this thread of this server from now on.
@@ -42,10 +46,23 @@ impl Handle {
         self.running.store(packed, SeqCst);
     }
 
-    /// Its statement has ended. True when somebody is just killing that thread: it must not be used again.
+    /// Its statement has ended. True when somebody is just killing that thread: it must not be used again, or
+    /// only once [`Handle::spared`].
     pub fn runs_nothing(&self) -> bool {
         self.running.store(0, SeqCst);
         self.killers.load(SeqCst) > 0
+    }
+
+    /// Waits until nobody kills the thread any more that ran its statement.
+    pub async fn spared(&self) {
+        loop {
+            let mut spared = std::pin::pin!(self.spared.notified());
+            spared.as_mut().enable(); // before the look, so that no end falls between the look and the wait
+            if self.killers.load(SeqCst) == 0 {
+                return;
+            }
+            spared.await;
+        }
     }
 
     /// Claims the thread that runs its statement, so that it will not serve anybody else while it is killed.
@@ -76,6 +93,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.handle.killers.fetch_sub(1, SeqCst);
+        self.handle.spared.notify_waiters();
     }
 }
 

@@ -1,6 +1,9 @@
 //! After a reply: the server's word on state, and whether the connection is kept.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::attempt::{TABLES_CREATED, Work};
 use super::pins::Pins;
@@ -12,6 +15,9 @@ use crate::execute::relay::End;
 use crate::sql::{Class, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
 
+/// How long a KILL of a statement that has ended may still take; more than the time for a KILL on a server.
+const SPARED_LIMIT: Duration = Duration::from_secs(6);
+
 impl Session {
     /// Takes in how the statement ended, passes an unsent error on, and keeps or gives back the connection.
     pub(super) async fn settle(
@@ -19,6 +25,7 @@ impl Session {
         mut connection: Box<Connection>,
         mut end: End,
         work: &Work<'_>,
+        doomed: bool,
     ) -> Flow {
         self.status = end.status;
         if let Some((source, id)) = &work.preparing {
@@ -27,14 +34,31 @@ impl Session {
             self.note_effects(&mut connection, &end, work).await;
         }
         let unsent = end.error.as_mut().and_then(|error| error.unsent.take());
-        self.keep_or_release(connection);
-        match unsent {
+        if doomed {
+            self.outlive_kill(&mut connection).await;
+        }
+        let kept = self.keep_or_release(connection);
+        let flow = match unsent {
             Some(packet) => {
                 self.worker.counters.errors.count(super::ProblemKind::Backend as usize);
                 self.tell(&packet).await
             }
             None => Flow::Continue,
-        }
+        };
+        if kept == Flow::Close { kept } else { flow }
+    }
+
+    /// Somebody is killing the thread of this connection: where state is on it, waits until that is over, so that not
+    /// the state is lost with the statement; otherwise the connection must not be used again.
+    pub(super) async fn outlive_kill(&mut self, connection: &mut Connection) {
+        let needed = connection.status.contains(Status::IN_TRANSACTION)
+            || !self.pins.difference(Pins::PASSING).is_empty();
+        let spared = needed && timeout(SPARED_LIMIT, self.entry.handle.spared()).await.is_ok();
+        connection.broken |= !spared;
+    }
+
+    fn is_bound(&self, connection: &Connection) -> bool {
+        connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS) || !self.pins.is_empty()
     }
 
     async fn note_effects(&mut self, connection: &mut Box<Connection>, end: &End, work: &Work<'_>) {
@@ -165,10 +189,11 @@ impl Session {
         }
     }
 
-    /// Keeps the connection while something of the session is on it, else gives it back.
-    pub(super) fn keep_or_release(&mut self, connection: Box<Connection>) {
-        let bound = connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS)
-            || !self.pins.is_empty();
+    /// Keeps the connection while something of the session is on it, else gives it back. A session whose state is lost
+    /// must end: what its client sends next is meant for that state.
+    #[must_use]
+    pub(super) fn keep_or_release(&mut self, connection: Box<Connection>) -> Flow {
+        let bound = self.is_bound(&connection);
         if self.held.is_some() {
             // A plain read beside a soft pin: the pinned connection is the one that stays.
             self.status = self.held.as_ref().map_or(self.status, |held| held.status);
@@ -176,10 +201,14 @@ impl Session {
         } else if bound && !connection.broken {
             self.held = Some(connection);
         } else if bound {
+            let passing = !connection.status.contains(Status::IN_TRANSACTION)
+                && self.pins.difference(Pins::PASSING).is_empty();
             self.lose(connection);
+            return if passing { Flow::Continue } else { Flow::Close };
         } else {
             self.release(connection, false);
         }
+        Flow::Continue
     }
 
     /// Puts the connection where `obtain` finds it again.
