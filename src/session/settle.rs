@@ -86,7 +86,7 @@ impl Session {
             pins.remove(Pins::NEXT_TRANSACTION); // its transaction has been
         }
         if let Some(execution) = &work.execution {
-            pins = execution.pins_after(pins, end);
+            pins = self.statements.after(execution, end, pins);
         }
         let asks_before = statement.class == Class::Diagnostics
             || statement.uses.intersects(Uses::DIAGNOSTICS | Uses::FOUND_ROWS | Uses::ROW_COUNT);
@@ -218,6 +218,7 @@ impl Session {
         self.worker.pool.check_in(connection);
         if self.held.is_none() {
             self.set_pins(Pins::default());
+            self.statements.lose();
             self.status.remove(Status::IN_TRANSACTION);
         }
     }
