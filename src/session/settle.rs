@@ -197,6 +197,8 @@ impl Session {
     pub(super) fn release(&mut self, mut connection: Box<Connection>, leaving: bool) {
         if leaving && !self.pins.difference(Pins::PASSING).is_empty() {
             connection.dirty = true;
+            // COM_RESET_CONNECTION leaves roles and resource groups as they are (tried on both dialects).
+            connection.broken |= self.pins.contains(Pins::ROLE);
         }
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
         if !leaving && here(self.insert_id.place()) {
