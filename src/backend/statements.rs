@@ -23,12 +23,7 @@ pub struct Source {
 
 impl Source {
     /// A source; its hash is computed once, here. `hasher` is the process's own, so that no client can choose collisions.
-    pub fn new(
-        text: Box<[u8]>,
-        state: Arc<State>,
-        copy: u32,
-        hasher: &impl std::hash::BuildHasher,
-    ) -> Self {
+    pub fn new(text: Box<[u8]>, state: Arc<State>, copy: u32, hasher: &impl std::hash::BuildHasher) -> Self {
         let hash = hasher.hash_one((&text, &*state, copy));
         Self { text, state, copy, hash }
     }

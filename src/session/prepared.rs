@@ -94,7 +94,8 @@ impl Statements {
     /// Which copy of a source the client prepares: two statements of one client must not share one on a server, or
     /// one's cursor would be closed and its long data taken by the other.
     fn copy(&self, text: &[u8], state: &State) -> u32 {
-        let same = self.known.values().filter(|known| *known.source.text == *text && *known.source.state == *state);
+        let same =
+            self.known.values().filter(|known| *known.source.text == *text && *known.source.state == *state);
         same.map(|known| known.source.copy + 1).max().unwrap_or(0)
     }
 }
@@ -345,8 +346,15 @@ impl Session {
         payload: &[u8],
     ) -> bool {
         let Ok(mut connection) = self.obtain(route, statement, &mut Vec::new()).await else { return false };
-        let execution =
-            Execution { id, source, payload, types: None, bound_at: None, carries_types: false, executes: false };
+        let execution = Execution {
+            id,
+            source,
+            payload,
+            types: None,
+            bound_at: None,
+            carries_types: false,
+            executes: false,
+        };
         let work = Work {
             packets: &[],
             expect: Expect::Simple,

@@ -53,8 +53,7 @@ impl Session {
     pub(super) async fn outlive_kill(&mut self, connection: &mut Connection) {
         let needed = connection.status.contains(Status::IN_TRANSACTION)
             || !self.pins.difference(Pins::PASSING).is_empty();
-        let spared = needed
-            && timeout(SPARED_LIMIT, self.entry.handle.spared()).await.is_ok();
+        let spared = needed && timeout(SPARED_LIMIT, self.entry.handle.spared()).await.is_ok();
         connection.broken |= !spared;
     }
 
@@ -105,9 +104,16 @@ impl Session {
             };
         }
         self.set_pins(pins);
-        if end.insert_id != 0 {
+        // A statement that names it had it right on this connection, and may have set it without a report.
+        let named = succeeded && statement.may_use_insert_id();
+        if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
-            self.insert_id.put(Place::On { server, id, reported: end.insert_id });
+            let before = match self.insert_id.place() {
+                Place::Nowhere => 0,
+                Place::On { reported, .. } | Place::Known(reported) => reported,
+            };
+            let reported = if end.insert_id != 0 { end.insert_id } else { before };
+            self.insert_id.put(Place::On { server, id, reported });
         }
         if succeeded && charset_by_name(work.text) && !end.changes.is_empty() {
             self.read_back_collation(connection).await;
