@@ -9,6 +9,8 @@ both_dialects! {
     t4_last_insert_id_is_the_sessions_own,
     t4_explicit_ids_and_expressions,
     t4_last_insert_id_outlives_its_connection,
+    t4_a_session_that_inserted_nothing_has_no_id,
+    what_writes_asks_no_replica_about_the_statement_before,
     t14_row_counts_are_the_sessions_own,
     t14_what_cannot_be_known_is_refused,
     t14_found_rows_are_the_sessions_own,
@@ -222,4 +224,41 @@ async fn t14_errors_are_those_of_the_statement_before(scenario: Scenario) {
     }
     client.query_drop("SELECT v FROM t").await.unwrap();
     assert_eq!(codes(&mut client, "SHOW ERRORS").await, [0u16; 0]);
+}
+
+async fn t4_a_session_that_inserted_nothing_has_no_id(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    stage.given(&["CREATE PROCEDURE add_one() INSERT INTO t (v) VALUES (9)"]).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    bustle(&mut other).await;
+    client.query_drop("SELECT id FROM t LIMIT 1 FOR UPDATE").await.unwrap();
+    for sql in ["SELECT LAST_INSERT_ID()", "SELECT @@last_insert_id"] {
+        assert_eq!(number(&mut client, sql).await, 0, "{sql}");
+    }
+    client.query_drop("CALL add_one()").await.unwrap();
+    let expected = number(&mut client, "/* tidegate: primary */ SELECT MAX(id) FROM t").await;
+    bustle(&mut other).await;
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, expected, "of a procedure");
+    client.query_drop("SET last_insert_id = 88").await.unwrap();
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, 88);
+}
+
+/// `admin` may write where the server is read only: a statement that went there would be lost for all others.
+async fn what_writes_asks_no_replica_about_the_statement_before(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (n INT)", "INSERT INTO t VALUES (1), (2)"]).await;
+    let mut client = Conn::new(stage.options("admin", "admin-pw")).await.unwrap();
+    for read in ["SELECT n FROM t", "SELECT 1/0, CAST('x' AS SIGNED) FROM t"] {
+        client.query_drop(read).await.unwrap();
+        let refused = client.query_drop("INSERT INTO t VALUES (FOUND_ROWS())").await.unwrap_err();
+        assert!(
+            matches!(&refused, mysql_async::Error::Server(error) if error.code == 1235),
+            "{read}: {refused:?}"
+        );
+    }
+    for server in 0..stage.cluster.servers.len() {
+        let sql = format!("SELECT COUNT(*) FROM {}.t", stage.schema);
+        let count: Option<u64> = stage.cluster.root(server).await.query_first(sql).await.unwrap();
+        assert_eq!(count, Some(2), "server {server}");
+    }
 }

@@ -5,8 +5,8 @@ use tidegate::wire::command as com;
 use tidegate::wire::err::ErrPacket;
 use tidegate::wire::ok::Status;
 
-use crate::harness::packets::{Okay, Param};
-use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage};
+use crate::harness::packets::{Okay, Param, Prepared};
+use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage, until};
 
 both_dialects! {
     unknown_commands_are_refused_and_the_session_goes_on,
@@ -16,6 +16,8 @@ both_dialects! {
     set_option_allows_several_statements_or_not,
     cursors_are_fetched_in_parts,
     long_data_comes_in_parts,
+    statements_of_one_client_do_not_share_cursors_or_data,
+    a_client_is_killed_that_owes_its_file,
     t18_clients_get_what_they_asked_for,
     t40_signs_come_from_the_client,
     t42_types_need_not_be_sent_again,
@@ -221,6 +223,71 @@ async fn long_data_comes_in_parts(scenario: Scenario) {
     client.execute(statement, &[Param::Int(3), Param::Text(b"kept")]).await.ok();
     let lengths = client.value("SELECT GROUP_CONCAT(LENGTH(data) ORDER BY id) FROM t FOR UPDATE").await;
     assert_eq!(lengths.unwrap(), "3145728,3145728,4");
+}
+
+/// Opens a cursor for a statement with one parameter and one column.
+async fn open(client: &mut RawClient, statement: Prepared, from: i64) {
+    client.send_execute(statement, 1, &[Param::Int(from)], true).await;
+    assert_eq!(client.read().await, [1]);
+    client.read().await;
+    client.rows(vec![]).await.rows();
+}
+
+async fn fetch_ids(client: &mut RawClient, statement: Prepared) -> Vec<u8> {
+    let fetch = [&statement.id.to_le_bytes()[..], &2u32.to_le_bytes()].concat();
+    client.command(com::STMT_FETCH, &fetch).await;
+    client.rows(vec![]).await.rows().rows.iter().map(|row| row[2]).collect()
+}
+
+async fn statements_of_one_client_do_not_share_cursors_or_data(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules::pool("{max: 2}")).await;
+    stage
+        .given(&[
+            "CREATE TABLE t (id INT PRIMARY KEY)",
+            "INSERT INTO t VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9)",
+            "CREATE TABLE texts (id INT PRIMARY KEY, data LONGTEXT)",
+        ])
+        .await;
+    let mut client = stage.raw().await;
+    let same = "SELECT id FROM t WHERE id >= ? ORDER BY id";
+    let (one, two) = (client.prepare(same).await.unwrap(), client.prepare(same).await.unwrap());
+    let third = client.prepare("SELECT id FROM t WHERE id > ? ORDER BY id").await.unwrap();
+    open(&mut client, one, 1).await;
+    open(&mut client, two, 5).await;
+    open(&mut client, third, 3).await;
+    assert_eq!(fetch_ids(&mut client, one).await, [1, 2]);
+    assert_eq!(fetch_ids(&mut client, two).await, [5, 6]);
+    client.command(com::STMT_RESET, &third.id.to_le_bytes()).await;
+    client.outcome().await.ok();
+    assert_eq!(fetch_ids(&mut client, one).await, [3, 4]);
+    client.command(com::STMT_CLOSE, &one.id.to_le_bytes()).await;
+    assert_eq!(fetch_ids(&mut client, two).await, [7, 8]);
+    client.command(com::STMT_CLOSE, &two.id.to_le_bytes()).await;
+
+    let insert = "INSERT INTO texts VALUES (?, ?)";
+    let (one, two) = (client.prepare(insert).await.unwrap(), client.prepare(insert).await.unwrap());
+    for (statement, data) in [(one, &b"first"[..]), (two, b"second")] {
+        let head = [&statement.id.to_le_bytes()[..], &1u16.to_le_bytes()].concat();
+        client.command(com::STMT_SEND_LONG_DATA, &[&head[..], data].concat()).await;
+    }
+    for (id, statement) in [(1, one), (2, two)] {
+        client.execute(statement, &[Param::Int(id), Param::Sent]).await.ok();
+    }
+    let data = client.value("SELECT GROUP_CONCAT(data ORDER BY id) FROM texts FOR UPDATE").await;
+    assert_eq!(data.unwrap(), "first,second");
+}
+
+async fn a_client_is_killed_that_owes_its_file(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (id INT)"]).await;
+    let mut client = stage.raw_with(Login::with(Capabilities::LOCAL_FILES)).await;
+    client.send_query("LOAD DATA LOCAL INFILE 'rows.csv' INTO TABLE t").await;
+    assert!(matches!(client.outcome().await, Outcome::File(_)));
+    client.send_numbered(b"1\n").await;
+    stage.raw().await.ok(format!("KILL {}", client.greeting.connection_id)).await;
+    client.closed().await;
+    until("no connection is leased", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 })
+        .await;
 }
 
 async fn t18_clients_get_what_they_asked_for(scenario: Scenario) {

@@ -18,6 +18,7 @@ both_dialects! {
     xa_transactions_work,
     text_prepared_statements_stay,
     nothing_is_left_for_the_next_client,
+    a_role_is_not_left_for_the_next_client,
     a_transaction_ends_with_its_client,
     a_session_ends_with_the_connection_of_its_transaction,
     a_statement_that_fails_without_autocommit_keeps_its_transaction,
@@ -501,4 +502,25 @@ async fn an_execution_that_cannot_be_prepared_leaves_the_transaction(scenario: S
     client.query_drop("ROLLBACK").await.unwrap();
     let left = client.query_first("/* tidegate: primary */ SELECT COUNT(*) FROM t").await.unwrap();
     assert_eq!(left, Some(0));
+}
+
+/// COM_RESET_CONNECTION leaves it.
+async fn a_role_is_not_left_for_the_next_client(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let role = format!("r_{}", scenario.is_mysql());
+    stage.given(&[&format!("CREATE ROLE IF NOT EXISTS {role}"), &format!("GRANT {role} TO app@'%'")]).await;
+    for reset in [false, true] {
+        let mut client = stage.client().await;
+        let show = "/* tidegate: primary */ SELECT CURRENT_ROLE()";
+        let before = text(&mut client, show).await;
+        client.query_drop(format!("SET ROLE {role}")).await.unwrap();
+        assert!(text(&mut client, show).await.unwrap().contains(&role));
+        if reset {
+            client.reset().await.unwrap();
+            assert_eq!(text(&mut client, show).await, before);
+        }
+        client.disconnect().await.unwrap();
+        assert_eq!(text(&mut stage.client().await, show).await, before);
+    }
+    stage.given(&[&format!("DROP ROLE {role}")]).await;
 }

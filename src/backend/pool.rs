@@ -248,7 +248,16 @@ impl Pool {
         let Some(server) = self.server(connection.server).cloned() else { return };
         let mut buffer = self.buffers.take();
         let (work, rung) = if connection.dirty {
-            (timeout(REPAIR_LIMIT, connection.reset(&server, &mut buffer)).await, Rung::Reset)
+            let work = async {
+                if let Some(debt) = connection.debt.take() {
+                    // The reset would take it.
+                    let answer = connection.run(b"SELECT LAST_INSERT_ID()", &mut buffer).await?;
+                    let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+                    debt.settle(connection.server, connection.id, value);
+                }
+                connection.reset(&server, &mut buffer).await
+            };
+            (timeout(REPAIR_LIMIT, work).await, Rung::Reset)
         } else {
             let work = async { connection.run(b"ROLLBACK", &mut buffer).await?.into_ok().map(|_| ()) };
             (timeout(REPAIR_LIMIT, work).await, Rung::Rollback)
@@ -269,6 +278,10 @@ impl Pool {
     fn keep(&self, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
         if server.gate.is_wanted() {
+<<<<<<< HEAD
+=======
+            // A debt goes along: who gets the connection reads it back, on whichever core.
+>>>>>>> review
             match server.gate.offer(self.kind(connection.key, &connection.state), connection) {
                 Ok(()) => return,
                 Err((back, Offer::Close)) => return self.close_now(back),

@@ -16,20 +16,23 @@ pub struct Source {
     pub text: Box<[u8]>,
     /// Session state when it was prepared: names and modes were resolved by it.
     pub state: Arc<State>,
+    /// Tells statements of one client apart that are equal otherwise.
+    pub copy: u32,
     hash: u64,
 }
 
 impl Source {
     /// A source; its hash is computed once, here. `hasher` is the process's own, so that no client can choose collisions.
-    pub fn new(text: Box<[u8]>, state: Arc<State>, hasher: &impl std::hash::BuildHasher) -> Self {
-        let hash = hasher.hash_one((&text, &*state));
-        Self { text, state, hash }
+    pub fn new(text: Box<[u8]>, state: Arc<State>, copy: u32, hasher: &impl std::hash::BuildHasher) -> Self {
+        let hash = hasher.hash_one((&text, &*state, copy));
+        Self { text, state, copy, hash }
     }
 }
 
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash
+            && self.copy == other.copy
             && self.text == other.text
             && (Arc::ptr_eq(&self.state, &other.state) || self.state == other.state)
     }
@@ -143,7 +146,7 @@ mod tests {
     fn source(text: &str, schema: &str) -> Arc<Source> {
         let state = Arc::new(State::with_schema(schema.into()));
         static HASHER: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::new);
-        Arc::new(Source::new(text.as_bytes().into(), state, &*HASHER))
+        Arc::new(Source::new(text.as_bytes().into(), state, 0, &*HASHER))
     }
 
     #[test]

@@ -103,6 +103,17 @@ impl Client {
         .await
     }
 
+    /// Reads what the client sends; `None` when it is killed.
+    pub async fn read(&mut self, space: &mut [u8]) -> Option<io::Result<usize>> {
+        poll_fn(|context| {
+            if self.signals.poll(context, Signals::KILL).is_ready() {
+                return Poll::Ready(None);
+            }
+            self.stream.poll_read_some(context, space).map(Some)
+        })
+        .await
+    }
+
     /// Writes all of `bytes`, within the time that a server would give the client.
     ///
     /// # Errors

@@ -1,12 +1,18 @@
 //! LOAD DATA LOCAL: the client's file on its way to the server.
 
 use std::io;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::client::Client;
 use super::relay::RelayError;
 use crate::backend::connection::Connection;
 use crate::wire::buffer::Buffer;
 use crate::wire::frame::{HEADER, Header};
+
+/// A client that stops in the middle of its file is given up, as by a server's `net_read_timeout`.
+const READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// Passes the client's packets on until the empty one that ends the file. `buffer` is used for the way and must be
 /// empty; it is empty again afterwards.
@@ -20,10 +26,12 @@ pub(super) async fn pump(
         if buffer.space().is_empty() {
             buffer.reserve(buffer.capacity());
         }
-        let length = client.stream.read(buffer.space()).await.map_err(RelayError::Client)?;
-        if length == 0 {
-            return Err(RelayError::Client(io::ErrorKind::UnexpectedEof.into()));
-        }
+        let read = timeout(READ_LIMIT, client.read(buffer.space())).await;
+        let length = match read.map_err(|_| RelayError::Client(io::ErrorKind::TimedOut.into()))? {
+            Some(Ok(0)) => return Err(RelayError::Client(io::ErrorKind::UnexpectedEof.into())),
+            Some(read) => read.map_err(RelayError::Client)?,
+            None => return Err(RelayError::Killed),
+        };
         buffer.fill(length);
         let (pass, ended) = scan(buffer.filled(), &mut skip);
         connection

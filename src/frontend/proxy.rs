@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -248,6 +248,9 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
             socket.set_only_v6(true)?;
         }
         socket.set_nonblocking(true)?;
+        // Accepted sockets inherit both (Linux). A client that vanished without a word is noticed by the second.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_keepalive(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
@@ -290,12 +293,7 @@ impl Acceptor {
             tracing::info!(limit = self.clients_max, "client refused: too many connections");
             return turn_away(&stream);
         }
-        let socket = SockRef::from(&stream);
-        let prepared = stream
-            .set_nonblocking(true)
-            .and_then(|()| socket.set_tcp_nodelay(true))
-            .and_then(|()| socket.set_keepalive(true)); // a client that vanished without a word is noticed
-        if prepared.is_err() {
+        if stream.set_nonblocking(true).is_err() {
             return; // it has gone already
         }
         let Some(core) = self.cores.iter().min_by_key(|core| core.clients.load(Relaxed)) else { return };

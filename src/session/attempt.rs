@@ -295,8 +295,14 @@ impl Session {
             steps.push(Step::TablesCreated);
         }
         let uses = work.statement.uses;
-        if uses.contains(Uses::LAST_INSERT_ID)
-            && let Place::Known(value) = self.insert_id.place()
+        // Of a session that has made none, too: the connection has another's.
+        let insert_id = match self.insert_id.place() {
+            Place::Known(value) => Some(value),
+            Place::Nowhere => Some(0),
+            Place::On { .. } => None,
+        };
+        if work.statement.may_use_insert_id()
+            && let Some(value) = insert_id
         {
             let sql = format!("SET SESSION last_insert_id={value}");
             command::put_query(before, sql.as_bytes(), connection.capabilities);

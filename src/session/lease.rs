@@ -38,7 +38,7 @@ impl Session {
         if let Some(connection) = self.take_held(route.target, statement) {
             return Ok(connection);
         }
-        if let Some(connection) = self.take_before(statement).await {
+        if let Some(connection) = self.take_before(route.target, statement).await {
             return Ok(connection);
         }
         if statement.uses.intersects(Uses::FOUND_ROWS | Uses::ROW_COUNT) && self.last.place.is_some() {
@@ -66,10 +66,16 @@ impl Session {
     /// held for questions goes back.
     fn take_held(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let held = self.held.as_ref()?;
+<<<<<<< HEAD
         let asks_before = statement.uses.intersects(ABOUT_BEFORE);
         if asks_before && self.last.place.is_some_and(|place| place != (held.server, held.id)) {
             return None; // the statement before was a plain read that ran beside a soft pin
         }
+=======
+        let elsewhere = self.worker.topology.snapshot().primary != Some(held.server);
+        let asks_before =
+            statement.uses.intersects(ABOUT_BEFORE) && !(target == Target::Primary && elsewhere);
+>>>>>>> review
         if self.pins.difference(Pins::PASSING).is_empty()
             && !self.status.contains(Status::IN_TRANSACTION)
             && !asks_before
@@ -98,11 +104,17 @@ impl Session {
     }
 
     /// For statements about the one before: the connection that it ran on, if nobody has used it since.
-    async fn take_before(&mut self, statement: Recognised) -> Option<Box<Connection>> {
+    async fn take_before(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let key = Key { account: self.account.id, class: self.class };
+        // What must go to the primary does not go elsewhere for what it asks about the statement before.
+        let primary = self.worker.topology.snapshot().primary;
+        let suits = |server| target != Target::Primary || primary == Some(server);
         if statement.uses.intersects(ABOUT_BEFORE)
             && let Some((server, id)) = self.last.place
         {
+            if !suits(server) {
+                return None;
+            }
             let connection = self.worker.pool.take_exactly(server, key, id)?;
             if connection.user == Some(self.entry.handle.id) {
                 return Some(connection);
@@ -110,9 +122,13 @@ impl Session {
             self.worker.pool.check_in(connection); // it has served somebody else since
             return None;
         }
-        if statement.uses.contains(Uses::LAST_INSERT_ID)
+        if statement.may_use_insert_id()
             && let Place::On { server, id, reported } = self.insert_id.place()
         {
+            if !suits(server) {
+                self.insert_id.put(Place::Known(reported));
+                return None;
+            }
             if let Some(connection) = self.worker.pool.take_exactly(server, key, id) {
                 return Some(connection);
             }

@@ -3,7 +3,7 @@
 //! Owns: the client's ids, and how an execution is written for one server connection. Does not know: routes.
 //! Invariant: a server's statement id never reaches a client, and a client's never a server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attempt::{Failure, Work};
@@ -12,6 +12,7 @@ use super::pins::Pins;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
 use crate::backend::exchange;
+use crate::backend::state::State;
 use crate::backend::statements::Source;
 use crate::execute::relay::End;
 use crate::plan::{self, Target};
@@ -46,6 +47,10 @@ struct Known {
 pub(super) struct Statements {
     known: HashMap<u32, Known>,
     last: u32,
+    /// Those with an open cursor on the held connection.
+    cursors: HashSet<u32>,
+    /// Those with long data on the held connection that waits for an execution.
+    long_data: HashSet<u32>,
 }
 
 impl Statements {
@@ -55,12 +60,49 @@ impl Statements {
 
     /// All are gone: COM_RESET_CONNECTION, COM_CHANGE_USER.
     pub fn clear(&mut self) {
-        self.known = HashMap::new();
+        *self = Self { last: self.last, ..Self::default() };
+    }
+
+    /// The held connection is gone, with what was on it.
+    pub fn lose(&mut self) {
+        self.cursors.clear();
+        self.long_data.clear();
+    }
+
+    /// The pins that cursors and long data make.
+    fn pins(&self, mut pins: Pins) -> Pins {
+        pins.set(Pins::CURSOR, !self.cursors.is_empty());
+        pins.set(Pins::LONG_DATA, !self.long_data.is_empty());
+        pins
+    }
+
+    /// What an execution, a fetch or a reset leaves; its pins.
+    pub fn after(&mut self, execution: &Execution<'_>, end: &End, pins: Pins) -> Pins {
+        if execution.executes {
+            self.long_data.remove(&execution.id);
+        }
+        let open = end.error.is_none() && !end.status.contains(Status::LAST_ROW_SENT);
+        if open && end.status.contains(Status::CURSOR_EXISTS) {
+            self.cursors.insert(execution.id);
+        } else if execution.executes || !open {
+            self.cursors.remove(&execution.id);
+        }
+        self.pins(pins)
+    }
+
+    /// Which copy of a source the client prepares: two statements of one client must not share one on a server, or
+    /// one's cursor would be closed and its long data taken by the other.
+    fn copy(&self, text: &[u8], state: &State) -> u32 {
+        let same =
+            self.known.values().filter(|known| *known.source.text == *text && *known.source.state == *state);
+        same.map(|known| known.source.copy + 1).max().unwrap_or(0)
     }
 }
 
 /// An execution, or something else about a statement, to be written for one connection.
 pub(super) struct Execution<'a> {
+    /// The client's id of it.
+    id: u32,
     pub source: &'a Arc<Source>,
     payload: &'a [u8],
     /// The client's types for this execution.
@@ -73,21 +115,6 @@ pub(super) struct Execution<'a> {
     executes: bool,
 }
 
-impl Execution<'_> {
-    /// Cursors and long data pin.
-    pub fn pins_after(&self, mut pins: Pins, end: &End) -> Pins {
-        if self.executes {
-            pins.remove(Pins::LONG_DATA);
-        }
-        if end.status.contains(Status::LAST_ROW_SENT) || end.error.is_some() {
-            pins.remove(Pins::CURSOR);
-        } else if end.status.contains(Status::CURSOR_EXISTS) {
-            pins.insert(Pins::CURSOR);
-        }
-        pins
-    }
-}
-
 impl Session {
     /// COM_STMT_PREPARE.
     pub(super) async fn prepare(&mut self, command: &Command) -> Flow {
@@ -97,7 +124,12 @@ impl Session {
         }
         let text = &command.payload()[1..];
         let statement = sql::recognise(text, &self.lexing);
-        let source = Arc::new(Source::new(text.into(), Arc::clone(&self.desired), &self.worker.hasher));
+        let source = Arc::new(Source::new(
+            text.into(),
+            Arc::clone(&self.desired),
+            self.statements.copy(text, &self.desired),
+            &self.worker.hasher,
+        ));
         let id = self.free_id();
         self.after_call(statement).await;
         let route = plan::route(statement, self.situation());
@@ -175,7 +207,7 @@ impl Session {
         let route = plan::route(statement, situation);
         let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
         let execution =
-            Execution { source: &source, payload, types, bound_at, carries_types, executes: true };
+            Execution { id, source: &source, payload, types, bound_at, carries_types, executes: true };
         let work = Work {
             packets: command.packets(),
             expect: Expect::Results,
@@ -301,7 +333,8 @@ impl Session {
         if self.pins.contains(Pins::LONG_DATA) {
             route.target = Target::Held;
         }
-        if self.forward_silently(&mut route, statement, &source, payload).await {
+        if self.forward_silently(&mut route, statement, id, &source, payload).await {
+            self.statements.long_data.insert(id);
             self.set_pins(self.pins | Pins::LONG_DATA);
         } else if let Some(known) = self.statements.known.get_mut(&id) {
             known.long_data_failed = true;
@@ -314,12 +347,20 @@ impl Session {
         &mut self,
         route: &mut plan::Route,
         statement: Recognised,
+        id: u32,
         source: &Arc<Source>,
         payload: &[u8],
     ) -> bool {
         let Ok(mut connection) = self.obtain(route, statement, &mut Vec::new()).await else { return false };
-        let execution =
-            Execution { source, payload, types: None, bound_at: None, carries_types: false, executes: false };
+        let execution = Execution {
+            id,
+            source,
+            payload,
+            types: None,
+            bound_at: None,
+            carries_types: false,
+            executes: false,
+        };
         let work = Work {
             packets: &[],
             expect: Expect::Simple,
@@ -355,7 +396,8 @@ impl Session {
         };
         known.long_data_failed = false;
         if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA) && self.held.is_some() {
-            self.set_pins(self.pins.difference(Pins::LONG_DATA));
+            self.statements.long_data.remove(&id);
+            self.set_pins(self.statements.pins(self.pins));
             return self.about_statement(command, Expect::Simple, "mysqld_stmt_reset").await;
         }
         self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
@@ -377,6 +419,7 @@ impl Session {
         let source = Arc::clone(&known.source);
         let statement = Recognised { class: Class::Read, uses: Uses::empty(), hint: None };
         let execution = Execution {
+            id,
             source: &source,
             payload,
             types: None,
@@ -393,7 +436,8 @@ impl Session {
             execution: Some(execution),
         };
         if expect == Expect::Simple {
-            self.set_pins(self.pins.difference(Pins::CURSOR));
+            self.statements.cursors.remove(&id);
+            self.set_pins(self.statements.pins(self.pins));
         }
         let route = plan::Route { target: Target::Held, reason: plan::Reason::Pinned };
         self.perform(&work, route).await
@@ -410,7 +454,9 @@ impl Session {
         {
             // A cursor or long data of it ends with it.
             held.statements.remove(&known.source);
-            self.set_pins(self.pins.difference(Pins::CURSOR | Pins::LONG_DATA));
+            self.statements.cursors.remove(&id);
+            self.statements.long_data.remove(&id);
+            self.set_pins(self.statements.pins(self.pins));
             return self.keep_or_release(held);
         }
         Flow::Continue

@@ -93,7 +93,7 @@ impl Session {
             pins.remove(Pins::NEXT_TRANSACTION); // its transaction has been
         }
         if let Some(execution) = &work.execution {
-            pins = execution.pins_after(pins, end);
+            pins = self.statements.after(execution, end, pins);
         }
         let asks_before = statement.class == Class::Diagnostics
             || statement.uses.intersects(Uses::DIAGNOSTICS | Uses::FOUND_ROWS | Uses::ROW_COUNT);
@@ -112,8 +112,11 @@ impl Session {
             };
         }
         self.set_pins(pins);
-        if end.insert_id != 0 {
+        // A statement that names it had it right on this connection, and may have set it without a report.
+        let named = succeeded && statement.may_use_insert_id();
+        if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
+<<<<<<< HEAD
             self.insert_id.put(Place::On { server, id, reported: end.insert_id });
         } else if succeeded && statement.uses.contains(LAST_INSERT_ID_SET) {
             // LAST_INSERT_ID(expr) in a read: its value is in no OK packet, but on this connection.
@@ -122,6 +125,13 @@ impl Session {
                 Place::On { reported, .. } | Place::Known(reported) => reported,
                 Place::Nowhere => 0,
             };
+=======
+            let before = match self.insert_id.place() {
+                Place::Nowhere => 0,
+                Place::On { reported, .. } | Place::Known(reported) => reported,
+            };
+            let reported = if end.insert_id != 0 { end.insert_id } else { before };
+>>>>>>> review
             self.insert_id.put(Place::On { server, id, reported });
         }
         if succeeded && charset_by_name(work.text) && !end.changes.is_empty() {
@@ -231,6 +241,8 @@ impl Session {
     pub(super) fn release(&mut self, mut connection: Box<Connection>, leaving: bool) {
         if leaving && !self.pins.difference(Pins::HARMLESS).is_empty() {
             connection.dirty = true;
+            // COM_RESET_CONNECTION leaves roles and resource groups as they are (tried on both dialects).
+            connection.broken |= self.pins.contains(Pins::ROLE);
         }
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
         if !leaving && here(self.insert_id.place()) {
@@ -252,6 +264,7 @@ impl Session {
         self.worker.pool.check_in(connection);
         if self.held.is_none() {
             self.set_pins(Pins::default());
+            self.statements.lose();
             self.status.remove(Status::IN_TRANSACTION);
         }
     }

@@ -200,6 +200,12 @@ pub struct Kill {
 }
 
 impl Recognised {
+    /// It may read or set LAST_INSERT_ID(), perhaps where nobody sees it: in a routine, in a prepared text.
+    pub fn may_use_insert_id(&self) -> bool {
+        self.uses.intersects(Uses::LAST_INSERT_ID | Uses::UNKNOWN_FUNCTION)
+            || matches!(self.class, Class::Call | Class::TextPrepared)
+    }
+
     /// The packet is a SET, of whatever reach.
     pub fn class_is_set(&self) -> bool {
         matches!(self.class, Class::Set | Class::SetGlobal)
