@@ -278,10 +278,7 @@ impl Pool {
     fn keep(&self, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
         if server.gate.is_wanted() {
-<<<<<<< HEAD
-=======
             // A debt goes along: who gets the connection reads it back, on whichever core.
->>>>>>> review
             match server.gate.offer(self.kind(connection.key, &connection.state), connection) {
                 Ok(()) => return,
                 Err((back, Offer::Close)) => return self.close_now(back),

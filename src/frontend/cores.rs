@@ -5,7 +5,7 @@
 
 use std::hash::RandomState;
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -50,6 +50,7 @@ pub(super) struct Common {
 /// A client on its way to its core.
 pub(super) struct Arrival {
     pub stream: TcpStream,
+    pub peer: SocketAddr,
     pub id: ClientId,
 }
 
@@ -202,19 +203,18 @@ async fn serve(worker: Rc<Worker>, context: Arc<LoginContext>, arrival: Arrival,
 }
 
 async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Option<(ClientId, Admitted)> {
-    let Arrival { stream, id } = arrival;
-    let peer = stream.peer_addr().ok();
+    let Arrival { stream, peer, id } = arrival;
     let stream = tokio::net::TcpStream::from_std(stream).ok()?;
     match login::login(stream, id, context).await {
         Ok(login) => {
-            tracing::debug!(client = %id, ?peer, user = %String::from_utf8_lossy(&login.account.user), "client logged in");
+            tracing::debug!(client = %id, %peer, user = %String::from_utf8_lossy(&login.account.user), "client logged in");
             let login::Login { stream, account, database, capabilities, collation, salt, sequence, .. } =
                 login;
             Some((id, Admitted { stream, account, database, capabilities, collation, salt, sequence }))
         }
         Err(error) => {
             worker.metrics.clients.login_failed.count(error.kind as usize);
-            tracing::info!(client = %id, ?peer, kind = error.kind.label(), code = error.sent, detail = %error.detail, "login failed");
+            tracing::info!(client = %id, %peer, kind = error.kind.label(), code = error.sent, detail = %error.detail, "login failed");
             None
         }
     }

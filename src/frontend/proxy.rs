@@ -272,7 +272,7 @@ impl Acceptor {
             let Ok(mut ready) = listener.readable().await else { return };
             loop {
                 match ready.try_io(|listener| listener.get_ref().accept()) {
-                    Ok(Ok((stream, _))) => self.admit(stream),
+                    Ok(Ok((stream, peer))) => self.admit(stream, peer),
                     Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                     Ok(Err(error)) => {
                         // Such as no file descriptor left: clients wait in the backlog meanwhile.
@@ -286,7 +286,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, stream: TcpStream) {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let clients: usize = self.cores.iter().map(|core| core.clients.load(Relaxed)).sum();
         if clients >= self.clients_max {
             self.metrics.clients.refused.count(0);
@@ -297,7 +297,7 @@ impl Acceptor {
             return; // it has gone already
         }
         let Some(core) = self.cores.iter().min_by_key(|core| core.clients.load(Relaxed)) else { return };
-        core.welcome(Arrival { stream, id: self.registry.fresh_id() });
+        core.welcome(Arrival { stream, peer, id: self.registry.fresh_id() });
     }
 }
 

@@ -66,16 +66,13 @@ impl Session {
     /// held for questions goes back.
     fn take_held(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let held = self.held.as_ref()?;
-<<<<<<< HEAD
-        let asks_before = statement.uses.intersects(ABOUT_BEFORE);
+        let mut asks_before = statement.uses.intersects(ABOUT_BEFORE);
         if asks_before && self.last.place.is_some_and(|place| place != (held.server, held.id)) {
             return None; // the statement before was a plain read that ran beside a soft pin
         }
-=======
-        let elsewhere = self.worker.topology.snapshot().primary != Some(held.server);
-        let asks_before =
-            statement.uses.intersects(ABOUT_BEFORE) && !(target == Target::Primary && elsewhere);
->>>>>>> review
+        if asks_before && target == Target::Primary {
+            asks_before = self.worker.topology.snapshot().primary == Some(held.server);
+        }
         if self.pins.difference(Pins::PASSING).is_empty()
             && !self.status.contains(Status::IN_TRANSACTION)
             && !asks_before

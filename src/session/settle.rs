@@ -18,9 +18,6 @@ use crate::wire::ok::{Change, Status, changes};
 /// How long a KILL of a statement that has ended may still take; more than the time for a KILL on a server.
 const SPARED_LIMIT: Duration = Duration::from_secs(6);
 
-/// LAST_INSERT_ID with an argument.
-const LAST_INSERT_ID_SET: Uses = Uses::LAST_INSERT_ID.union(Uses::PRIMARY_FUNCTION);
-
 impl Session {
     /// Takes in how the statement ended, passes an unsent error on, and keeps or gives back the connection.
     pub(super) async fn settle(
@@ -116,22 +113,11 @@ impl Session {
         let named = succeeded && statement.may_use_insert_id();
         if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
-<<<<<<< HEAD
-            self.insert_id.put(Place::On { server, id, reported: end.insert_id });
-        } else if succeeded && statement.uses.contains(LAST_INSERT_ID_SET) {
-            // LAST_INSERT_ID(expr) in a read: its value is in no OK packet, but on this connection.
-            let (server, id) = (connection.server, connection.id);
-            let reported = match self.insert_id.place() {
-                Place::On { reported, .. } | Place::Known(reported) => reported,
-                Place::Nowhere => 0,
-            };
-=======
             let before = match self.insert_id.place() {
                 Place::Nowhere => 0,
                 Place::On { reported, .. } | Place::Known(reported) => reported,
             };
             let reported = if end.insert_id != 0 { end.insert_id } else { before };
->>>>>>> review
             self.insert_id.put(Place::On { server, id, reported });
         }
         if succeeded && charset_by_name(work.text) && !end.changes.is_empty() {
