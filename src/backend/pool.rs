@@ -244,6 +244,16 @@ impl Pool {
         }
     }
 
+    /// As [`Pool::check_in`], but returns only when a transaction is rolled back and what must be reset is reset.
+    pub async fn check_in_settled(self: &Rc<Self>, connection: Box<Connection>) {
+        let unsettled = connection.dirty || connection.status.contains(Status::IN_TRANSACTION);
+        if unsettled && !connection.broken && !self.closed.get() {
+            Rc::clone(self).repair(connection).await;
+        } else {
+            self.check_in(connection);
+        }
+    }
+
     async fn repair(self: Rc<Self>, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server).cloned() else { return };
         let mut buffer = self.buffers.take();

@@ -93,6 +93,13 @@ impl Statements {
         Some(open)
     }
 
+    /// The types that the server remembers for a statement are not known any more.
+    pub fn forget_types(&mut self, source: &Arc<Source>) {
+        if let Some(open) = self.open.get_mut(source) {
+            open.types = None;
+        }
+    }
+
     /// Whether a statement of this source is open.
     pub fn contains(&self, source: &Arc<Source>) -> bool {
         self.open.contains_key(source)

@@ -79,7 +79,7 @@ impl Default for Limits {
             packet_max: 64 << 20,
             packet_memory_max: 1 << 30,
             prepared_max: 16_382,
-            prepared_per_backend_max: 512,
+            prepared_per_backend_max: 128,
         }
     }
 }

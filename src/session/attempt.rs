@@ -1,6 +1,9 @@
 //! One statement on one connection: what must be sent before it, the statement, the relay of its reply.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::prepared::Execution;
 use super::{Flow, Problem, Session};
@@ -26,6 +29,9 @@ const READ_ONLY: [u16; 2] = [1290, 1836];
 const SHUTDOWN: u16 = 1053;
 /// ER_UNKNOWN_STMT_HANDLER, ER_NEED_REPREPARE.
 const STALE_STATEMENT: [u16; 2] = [1243, 1615];
+
+/// Time for each of the replies to what goes before a statement; all are quick on a server that lives.
+const PRELUDE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Connections that may fail under one statement before the client is told.
 const FAILURES_MAX: u32 = 8;
@@ -362,7 +368,9 @@ impl Session {
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
         for step in steps.drain(..) {
-            let answer = exchange::receive(connection, buffer, Expect::Results).await?.into_ok()?;
+            let answer = timeout(PRELUDE_LIMIT, exchange::receive(connection, buffer, Expect::Results)).await;
+            let answer =
+                answer.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??.into_ok()?;
             match step {
                 Step::Simple => {}
                 Step::TablesCreated => connection.tables_created = Some(answer.sum()),

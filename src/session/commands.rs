@@ -106,7 +106,7 @@ impl Session {
 
     /// COM_RESET_CONNECTION: the session begins anew, without a server having to be asked.
     async fn reset_connection(&mut self) -> Flow {
-        self.drop_state();
+        self.drop_state().await;
         let mut desired = State::with_schema(self.desired.schema.clone());
         desired.reset();
         self.desired = Arc::new(desired);
@@ -116,7 +116,7 @@ impl Session {
 
     /// COM_CHANGE_USER: another account, another session.
     async fn change_user(&mut self, command: &Command) -> Flow {
-        self.drop_state();
+        self.drop_state().await;
         let gatekeeper = Arc::clone(&self.worker.gatekeeper);
         let changing = gatekeeper.change_user(
             &mut self.client.stream,
@@ -140,10 +140,11 @@ impl Session {
     }
 
     /// Gives back what is held, and forgets what lived on it.
-    fn drop_state(&mut self) {
+    async fn drop_state(&mut self) {
         if let Some(mut held) = self.held.take() {
-            held.dirty |= !self.pins.difference(Pins::HARMLESS).is_empty();
-            self.release(held, true);
+            // The client may count on its locks being gone once it has its answer.
+            self.unburden(&mut held, true);
+            self.worker.pool.check_in_settled(held).await;
         }
         self.set_pins(Pins::default());
         self.statements.clear();

@@ -44,6 +44,12 @@ impl Command {
         &self.buffer.filled()[..self.end]
     }
 
+    /// The sequence number of the reply's first packet: one after the command's last.
+    pub fn reply_sequence(&self) -> u8 {
+        let packets = 1 + self.payload().len() / PAYLOAD_MAX;
+        u8::try_from(packets % 256).unwrap_or(1)
+    }
+
     /// Gives the buffer back where further commands follow in it.
     pub fn into_rest(mut self) -> Option<Buffer> {
         self.buffer.consume(self.end);
@@ -62,8 +68,8 @@ pub enum Incoming {
     Signalled,
     /// Nothing has come for as long as the caller wanted to wait.
     Idle,
-    /// It sends more than it may: error 1153.
-    TooLarge,
+    /// It sends more than it may: error 1153, with this sequence number.
+    TooLarge(u8),
     /// The budget for large statements is used up: error 1041.
     NoMemory,
     /// Sequence numbers that make no sense: error 1156.
@@ -99,7 +105,7 @@ pub async fn next(
         let wanted = match measure(buffer.filled(), worker.config.limits.packet_max) {
             Measured::Whole(end) => break end,
             Measured::More(wanted) => wanted,
-            Measured::TooLarge => return Incoming::TooLarge,
+            Measured::TooLarge(sequence) => return Incoming::TooLarge(sequence),
             Measured::OutOfOrder => return Incoming::OutOfOrder,
         };
         if wanted > buffer.capacity() {
@@ -163,7 +169,8 @@ enum Measured {
     Whole(usize),
     /// This many bytes are needed at least.
     More(usize),
-    TooLarge,
+    /// With the sequence number that the answer has.
+    TooLarge(u8),
     OutOfOrder,
 }
 
@@ -177,7 +184,7 @@ fn measure(bytes: &[u8], payload_max: usize) -> Measured {
         }
         payload += header.length;
         if payload > payload_max {
-            return Measured::TooLarge;
+            return Measured::TooLarge(sequence.wrapping_add(1));
         }
         at += HEADER + header.length;
         if bytes.len() < at {
@@ -213,7 +220,7 @@ mod tests {
         put_packet(&mut packets, 0, &text);
         assert!(matches!(measure(&packets, usize::MAX), Measured::Whole(end) if end == packets.len()));
         assert!(matches!(measure(&packets[..packets.len() - 1], usize::MAX), Measured::More(_)));
-        assert!(matches!(measure(&packets, PAYLOAD_MAX), Measured::TooLarge));
+        assert!(matches!(measure(&packets, PAYLOAD_MAX), Measured::TooLarge(2)));
         assert_eq!(assemble(&packets), text);
     }
 

@@ -77,6 +77,8 @@ pub struct Session {
     statements: Statements,
     insert_id: Arc<InsertId>,
     last: Last,
+    /// Sequence number of the reply to the command in hand.
+    sequence: u8,
 }
 
 /// What a login has established.
@@ -135,6 +137,7 @@ impl Session {
             statements: Statements::default(),
             insert_id: Arc::default(),
             last: Last::default(),
+            sequence: 1,
             worker,
         };
         session.become_fresh();
@@ -163,6 +166,7 @@ impl Session {
                     }
                 };
             self.worker.counters.received(command.packets().len() as u64);
+            self.sequence = command.reply_sequence();
             if self.carry_out(&command).await == Flow::Close {
                 break;
             }
@@ -230,11 +234,12 @@ impl Session {
 
     /// Tells the client why it is disconnected, where there is something to tell.
     async fn dismiss(&mut self, why: Incoming) {
+        let sequence = if let Incoming::TooLarge(sequence) = why { sequence } else { 1 };
         let error = match why {
             Incoming::Closed | Incoming::Idle | Incoming::Command(_) => return,
             Incoming::Signalled if self.client.signals.is_raised(Signals::KILL) => return,
             Incoming::Signalled => ErrPacket::new(1053, b"08S01", "Server shutdown in progress"),
-            Incoming::TooLarge => ErrPacket::new(
+            Incoming::TooLarge(_) => ErrPacket::new(
                 1153,
                 b"08S01",
                 "Got a packet bigger than 'max_allowed_packet' bytes (Tidegate: limits.packet)",
@@ -247,7 +252,7 @@ impl Session {
             Incoming::OutOfOrder => ErrPacket::new(1156, b"08S01", "Got packets out of order"),
         };
         tracing::info!(client = %self.entry.handle.id, code = error.code, "client dismissed");
-        if self.client.send(&reply::error(1, &error)).await.is_ok() {
+        if self.client.send(&reply::error(sequence, &error)).await.is_ok() {
             self.linger().await;
         }
     }
@@ -280,7 +285,7 @@ impl Session {
     async fn refuse(&mut self, problem: &Problem) -> Flow {
         self.worker.counters.errors.count(problem.kind() as usize);
         tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
-        let flow = self.tell(&reply::error(1, &problem.packet())).await;
+        let flow = self.tell(&reply::error(self.sequence, &problem.packet())).await;
         if problem.ends_session() { Flow::Close } else { flow }
     }
 

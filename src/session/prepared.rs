@@ -160,7 +160,7 @@ impl Session {
     /// COM_STMT_PREPARE has been answered.
     pub(super) fn prepared(&mut self, connection: &mut Connection, end: &End, source: &Arc<Source>, id: u32) {
         let Some(prepared) = end.prepared.filter(|_| end.error.is_none()) else { return };
-        let max = self.worker.config.limits.prepared_per_backend_max;
+        let max = self.open_max();
         connection.statements.insert(Arc::clone(source), prepared.id, max);
         let statement = sql::recognise(&source.text, &self.lexing);
         let parameters = prepared.parameters;
@@ -313,12 +313,18 @@ impl Session {
             return Err(Failure::Reprepare(error));
         }
         let id = answer.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
-        connection.statements.insert(
-            Arc::clone(source),
-            id,
-            self.worker.config.limits.prepared_per_backend_max,
-        );
+        let max = self.open_max();
+        connection.statements.insert(Arc::clone(source), id, max);
         Ok(())
+    }
+
+    /// Statements that may be open on the connection in use. None is closed while one of them may have a cursor or long
+    /// data; the client's own limit bounds them then.
+    fn open_max(&self) -> usize {
+        if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA) {
+            return usize::MAX;
+        }
+        self.worker.config.limits.prepared_per_backend_max
     }
 
     /// COM_STMT_SEND_LONG_DATA: no reply, whatever happens.

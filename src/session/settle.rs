@@ -90,6 +90,10 @@ impl Session {
             pins.remove(Pins::NEXT_TRANSACTION); // its transaction has been
         }
         if let Some(execution) = &work.execution {
+            if !succeeded {
+                // It may have failed before the server took the types.
+                connection.statements.forget_types(execution.source);
+            }
             pins = self.statements.after(execution, end, pins);
         }
         let asks_before = statement.class == Class::Diagnostics
@@ -225,9 +229,15 @@ impl Session {
 
     /// Gives a connection back to the pool. `leaving`: the session's state on it is of no use any more.
     pub(super) fn release(&mut self, mut connection: Box<Connection>, leaving: bool) {
+        self.unburden(&mut connection, leaving);
+        self.worker.pool.check_in(connection);
+    }
+
+    /// Notes on a connection what the pool must know of it.
+    pub(super) fn unburden(&self, connection: &mut Connection, leaving: bool) {
         if leaving && !self.pins.difference(Pins::HARMLESS).is_empty() {
             connection.dirty = true;
-            // COM_RESET_CONNECTION leaves roles and resource groups as they are (tried on both dialects).
+            // COM_RESET_CONNECTION leaves the role as it is (tried on both dialects).
             connection.broken |= self.pins.contains(Pins::ROLE);
         }
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
@@ -236,7 +246,6 @@ impl Session {
         } else if leaving {
             connection.debt = None;
         }
-        self.worker.pool.check_in(connection);
     }
 
     /// The connection is gone, and what was on it.

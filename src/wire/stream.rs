@@ -8,9 +8,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// A receiver that takes none of a packet for this long is given up, as by a server's `net_write_timeout`.
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
 /// TLS as rustls speaks it on either side.
 pub type Tls = tokio_rustls::TlsStream<TcpStream>;
@@ -64,7 +69,7 @@ impl Stream {
         poll_fn(|context| self.poll_read_some(context, buffer)).await
     }
 
-    /// Writes all of `bytes`. Not cancel safe: a part may have gone out.
+    /// Writes all of `bytes`, within a minute. Not cancel safe: a part may have gone out.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(tcp) => {
@@ -74,11 +79,17 @@ impl Stream {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                     Err(error) => return Err(error),
                 };
-                if written < bytes.len() { tcp.write_all(&bytes[written..]).await } else { Ok(()) }
+                if written == bytes.len() {
+                    return Ok(());
+                }
+                timeout(WRITE_LIMIT, tcp.write_all(&bytes[written..])).await?
             }
             Self::Tls(tls) => {
-                tls.write_all(bytes).await?;
-                tls.flush().await
+                let write = async {
+                    tls.write_all(bytes).await?;
+                    tls.flush().await
+                };
+                timeout(WRITE_LIMIT, write).await?
             }
         }
     }
