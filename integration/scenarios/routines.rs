@@ -2,11 +2,12 @@
 
 use mysql_async::prelude::Queryable;
 
-use crate::harness::Scenario;
+use crate::harness::{Rules, Scenario};
 
 both_dialects! {
     t13_a_temporary_table_that_a_call_made_stays,
     a_user_variable_that_a_function_set_stays,
+    what_routines_set_is_not_seen_by_others,
 }
 
 const MAKE: &str = "CREATE TEMPORARY TABLE made (a INT); INSERT INTO made VALUES (42);";
@@ -49,4 +50,26 @@ async fn a_user_variable_that_a_function_set_stays(scenario: Scenario) {
         others.push(other);
     }
     assert_eq!(client.query_first("SELECT @left").await.unwrap(), Some(7));
+}
+
+/// The servers report nothing of what a function sets in a SELECT; the one connection goes to the other client all the same.
+async fn what_routines_set_is_not_seen_by_others(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules::pool("{max: 1}")).await;
+    stage
+        .given(&[
+            "CREATE FUNCTION f() RETURNS INT DETERMINISTIC NO SQL BEGIN SET @left = 7; RETURN 1; END",
+            "CREATE PROCEDURE p(OUT x INT) SET x = 5",
+        ])
+        .await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for _ in 0..3 {
+        assert_eq!(client.query_first("SELECT f()").await.unwrap(), Some(1));
+        let seen: Option<Option<i64>> = other.query_first("SELECT @left").await.unwrap();
+        assert_eq!(seen, Some(None), "of another client");
+        assert_eq!(client.query_first("SELECT f()").await.unwrap(), Some(1));
+        assert_eq!(client.query_first("SELECT @left").await.unwrap(), Some(7), "its own, right after");
+    }
+    client.query_drop("CALL p(@out)").await.unwrap();
+    client.query_drop("SELECT id FROM which").await.unwrap();
+    assert_eq!(client.query_first("SELECT @out").await.unwrap(), Some(5), "an OUT parameter");
 }

@@ -59,6 +59,9 @@ pub struct Connection {
     pub debt: Option<Arc<InsertId>>,
     /// The client whose statement ran on it last.
     pub user: Option<ClientId>,
+    /// The client for which a procedure or a stored function ran: it may have set user variables, which is not reported,
+    /// so that the connection is reset before another client's statement.
+    pub routine_of: Option<ClientId>,
     /// Tables that its session has created so far, by the server's count; `None` when that is not known.
     pub tables_created: Option<u64>,
     /// Must be closed: killed, out of step, or in a state that nobody knows.
@@ -101,6 +104,7 @@ impl Connection {
             statements: Statements::default(),
             debt: None,
             user: None,
+            routine_of: None,
             tables_created: None,
             broken: false,
             dirty: false,
@@ -154,6 +158,18 @@ impl Connection {
         super::names::of_collation(self.key.class.collation.into())
     }
 
+    /// Reads back the LAST_INSERT_ID() of the session that has it here, if one has.
+    ///
+    /// # Errors
+    /// The network's; the connection must be closed then.
+    pub async fn pay_debt(&mut self, buffer: &mut Buffer) -> Result<(), ExchangeError> {
+        let Some(debt) = self.debt.take() else { return Ok(()) };
+        let answer = self.run(b"SELECT LAST_INSERT_ID()", buffer).await?;
+        let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        debt.settle(self.server, self.id, value);
+        Ok(())
+    }
+
     /// Forgets what COM_RESET_CONNECTION takes away.
     pub fn forget_session(&mut self) {
         let mut state = (*self.state).clone();
@@ -161,6 +177,7 @@ impl Connection {
         self.state = Arc::new(state);
         self.statements.clear();
         self.tables_created = None;
+        self.routine_of = None;
     }
 
     /// Resets the session on the server: transaction, variables, temporary tables, locks, statements; then sets the

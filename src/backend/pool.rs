@@ -22,7 +22,7 @@ use super::gate::{Grant, Offer, Permit};
 use super::server::Server;
 use super::state::State;
 use crate::config;
-use crate::ids::{BackendId, ServerId};
+use crate::ids::{BackendId, ClientId, ServerId};
 use crate::observe::{Metrics, PoolMetrics, Rung};
 use crate::wire::buffer::Freelist;
 use crate::wire::ok::Status;
@@ -113,7 +113,8 @@ impl Pool {
         self.servers.get(usize::from(id.0))
     }
 
-    /// A connection to `server` for `account`, best one whose state is `wanted` already.
+    /// A connection to `server` for `account`, best one whose state is `wanted` already and on which nothing of another
+    /// client than `user` must be seen to first.
     ///
     /// # Errors
     /// See [`LeaseError`]; waits at most `queue_timeout` plus `connect_timeout`.
@@ -123,9 +124,10 @@ impl Pool {
         account: &Arc<Account>,
         class: Class,
         wanted: &State,
+        user: Option<ClientId>,
     ) -> Result<Box<Connection>, LeaseError> {
         let key = Key { account: account.id, class };
-        let connection = match self.take_idle(server, key, wanted) {
+        let connection = match self.take_idle(server, key, wanted, user) {
             Some(connection) => connection,
             None => self.lease_slow(server, account, key, wanted).await?,
         };
@@ -148,7 +150,13 @@ impl Pool {
         Some(connection)
     }
 
-    fn take_idle(&self, server: ServerId, key: Key, wanted: &State) -> Option<Box<Connection>> {
+    fn take_idle(
+        &self,
+        server: ServerId,
+        key: Key,
+        wanted: &State,
+        user: Option<ClientId>,
+    ) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&(server, key))?;
         loop {
@@ -156,7 +164,9 @@ impl Pool {
             let recent = || list.iter().enumerate().rev().take(LOOK_AT);
             let same = |c: &Connection| std::ptr::eq(&*c.state, wanted) || *c.state == *wanted;
             let (at, _) = recent()
-                .find(|(_, c)| c.debt.is_none() && same(c))
+                .find(|(_, c)| {
+                    c.debt.is_none() && (c.routine_of.is_none() || c.routine_of == user) && same(c)
+                })
                 .or_else(|| recent().find(|(_, c)| same(c)))
                 .or_else(|| list.iter().enumerate().rev().find(|(_, c)| usable(c)))?;
             let mut connection = list.remove(at);
@@ -259,12 +269,7 @@ impl Pool {
         let mut buffer = self.buffers.take();
         let (work, rung) = if connection.dirty {
             let work = async {
-                if let Some(debt) = connection.debt.take() {
-                    // The reset would take it.
-                    let answer = connection.run(b"SELECT LAST_INSERT_ID()", &mut buffer).await?;
-                    let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-                    debt.settle(connection.server, connection.id, value);
-                }
+                connection.pay_debt(&mut buffer).await?; // the reset would take it
                 connection.reset(&server, &mut buffer).await
             };
             (timeout(REPAIR_LIMIT, work).await, Rung::Reset)

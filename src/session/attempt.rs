@@ -276,6 +276,17 @@ impl Session {
         steps: &mut Vec<Step>,
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
+        let me = Some(self.entry.handle.id);
+        if connection.routine_of.is_some() && connection.routine_of != me {
+            let server = self.worker.pool.server(connection.server).cloned();
+            let server = server.ok_or(Failure::Unsent(std::io::ErrorKind::NotFound.into()))?;
+            let clear = async {
+                connection.pay_debt(buffer).await?;
+                connection.reset(&server, buffer).await
+            };
+            let cleared = timeout(PRELUDE_LIMIT, clear).await;
+            cleared.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
+        }
         let fresh = !Arc::ptr_eq(&connection.state, &self.desired) && connection.state != self.desired;
         if fresh {
             self.replay(connection, before, steps, buffer).await?;

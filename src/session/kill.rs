@@ -119,7 +119,7 @@ async fn ask(
 ) -> Result<Option<Vec<u8>>, Problem> {
     let work = async {
         let mut connection =
-            worker.pool.lease(server, account, class, &State::with_schema(b"?".to_vec())).await?;
+            worker.pool.lease(server, account, class, &State::with_schema(b"?".to_vec()), None).await?;
         let mut buffer = worker.buffers.take();
         let answer = connection.run(sql, &mut buffer).await;
         connection.broken = answer.is_err() || !buffer.filled().is_empty();

@@ -119,6 +119,16 @@ impl Session {
             self.worker.pool.check_in(connection); // it has served somebody else since
             return None;
         }
+        if statement.uses.contains(Uses::USER_VARIABLE_READ)
+            && let Some((server, id)) = self.last.place.filter(|(server, _)| suits(*server))
+            && let Some(connection) = self.worker.pool.take_exactly(server, key, id)
+        {
+            // A routine may have set it there.
+            if connection.routine_of == Some(self.entry.handle.id) {
+                return Some(connection);
+            }
+            self.worker.pool.check_in(connection);
+        }
         if statement.may_use_insert_id()
             && let Place::On { server, id, reported } = self.insert_id.place()
         {
@@ -210,7 +220,8 @@ impl Session {
     }
 
     async fn lease_from(&self, server: ServerId) -> Result<Box<Connection>, LeaseError> {
-        self.worker.pool.lease(server, &self.account, self.class, &self.desired).await
+        let me = Some(self.entry.handle.id);
+        self.worker.pool.lease(server, &self.account, self.class, &self.desired, me).await
     }
 
     /// Whether a read that was meant for a replica would open a transaction there.

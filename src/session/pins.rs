@@ -41,14 +41,12 @@ bitflags! {
         const UNEXPLAINED = 1 << 13;
         /// A procedure was called, and it is not yet known whether it has left temporary tables.
         const CALLED = 1 << 14;
-        /// A routine ran, and may have set user variables, which is not reported.
-        const ROUTINE = 1 << 15;
     }
 }
 
 impl Pins {
     /// Names for metrics and people, by bit.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 15] = [
         "temporary table",
         "locks",
         "user lock",
@@ -64,11 +62,10 @@ impl Pins {
         "diagnostics",
         "unexplained state",
         "procedure called",
-        "routine",
     ];
 
     /// Reasons that only statements naming variables or prepared statements care about.
-    pub const SOFT: Self = Self::USER_VARIABLES.union(Self::TEXT_PREPARED).union(Self::ROUTINE);
+    pub const SOFT: Self = Self::USER_VARIABLES.union(Self::TEXT_PREPARED);
 
     /// Reasons that end with the next statement that does not ask about the one before.
     pub const PASSING: Self = Self::DIAGNOSTICS.union(Self::CALLED);
@@ -98,8 +95,8 @@ impl Pins {
         ] {
             self.set(pin, self.contains(pin) || uses.contains(used));
         }
-        if statement.class == Class::Call || uses.contains(Uses::UNKNOWN_FUNCTION) {
-            self.insert(Self::ROUTINE);
+        if statement.class == Class::Call && uses.contains(Uses::USER_VARIABLE_READ) {
+            self.insert(Self::USER_VARIABLES); // an OUT parameter perhaps
         }
         if uses.contains(Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE) {
             self.remove(Self::LOCKS);

@@ -77,6 +77,9 @@ impl Session {
         if unexplained && !Pins::explains(statement) {
             pins |= Pins::UNEXPLAINED;
         }
+        if runs_a_routine(statement) {
+            connection.routine_of = Some(self.entry.handle.id);
+        }
         if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
             pins |= Pins::CALLED; // asking now would take the answer from SHOW WARNINGS and ROW_COUNT()
         } else if statement.class == Class::Ddl || statement.uses.contains(Uses::MULTIPLE) {
