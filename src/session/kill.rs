@@ -15,12 +15,15 @@ use super::{Flow, Problem, Session, reply};
 use crate::backend::account::Account;
 use crate::backend::class::Class;
 use crate::backend::connection::Connection;
+use crate::backend::exchange::{Answer, ExchangeError};
 use crate::backend::state::State;
 use crate::execute::client::Signals;
 use crate::ids::ServerId;
 use crate::sql::Kill;
 use crate::wire::err::ErrPacket;
 
+/// Connections that are tried for a KILL.
+const ASK_TRIES: u32 = 3;
 /// Time for a KILL on a server.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -118,18 +121,23 @@ async fn ask(
     sql: &[u8],
 ) -> Result<Option<Vec<u8>>, Problem> {
     let work = async {
-        let mut connection =
-            worker.pool.lease(server, account, class, &State::with_schema(b"?".to_vec()), None).await?;
-        let mut buffer = worker.buffers.take();
-        let answer = connection.run(sql, &mut buffer).await;
-        connection.broken = answer.is_err() || !buffer.filled().is_empty();
-        connection.dirty = true;
-        worker.pool.check_in(connection);
-        let answer = answer.and_then(crate::backend::exchange::Answer::into_ok);
-        match answer {
-            Ok(answer) => Ok(answer.value().map(<[u8]>::to_vec)),
-            Err(crate::backend::exchange::ExchangeError::Refused(error)) => Err(Problem::Server(error)),
-            Err(error) => Err(Problem::Connect(error.to_string())),
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            // Any database does: the statement names none, and changes nothing on the connection.
+            let any = State::with_schema(b"?".to_vec());
+            let mut connection = worker.pool.lease(server, account, class, &any, None).await?;
+            let mut buffer = worker.buffers.take();
+            let answer = connection.run(sql, &mut buffer).await;
+            connection.broken = answer.is_err() || !buffer.filled().is_empty();
+            worker.pool.check_in(connection);
+            match answer.and_then(Answer::into_ok) {
+                Ok(answer) => return Ok(answer.value().map(<[u8]>::to_vec)),
+                Err(ExchangeError::Refused(error)) => return Err(Problem::Server(error)),
+                // Both KILL and the question about rights may be asked twice; the connection had died in the pool.
+                Err(error) if tries < ASK_TRIES => tracing::debug!(%server, %error, "asking a server again"),
+                Err(error) => return Err(Problem::Connect(error.to_string())),
+            }
         }
     };
     match timeout(KILL_LIMIT, work).await {
