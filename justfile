@@ -43,3 +43,7 @@ fmt:
 lint:
     cargo fmt --check
     cargo clippy --all-targets -- -D warnings
+
+# sysbench through Tidegate, with the servers' own counters
+soak *OPTIONS:
+    ./integration/soak {{OPTIONS}}
