@@ -14,7 +14,6 @@ from pathlib import Path
 
 from .cache import LauncherError, note
 
-MIRROR = "http://mirror.invalid/debian"
 PACKAGES = ("mysql-server-core", "mysql-client-core")
 PROGRAMS = {"mysqld": "usr/sbin/mysqld", "mysql": "usr/bin/mysql"}
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -73,7 +72,7 @@ def _download(apt: Path) -> list:
     for name in ("state/lists/partial", "cache/archives/partial", "none"):
         (apt / name).mkdir(parents=True)
     (apt / "status").touch()
-    (apt / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} sid main\n")
+    (apt / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} sid main\n")
     architecture = _run(["dpkg", "--print-architecture"], "ask dpkg for the architecture", 10).strip()
     configuration = apt / "apt.conf"
     configuration.write_text(CONFIGURATION.format(apt=apt, architecture=architecture))
@@ -81,6 +80,20 @@ def _download(apt: Path) -> list:
     _run(["apt-get", "update", "-qq"], "read Debian's package list (is the machine online?)", 300, environment)
     _run(["apt-get", "install", "--download-only", "-y", "-qq", *PACKAGES], "download MySQL (is the machine online?)", 900, environment)
     return sorted((apt / "cache" / "archives").glob("*.deb"))
+
+
+def _mirror() -> str:
+    """The mirror that this machine's own apt uses for Debian; `TIDEGATE_DEBIAN_MIRROR` names another."""
+    named = os.environ.get("TIDEGATE_DEBIAN_MIRROR")
+    if named:
+        return named
+    listed = _run(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)"], "ask apt for its mirror", 60)
+    for line in listed.splitlines():
+        origin, label, uri = line.split("|", 2)
+        if origin == label == "Debian":
+            return uri.rstrip("/")
+    raise LauncherError("apt knows no Debian mirror: run `apt-get update` on Debian, or set TIDEGATE_DEBIAN_MIRROR to the address of one, "
+                        "or TIDEGATE_MYSQLD to a mysqld of MySQL 8.0 or later")
 
 
 def _wrap(building: Path) -> None:

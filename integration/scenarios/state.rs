@@ -479,7 +479,8 @@ async fn a_statement_that_fails_without_autocommit_keeps_its_transaction(scenari
     let mut client = stage.raw().await;
     client.ok("SET autocommit = 0").await;
     assert_eq!(client.error("INSERT INTO t VALUES (1)").await.code, 1062);
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await; // longer than questions are waited for
+    // Longer than a connection is kept for questions: no event tells that nothing happens.
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert_eq!(stage.proxy.metric("tidegate_pool_in_use", &[]).await, 1);
     client.ok("ROLLBACK").await;
     until("the connection is given back", || async {
