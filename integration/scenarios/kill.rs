@@ -1,9 +1,5 @@
 //! KILL by Tidegate's ids, and statements whose client has gone.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
-
 use mysql_async::prelude::Queryable;
 use tidegate::wire::command as com;
 
@@ -12,7 +8,6 @@ use crate::harness::{Login, Outcome, RawClient, Scenario, Stage, until};
 both_dialects! {
     connection_ids_are_tidegates_own,
     kill_query_ends_the_statement_and_not_the_session,
-    kill_query_leaves_the_transaction,
     kill_ends_the_session_at_work_and_at_rest,
     sessions_of_others_need_rights,
     the_statement_of_a_client_that_has_gone_is_ended,
@@ -81,39 +76,6 @@ async fn kill_query_ends_the_statement_and_not_the_session(scenario: Scenario) {
     killer.ok(format!("KILL QUERY {}", client.greeting.connection_id)).await;
     assert_eq!(client.value("SELECT 7").await.unwrap(), "7", "nothing ran");
     assert_eq!(killer.error("KILL QUERY 4000000000").await.code, 1094);
-}
-
-/// However a KILL QUERY and the statement's end fall together, what follows is in the transaction or fails.
-async fn kill_query_leaves_the_transaction(scenario: Scenario) {
-    let stage = scenario.stage().await;
-    stage.given(&["CREATE TABLE t (n INT)"]).await;
-    let mut client = stage.raw().await;
-    let id = client.greeting.connection_id;
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut killers = Vec::new();
-    for _ in 0..2 {
-        let (mut killer, stop) = (stage.raw().await, Arc::clone(&stop));
-        killers.push(tokio::spawn(async move {
-            while !stop.load(Relaxed) {
-                killer.ok(format!("KILL QUERY {id}")).await;
-            }
-        }));
-    }
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(4) {
-        while matches!(client.query("BEGIN").await.last(), Some(Outcome::Err(_))) {}
-        for _ in 0..5 {
-            client.query("INSERT INTO t VALUES (1)").await;
-        }
-        while matches!(client.query("ROLLBACK").await.last(), Some(Outcome::Err(_))) {}
-    }
-    stop.store(true, Relaxed);
-    for killer in killers {
-        killer.await.unwrap();
-    }
-    let left: Option<u64> =
-        stage.client().await.query_first("/* tidegate: primary */ SELECT COUNT(*) FROM t").await.unwrap();
-    assert_eq!(left, Some(0), "inserted outside the transaction");
 }
 
 async fn kill_ends_the_session_at_work_and_at_rest(scenario: Scenario) {

@@ -42,7 +42,11 @@ impl Session {
         if let Err(problem) = self.may_kill(&target).await {
             return self.refuse(&problem).await;
         }
-        if let Some(claim) = target.claim()
+        let claim = target.claim();
+        if claim.is_some() || !kill.query_only {
+            tracing::info!(client = %self.entry.handle.id, target = kill.id, query_only = kill.query_only, "kill");
+        }
+        if let Some(claim) = claim
             && let Err(problem) = end_statement(&self.worker, &self.account, self.class, claim).await
         {
             return self.refuse(&problem).await;
@@ -51,7 +55,6 @@ impl Session {
         if !kill.query_only && !itself {
             target.signals.raise(Signals::KILL);
         }
-        tracing::info!(client = %self.entry.handle.id, target = kill.id, query_only = kill.query_only, "kill");
         if itself {
             // A server answers its own end with this error.
             let error = ErrPacket::new(1317, b"70100", "Query execution was interrupted");

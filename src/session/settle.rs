@@ -48,13 +48,15 @@ impl Session {
         if kept == Flow::Close { kept } else { flow }
     }
 
-    /// Somebody is killing the thread of this connection: where state is on it, waits until that is over, so that not
-    /// the state is lost with the statement; otherwise the connection must not be used again.
+    /// Somebody is killing the thread of this connection: waits until that is over, so that not the state on it is lost
+    /// with the statement. Where no state is on it, it is reset before another client gets it: the KILL may have come
+    /// late, and would end that client's statement. Closing instead would let clients burn connections by KILL.
     pub(super) async fn outlive_kill(&mut self, connection: &mut Connection) {
         let needed = connection.status.contains(Status::IN_TRANSACTION)
             || !self.pins.difference(Pins::PASSING).is_empty();
-        let spared = needed && timeout(SPARED_LIMIT, self.entry.handle.spared()).await.is_ok();
+        let spared = timeout(SPARED_LIMIT, self.entry.handle.spared()).await.is_ok();
         connection.broken |= !spared;
+        connection.dirty |= !needed;
     }
 
     fn is_bound(&self, connection: &Connection) -> bool {
