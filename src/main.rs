@@ -11,9 +11,12 @@ use tidegate::config::{self, Config, LogFormat};
 use tidegate::explain;
 use tidegate::frontend::proxy::Proxy;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 /// Time that `tidegate health` gives the other side.
 const HEALTH_LIMIT: Duration = Duration::from_secs(3);
+/// Lines of the log that may wait for their reader.
+const LOG_LINES: usize = 16_384;
 
 /// A MySQL-protocol proxy: writes to the primary, reads to replicas weighted by their lag.
 #[derive(Parser)]
@@ -107,7 +110,7 @@ fn run(
         config.listen = vec![listen];
     }
     config.http = http.or(config.http);
-    start_log(&config);
+    let _log = start_log(&config);
     allow_descriptors(&config);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -193,13 +196,18 @@ fn allow_descriptors(config: &Config) {
     }
 }
 
-fn start_log(config: &Config) {
+/// Starts the log. A thread of its own writes it, so that a reader that stops reading cannot stop a core; what the reader
+/// leaves beyond [`LOG_LINES`] is dropped. The guard writes the rest when it is dropped.
+fn start_log(config: &Config) -> WorkerGuard {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter).unwrap_or_default();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES).lossy(true).finish(io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match config.log.format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
     }
+    guard
 }
 
 fn fail(message: &str) -> ExitCode {

@@ -14,6 +14,7 @@ both_dialects! {
     a_replica_whose_applier_stops_gets_no_reads,
     t20_t33_without_a_primary_reads_go_on_and_writes_fail_clearly,
     idle_connections_of_a_restarted_server_cost_no_read,
+    a_log_that_nobody_reads_stops_nothing,
 }
 
 const WHICH: &str = "SELECT id FROM which";
@@ -194,4 +195,18 @@ async fn idle_connections_of_a_restarted_server_cost_no_read(scenario: Scenario)
             }
         }
     }
+}
+
+async fn a_log_that_nobody_reads_stops_nothing(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let mut client = stage.raw().await;
+    let unread = stage.proxy.leave_log_unread();
+    let many = async {
+        for _ in 0..3000 {
+            // Each leaves a line; together they are more than the pipe to the reader holds.
+            assert_eq!(client.error("KILL QUERY 4000000000").await.code, 1094);
+        }
+    };
+    within("answers without a reader of the log", many).await;
+    drop(unread);
 }

@@ -188,6 +188,11 @@ impl Proxy {
         self.log.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
+    /// Stops reading the log, until what is given is dropped.
+    pub fn leave_log_unread(&self) -> impl Drop {
+        self.log.lock().unwrap()
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let status = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status();
