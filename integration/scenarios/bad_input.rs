@@ -14,7 +14,7 @@ both_dialects! {
     a_silent_client_is_sent_away,
     clients_past_the_limit_get_1040,
     the_queue_for_connections_is_bounded,
-    a_thousand_idle_clients_leave_nothing_behind,
+    thousands_of_idle_clients_leave_nothing_behind,
 }
 
 /// Sends bytes in place of a login; gives what came back up to the end.
@@ -170,21 +170,32 @@ async fn the_queue_for_connections_is_bounded(scenario: Scenario) {
     assert_eq!(refused.value("/* tidegate: primary */ SELECT 8").await.unwrap(), "8");
 }
 
-async fn a_thousand_idle_clients_leave_nothing_behind(scenario: Scenario) {
-    let stage = scenario.stage().await;
+async fn thousands_of_idle_clients_leave_nothing_behind(scenario: Scenario) {
+    const CLIENTS: usize = 5000;
+    const AT_A_TIME: usize = 50;
+    let rules = Rules { limits: "{login_timeout: 2m}".into(), ..Rules::default() };
+    let stage = scenario.stage_with(rules).await;
     let mut client = stage.raw().await;
     client.value("SELECT 7").await.unwrap();
     let descriptors = stage.proxy.client_descriptors().await;
-    let mut idle = Vec::new();
-    for number in 0..1000 {
-        idle.push(if number % 4 == 0 {
-            RawClient::greet(stage.proxy.address).await.unwrap() // half a login
+    let address = stage.proxy.address;
+    let arrive = |number: usize| async move {
+        if number.is_multiple_of(4) {
+            RawClient::greet(address).await.unwrap() // half a login
         } else {
-            RawClient::login(stage.proxy.address, &Login::default()).await.unwrap()
-        });
+            RawClient::login(address, &Login::default()).await.unwrap()
+        }
+    };
+    let mut idle = Vec::new();
+    for batch in 0..CLIENTS / AT_A_TIME {
+        let arriving: Vec<_> =
+            (0..AT_A_TIME).map(|number| tokio::spawn(arrive(batch * AT_A_TIME + number))).collect();
+        for client in arriving {
+            idle.push(client.await.unwrap());
+        }
     }
-    assert_eq!(idle[999].value("SELECT 7").await.unwrap(), "7");
-    assert!(stage.proxy.client_descriptors().await > descriptors + 900, "they are there");
+    assert_eq!(idle[CLIENTS - 1].value("SELECT 7").await.unwrap(), "7");
+    assert!(stage.proxy.client_descriptors().await >= descriptors + CLIENTS, "they are there");
     drop(idle);
     serves_as_before(&stage, &mut client, descriptors).await;
     until("all are forgotten", || async { stage.proxy.metric("tidegate_clients", &[]).await == 1 }).await;

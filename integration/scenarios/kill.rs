@@ -2,12 +2,14 @@
 
 use mysql_async::prelude::Queryable;
 use tidegate::wire::command as com;
+use tokio::sync::watch;
 
 use crate::harness::{Login, Outcome, RawClient, Scenario, Stage, until};
 
 both_dialects! {
     connection_ids_are_tidegates_own,
     kill_query_ends_the_statement_and_not_the_session,
+    kill_query_leaves_the_transaction,
     kill_ends_the_session_at_work_and_at_rest,
     sessions_of_others_need_rights,
     the_statement_of_a_client_that_has_gone_is_ended,
@@ -76,6 +78,46 @@ async fn kill_query_ends_the_statement_and_not_the_session(scenario: Scenario) {
     killer.ok(format!("KILL QUERY {}", client.greeting.connection_id)).await;
     assert_eq!(client.value("SELECT 7").await.unwrap(), "7", "nothing ran");
     assert_eq!(killer.error("KILL QUERY 4000000000").await.code, 1094);
+}
+
+/// However a KILL QUERY and the statement's end fall together, what follows is in the transaction or fails. Each
+/// statement gets its KILLs: killers that do not wait for one would leave the servers' threads without a processor.
+async fn kill_query_leaves_the_transaction(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (n INT)"]).await;
+    let mut client = stage.raw().await;
+    let id = client.greeting.connection_id;
+    let (strike, _) = watch::channel(());
+    let mut killers = Vec::new();
+    for _ in 0..2 {
+        let (mut killer, mut struck) = (stage.raw().await, strike.subscribe());
+        killers.push(tokio::spawn(async move {
+            while struck.changed().await.is_ok() {
+                killer.ok(format!("KILL QUERY {id}")).await;
+            }
+        }));
+    }
+    let mut ended = 0;
+    for _ in 0..200 {
+        for sql in ["BEGIN"].iter().chain(&["INSERT INTO t VALUES (1)"; 5]).chain(&["ROLLBACK"]) {
+            loop {
+                strike.send_replace(());
+                let failed = matches!(client.query(sql).await.last(), Some(Outcome::Err(_)));
+                ended += usize::from(failed);
+                if !failed || sql.starts_with("INSERT") {
+                    break;
+                }
+            }
+        }
+    }
+    drop(strike);
+    for killer in killers {
+        killer.await.unwrap();
+    }
+    let left: Option<u64> =
+        stage.client().await.query_first("/* tidegate: primary */ SELECT COUNT(*) FROM t").await.unwrap();
+    assert_eq!(left, Some(0), "inserted outside the transaction");
+    assert!(ended > 0, "no KILL has met its statement");
 }
 
 async fn kill_ends_the_session_at_work_and_at_rest(scenario: Scenario) {

@@ -145,6 +145,6 @@ async fn ask(
     };
     match timeout(KILL_LIMIT, work).await {
         Ok(result) => result,
-        Err(_) => Err(Problem::Queue("no connection for KILL came free in time")),
+        Err(_) => Err(Problem::Connect("no answer to KILL in time".into())),
     }
 }
