@@ -128,7 +128,7 @@ async fn a_silent_client_is_sent_away(scenario: Scenario) {
         // An error may come; the end must.
         silent.end().await;
     }
-    assert!(stage.proxy.metric("tidegate_logins_failed_total", &[]).await >= 2);
+    stage.proxy.until_metric("tidegate_logins_failed_total", &[], |failed| failed >= 2).await;
     assert_eq!(
         stage.raw().await.value("SELECT SLEEP(0.5)").await.unwrap(),
         "0",

@@ -479,9 +479,15 @@ async fn a_statement_that_fails_without_autocommit_keeps_its_transaction(scenari
     let mut client = stage.raw().await;
     client.ok("SET autocommit = 0").await;
     assert_eq!(client.error("INSERT INTO t VALUES (1)").await.code, 1062);
-    // Longer than a connection is kept for questions: no event tells that nothing happens.
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    assert_eq!(stage.proxy.metric("tidegate_pool_in_use", &[]).await, 1);
+    let thread = client.value("SELECT CONNECTION_ID() + 0").await.unwrap(); // the server's own
+    // Another client's connection, held later for questions about an error only, tells when that time is over.
+    let mut clock = stage.raw().await;
+    assert_eq!(clock.error("INSERT INTO nowhere VALUES (1)").await.code, 1146);
+    stage.proxy.until_metric("tidegate_pool_in_use", &[], |used| used == 1).await;
+    let open =
+        format!("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = {thread}");
+    let open: u64 = stage.cluster.root(0).await.query_first(open).await.unwrap().unwrap();
+    assert_eq!(open, 1, "the transaction is lost");
     client.ok("ROLLBACK").await;
     until("the connection is given back", || async {
         stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0
