@@ -160,6 +160,13 @@ impl Pool {
         Some(connection)
     }
 
+    /// Whether the connection with this thread id lies idle here, and this session used it last.
+    pub fn was_last_used_by(&self, server: ServerId, key: Key, id: BackendId, user: Session) -> bool {
+        let idle = self.idle.borrow();
+        let of = idle.get(&(server, key)).into_iter().flatten();
+        of.rev().any(|connection| connection.id == id && connection.user == Some(user))
+    }
+
     fn take_idle(
         &self,
         server: ServerId,
