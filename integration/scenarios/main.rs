@@ -15,6 +15,7 @@ mod failure;
 mod kill;
 mod logins;
 mod pins;
+mod round_trips;
 mod routines;
 mod routing;
 mod sql_digest;
