@@ -135,7 +135,9 @@ impl Session {
         self.note_variables(connection, work, succeeded);
         // A statement that names it had it right on this connection, and may have set it without a report.
         let local = statement.uses.contains(Uses::LOCAL_INFILE); // MariaDB reports no id for it
-        let named = succeeded && (statement.may_use_insert_id() || local);
+        // Rows before the one that failed may have made one.
+        let named = succeeded && (statement.may_use_insert_id() || local)
+            || !succeeded && statement.class == Class::Write;
         if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
             let before = match self.insert_id.place() {
