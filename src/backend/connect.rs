@@ -5,25 +5,37 @@
 
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::auth::Proof;
 use super::class::Class;
 use super::tls::{BackendTls, TlsError, encrypt};
-use crate::config::Server;
+use crate::config::{Keepalive, Server};
 use crate::ids::BackendId;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::{self, ErrPacket};
 use crate::wire::handshake::{Attributes, Greeting, Response, ssl_request};
 use crate::wire::packet_io::{PacketError, PacketIo};
+use crate::wire::socket;
 use crate::wire::stream::Stream;
 
-/// A silent peer is probed after this, so that a dead path is noticed before the next statement needs it.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
-/// Time between two probes of a silent peer.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How servers are connected to.
+#[derive(Clone, Debug)]
+pub struct Dialing {
+    /// How connections are encrypted.
+    pub tls: BackendTls,
+    /// So that a dead path is noticed before the next statement needs it.
+    pub keepalive: Keepalive,
+}
+
+impl Dialing {
+    /// The same without TLS.
+    pub fn without_tls(&self) -> Self {
+        Self { tls: BackendTls::off(), ..self.clone() }
+    }
+}
 
 /// A connection in its command phase.
 #[derive(Debug)]
@@ -113,32 +125,33 @@ impl From<PacketError> for ConnectError {
 /// Cancel safe: a connection that is not finished is closed.
 pub async fn connect(
     server: &Server,
-    tls: &BackendTls,
+    dialing: &Dialing,
     account: &Account,
     class: &Class,
     timeout: Duration,
 ) -> Result<Established, ConnectError> {
-    let established = tokio::time::timeout(timeout, establish(server, tls, account, class));
+    let established = tokio::time::timeout(timeout, establish(server, dialing, account, class));
     established.await.unwrap_or(Err(ConnectError::Timeout))
 }
 
 async fn establish(
     server: &Server,
-    tls: &BackendTls,
+    dialing: &Dialing,
     account: &Account,
     class: &Class,
 ) -> Result<Established, ConnectError> {
-    let mut io = PacketIo::new(Stream::Plain(open(server).await?), 0);
+    let mut io = PacketIo::new(Stream::Plain(open(server, &dialing.keepalive).await?.into()), 0);
     let greeting = read_greeting(&mut io).await?;
-    let connector = tls
+    let connector = dialing
+        .tls
         .connector(greeting.capabilities.contains(Capabilities::SSL))
         .map_err(|_| ConnectError::Tls(TlsError::NotOffered))?;
     let flags = class.response_flags(greeting.capabilities, connector.is_some());
     if let Some(connector) = connector {
         io.write(&ssl_request(flags, class.collation)).await?;
         let (stream, sequence) = io.into_parts();
-        let Stream::Plain(tcp) = stream else { return Err(ConnectError::Protocol("TLS inside TLS")) };
-        io = PacketIo::new(Stream::Tls(encrypt(connector, tcp, &server.host).await?), sequence);
+        let Stream::Plain(socket) = stream else { return Err(ConnectError::Protocol("TLS inside TLS")) };
+        io = PacketIo::new(Stream::Tls(encrypt(connector, socket, &server.host).await?), sequence);
     }
     let secret = account.secret.expose();
     let proof = Proof::begin(&greeting.plugin, &greeting.salt, secret, connector.is_some());
@@ -165,11 +178,14 @@ async fn establish(
 }
 
 /// Opens the socket, tuned for short packets that wait for answers.
-async fn open(server: &Server) -> std::io::Result<TcpStream> {
+async fn open(server: &Server, keepalive: &Keepalive) -> std::io::Result<TcpStream> {
     let tcp = TcpStream::connect((server.host.as_str(), server.port)).await?;
     tcp.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+    SockRef::from(&tcp).set_tcp_keepalive(&socket::keepalive(
+        keepalive.time,
+        keepalive.interval,
+        keepalive.probes,
+    ))?;
     Ok(tcp)
 }
 

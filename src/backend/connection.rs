@@ -90,7 +90,7 @@ impl Connection {
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
-        let established = connect::connect(&server.config, &server.tls, account, &class, limit).await?;
+        let established = connect::connect(&server.config, &server.dialing, account, &class, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
         let now = Instant::now();
         let mut connection = Self {

@@ -11,10 +11,10 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::config::{ServerTls, ServerTlsMode};
+use crate::wire::socket::Socket;
 use crate::wire::stream::Tls;
 
 /// TLS towards the servers, ready to use; shared by all connections.
@@ -107,14 +107,14 @@ pub enum TlsError {
     Handshake(std::io::Error),
 }
 
-/// Encrypts `tcp`, a connection to `host`. Not cancel safe: the connection is lost.
+/// Encrypts `socket`, a connection to `host`. Not cancel safe: the connection is lost.
 pub(crate) async fn encrypt(
     connector: &TlsConnector,
-    tcp: TcpStream,
+    socket: Socket,
     host: &str,
 ) -> Result<Box<Tls>, TlsError> {
     let name = ServerName::try_from(host.to_owned())?;
-    let tls = connector.connect(name, tcp).await.map_err(TlsError::Handshake)?;
+    let tls = connector.connect(name, socket).await.map_err(TlsError::Handshake)?;
     Ok(Box::new(Tls::Client(tls)))
 }
 

@@ -10,6 +10,7 @@ use super::address;
 use super::defaults;
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
+use super::listen::Keepalive;
 use super::model::{Cluster, Pool, Reads, Server, ServerTls, ServerTlsMode};
 use super::resolve::{DAY, HOUR, MINUTE};
 use super::tree::{Node, Value};
@@ -59,8 +60,14 @@ pub(super) fn clusters(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Cluste
 
 /// A cluster `name` with the defaults, and no server yet.
 pub(super) fn empty(name: String) -> Cluster {
-    let (tls, reads, pool) = (ServerTls::default(), Reads::default(), Pool::default());
-    Cluster { name, servers: Vec::new(), tls, reads, pool }
+    Cluster {
+        name,
+        servers: Vec::new(),
+        tls: ServerTls::default(),
+        reads: Reads::default(),
+        pool: Pool::default(),
+        keepalive: Keepalive::default(),
+    }
 }
 
 fn valid_name(name: &str) -> bool {
@@ -77,6 +84,7 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
     cluster.tls = server_tls(fields.section(cx, "tls"), cx);
     cluster.reads = reads(fields.section(cx, "reads"), cx);
     cluster.pool = pool(fields.section(cx, "pool"), cx);
+    cluster.keepalive = Keepalive::resolve(fields.section(cx, "keepalive"), cx);
     fields.finish(cx);
     cluster
 }

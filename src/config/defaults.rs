@@ -6,6 +6,7 @@
 use std::num::NonZero;
 use std::time::Duration;
 
+use super::listen::Keepalive;
 use super::model::{
     ClientTls, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode, TlsVersion,
 };
@@ -27,6 +28,13 @@ pub(super) fn threads() -> usize {
 impl Default for ClientTls {
     fn default() -> Self {
         Self { certificate: None, require: false, enabled: true, min_version: TlsVersion::V1_2 }
+    }
+}
+
+impl Default for Keepalive {
+    /// A peer that vanished without a word is noticed after two minutes.
+    fn default() -> Self {
+        Self { time: Duration::from_secs(60), interval: Duration::from_secs(10), probes: 6 }
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::listen::{Keepalive, ListenAddress, ProxyProtocol};
+
 /// A secret of the configuration (a password); never printed, wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -32,7 +34,11 @@ impl std::fmt::Debug for Secret {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Addresses on which MySQL clients are accepted; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
+    /// Who may say on behalf of whom a client connects.
+    pub proxy_protocol: ProxyProtocol,
+    /// TCP keepalive towards clients.
+    pub keepalive: Keepalive,
     /// Address of the HTTP side (`/healthz`, `/readyz`, `/metrics`), if it is wanted.
     pub http: Option<SocketAddr>,
     /// How clients prove who they are.
@@ -136,6 +142,8 @@ pub struct Cluster {
     pub reads: Reads,
     /// How many connections to each server are kept, and how.
     pub pool: Pool,
+    /// TCP keepalive towards them.
+    pub keepalive: Keepalive,
 }
 
 /// One server.

@@ -109,7 +109,7 @@ impl Accounts {
     pub(super) fn is_fresh(&self, known: &Remembered, client: Transport) -> bool {
         let accepted = match client {
             Transport::Tls => Some(known.accepted),
-            Transport::Plain => known.accepted_plain,
+            Transport::Plain | Transport::Local => known.accepted_plain,
         };
         accepted.is_some_and(|accepted| accepted.elapsed() < self.fresh)
     }

@@ -12,6 +12,7 @@ use super::accounts::Accounts;
 use super::judge::Judge;
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
+use crate::config::ProxyProtocol;
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt};
 use crate::wire::capabilities::Capabilities;
@@ -49,11 +50,14 @@ pub struct LoginContext {
     pub(super) key: LoginKey,
     /// For a whole login, the client's part and the servers'.
     pub(super) time_limit: Duration,
+    /// Who may say on behalf of whom a client connects.
+    pub(super) proxy_protocol: ProxyProtocol,
     facts: ArcSwap<ServerFacts>,
 }
 
 impl LoginContext {
     /// Puts together what was prepared at start. `judge` is asked in passthrough only.
+    #[expect(clippy::too_many_arguments, reason = "made once; each is another thing")]
     pub fn new(
         accounts: Arc<Accounts>,
         judge: Arc<dyn Judge>,
@@ -61,9 +65,11 @@ impl LoginContext {
         require_tls: bool,
         key: LoginKey,
         time_limit: Duration,
+        proxy_protocol: ProxyProtocol,
         facts: ServerFacts,
     ) -> Self {
-        Self { accounts, judge, tls, require_tls, key, time_limit, facts: ArcSwap::from_pointee(facts) }
+        let facts = ArcSwap::from_pointee(facts);
+        Self { accounts, judge, tls, require_tls, key, time_limit, proxy_protocol, facts }
     }
 
     /// Greets with these facts from now on.

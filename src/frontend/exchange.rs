@@ -5,9 +5,8 @@
 //! file gives, or that a server has accepted within `FRESH`.
 //!
 //! In passthrough only a password that is known can check a scramble; one that is not known is asked for by the full
-//! authentication of caching_sha2_password, over TLS or encrypted by RSA.
+//! authentication of caching_sha2_password, over TLS, a Unix socket, or encrypted by RSA.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,6 +24,7 @@ use crate::wire::auth::{
 };
 use crate::wire::handshake::Response;
 use crate::wire::packet_io::PacketIo;
+use crate::wire::socket::Peer;
 
 /// Longest password that is taken; servers take 256 bytes.
 const PASSWORD_MAX: usize = 1024;
@@ -60,8 +60,8 @@ enum Verdict {
 pub(super) struct Exchange<'a, S> {
     pub io: &'a mut PacketIo<S>,
     pub context: &'a LoginContext,
-    pub peer: IpAddr,
-    /// Whether anybody on the way can read along.
+    pub peer: Peer,
+    /// Who on the way can read along.
     pub transport: Transport,
     /// The client can be asked for another plugin.
     pub can_switch: bool,
@@ -107,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         match plugin {
             Plugin::CachingSha2Password if is_answer(32) => {}
             Plugin::NativePassword if is_answer(20) => {}
-            Plugin::ClearPassword if self.is_encrypted() && !response.auth.is_empty() => {
+            Plugin::ClearPassword if self.is_private() && !response.auth.is_empty() => {
                 return Some(Proof::Password(ended(&response.auth)));
             }
             _ => return None,
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn ask_for_password(&mut self, salt: &Salt) -> Result<Option<Zeroizing<Vec<u8>>>, Reject> {
         self.io.write(&[MORE_DATA, FULL_AUTHENTICATION]).await?;
         let mut answer = Zeroizing::new(self.io.read().await?);
-        if self.is_encrypted() {
+        if self.is_private() {
             return Ok(Some(ended(&answer)));
         }
         if answer[..] == [CACHING_SHA2_KEY_REQUEST] {
@@ -222,8 +222,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         Ok(())
     }
 
-    fn is_encrypted(&self) -> bool {
-        self.transport == Transport::Tls
+    /// Nobody on the way can read along.
+    fn is_private(&self) -> bool {
+        self.transport.is_private()
     }
 
     fn denied(&self, response: &Response, with_password: bool) -> Reject {

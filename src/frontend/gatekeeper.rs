@@ -8,18 +8,20 @@ use crate::backend::account::{Account, Witness};
 use crate::session::worker::{Changing, Gatekeeper, NewUser};
 use crate::wire::auth::Salt;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
 
 impl Gatekeeper for LoginContext {
     fn change_user<'a>(
         &'a self,
         stream: &'a mut Stream,
+        peer: Peer,
         payload: &'a [u8],
         capabilities: Capabilities,
         salt: &'a Salt,
     ) -> Changing<'a> {
         Box::pin(async move {
-            match login::change_user(stream, payload, self, capabilities, salt).await {
+            match login::change_user(stream, peer, payload, self, capabilities, salt).await {
                 Ok(changed) => Some(NewUser {
                     account: Arc::clone(&changed.account),
                     database: changed.database,

@@ -13,8 +13,7 @@ use tokio::time::Instant;
 
 use crate::backend::account::Account;
 use crate::backend::class::Class;
-use crate::backend::connect::{ConnectError, Established, connect};
-use crate::backend::tls::BackendTls;
+use crate::backend::connect::{ConnectError, Dialing, Established, connect};
 use crate::config::{Secret, Server};
 use crate::ids::AccountId;
 use crate::wire::capabilities::Capabilities;
@@ -47,8 +46,17 @@ pub enum JudgeError {
 pub enum Transport {
     /// By TLS.
     Tls,
+    /// By a Unix socket without TLS: as private as TLS for passwords, and no TLS for accounts that require it.
+    Local,
     /// In the clear.
     Plain,
+}
+
+impl Transport {
+    /// Whether nobody on the way can read along; what servers call a secure transport.
+    pub fn is_private(self) -> bool {
+        self != Self::Plain
+    }
 }
 
 /// For which clients a server's yes holds.
@@ -92,15 +100,16 @@ pub trait Judge: Send + Sync {
 /// that every connection to the servers is to be encrypted, which then is what the accounts' requirement is about.
 pub struct ServersJudge {
     servers: ArcSwap<Vec<Server>>,
-    tls: BackendTls,
-    no_tls: BackendTls,
+    dialing: Dialing,
+    without_tls: Dialing,
     timeout: Duration,
 }
 
 impl ServersJudge {
     /// Asks `servers` in their order, the primary best first, each within `timeout` and its share of what is left.
-    pub fn new(servers: Vec<Server>, tls: BackendTls, timeout: Duration) -> Self {
-        Self { servers: ArcSwap::from_pointee(servers), tls, no_tls: BackendTls::off(), timeout }
+    pub fn new(servers: Vec<Server>, dialing: Dialing, timeout: Duration) -> Self {
+        let without_tls = dialing.without_tls();
+        Self { servers: ArcSwap::from_pointee(servers), dialing, without_tls, timeout }
     }
 
     /// Asks these from now on: the topology has changed.
@@ -116,9 +125,9 @@ impl ServersJudge {
             secret: Secret::new(question.password.to_vec()),
         };
         let class = Class::of(Capabilities::empty(), 0);
-        let tls = match question.client {
-            Transport::Plain if !self.tls.is_must() => &self.no_tls,
-            Transport::Plain | Transport::Tls => &self.tls,
+        let dialing = match question.client {
+            Transport::Plain | Transport::Local if !self.dialing.tls.is_must() => &self.without_tls,
+            Transport::Plain | Transport::Local | Transport::Tls => &self.dialing,
         };
         let servers = self.servers.load_full();
         let mut excuse = None;
@@ -126,7 +135,7 @@ impl ServersJudge {
             // A server that does not answer leaves the others their time.
             let left = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_sub(asked).max(1);
             let share = question.deadline.saturating_duration_since(Instant::now()) / left;
-            match connect(server, tls, &account, &class, share.min(self.timeout)).await {
+            match connect(server, dialing, &account, &class, share.min(self.timeout)).await {
                 Ok(established) => {
                     let reach = self.reach(established.stream.is_tls());
                     leave(established).await;
@@ -152,7 +161,7 @@ impl Judge for ServersJudge {
     }
 
     fn reach(&self, encrypted: bool) -> Reach {
-        if encrypted && !self.tls.is_must() { Reach::TlsClients } else { Reach::AnyClient }
+        if encrypted && !self.dialing.tls.is_must() { Reach::TlsClients } else { Reach::AnyClient }
     }
 }
 

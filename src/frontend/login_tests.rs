@@ -263,7 +263,7 @@ fn change_user_challenges_anew() {
         let mut login = login.unwrap();
         for (password, right) in [("client-pw", true), ("wrong", false)] {
             let payload = b"\x11web\0\0shop\0\xff\0caching_sha2_password\0";
-            let change = change_user(&mut login.stream, payload, &door.context, FLAGS, &[0; 20]);
+            let change = change_user(&mut login.stream, Peer::Local, payload, &door.context, FLAGS, &[0; 20]);
             let answer = async move {
                 let mut client = client.at(1);
                 let request = client.read().await;

@@ -11,6 +11,7 @@ mod error;
 mod exchange;
 mod gatekeeper;
 pub mod judge;
+mod listener;
 pub mod login;
 pub mod proxy;
 pub mod rsa;

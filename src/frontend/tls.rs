@@ -12,10 +12,10 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::version::{TLS12, TLS13};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{CertificateFiles, ClientTls, TlsVersion};
+use crate::wire::socket::Socket;
 use crate::wire::stream::Tls;
 
 /// Common name of the certificate that is made at start.
@@ -72,10 +72,10 @@ impl FrontendTls {
         Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(config)) }))
     }
 
-    /// Encrypts `tcp`, on which the client's SSLRequest was the last thing read. Not cancel safe: the
+    /// Encrypts `socket`, on which the client's SSLRequest was the last thing read. Not cancel safe: the
     /// connection is lost.
-    pub(super) async fn accept(&self, tcp: TcpStream) -> io::Result<Box<Tls>> {
-        let tls = self.acceptor.accept(tcp).await?;
+    pub(super) async fn accept(&self, socket: Socket) -> io::Result<Box<Tls>> {
+        let tls = self.acceptor.accept(socket).await?;
         Ok(Box::new(Tls::Server(tls)))
     }
 }

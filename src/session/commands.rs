@@ -120,6 +120,7 @@ impl Session {
         let gatekeeper = Arc::clone(&self.worker.gatekeeper);
         let changing = gatekeeper.change_user(
             &mut self.client.stream,
+            self.entry.handle.peer,
             command.payload(),
             self.client.capabilities,
             &self.salt,
@@ -128,6 +129,7 @@ impl Session {
         self.class = ConnectionClass::of(self.client.capabilities, user.collation);
         let handle = super::Handle::new(
             self.entry.handle.id,
+            self.entry.handle.peer,
             user.account.user.clone(),
             user.account.id,
             Arc::clone(&self.client.signals),

@@ -42,6 +42,7 @@ use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
+use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
 
 /// Names of the pins, for metrics.
@@ -85,6 +86,8 @@ pub struct Session {
 pub struct Admitted {
     /// The connection.
     pub stream: Stream,
+    /// Where the client is.
+    pub peer: Peer,
     /// The account.
     pub account: Arc<Account>,
     /// The database that the client named.
@@ -115,9 +118,9 @@ impl Session {
         id: ClientId,
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { stream, account, database, capabilities, collation, salt, sequence } = admitted;
+        let Admitted { stream, peer, account, database, capabilities, collation, salt, sequence } = admitted;
         let signals = Arc::<Signals>::default();
-        let handle = Handle::new(id, account.user.clone(), account.id, Arc::clone(&signals));
+        let handle = Handle::new(id, peer, account.user.clone(), account.id, Arc::clone(&signals));
         let mut session = Self {
             client: Client { stream, capabilities, signals },
             salt,

@@ -11,12 +11,15 @@ use tokio::sync::Notify;
 
 use crate::execute::client::Signals;
 use crate::ids::{AccountId, BackendId, ClientId, ServerId};
+use crate::wire::socket::Peer;
 
 /// A session as others see it.
 #[derive(Debug)]
 pub struct Handle {
     /// Its id.
     pub id: ClientId,
+    /// Where its client is.
+    pub peer: Peer,
     /// The name that its client gave.
     pub user: Vec<u8>,
     /// The account behind it.
@@ -35,9 +38,9 @@ const THREAD_BITS: u32 = 48;
 
 impl Handle {
     /// A session that runs nothing.
-    pub fn new(id: ClientId, user: Vec<u8>, account: AccountId, signals: Arc<Signals>) -> Self {
+    pub fn new(id: ClientId, peer: Peer, user: Vec<u8>, account: AccountId, signals: Arc<Signals>) -> Self {
         let (running, killers) = (AtomicU64::new(0), AtomicU32::new(0));
-        Self { id, user, account, signals, running, killers, spared: Notify::new() }
+        Self { id, peer, user, account, signals, running, killers, spared: Notify::new() }
     }
 
     /// Its statement runs on this thread of this server from now on.
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_being_killed_is_not_used_again() {
-        let handle = Arc::new(Handle::new(ClientId(1), vec![], AccountId(1), Arc::default()));
+        let handle = Arc::new(Handle::new(ClientId(1), Peer::Local, vec![], AccountId(1), Arc::default()));
         assert!(handle.claim().is_none(), "nothing runs");
         handle.runs_on(ServerId(2), BackendId(77));
         let claim = handle.claim().unwrap();
@@ -186,7 +189,8 @@ mod tests {
     fn an_entry_lives_as_long_as_its_session() {
         let registry = Arc::new(Registry::default());
         let id = registry.fresh_id();
-        let entry = registry.enter(Arc::new(Handle::new(id, vec![], AccountId(1), Arc::default())));
+        let entry =
+            registry.enter(Arc::new(Handle::new(id, Peer::Local, vec![], AccountId(1), Arc::default())));
         assert!(registry.find(u64::from(id.0)).is_some());
         drop(entry);
         assert!(registry.is_empty() && registry.find(u64::from(id.0)).is_none());

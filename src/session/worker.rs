@@ -20,6 +20,7 @@ use crate::topology::Topology;
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Freelist;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
 
 /// How long an account's access to a database is taken for granted at login.
@@ -44,11 +45,12 @@ pub type Changing<'a> = Pin<Box<dyn Future<Output = Option<NewUser>> + 'a>>;
 
 /// Who decides which clients come in; implemented above this layer.
 pub trait Gatekeeper: Send + Sync {
-    /// COM_CHANGE_USER, within the time limit of logins. `salt` is the greeting's, for clients that know no other.
+    /// COM_CHANGE_USER of the client at `peer`, within the time limit of logins. `salt` is the greeting's, for clients that know no other.
     /// `None`: refused, and the client has been told as far as it could be.
     fn change_user<'a>(
         &'a self,
         stream: &'a mut Stream,
+        peer: Peer,
         payload: &'a [u8],
         capabilities: Capabilities,
         salt: &'a Salt,

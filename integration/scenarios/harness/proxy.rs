@@ -24,6 +24,10 @@ pub struct Rules {
     pub auth: String,
     pub drain: String,
     pub max_lag: String,
+    /// Addresses beside the free port of loopback.
+    pub listen: Vec<String>,
+    /// Further lines of the file's top.
+    pub top: String,
     /// Weights of the servers, where they are not 1.
     pub weights: Vec<u32>,
 }
@@ -38,6 +42,8 @@ impl Default for Rules {
             auth: "auth: passthrough".into(),
             drain: "{timeout: 3s}".into(),
             max_lag: "10s".into(),
+            listen: vec![],
+            top: String::new(),
             weights: vec![],
         }
     }
@@ -56,9 +62,10 @@ impl Rules {
             let address = format!("{}:{}", server.host, server.port);
             writeln!(servers, "      - {{address: \"{address}\", weight: {weight}}}").unwrap();
         }
-        let Self { pool, limits, server_tls, client_tls, auth, drain, max_lag, .. } = self;
+        let Self { pool, limits, server_tls, client_tls, auth, drain, max_lag, listen, top, .. } = self;
+        let listen: String = listen.iter().map(|address| format!(", \"{address}\"")).collect();
         format!(
-            "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: 127.0.0.1:0\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
+            "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
              monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\n\
              limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    tls: {server_tls}\n    pool: {pool}\n    \
              reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
@@ -210,6 +217,19 @@ impl Proxy {
     pub fn has_ended(&mut self) -> bool {
         self.has_ended |= self.ended.try_recv().is_ok();
         self.has_ended
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn crash(&mut self) {
+        self.kill();
+        self.ends_clean();
+    }
+
+    /// The TCP addresses on which it accepts clients.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let log = self.log.lock().unwrap();
+        let lines = log.iter().filter(|line| line.contains("accepts clients"));
+        lines.filter_map(|line| line.split("address=").nth(1)?.split(' ').next()?.parse().ok()).collect()
     }
 
     fn kill(&self) {

@@ -4,6 +4,7 @@
 //! and a number.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
@@ -15,9 +16,10 @@ use tidegate::wire::cursor::put_lenenc_bytes;
 use tidegate::wire::err::ErrPacket;
 use tidegate::wire::frame::put_packet;
 use tidegate::wire::handshake::{Greeting, ssl_request};
+use tidegate::wire::socket::Socket;
 use tidegate::wire::stream::Stream;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 pub use super::packets::{Okay, Outcome};
 use super::within;
@@ -91,6 +93,11 @@ impl RawClient {
     pub async fn greet(address: SocketAddr) -> Result<Self, ErrPacket> {
         let tcp = TcpStream::connect(address).await.expect("somebody listens");
         tcp.set_nodelay(true).expect("TCP");
+        Self::greet_on(tcp.into()).await
+    }
+
+    /// The same on a socket that is connected already.
+    pub async fn greet_on(socket: Socket) -> Result<Self, ErrPacket> {
         let greeting = Greeting {
             version: vec![],
             connection_id: 0,
@@ -100,7 +107,7 @@ impl RawClient {
             status: 0,
             plugin: vec![],
         };
-        let stream = Stream::Plain(tcp);
+        let stream = Stream::Plain(socket);
         let mut client = Self {
             stream,
             greeting,
@@ -119,7 +126,18 @@ impl RawClient {
 
     /// Connects and logs in.
     pub async fn login(address: SocketAddr, login: &Login) -> Result<Self, ErrPacket> {
-        let mut client = Self::greet(address).await?;
+        Self::greet(address).await?.enter(login).await
+    }
+
+    /// Connects to a Unix socket and logs in.
+    pub async fn login_by_socket(path: &Path, login: &Login) -> Result<Self, ErrPacket> {
+        let unix = UnixStream::connect(path).await.expect("somebody listens");
+        Self::greet_on(unix.into()).await?.enter(login).await
+    }
+
+    /// Logs in, once greeted.
+    pub async fn enter(self, login: &Login) -> Result<Self, ErrPacket> {
+        let mut client = self;
         let mut flags = login.capabilities & client.greeting.capabilities;
         flags.set(Capabilities::CONNECT_WITH_DB, login.database.is_some());
         if login.tls {
@@ -175,7 +193,7 @@ impl RawClient {
                 0x01 if packet[1..] == [4] => {
                     self.gave_password = true;
                     let mut secret = [login.password.as_bytes(), &[0]].concat();
-                    if !self.stream.is_tls() {
+                    if !self.is_private() {
                         self.send_numbered(&[2]).await;
                         let pem = self.read().await;
                         mask(&mut secret, &salt);
@@ -188,8 +206,13 @@ impl RawClient {
         }
     }
 
+    /// Whether the password may be sent as it is.
+    fn is_private(&self) -> bool {
+        self.stream.is_tls() || self.stream.socket().is_unix()
+    }
+
     async fn encrypt(self) -> Self {
-        let Stream::Plain(tcp) = self.stream else { panic!("TLS inside TLS") };
+        let Stream::Plain(socket) = self.stream else { panic!("TLS inside TLS") };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -199,7 +222,7 @@ impl RawClient {
             .with_no_client_auth();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("localhost").expect("a name");
-        let tls = within("a TLS handshake", connector.connect(name, tcp)).await.expect("TLS");
+        let tls = within("a TLS handshake", connector.connect(name, socket)).await.expect("TLS");
         Self { stream: Stream::Tls(Box::new(tls.into())), ..self }
     }
 

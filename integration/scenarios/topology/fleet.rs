@@ -9,7 +9,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use serde::Deserialize;
-use tidegate::config::{Cluster, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
+use tidegate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
 use tidegate::sql::Dialect;
 
 /// Longest wait for the launcher's answer.
@@ -130,7 +130,8 @@ impl Fleet {
         Cluster {
             name: "main".into(),
             servers: indexes.iter().map(server).collect(),
-            tls: ServerTls { mode: ServerTlsMode::Off, ca: None },
+            tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
+            keepalive: Keepalive::default(),
             reads: Reads { max_lag: Some(Duration::from_secs(2)) },
             pool: Pool {
                 max: 1,
