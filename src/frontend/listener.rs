@@ -314,6 +314,25 @@ mod tests {
     }
 
     #[test]
+    fn accepted_sockets_have_the_keepalive_of_their_listener() {
+        let seconds = Duration::from_secs;
+        let keepalive = Keepalive { time: seconds(77), interval: seconds(7), probes: 3 };
+        let listener = Listener::open(&"127.0.0.1:0".parse().unwrap(), &keepalive).unwrap();
+        let _client = TcpStream::connect(listener.address().unwrap().tcp().unwrap()).unwrap();
+        let accepted = loop {
+            match listener.accept() {
+                Ok((Accepted::Tcp(tcp), Peer::Network(_))) => break tcp,
+                other => assert_eq!(other.unwrap_err().kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        let accepted = socket2::SockRef::from(&accepted);
+        assert!(accepted.keepalive().unwrap() && accepted.tcp_nodelay().unwrap());
+        let found = (accepted.tcp_keepalive_time(), accepted.tcp_keepalive_interval());
+        assert_eq!((found.0.unwrap(), found.1.unwrap()), (keepalive.time, keepalive.interval));
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), keepalive.probes);
+    }
+
+    #[test]
     fn a_file_that_was_left_behind_is_replaced_and_no_other() {
         let folder = Folder::new("left");
         let path = folder.0.join("t.sock");
