@@ -9,6 +9,7 @@ mod harness;
 mod accounts;
 mod bad_input;
 mod before;
+mod certificates;
 mod commands;
 mod doors;
 mod drain;

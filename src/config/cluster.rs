@@ -12,7 +12,7 @@ use super::error::quoted;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
 use super::model::{Cluster, Pool, Reads, Server, ServerTls, ServerTlsMode};
-use super::resolve::{DAY, HOUR, MINUTE};
+use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
 
@@ -153,8 +153,18 @@ fn server_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ServerTls {
         }
         _ => {}
     }
+    let certificate = certificate_files(&mut fields, cx, "none at all");
+    if understood && mode == ServerTlsMode::Off && certificate.is_some() {
+        let message = "`certificate` is given, but there is no TLS to show it in";
+        fields.conflict(
+            cx,
+            &["certificate"],
+            message,
+            "write another `mode`, or remove `certificate` and `key`",
+        );
+    }
     fields.finish(cx);
-    ServerTls { mode, ca }
+    ServerTls { mode, ca, certificate }
 }
 
 fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {

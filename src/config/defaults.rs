@@ -27,7 +27,14 @@ pub(super) fn threads() -> usize {
 
 impl Default for ClientTls {
     fn default() -> Self {
-        Self { certificate: None, require: false, enabled: true, min_version: TlsVersion::V1_2 }
+        Self {
+            certificate: None,
+            require: false,
+            require_certificate: false,
+            client_ca: None,
+            enabled: true,
+            min_version: TlsVersion::V1_2,
+        }
     }
 }
 
@@ -53,7 +60,7 @@ impl Default for Monitor {
 
 impl Default for ServerTls {
     fn default() -> Self {
-        Self { mode: ServerTlsMode::Preferred, ca: None }
+        Self { mode: ServerTlsMode::Preferred, ca: None, certificate: None }
     }
 }
 

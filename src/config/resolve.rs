@@ -34,13 +34,14 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     version(&mut fields, cx);
     let listen = listen::addresses(&mut fields, cx);
     let http = admin(fields.section(cx, "admin"), &listen, cx);
-    let auth = accounts::auth(&mut fields, cx);
+    let client_tls = client_tls(fields.section(cx, "tls"), cx);
+    let auth = accounts::auth(&mut fields, &client_tls, cx);
     let config = Config {
         http,
         auth,
         proxy_protocol: listen::proxy_protocol(fields.section(cx, "proxy_protocol"), cx),
         keepalive: Keepalive::resolve(fields.section(cx, "keepalive"), cx),
-        client_tls: client_tls(fields.section(cx, "tls"), cx),
+        client_tls,
         monitor: accounts::monitor(&mut fields, cx),
         cluster: cluster::clusters(&mut fields, cx),
         limits: limits(fields.section(cx, "limits"), cx),
@@ -95,31 +96,45 @@ fn socket(item: &Item<'_>, cx: &mut Context<'_, '_>, port_usual: u16) -> Option<
 fn client_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ClientTls {
     let default = ClientTls::default();
     let enabled = fields.flag(cx, "enabled", default.enabled);
-    let certificate = fields.file(cx, "certificate");
-    let key = fields.file(cx, "key");
+    let certificate = certificate_files(&mut fields, cx, "a self-signed pair");
+    let client_ca = fields.file(cx, "client_ca");
     let require_item = fields.take("require");
-    let require = require_item.as_ref().and_then(|item| item.choice(cx, &[("true", true), ("false", false)]));
+    let words = [("true", (true, false)), ("false", (false, false)), ("x509", (true, true))];
+    let require = require_item.as_ref().and_then(|item| item.choice(cx, &words));
+    let (require, require_certificate) = require.unwrap_or((default.require, default.require_certificate));
     let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
     let min_version = fields.choice(cx, "min_version", &versions, default.min_version);
-    if let (false, Some(true), Some(item)) = (enabled, require, &require_item) {
+    if let (false, true, Some(item)) = (enabled, require, &require_item) {
         let message = "TLS cannot be required while `tls.enabled` is false";
         item.error(cx, message, Some("remove one of the two".to_owned()));
     }
-    let help = "give both `certificate` and `key`, or neither for a self-signed pair";
-    let certificate = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
-        (Some(_), None) if !fields.has("key") => {
-            fields.missing(cx, "key", help);
-            None
-        }
-        (None, Some(_)) if !fields.has("certificate") => {
-            fields.missing(cx, "certificate", help);
-            None
-        }
-        _ => None,
-    };
+    if require_certificate && !fields.has("client_ca") {
+        fields.missing(
+            cx,
+            "client_ca",
+            "give the PEM file of the authorities that sign clients' certificates",
+        );
+    }
     fields.finish(cx);
-    ClientTls { certificate, require: require.unwrap_or(default.require), enabled, min_version }
+    ClientTls { certificate, require, require_certificate, client_ca, enabled, min_version }
+}
+
+/// The files `certificate` and `key`, of which neither is of use alone.
+pub(super) fn certificate_files(
+    fields: &mut Fields<'_>,
+    cx: &mut Context<'_, '_>,
+    without: &str,
+) -> Option<CertificateFiles> {
+    let certificate = fields.file(cx, "certificate");
+    let key = fields.file(cx, "key");
+    let help = format!("give both `certificate` and `key`, or neither for {without}");
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(CertificateFiles { certificate, key }),
+        (Some(_), None) if !fields.has("key") => fields.missing(cx, "key", &help),
+        (None, Some(_)) if !fields.has("certificate") => fields.missing(cx, "certificate", &help),
+        _ => {}
+    }
+    None
 }
 
 fn limits(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Limits {

@@ -13,7 +13,7 @@ use dashmap::DashMap;
 
 use super::judge::{Reach, Transport};
 use crate::backend::account::Account;
-use crate::config::{Auth, Secret, User};
+use crate::config::{Auth, Require, Secret, User};
 use crate::ids::AccountId;
 use crate::wire::auth::same_bytes;
 
@@ -42,6 +42,8 @@ pub(super) struct Listed {
     pub account: Arc<Account>,
     /// The password that the client must prove; the account's secret is the servers'.
     pub password: Secret,
+    /// What the client's connection must be like.
+    pub require: Require,
 }
 
 /// An account whose password the servers have accepted.
@@ -180,7 +182,7 @@ fn listed(user: &User, id: AccountId) -> Listed {
         backend_user: user.backend_user.clone().into(),
         secret: user.backend_password.clone(),
     };
-    Listed { account: Arc::new(account), password: user.password.clone() }
+    Listed { account: Arc::new(account), password: user.password.clone(), require: user.require.clone() }
 }
 
 /// Makes room: forgets the user whom the servers accepted the longest time ago. Walks all of them, which is rare:
@@ -273,6 +275,7 @@ mod tests {
             password: Secret::new(*b"client"),
             backend_user: "app".into(),
             backend_password: Secret::new(*b"server"),
+            require: Require::Nothing,
         };
         let accounts = Accounts::new(&Auth::Users(vec![user]));
         let listed = accounts.listed(b"web").unwrap();

@@ -12,7 +12,7 @@ use super::accounts::Accounts;
 use super::judge::Judge;
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
-use crate::config::ProxyProtocol;
+use crate::config::{ClientTls, ProxyProtocol};
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt};
 use crate::wire::capabilities::Capabilities;
@@ -47,6 +47,7 @@ pub struct LoginContext {
     pub(super) judge: Arc<dyn Judge>,
     pub(super) tls: Option<FrontendTls>,
     pub(super) require_tls: bool,
+    pub(super) require_certificate: bool,
     pub(super) key: LoginKey,
     /// For a whole login, the client's part and the servers'.
     pub(super) time_limit: Duration,
@@ -62,14 +63,25 @@ impl LoginContext {
         accounts: Arc<Accounts>,
         judge: Arc<dyn Judge>,
         tls: Option<FrontendTls>,
-        require_tls: bool,
+        client_tls: &ClientTls,
         key: LoginKey,
         time_limit: Duration,
         proxy_protocol: ProxyProtocol,
         facts: ServerFacts,
     ) -> Self {
         let facts = ArcSwap::from_pointee(facts);
-        Self { accounts, judge, tls, require_tls, key, time_limit, proxy_protocol, facts }
+        let ClientTls { require, require_certificate, .. } = *client_tls;
+        Self {
+            accounts,
+            judge,
+            tls,
+            require_tls: require,
+            require_certificate,
+            key,
+            time_limit,
+            proxy_protocol,
+            facts,
+        }
     }
 
     /// Greets with these facts from now on.

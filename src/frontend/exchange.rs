@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::accounts::Remembered;
+use super::certificate::{Certificate, is_met};
 use super::context::LoginContext;
 use super::error::{NAME_MAX, Reject};
 use super::judge::{JudgeError, Question, Reach, Transport};
@@ -33,6 +34,12 @@ const PASSWORD_MAX: usize = 1024;
 /// mysql-connector-python without TLS. Servers refuse it as well.
 const NOT_ENCRYPTED: &str =
     "the client did not encrypt its password for our key, nor is the connection encrypted";
+
+/// For the log.
+const REQUIRE_NOT_MET: &str =
+    "the password is right, the connection is not what `require` of this account asks for";
+/// For the log.
+const NO_CERTIFICATE: &str = "the client has shown no certificate, and `tls.require` is `x509`";
 
 /// What the client was challenged with.
 #[derive(Clone, Copy)]
@@ -63,6 +70,8 @@ pub(super) struct Exchange<'a, S> {
     pub peer: Peer,
     /// Who on the way can read along.
     pub transport: Transport,
+    /// The certificate that the client has shown, verified.
+    pub certificate: Option<Certificate>,
     /// The client can be asked for another plugin.
     pub can_switch: bool,
     /// When the servers must have answered, so that there is time to tell the client.
@@ -79,6 +88,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     ) -> Result<Arc<Account>, Reject> {
         if response.user.len() > NAME_MAX {
             return Err(self.denied(response, true));
+        }
+        if self.context.require_certificate && self.certificate.is_none() {
+            return Err(self.denied(response, true).because(NO_CERTIFICATE));
         }
         if let Some(proof) = challenge.and_then(|challenge| self.first_proof(response, challenge))
             && let Verdict::Accepted(account) = self.judge(response, proof).await?
@@ -140,6 +152,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn judge_by_list(&mut self, response: &Response, proof: &Proof) -> Result<Arc<Account>, Reject> {
         let listed = self.context.accounts.listed(&response.user);
         match listed.filter(|listed| proof.shows(listed.password.expose())) {
+            Some(listed)
+                if !is_met(&listed.require, self.transport == Transport::Tls, self.certificate.as_ref()) =>
+            {
+                Err(self.denied(response, !proof.is_empty()).because(REQUIRE_NOT_MET))
+            }
             Some(listed) => {
                 self.tell_fast_success(proof).await?;
                 Ok(listed.account)

@@ -7,7 +7,7 @@ use super::super::login::{LoginErrorKind, change_user};
 use super::super::testing::{Client, Door, FLAGS, block_on};
 use super::*;
 use crate::backend::account::Witness;
-use crate::config::{Auth, Secret, User};
+use crate::config::{Auth, Require, Secret, User};
 use crate::wire::auth::scramble;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
@@ -142,6 +142,7 @@ fn old_clients_change_user_by_the_greetings_challenge() {
         password: Secret::new(*b"client-pw"),
         backend_user: "app".into(),
         backend_password: Secret::new(*b"secret"),
+        require: Require::Nothing,
     };
     block_on(async {
         let door = Door::open(&Auth::Users(vec![user("web"), user("job")]), true, false, FRESH).await;

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
+use super::certificate::Certificate;
 use super::context::LoginContext;
 use super::error::Reject;
 pub use super::error::{LoginError, LoginErrorKind};
@@ -145,14 +146,14 @@ async fn become_user(
     salt: &Salt,
     clock: Clock,
 ) -> Result<ChangedUser, LoginError> {
-    let transport = transport(stream);
+    let (transport, certificate) = (transport(stream), Certificate::of(stream));
     let mut io = PacketIo::new(&mut *stream, 1);
     let outcome = match Response::decode_change_user(payload, capabilities) {
         Some(response) => {
             let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
             let old = (!can_switch).then_some(Challenge { plugin: Plugin::NativePassword, salt: *salt });
-            let exchange =
-                Exchange { io: &mut io, context, peer, transport, can_switch, deadline: clock.answers };
+            let (io, deadline) = (&mut io, clock.answers);
+            let exchange = Exchange { io, context, peer, transport, certificate, can_switch, deadline };
             exchange.authenticate(&response, old).await.map(|account| (account, response))
         }
         None => Err(Reject::malformed("malformed COM_CHANGE_USER")),
@@ -243,12 +244,13 @@ async fn admit(
         ClientHello::TooOld => return Err(Reject::unsupported("consider upgrading MySQL client")),
         ClientHello::Tls => return Err(Reject::malformed("TLS was asked for twice")),
     };
-    let transport = transport(io.stream());
+    let (transport, certificate) = (transport(io.stream()), Certificate::of(io.stream()));
     if context.require_tls && !transport.is_private() {
         return Err(Reject::tls_required());
     }
     let can_switch = response.flags().contains(Capabilities::PLUGIN_AUTH);
-    let exchange = Exchange { io, context, peer, transport, can_switch, deadline: clock.answers };
+    let deadline = clock.answers;
+    let exchange = Exchange { io, context, peer, transport, certificate, can_switch, deadline };
     let account = exchange.authenticate(&response, Some(greeted.challenge)).await?;
     Ok((account, response))
 }

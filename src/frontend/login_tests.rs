@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::accounts::FRESH;
 use super::super::testing::{Client, Door, FLAGS, block_on};
 use super::*;
-use crate::config::{Auth, Secret, User};
+use crate::config::{Auth, Require, Secret, User};
 use crate::wire::auth::{Plugin, SwitchRequest, salt_from, scramble};
 use crate::wire::err::ErrPacket;
 
@@ -15,6 +15,7 @@ fn listed() -> Auth {
         password: Secret::new(*b"client-pw"),
         backend_user: "app".into(),
         backend_password: Secret::new(*b"secret"),
+        require: Require::Nothing,
     }])
 }
 

@@ -5,6 +5,7 @@
 //! servers have accepted; no password is logged, printed or kept on disk.
 
 pub mod accounts;
+mod certificate;
 pub mod context;
 mod cores;
 mod error;

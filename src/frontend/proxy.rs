@@ -24,7 +24,7 @@ use super::tls::{FrontendTls, FrontendTlsError};
 use crate::admin::http::{self, Serving};
 use crate::backend::connect::Dialing;
 use crate::backend::tls::{BackendTls, BackendTlsError};
-use crate::config::{Config, ListenAddress, Server};
+use crate::config::{Auth, Config, ListenAddress, Server};
 use crate::execute::client::Signals;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
@@ -89,7 +89,7 @@ impl Proxy {
         let listeners = config.listen.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().filter_map(|listener| listener.address().ok()).collect();
         let dialing = Dialing {
-            tls: BackendTls::prepare(&config.cluster.tls)?,
+            tls: BackendTls::prepare(&config.cluster.tls, matches!(config.auth, Auth::Users(_)))?,
             keepalive: config.cluster.keepalive.clone(),
         };
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
@@ -116,7 +116,7 @@ impl Proxy {
             Arc::new(Accounts::new(&config.auth)),
             Arc::clone(&judge) as _,
             frontend_tls,
-            config.client_tls.require,
+            &config.client_tls,
             key,
             config.limits.login_timeout,
             config.proxy_protocol.clone(),

@@ -17,7 +17,7 @@ use super::login::{Login, LoginError, login};
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
 use crate::backend::tls::{BackendTls, encrypt};
-use crate::config::{Auth, ClientTls, ProxyProtocol, ServerTls, ServerTlsMode, TlsVersion};
+use crate::config::{Auth, ClientTls, ProxyProtocol, ServerTls, ServerTlsMode};
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt, mask, salt_from, scramble};
 use crate::wire::capabilities::Capabilities;
@@ -95,12 +95,7 @@ impl Door {
         let servers = Arc::new(FakeServers::default());
         servers.set("app", "secret");
         servers.set("empty", "");
-        let tls = ClientTls {
-            certificate: None,
-            require: require_tls,
-            enabled: true,
-            min_version: TlsVersion::V1_2,
-        };
+        let tls = ClientTls { require: require_tls, ..ClientTls::default() };
         let facts = ServerFacts {
             version: b"9.7.4".to_vec(),
             capabilities: Capabilities::all(),
@@ -111,7 +106,7 @@ impl Door {
             Arc::new(Accounts::with_fresh(auth, fresh)),
             Arc::clone(&servers) as Arc<dyn Judge>,
             FrontendTls::prepare(&tls).unwrap(),
-            require_tls,
+            &tls,
             LoginKey::generate().unwrap(),
             PATIENCE,
             ProxyProtocol::default(),
@@ -168,8 +163,9 @@ impl Client {
         io.write(&ssl_request(FLAGS | Capabilities::SSL, 45)).await.unwrap();
         let (stream, sequence) = io.into_parts();
         let Stream::Plain(tcp) = stream else { panic!("encrypted twice") };
-        let tls = BackendTls::prepare(&ServerTls { mode: ServerTlsMode::Required, ..ServerTls::default() })
-            .unwrap();
+        let tls =
+            BackendTls::prepare(&ServerTls { mode: ServerTlsMode::Required, ..ServerTls::default() }, false)
+                .unwrap();
         let connector = tls.connector(true).unwrap().unwrap();
         let tls = encrypt(connector, tcp, "127.0.0.1").await.unwrap();
         Self { io: PacketIo::new(Stream::Tls(tls), sequence), greeting }

@@ -4,12 +4,12 @@
 //! and a number.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer};
 use tidegate::wire::auth::{Plugin, Salt, SwitchRequest, mask, salt_from, scramble};
 use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::cursor::put_lenenc_bytes;
@@ -34,6 +34,8 @@ pub struct Login {
     pub capabilities: Capabilities,
     pub collation: u8,
     pub tls: bool,
+    /// Chain and key in PEM that the client shows, over TLS.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// The plugin that the client prefers.
     pub plugin: Plugin,
 }
@@ -48,6 +50,7 @@ impl Default for Login {
             capabilities: Self::OLD | Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK,
             collation: 45,
             tls: false,
+            certificate: None,
             plugin: Plugin::CachingSha2Password,
         }
     }
@@ -143,7 +146,7 @@ impl RawClient {
         if login.tls {
             flags |= Capabilities::SSL;
             client.send_numbered(&ssl_request(flags, login.collation)).await;
-            client = client.encrypt().await;
+            client = client.encrypt(login.certificate.as_ref()).await;
         }
         client.capabilities = flags;
         let salt = salt_from(&client.greeting.salt).expect("20 bytes");
@@ -211,19 +214,35 @@ impl RawClient {
         self.stream.is_tls() || self.stream.socket().is_unix()
     }
 
-    async fn encrypt(self) -> Self {
+    async fn encrypt(self, certificate: Option<&(PathBuf, PathBuf)>) -> Self {
         let Stream::Plain(socket) = self.stream else { panic!("TLS inside TLS") };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+        let config = match certificate {
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_file_iter(chain).expect("PEM").map(|one| one.expect("PEM"));
+                let key = PrivateKeyDer::from_pem_file(key).expect("PEM");
+                config.with_client_auth_cert(chain.collect(), key).expect("a pair")
+            }
+            None => config.with_no_client_auth(),
+        };
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = within("a TLS handshake", connector.connect(name, socket)).await.expect("TLS");
         Self { stream: Stream::Tls(Box::new(tls.into())), ..self }
+    }
+
+    /// Asks for TLS as `login` has it, whether it comes to be or not.
+    pub async fn try_encrypt(mut self, login: &Login) {
+        let flags = login.capabilities & self.greeting.capabilities | Capabilities::SSL;
+        self.send_numbered(&ssl_request(flags, login.collation)).await;
+        // With TLS 1.3 a client takes the handshake for done before its certificate is judged.
+        let mut client = self.encrypt(login.certificate.as_ref()).await;
+        client.end().await;
     }
 
     /// Sends bytes as they are.

@@ -38,10 +38,12 @@ struct StartedCluster {
     servers: Vec<Process>,
 }
 
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize, Clone, Debug)]
 pub struct Tls {
     pub ca: PathBuf,
     pub other_ca: PathBuf,
+    pub client_cert: PathBuf,
+    pub client_key: PathBuf,
 }
 
 #[derive(Deserialize, Clone, Debug)]
