@@ -7,6 +7,7 @@
 mod harness;
 
 mod accounts;
+mod attributes;
 mod bad_input;
 mod before;
 mod certificates;

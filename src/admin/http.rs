@@ -165,6 +165,7 @@ mod tests {
             servers: vec![Server { host: "127.0.0.1".into(), port, weight: 1 }],
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
+            forward_attributes: false,
             reads: Reads { max_lag: None },
             pool: Pool {
                 max: 1,

@@ -37,6 +37,11 @@ impl Dialing {
     }
 }
 
+/// Bytes of a client's attributes that are forwarded; servers refuse a handshake with more than 64 KiB.
+const FORWARDED_MAX: usize = 60 * 1024;
+/// Bytes that the two lengths of an attribute may take.
+const LENGTHS_MAX: usize = 18;
+
 /// A connection in its command phase.
 #[derive(Debug)]
 pub struct Established {
@@ -121,16 +126,18 @@ impl From<PacketError> for ConnectError {
     }
 }
 
-/// Connects to `server` as `account`, with the handshake values of `class`, within `timeout` all in all.
+/// Connects to `server` as `account`, with the handshake values of `class`, within `timeout` all in all. `client`:
+/// attributes to show beside our own.
 /// Cancel safe: a connection that is not finished is closed.
 pub async fn connect(
     server: &Server,
     dialing: &Dialing,
     account: &Account,
     class: &Class,
+    client: Option<&Attributes>,
     timeout: Duration,
 ) -> Result<Established, ConnectError> {
-    let established = tokio::time::timeout(timeout, establish(server, dialing, account, class));
+    let established = tokio::time::timeout(timeout, establish(server, dialing, account, class, client));
     established.await.unwrap_or(Err(ConnectError::Timeout))
 }
 
@@ -139,6 +146,7 @@ async fn establish(
     dialing: &Dialing,
     account: &Account,
     class: &Class,
+    client: Option<&Attributes>,
 ) -> Result<Established, ConnectError> {
     let mut io = PacketIo::new(Stream::Plain(open(server, &dialing.keepalive).await?.into()), 0);
     let greeting = read_greeting(&mut io).await?;
@@ -162,7 +170,7 @@ async fn establish(
         auth: proof.first_response()?,
         database: None,
         plugin: Some(proof.plugin().name().into()),
-        attributes: attributes(),
+        attributes: attributes(client),
     };
     let response = response.encode().ok_or(ConnectError::Protocol("the account's name cannot be sent"))?;
     io.write(&response).await?;
@@ -204,20 +212,47 @@ async fn read_greeting(io: &mut PacketIo<Stream>) -> Result<Greeting, ConnectErr
     Ok(greeting)
 }
 
-/// What the servers' `session_connect_attrs` show. The connection serves many clients, so it speaks for the proxy.
-fn attributes() -> Attributes {
-    [
-        ("_client_name", "tidegate"),
-        ("_client_version", env!("CARGO_PKG_VERSION")),
-        ("program_name", "tidegate"),
-    ]
-    .map(|(name, value)| (name.into(), value.into()))
-    .into()
+/// What the servers' `session_connect_attrs` show: first who we are, so that a server that cuts them (MySQL after 512
+/// bytes) keeps that; then what the client says of itself, where that is wanted. Without a client the connection
+/// speaks for us alone: it serves many.
+fn attributes(client: Option<&Attributes>) -> Attributes {
+    let version = env!("CARGO_PKG_VERSION");
+    let own = [("_proxy_name", "tidegate"), ("_proxy_version", version)];
+    let alone = [("_client_name", "tidegate"), ("_client_version", version), ("program_name", "tidegate")];
+    let pair = |(name, value): (&str, &str)| (name.into(), value.into());
+    let mut attributes: Attributes = own.map(pair).into();
+    let Some(client) = client else {
+        attributes.extend(alone.map(pair));
+        attributes.push((b"_pid".to_vec(), std::process::id().to_string().into()));
+        return attributes;
+    };
+    let mut room = FORWARDED_MAX;
+    for (name, value) in client {
+        let Some(left) = room.checked_sub(name.len() + value.len() + LENGTHS_MAX) else { break };
+        room = left;
+        attributes.push((name.clone(), value.clone()));
+    }
+    attributes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_s_attributes_come_behind_ours_and_are_bounded() {
+        let names = |client: Option<&Attributes>| {
+            let names = attributes(client).into_iter().map(|(name, _)| String::from_utf8(name).unwrap());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(None),
+            ["_proxy_name", "_proxy_version", "_client_name", "_client_version", "program_name", "_pid"]
+        );
+        let client =
+            vec![(b"program_name".to_vec(), b"app".to_vec()), (b"big".to_vec(), vec![b'x'; 64 * 1024])];
+        assert_eq!(names(Some(&client)), ["_proxy_name", "_proxy_version", "program_name"]);
+    }
 
     #[test]
     fn failures_and_judgements_are_told_apart() {

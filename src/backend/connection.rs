@@ -23,6 +23,7 @@ use crate::wire::buffer::{Buffer, Freelist};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
 use crate::wire::frame::put_packet;
+use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 use crate::wire::stream::Stream;
@@ -78,7 +79,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, logs in, and turns session tracking on.
+    /// Connects, logs in, and turns session tracking on. `client`: attributes to show beside our own.
     ///
     /// # Errors
     /// The server's refusal, the network's, or `limit` having passed.
@@ -86,11 +87,13 @@ impl Connection {
         server: &Server,
         account: &Account,
         class: Class,
+        client: Option<&Attributes>,
         permit: Permit<Box<Self>>,
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
-        let established = connect::connect(&server.config, &server.dialing, account, &class, limit).await?;
+        let established =
+            connect::connect(&server.config, &server.dialing, account, &class, client, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
         let now = Instant::now();
         let mut connection = Self {

@@ -25,6 +25,7 @@ use crate::config;
 use crate::ids::{BackendId, ClientId, ServerId};
 use crate::observe::{Metrics, PoolMetrics, Rung};
 use crate::wire::buffer::Freelist;
+use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
 
 /// How many idle connections are looked at for one whose state is already right.
@@ -114,7 +115,7 @@ impl Pool {
     }
 
     /// A connection to `server` for `account`, best one whose state is `wanted` already and on which nothing of another
-    /// client than `user` must be seen to first.
+    /// client than `user` must be seen to first. One that must be opened shows `attributes` to the server.
     ///
     /// # Errors
     /// See [`LeaseError`]; waits at most `queue_timeout` plus `connect_timeout`.
@@ -125,11 +126,12 @@ impl Pool {
         class: Class,
         wanted: &State,
         user: Option<ClientId>,
+        attributes: Option<&Attributes>,
     ) -> Result<Box<Connection>, LeaseError> {
         let key = Key { account: account.id, class };
         let connection = match self.take_idle(server, key, wanted, user) {
             Some(connection) => connection,
-            None => self.lease_slow(server, account, key, wanted).await?,
+            None => self.lease_slow(server, account, key, wanted, attributes).await?,
         };
         self.count(server, PoolMetrics::leased);
         Ok(connection)
@@ -184,12 +186,13 @@ impl Pool {
         account: &Arc<Account>,
         key: Key,
         wanted: &State,
+        attributes: Option<&Attributes>,
     ) -> Result<Box<Connection>, LeaseError> {
         let Some(server) = self.server(id) else {
             return Err(ConnectError::Protocol("no such server in the pool").into());
         };
         if let Some(permit) = server.gate.try_permit() {
-            return self.open(server, account, key.class, permit).await;
+            return self.open(server, account, key.class, attributes, permit).await;
         }
         if let Some(other) = self.take_any(id) {
             self.close_now(other);
@@ -203,7 +206,7 @@ impl Pool {
         }
         match timeout(self.settings.queue_timeout, granted).await {
             Err(_) | Ok(Err(_)) => Err(LeaseError::QueueTimeout),
-            Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, permit).await,
+            Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, attributes, permit).await,
             Ok(Ok(Grant::Connection(connection))) => Ok(self.at_home(connection)?),
         }
     }
@@ -213,11 +216,11 @@ impl Pool {
         server: &Server,
         account: &Arc<Account>,
         class: Class,
+        attributes: Option<&Attributes>,
         permit: Permit<Box<Connection>>,
     ) -> Result<Box<Connection>, LeaseError> {
-        let opened =
-            Connection::open(server, account, class, permit, &self.buffers, self.settings.connect_timeout)
-                .await;
+        let limit = self.settings.connect_timeout;
+        let opened = Connection::open(server, account, class, attributes, permit, &self.buffers, limit).await;
         self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
         let connection = Box::new(opened?);
         if self.min_idle > 0 {
@@ -376,7 +379,9 @@ impl Pool {
             for _ in 0..missing {
                 let Some(permit) = known.gate.try_permit() else { break };
                 // A server that cannot be reached is the monitor's business; it is tried again in a second.
-                let Ok(mut connection) = self.open(known, &account, key.class, permit).await else { break };
+                let Ok(mut connection) = self.open(known, &account, key.class, None, permit).await else {
+                    break;
+                };
                 connection.used = seen;
                 self.keep(connection);
             }

@@ -67,6 +67,7 @@ pub(super) fn empty(name: String) -> Cluster {
         reads: Reads::default(),
         pool: Pool::default(),
         keepalive: Keepalive::default(),
+        forward_attributes: false,
     }
 }
 
@@ -84,6 +85,7 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
     cluster.tls = server_tls(fields.section(cx, "tls"), cx);
     cluster.reads = reads(fields.section(cx, "reads"), cx);
     cluster.pool = pool(fields.section(cx, "pool"), cx);
+    cluster.forward_attributes = fields.flag(cx, "forward_attributes", cluster.forward_attributes);
     cluster.keepalive = Keepalive::resolve(fields.section(cx, "keepalive"), cx);
     fields.finish(cx);
     cluster

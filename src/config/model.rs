@@ -166,6 +166,8 @@ pub struct Cluster {
     pub pool: Pool,
     /// TCP keepalive towards them.
     pub keepalive: Keepalive,
+    /// Whether a connection shows the attributes of the client that it was opened for.
+    pub forward_attributes: bool,
 }
 
 /// One server.

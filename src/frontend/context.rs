@@ -14,9 +14,10 @@ use super::rsa::LoginKey;
 use super::tls::FrontendTls;
 use crate::config::{ClientTls, ProxyProtocol};
 use crate::ids::ClientId;
+use crate::session::worker::Caller;
 use crate::wire::auth::{Plugin, Salt};
 use crate::wire::capabilities::Capabilities;
-use crate::wire::handshake::Greeting;
+use crate::wire::handshake::{Attributes, Greeting};
 
 /// SERVER_STATUS_AUTOCOMMIT, as servers greet.
 const GREETING_STATUS: u16 = 2;
@@ -53,6 +54,8 @@ pub struct LoginContext {
     pub(super) time_limit: Duration,
     /// Who may say on behalf of whom a client connects.
     pub(super) proxy_protocol: ProxyProtocol,
+    /// Whether server connections show the attributes of the client that they were opened for.
+    forward_attributes: bool,
     facts: ArcSwap<ServerFacts>,
 }
 
@@ -67,6 +70,7 @@ impl LoginContext {
         key: LoginKey,
         time_limit: Duration,
         proxy_protocol: ProxyProtocol,
+        forward_attributes: bool,
         facts: ServerFacts,
     ) -> Self {
         let facts = ArcSwap::from_pointee(facts);
@@ -80,6 +84,7 @@ impl LoginContext {
             key,
             time_limit,
             proxy_protocol,
+            forward_attributes,
             facts,
         }
     }
@@ -108,6 +113,16 @@ impl LoginContext {
     pub(super) fn offered(&self) -> Capabilities {
         let offered = Capabilities::OFFERED.intersection(self.facts.load().capabilities);
         if self.tls.is_some() { offered.union(Capabilities::SSL) } else { offered }
+    }
+
+    /// What server connections that are opened for this client show of it, beside what they show of us.
+    pub(super) fn forwarded(&self, mut attributes: Attributes, caller: Caller) -> Option<Box<Attributes>> {
+        let client =
+            [("_proxy_client_id", caller.id.to_string()), ("_proxy_client_host", caller.peer.host())];
+        let client = client.map(|(name, value)| (name.into(), value.into()));
+        attributes.retain(|(name, _)| !name.starts_with(b"_proxy_")); // ours to say
+        attributes.splice(..0, client);
+        self.forward_attributes.then(|| Box::new(attributes))
     }
 
     /// The greeting for one client.

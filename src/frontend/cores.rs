@@ -211,10 +211,31 @@ async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Opt
     };
     match login::login(socket, &mut peer, id, context).await {
         Ok(login) => {
-            let login::Login { stream, account, database, capabilities, collation, salt, sequence, .. } =
-                login;
+            let login::Login {
+                stream,
+                account,
+                database,
+                attributes,
+                capabilities,
+                collation,
+                salt,
+                sequence,
+            } = login;
             tracing::debug!(client = %id, %peer, user = %String::from_utf8_lossy(&account.user), "client logged in");
-            Some((id, Admitted { stream, peer, account, database, capabilities, collation, salt, sequence }))
+            Some((
+                id,
+                Admitted {
+                    stream,
+                    peer,
+                    account,
+                    database,
+                    attributes,
+                    capabilities,
+                    collation,
+                    salt,
+                    sequence,
+                },
+            ))
         }
         Err(error) => {
             worker.metrics.clients.login_failed.count(error.kind as usize);

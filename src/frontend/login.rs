@@ -18,6 +18,7 @@ use super::exchange::{Challenge, Exchange};
 use super::judge::Transport;
 use crate::backend::account::Account;
 use crate::ids::ClientId;
+use crate::session::worker::Caller;
 use crate::wire::auth::{Plugin, Salt, fresh_salt};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::handshake::{Attributes, ClientHello, Response};
@@ -45,8 +46,8 @@ pub struct Login {
     pub capabilities: Capabilities,
     /// Id of the collation that it asked for; 0 is the server's default.
     pub collation: u16,
-    /// What it told of itself.
-    pub attributes: Attributes,
+    /// What server connections that are opened for it show of it, where the configuration has them do so.
+    pub attributes: Option<Box<Attributes>>,
     /// The challenge of its greeting.
     pub salt: Salt,
     /// Sequence number of the OK, or of the error about the database.
@@ -62,8 +63,8 @@ pub struct ChangedUser {
     pub database: Option<Vec<u8>>,
     /// Id of the collation that it asked for; 0 is the server's default.
     pub collation: u16,
-    /// What it told of itself.
-    pub attributes: Attributes,
+    /// What server connections that are opened for it show of it, where the configuration has them do so.
+    pub attributes: Option<Box<Attributes>>,
     /// Sequence number of the OK, or of the error about the database.
     pub sequence: u8,
 }
@@ -114,7 +115,8 @@ async fn enter(
     let outcome = admit(&mut io, greeted, *peer, context, clock).await;
     let (account, response) = told(&mut io, outcome).await?;
     let capabilities = response.flags().intersection(offered).difference(Capabilities::SSL);
-    let Response { database, collation, attributes, .. } = response;
+    let attributes = context.forwarded(response.attributes, Caller { id, peer: *peer });
+    let Response { database, collation, .. } = response;
     let (stream, sequence) = io.into_parts();
     Ok(Login { stream, account, database, capabilities, collation, attributes, salt, sequence })
 }
@@ -125,7 +127,7 @@ async fn enter(
 /// closed. Not cancel safe: packets may be half written.
 pub async fn change_user(
     stream: &mut Stream,
-    peer: Peer,
+    caller: Caller,
     payload: &[u8],
     context: &LoginContext,
     capabilities: Capabilities,
@@ -133,20 +135,20 @@ pub async fn change_user(
 ) -> Result<ChangedUser, LoginError> {
     let clock = Clock::start(context);
     let outcome =
-        timeout_at(clock.end, become_user(stream, peer, payload, context, capabilities, salt, clock)).await;
+        timeout_at(clock.end, become_user(stream, caller, payload, context, capabilities, salt, clock)).await;
     outcome.unwrap_or_else(|_| Err(LoginError::timed_out()))
 }
 
 async fn become_user(
     stream: &mut Stream,
-    peer: Peer,
+    caller: Caller,
     payload: &[u8],
     context: &LoginContext,
     capabilities: Capabilities,
     salt: &Salt,
     clock: Clock,
 ) -> Result<ChangedUser, LoginError> {
-    let (transport, certificate) = (transport(stream), Certificate::of(stream));
+    let (transport, certificate, peer) = (transport(stream), Certificate::of(stream), caller.peer);
     let mut io = PacketIo::new(&mut *stream, 1);
     let outcome = match Response::decode_change_user(payload, capabilities) {
         Some(response) => {
@@ -161,6 +163,7 @@ async fn become_user(
     let sequence = io.sequence();
     match outcome {
         Ok((account, Response { database, collation, attributes, .. })) => {
+            let attributes = context.forwarded(attributes, caller);
             Ok(ChangedUser { account, database, collation, attributes, sequence })
         }
         Err(reject) => Err(refuse(stream, sequence, reject).await),

@@ -9,6 +9,8 @@ use crate::config::{Auth, Require, Secret, User};
 use crate::wire::auth::{Plugin, SwitchRequest, salt_from, scramble};
 use crate::wire::err::ErrPacket;
 
+const CALLER: Caller = Caller { id: ClientId(7), peer: Peer::Local };
+
 fn listed() -> Auth {
     Auth::Users(vec![User {
         name: "web".into(),
@@ -264,7 +266,7 @@ fn change_user_challenges_anew() {
         let mut login = login.unwrap();
         for (password, right) in [("client-pw", true), ("wrong", false)] {
             let payload = b"\x11web\0\0shop\0\xff\0caching_sha2_password\0";
-            let change = change_user(&mut login.stream, Peer::Local, payload, &door.context, FLAGS, &[0; 20]);
+            let change = change_user(&mut login.stream, CALLER, payload, &door.context, FLAGS, &[0; 20]);
             let answer = async move {
                 let mut client = client.at(1);
                 let request = client.read().await;

@@ -120,6 +120,7 @@ impl Proxy {
             key,
             config.limits.login_timeout,
             config.proxy_protocol.clone(),
+            config.cluster.forward_attributes,
             facts(&topology.snapshot()),
         ));
         let registry = Arc::<Registry>::default();

@@ -110,6 +110,7 @@ impl Door {
             LoginKey::generate().unwrap(),
             PATIENCE,
             ProxyProtocol::default(),
+            false,
             facts,
         );
         Self { servers, context, listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }

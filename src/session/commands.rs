@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attempt::Work;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::worker::Caller;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::class::Class as ConnectionClass;
 use crate::backend::insert_id::Place;
@@ -120,7 +121,7 @@ impl Session {
         let gatekeeper = Arc::clone(&self.worker.gatekeeper);
         let changing = gatekeeper.change_user(
             &mut self.client.stream,
-            self.entry.handle.peer,
+            Caller { id: self.entry.handle.id, peer: self.entry.handle.peer },
             command.payload(),
             self.client.capabilities,
             &self.salt,
@@ -136,6 +137,7 @@ impl Session {
         );
         self.entry.replace(Arc::new(handle));
         self.account = user.account;
+        self.attributes = user.attributes;
         self.desired = Arc::new(State::default());
         self.become_fresh();
         if self.finish_login(user.database, user.sequence).await { Flow::Continue } else { Flow::Close }

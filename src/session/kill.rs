@@ -129,7 +129,7 @@ async fn ask(
             tries += 1;
             // Any database does: the statement names none, and changes nothing on the connection.
             let any = State::with_schema(b"?".to_vec());
-            let mut connection = worker.pool.lease(server, account, class, &any, None).await?;
+            let mut connection = worker.pool.lease(server, account, class, &any, None, None).await?;
             let mut buffer = worker.buffers.take();
             let answer = connection.run(sql, &mut buffer).await;
             connection.broken = answer.is_err() || !buffer.filled().is_empty();

@@ -221,7 +221,10 @@ impl Session {
 
     async fn lease_from(&self, server: ServerId) -> Result<Box<Connection>, LeaseError> {
         let me = Some(self.entry.handle.id);
-        self.worker.pool.lease(server, &self.account, self.class, &self.desired, me).await
+        self.worker
+            .pool
+            .lease(server, &self.account, self.class, &self.desired, me, self.attributes.as_deref())
+            .await
     }
 
     /// Whether a read that was meant for a replica would open a transaction there.

@@ -41,6 +41,7 @@ use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
+use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
 use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
@@ -69,6 +70,7 @@ pub struct Session {
     salt: Salt,
     entry: Entry,
     account: Arc<Account>,
+    attributes: Option<Box<Attributes>>,
     class: Class,
     desired: Arc<State>,
     lexing: Lexing,
@@ -92,6 +94,8 @@ pub struct Admitted {
     pub account: Arc<Account>,
     /// The database that the client named.
     pub database: Option<Vec<u8>>,
+    /// What server connections that are opened for the client show of it; `None`: nothing.
+    pub attributes: Option<Box<Attributes>>,
     /// The flags in force.
     pub capabilities: Capabilities,
     /// The collation of its handshake.
@@ -118,7 +122,8 @@ impl Session {
         id: ClientId,
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { stream, peer, account, database, capabilities, collation, salt, sequence } = admitted;
+        let Admitted { stream, peer, account, database, attributes, capabilities, collation, salt, sequence } =
+            admitted;
         let signals = Arc::<Signals>::default();
         let handle = Handle::new(id, peer, account.user.clone(), account.id, Arc::clone(&signals));
         let mut session = Self {
@@ -127,6 +132,7 @@ impl Session {
             entry: registry.enter(Arc::new(handle)),
             class: Class::of(capabilities, collation),
             account,
+            attributes,
             desired: Arc::new(State::default()),
             lexing: Lexing {
                 ansi_quotes: false,

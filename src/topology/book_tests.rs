@@ -18,6 +18,7 @@ pub fn book() -> Book {
         servers: vec![server(1), server(2)],
         tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
         keepalive: Keepalive::default(),
+        forward_attributes: false,
         reads: Reads { max_lag: Some(Duration::from_secs(2)) },
         pool: Pool {
             max: 1,

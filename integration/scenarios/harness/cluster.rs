@@ -83,7 +83,12 @@ impl Cluster {
 
     /// Servers of the scenario's own.
     pub fn own(dialect: Dialect, replicas: usize) -> Self {
-        let fleet = Fleet::start(dialect, replicas);
+        Self::own_with(dialect, replicas, &[])
+    }
+
+    /// The same, started with further arguments for the launcher.
+    pub fn own_with(dialect: Dialect, replicas: usize, arguments: &[&str]) -> Self {
+        let fleet = Fleet::start_with(dialect, replicas, arguments);
         let (ca, other_ca, tls) = (fleet.tls.ca.clone(), fleet.tls.other_ca.clone(), fleet.tls.clone());
         Self { dialect, servers: fleet.servers.clone(), ca, other_ca, tls, own: Some(fleet) }
     }

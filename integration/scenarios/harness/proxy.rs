@@ -28,6 +28,8 @@ pub struct Rules {
     pub listen: Vec<String>,
     /// Further lines of the file's top.
     pub top: String,
+    /// A further line of the cluster.
+    pub in_cluster: String,
     /// Weights of the servers, where they are not 1.
     pub weights: Vec<u32>,
 }
@@ -44,6 +46,7 @@ impl Default for Rules {
             max_lag: "10s".into(),
             listen: vec![],
             top: String::new(),
+            in_cluster: "forward_attributes: false".into(),
             weights: vec![],
         }
     }
@@ -62,12 +65,14 @@ impl Rules {
             let address = format!("{}:{}", server.host, server.port);
             writeln!(servers, "      - {{address: \"{address}\", weight: {weight}}}").unwrap();
         }
-        let Self { pool, limits, server_tls, client_tls, auth, drain, max_lag, listen, top, .. } = self;
+        let Self {
+            pool, limits, server_tls, client_tls, auth, drain, max_lag, listen, top, in_cluster, ..
+        } = self;
         let listen: String = listen.iter().map(|address| format!(", \"{address}\"")).collect();
         format!(
             "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
              monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\n\
-             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    tls: {server_tls}\n    pool: {pool}\n    \
+             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    {in_cluster}\n    tls: {server_tls}\n    pool: {pool}\n    \
              reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
         )
     }

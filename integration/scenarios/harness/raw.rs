@@ -38,6 +38,8 @@ pub struct Login {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// The plugin that the client prefers.
     pub plugin: Plugin,
+    /// What the client tells of itself; sent where the flags have CONNECT_ATTRS.
+    pub attributes: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Login {
@@ -52,6 +54,7 @@ impl Default for Login {
             tls: false,
             certificate: None,
             plugin: Plugin::CachingSha2Password,
+            attributes: vec![],
         }
     }
 }
@@ -167,6 +170,14 @@ impl RawClient {
         }
         payload.extend_from_slice(login.plugin.name().as_bytes());
         payload.push(0);
+        if self.capabilities.contains(Capabilities::CONNECT_ATTRS) {
+            let mut pairs = Vec::new();
+            for (name, value) in &login.attributes {
+                put_lenenc_bytes(&mut pairs, name.as_bytes());
+                put_lenenc_bytes(&mut pairs, value.as_bytes());
+            }
+            put_lenenc_bytes(&mut payload, &pairs);
+        }
         payload
     }
 

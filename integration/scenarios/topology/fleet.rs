@@ -61,6 +61,11 @@ struct Answer {
 impl Fleet {
     /// A primary with this many replicas, caught up.
     pub fn start(dialect: Dialect, replicas: usize) -> Self {
+        Self::start_with(dialect, replicas, &[])
+    }
+
+    /// The same with further arguments for the launcher.
+    pub fn start_with(dialect: Dialect, replicas: usize, arguments: &[&str]) -> Self {
         let name = match dialect {
             Dialect::MySql => "mysql",
             Dialect::MariaDb => "mariadb",
@@ -68,6 +73,7 @@ impl Fleet {
         let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/servers");
         let mut child = Command::new(launcher)
             .args(["up", "--cluster", &format!("c={name}+{replicas}")])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -134,6 +140,7 @@ impl Fleet {
             servers: indexes.iter().map(server).collect(),
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
+            forward_attributes: false,
             reads: Reads { max_lag: Some(Duration::from_secs(2)) },
             pool: Pool {
                 max: 1,
