@@ -15,6 +15,7 @@ mod commands;
 mod doors;
 mod drain;
 mod failure;
+mod idle;
 mod kill;
 mod logins;
 mod routines;

@@ -73,6 +73,8 @@ pub struct Connection {
     pub expires: Instant,
     /// When a client used it last.
     pub used: Instant,
+    /// When the server was spoken to last: its `wait_timeout` runs from then.
+    pub spoken_to: Instant,
     /// The thread whose runtime watches its socket.
     pub home: usize,
     _permit: Permit<Box<Connection>>,
@@ -113,6 +115,7 @@ impl Connection {
             dirty: false,
             expires: now + server.lifetime(),
             used: now,
+            spoken_to: now,
             home: server.home,
             _permit: permit,
         };

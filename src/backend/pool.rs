@@ -30,6 +30,8 @@ use crate::wire::ok::Status;
 
 /// How many idle connections are looked at for one whose state is already right.
 const LOOK_AT: usize = 8;
+/// How long before its server would a connection is closed that is idle; more than the time between two tidyings.
+const HASTE: Duration = Duration::from_secs(2);
 /// Time for a roll back or a reset at check-in.
 const REPAIR_LIMIT: Duration = Duration::from_secs(5);
 
@@ -253,6 +255,7 @@ impl Pool {
         } else {
             self.checked_in(connection.server, Rung::Reuse);
             connection.used = now;
+            connection.spoken_to = now;
             self.keep(connection);
         }
     }
@@ -285,6 +288,7 @@ impl Pool {
             && !connection.status.contains(Status::IN_TRANSACTION)
         {
             self.checked_in(connection.server, rung);
+            connection.spoken_to = Instant::now();
             self.keep(connection);
         } else {
             self.checked_in(connection.server, Rung::Close);
@@ -326,18 +330,23 @@ impl Pool {
         Some(list.remove(0))
     }
 
-    /// Closes connections that are idle too long, too old, or gone; to be called about once a second.
-    pub fn tidy(&self) {
+    /// Closes connections that are idle too long, too old, or gone; to be called about once a second. `patience`: how long
+    /// a server lets connections of a kind be idle. One is closed shortly before its server would, so that no statement is
+    /// sent into a connection that is just being closed.
+    pub fn tidy(&self, patience: impl Fn(ServerId, Key) -> Duration) {
         let now = Instant::now();
         let mut closing = Vec::new();
         {
             let mut idle = self.idle.borrow_mut();
-            for list in idle.values_mut() {
+            for ((server, key), list) in idle.iter_mut() {
+                let usual = patience(*server, *key);
                 let mut spare = list.len().saturating_sub(self.min_idle);
                 for at in (0..list.len()).rev() {
                     let connection = &mut list[at];
                     let old = spare > 0 && now.duration_since(connection.used) >= self.settings.idle_timeout;
-                    if old || now >= connection.expires || connection.is_stale() {
+                    let patience = own_patience(connection).unwrap_or(usual).saturating_sub(HASTE);
+                    let unsafe_soon = now.duration_since(connection.spoken_to) >= patience;
+                    if old || unsafe_soon || now >= connection.expires || connection.is_stale() {
                         spare = spare.saturating_sub(1);
                         closing.push(list.remove(at));
                     }
@@ -457,6 +466,12 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.pool(self.1).inspect(|pool| pool.wait_ends());
     }
+}
+
+/// The `wait_timeout` that a session has set on the connection.
+fn own_patience(connection: &Connection) -> Option<Duration> {
+    let text = std::str::from_utf8(connection.state.get(b"wait_timeout")?).ok()?;
+    text.parse().ok().map(Duration::from_secs)
 }
 
 /// The connection goes where its value cannot be read back: the OK packet's word must do.

@@ -33,11 +33,18 @@ impl Signals {
     pub const KILL: u8 = 1;
     /// The process shuts down: end as soon as no transaction is open.
     pub const DRAIN: u8 = 2;
+    /// The client was idle for too long, as far as the sweep could see.
+    pub const IDLE: u8 = 4;
 
     /// Raises a signal; it stays raised.
     pub fn raise(&self, flag: u8) {
         self.flags.fetch_or(flag, SeqCst);
         self.waker.wake();
+    }
+
+    /// Takes a signal back.
+    pub fn lower(&self, flag: u8) {
+        self.flags.fetch_and(!flag, SeqCst);
     }
 
     /// Whether a signal is raised.

@@ -20,6 +20,7 @@ use super::listener::Accepted;
 use super::login;
 use crate::backend::account::Witness;
 use crate::backend::connect::Dialing;
+use crate::backend::connection::Key;
 use crate::backend::pool::{Pool, Wanted};
 use crate::backend::server::{Server, Shared as SharedServer};
 use crate::config::Config;
@@ -30,6 +31,7 @@ use crate::session::worker::{Parts, Worker};
 use crate::session::{Admitted, Session};
 use crate::topology::Topology;
 use crate::wire::buffer::Freelist;
+use crate::wire::capabilities::Capabilities;
 use crate::wire::socket::Peer;
 
 /// How often idle server connections are looked after.
@@ -145,7 +147,7 @@ impl Seed {
                 }
                 Some(Wanted(server)) = self.wanted.recv() => worker.pool.donate(server),
                 _ = tidy.tick() => {
-                    worker.pool.tidy();
+                    worker.pool.tidy(patience(&self.common.topology));
                     if self.common.config.cluster.pool.min_idle > 0 {
                         tokio::task::spawn_local(Rc::clone(&worker.pool).refill());
                     }
@@ -186,6 +188,19 @@ impl Seed {
             packet_memory,
             hasher,
         })
+    }
+}
+
+/// How long each server lets connections of a kind be idle, as far as it is known.
+fn patience(topology: &Topology) -> impl Fn(ServerId, Key) -> Duration + use<> {
+    let snapshot = topology.snapshot();
+    move |server, key| {
+        let facts = snapshot.servers.get(usize::from(server.0)).and_then(|server| server.facts.as_ref());
+        let interactive = key.class.capabilities.contains(Capabilities::INTERACTIVE);
+        facts.map_or(
+            Duration::MAX,
+            |facts| if interactive { facts.interactive_timeout } else { facts.wait_timeout },
+        )
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::accounts::Accounts;
 use super::context::{LoginContext, ServerFacts, greeting_version};
@@ -36,6 +36,9 @@ use crate::wire::capabilities::Capabilities;
 
 /// Causes to refuse a client before its login.
 const REFUSALS: &[&str] = &["too many clients"];
+
+/// How often idle sessions are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the proxy could not start.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +150,7 @@ impl Proxy {
             None => None,
         };
         let mut accepting = JoinSet::new();
+        accepting.spawn(sweep(Arc::clone(&registry)));
         accepting.spawn(follow(Arc::clone(&topology), context, judge));
         for listener in listeners {
             let acceptor = Acceptor {
@@ -203,6 +207,17 @@ impl Proxy {
         if let Some(cores) = Arc::get_mut(&mut self.cores) {
             cores.iter_mut().for_each(Core::join);
         }
+    }
+}
+
+/// Looks for sessions that are idle for too long.
+async fn sweep(registry: Arc<Registry>) {
+    let start = Instant::now();
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        registry.sweep(u32::try_from(start.elapsed().as_secs()).unwrap_or(u32::MAX));
     }
 }
 
