@@ -14,6 +14,7 @@ mod certificates;
 mod commands;
 mod doors;
 mod drain;
+mod expired;
 mod failure;
 mod idle;
 mod kill;

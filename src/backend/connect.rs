@@ -37,6 +37,15 @@ impl Dialing {
     }
 }
 
+/// What one connection has beside its account and its class.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening<'a> {
+    /// Attributes of a client to show beside our own.
+    pub attributes: Option<&'a Attributes>,
+    /// The default database to begin with.
+    pub database: Option<&'a [u8]>,
+}
+
 /// Bytes of a client's attributes that are forwarded; servers refuse a handshake with more than 64 KiB.
 const FORWARDED_MAX: usize = 60 * 1024;
 /// Bytes that the two lengths of an attribute may take.
@@ -126,18 +135,17 @@ impl From<PacketError> for ConnectError {
     }
 }
 
-/// Connects to `server` as `account`, with the handshake values of `class`, within `timeout` all in all. `client`:
-/// attributes to show beside our own.
+/// Connects to `server` as `account`, with the handshake values of `class`, within `timeout` all in all.
 /// Cancel safe: a connection that is not finished is closed.
 pub async fn connect(
     server: &Server,
     dialing: &Dialing,
     account: &Account,
     class: &Class,
-    client: Option<&Attributes>,
+    opening: Opening<'_>,
     timeout: Duration,
 ) -> Result<Established, ConnectError> {
-    let established = tokio::time::timeout(timeout, establish(server, dialing, account, class, client));
+    let established = tokio::time::timeout(timeout, establish(server, dialing, account, class, opening));
     established.await.unwrap_or(Err(ConnectError::Timeout))
 }
 
@@ -146,7 +154,7 @@ async fn establish(
     dialing: &Dialing,
     account: &Account,
     class: &Class,
-    client: Option<&Attributes>,
+    opening: Opening<'_>,
 ) -> Result<Established, ConnectError> {
     let mut io = PacketIo::new(Stream::Plain(open(server, &dialing.keepalive).await?.into()), 0);
     let greeting = read_greeting(&mut io).await?;
@@ -154,7 +162,9 @@ async fn establish(
         .tls
         .connector(greeting.capabilities.contains(Capabilities::SSL))
         .map_err(|_| ConnectError::Tls(TlsError::NotOffered))?;
-    let flags = class.response_flags(greeting.capabilities, connector.is_some());
+    let mut flags = class.response_flags(greeting.capabilities, connector.is_some());
+    flags.set(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS, account.expired);
+    flags.set(Capabilities::CONNECT_WITH_DB, opening.database.is_some()); // what counts is the SSLRequest's, where there is one
     if let Some(connector) = connector {
         io.write(&ssl_request(flags, class.collation)).await?;
         let (stream, sequence) = io.into_parts();
@@ -168,9 +178,9 @@ async fn establish(
         collation: u16::from(class.collation),
         user: account.backend_user.clone(),
         auth: proof.first_response()?,
-        database: None,
+        database: opening.database.map(Into::into),
         plugin: Some(proof.plugin().name().into()),
-        attributes: attributes(client),
+        attributes: attributes(opening.attributes),
     };
     let response = response.encode().ok_or(ConnectError::Protocol("the account's name cannot be sent"))?;
     io.write(&response).await?;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::account::Account;
 use super::class::Class;
-use super::connect::{self, ConnectError};
+use super::connect::{self, ConnectError, Opening};
 use super::exchange::{Answer, ExchangeError, receive};
 use super::gate::Permit;
 use super::insert_id::InsertId;
@@ -23,7 +23,6 @@ use crate::wire::buffer::{Buffer, Freelist};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
 use crate::wire::frame::put_packet;
-use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 use crate::wire::stream::Stream;
@@ -81,7 +80,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, logs in, and turns session tracking on. `client`: attributes to show beside our own.
+    /// Connects, logs in, and turns session tracking on. One whose password has
+    /// expired can be told nothing: it is without session tracking, and not for the pool.
     ///
     /// # Errors
     /// The server's refusal, the network's, or `limit` having passed.
@@ -89,13 +89,13 @@ impl Connection {
         server: &Server,
         account: &Account,
         class: Class,
-        client: Option<&Attributes>,
+        opening: Opening<'_>,
         permit: Permit<Box<Self>>,
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
         let established =
-            connect::connect(&server.config, &server.dialing, account, &class, client, limit).await?;
+            connect::connect(&server.config, &server.dialing, account, &class, opening, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
         let now = Instant::now();
         let mut connection = Self {
@@ -119,6 +119,10 @@ impl Connection {
             home: server.home,
             _permit: permit,
         };
+        if account.expired {
+            connection.state = Arc::new(State::with_schema(opening.database.unwrap_or_default().to_vec()));
+            return Ok(connection);
+        }
         let mut buffer = buffers.take();
         match timeout(limit, server.track(&mut connection, &mut buffer)).await {
             Ok(Ok(())) => Ok(connection),

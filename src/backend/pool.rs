@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::account::Account;
 use super::class::Class;
-use super::connect::ConnectError;
+use super::connect::{ConnectError, Opening};
 use super::connection::{Connection, Key};
 use super::gate::{Grant, Offer, Permit};
 use super::server::Server;
@@ -25,7 +25,6 @@ use crate::config;
 use crate::ids::{BackendId, ClientId, ServerId};
 use crate::observe::{Metrics, PoolMetrics, Rung};
 use crate::wire::buffer::Freelist;
-use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
 
 /// How many idle connections are looked at for one whose state is already right.
@@ -117,7 +116,7 @@ impl Pool {
     }
 
     /// A connection to `server` for `account`, best one whose state is `wanted` already and on which nothing of another
-    /// client than `user` must be seen to first. One that must be opened shows `attributes` to the server.
+    /// client than `user` must be seen to first. One that must be opened is opened as `opening` says.
     ///
     /// # Errors
     /// See [`LeaseError`]; waits at most `queue_timeout` plus `connect_timeout`.
@@ -128,12 +127,12 @@ impl Pool {
         class: Class,
         wanted: &State,
         user: Option<ClientId>,
-        attributes: Option<&Attributes>,
+        opening: Opening<'_>,
     ) -> Result<Box<Connection>, LeaseError> {
         let key = Key { account: account.id, class };
         let connection = match self.take_idle(server, key, wanted, user) {
             Some(connection) => connection,
-            None => self.lease_slow(server, account, key, wanted, attributes).await?,
+            None => self.lease_slow(server, account, key, wanted, opening).await?,
         };
         self.count(server, PoolMetrics::leased);
         Ok(connection)
@@ -188,13 +187,13 @@ impl Pool {
         account: &Arc<Account>,
         key: Key,
         wanted: &State,
-        attributes: Option<&Attributes>,
+        opening: Opening<'_>,
     ) -> Result<Box<Connection>, LeaseError> {
         let Some(server) = self.server(id) else {
             return Err(ConnectError::Protocol("no such server in the pool").into());
         };
         if let Some(permit) = server.gate.try_permit() {
-            return self.open(server, account, key.class, attributes, permit).await;
+            return self.open(server, account, key.class, opening, permit).await;
         }
         if let Some(other) = self.take_any(id) {
             self.close_now(other);
@@ -208,7 +207,7 @@ impl Pool {
         }
         match timeout(self.settings.queue_timeout, granted).await {
             Err(_) | Ok(Err(_)) => Err(LeaseError::QueueTimeout),
-            Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, attributes, permit).await,
+            Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, opening, permit).await,
             Ok(Ok(Grant::Connection(connection))) => Ok(self.at_home(connection)?),
         }
     }
@@ -218,11 +217,11 @@ impl Pool {
         server: &Server,
         account: &Arc<Account>,
         class: Class,
-        attributes: Option<&Attributes>,
+        opening: Opening<'_>,
         permit: Permit<Box<Connection>>,
     ) -> Result<Box<Connection>, LeaseError> {
         let limit = self.settings.connect_timeout;
-        let opened = Connection::open(server, account, class, attributes, permit, &self.buffers, limit).await;
+        let opened = Connection::open(server, account, class, opening, permit, &self.buffers, limit).await;
         self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
         let connection = Box::new(opened?);
         if self.min_idle > 0 {
@@ -388,7 +387,9 @@ impl Pool {
             for _ in 0..missing {
                 let Some(permit) = known.gate.try_permit() else { break };
                 // A server that cannot be reached is the monitor's business; it is tried again in a second.
-                let Ok(mut connection) = self.open(known, &account, key.class, None, permit).await else {
+                let Ok(mut connection) =
+                    self.open(known, &account, key.class, Opening::default(), permit).await
+                else {
                     break;
                 };
                 connection.used = seen;

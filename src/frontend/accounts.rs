@@ -121,7 +121,7 @@ impl Accounts {
         let fresh = || {
             let id = AccountId(self.next_id.fetch_add(1, Ordering::Relaxed));
             let (user, secret) = (user.to_vec(), Secret::new(password.to_vec()));
-            Arc::new(Account { id, backend_user: user.clone(), user, secret })
+            Arc::new(Account { id, backend_user: user.clone(), user, secret, expired: false })
         };
         let Kind::Remembered(users) = &self.kind else { return fresh() };
         if users.len() >= USERS_MAX && !users.contains_key(user) {
@@ -138,6 +138,13 @@ impl Accounts {
         entry.insert(0, known);
         entry.truncate(PASSWORDS_PER_USER);
         account
+    }
+
+    /// A server has accepted `password` for `user`, and it has expired: an account for one session, which nobody else gets.
+    pub(super) fn expired(&self, user: &[u8], password: &[u8]) -> Arc<Account> {
+        let id = AccountId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let (user, secret) = (user.to_vec(), Secret::new(password.to_vec()));
+        Arc::new(Account { id, backend_user: user.clone(), user, secret, expired: true })
     }
 
     /// A server has accepted this account again, by a connection that somebody needed anyway.
@@ -181,6 +188,7 @@ fn listed(user: &User, id: AccountId) -> Listed {
         user: user.name.clone().into(),
         backend_user: user.backend_user.clone().into(),
         secret: user.backend_password.clone(),
+        expired: false,
     };
     Listed { account: Arc::new(account), password: user.password.clone(), require: user.require.clone() }
 }

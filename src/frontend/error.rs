@@ -192,6 +192,15 @@ impl From<std::io::Error> for Reject {
 impl From<JudgeError> for Reject {
     fn from(error: JudgeError) -> Self {
         match error {
+            // ER_MUST_CHANGE_PASSWORD_LOGIN; who can handle it does not come here.
+            JudgeError::Expired => Self::told(
+                LoginErrorKind::Denied,
+                ErrPacket::new(
+                    1862,
+                    b"HY000",
+                    "Your password has expired. To log in you must change it using a client that supports expired passwords.",
+                ),
+            ),
             JudgeError::Refused(packet) => Self::told(LoginErrorKind::Denied, packet),
             JudgeError::NotJudged(packet) => Self::told(LoginErrorKind::NoServer, packet),
             JudgeError::Unsupported(plugin) => Self::unsupported(&format!(

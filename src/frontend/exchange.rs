@@ -74,6 +74,8 @@ pub(super) struct Exchange<'a, S> {
     pub certificate: Option<Certificate>,
     /// The client can be asked for another plugin.
     pub can_switch: bool,
+    /// The client can be let in to set another password where its own has expired.
+    pub handles_expired: bool,
     /// When the servers must have answered, so that there is time to tell the client.
     pub deadline: Instant,
 }
@@ -185,13 +187,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if password.len() > PASSWORD_MAX {
             return Err(self.denied(response, true));
         }
-        let reach = self.ask_servers(user, &password).await?;
-        Ok(Verdict::Accepted(self.context.accounts.remember(user, &password, reach)))
+        let accounts = &self.context.accounts;
+        match self.ask_servers(user, &password).await {
+            Ok(reach) => Ok(Verdict::Accepted(accounts.remember(user, &password, reach))),
+            Err(JudgeError::Expired) => Ok(Verdict::Accepted(accounts.expired(user, &password))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn ask_servers(&self, user: &[u8], password: &[u8]) -> Result<Reach, JudgeError> {
-        let Self { transport: client, deadline, .. } = *self;
-        self.context.judge.judge(Question { user, password, client, deadline }).await
+        let Self { transport: client, deadline, handles_expired, .. } = *self;
+        self.context.judge.judge(Question { user, password, client, handles_expired, deadline }).await
     }
 
     /// A remembered account of which the servers' word still holds, or has just been given again.
@@ -204,6 +210,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Ok(reach) => {
                 accounts.accepted(account, reach);
                 Ok(known.account)
+            }
+            Err(JudgeError::Expired) => {
+                accounts.invalidate(account);
+                Ok(accounts.expired(&account.user, account.secret.expose()))
             }
             Err(error) => {
                 if matches!(error, JudgeError::Refused(_) | JudgeError::Unsupported(_)) {

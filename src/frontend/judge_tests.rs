@@ -49,7 +49,13 @@ fn judge(servers: Vec<Server>, mode: ServerTlsMode) -> ServersJudge {
 }
 
 fn question(client: Transport, limit: Duration) -> Question<'static> {
-    Question { user: b"app", password: b"secret", client, deadline: Instant::now() + limit }
+    Question {
+        user: b"app",
+        password: b"secret",
+        client,
+        handles_expired: false,
+        deadline: Instant::now() + limit,
+    }
 }
 
 #[test]

@@ -153,9 +153,11 @@ async fn become_user(
     let outcome = match Response::decode_change_user(payload, capabilities) {
         Some(response) => {
             let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
+            let handles_expired = capabilities.contains(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS);
             let old = (!can_switch).then_some(Challenge { plugin: Plugin::NativePassword, salt: *salt });
             let (io, deadline) = (&mut io, clock.answers);
-            let exchange = Exchange { io, context, peer, transport, certificate, can_switch, deadline };
+            let exchange =
+                Exchange { io, context, peer, transport, certificate, can_switch, handles_expired, deadline };
             exchange.authenticate(&response, old).await.map(|account| (account, response))
         }
         None => Err(Reject::malformed("malformed COM_CHANGE_USER")),
@@ -252,8 +254,10 @@ async fn admit(
         return Err(Reject::tls_required());
     }
     let can_switch = response.flags().contains(Capabilities::PLUGIN_AUTH);
+    let handles_expired = response.flags().contains(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS);
     let deadline = clock.answers;
-    let exchange = Exchange { io, context, peer, transport, certificate, can_switch, deadline };
+    let exchange =
+        Exchange { io, context, peer, transport, certificate, can_switch, handles_expired, deadline };
     let account = exchange.authenticate(&response, Some(greeted.challenge)).await?;
     Ok((account, response))
 }

@@ -33,7 +33,7 @@ impl Session {
             Some(com::STATISTICS) => self.forward(command, Class::ShowServer, Expect::Text).await,
             Some(com::FIELD_LIST) => self.forward(command, Class::Show, Expect::Fields).await,
             Some(com::SET_OPTION) => self.set_option(command).await,
-            Some(com::RESET_CONNECTION) => self.reset_connection().await,
+            Some(com::RESET_CONNECTION) => self.reset_connection(command).await,
             Some(com::CHANGE_USER) => self.change_user(command).await,
             Some(com::PROCESS_KILL) => self.process_kill(command).await,
             Some(com::QUIT) => Flow::Close,
@@ -106,7 +106,11 @@ impl Session {
     }
 
     /// COM_RESET_CONNECTION: the session begins anew, without a server having to be asked.
-    async fn reset_connection(&mut self) -> Flow {
+    async fn reset_connection(&mut self, command: &Command) -> Flow {
+        if self.pins.contains(Pins::EXPIRED_PASSWORD) {
+            self.statements.clear();
+            return self.forward(command, Class::Session, Expect::Simple).await;
+        }
         self.drop_state().await;
         let mut desired = State::with_schema(self.desired.schema.clone());
         desired.reset();
@@ -159,7 +163,11 @@ impl Session {
 
     /// The last packet of a login: OK, or what is wrong with the database. False when the client must go.
     pub(super) async fn finish_login(&mut self, database: Option<Vec<u8>>, sequence: u8) -> bool {
-        if let Some(schema) = database.filter(|schema| !schema.is_empty()) {
+        let database = database.filter(|schema| !schema.is_empty());
+        if self.account.expired {
+            return self.finish_expired_login(database.as_deref(), sequence).await;
+        }
+        if let Some(schema) = database {
             self.desired = Arc::new(State::with_schema(schema.clone()));
             if !self.worker.is_schema_known(self.account.id, &schema) {
                 if let Err(problem) = self.check_state().await {

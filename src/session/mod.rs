@@ -6,6 +6,7 @@
 
 mod attempt;
 mod commands;
+mod expired;
 pub mod idle;
 mod incoming;
 mod kill;
