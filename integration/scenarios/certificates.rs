@@ -82,7 +82,7 @@ async fn an_account_of_the_list_can_require_a_certificate(scenario: Scenario) {
         let outcome = client.prove(&certified(&stage, user), [0; 20]).await;
         assert_eq!(outcome.is_ok(), let_in, "{user}");
     }
-    assert!(proxy.has_logged("not what `require` of this account asks for"));
+    proxy.until_logged("not what `require` of this account asks for").await;
 }
 
 async fn all_clients_can_be_required_to_show_one(scenario: Scenario) {
@@ -94,7 +94,7 @@ async fn all_clients_can_be_required_to_show_one(scenario: Scenario) {
     assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
     let hidden = Login { certificate: None, ..shown.clone() };
     assert_eq!(enter(&proxy, &hidden).await.err().expect("refused").code, 1045);
-    assert!(proxy.has_logged("no certificate"));
+    proxy.until_logged("no certificate").await;
     let plain = Login { tls: false, ..hidden };
     assert_eq!(enter(&proxy, &plain).await.err().expect("refused").code, 3159);
 }

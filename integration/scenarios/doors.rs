@@ -7,7 +7,7 @@ use tidegate::wire::err::ErrPacket;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Login, Proxy, RawClient, Rules, Scenario, within};
+use crate::harness::{Login, Proxy, RawClient, Rules, Scenario};
 
 both_dialects! {
     a_balancer_says_who_connects,
@@ -116,7 +116,7 @@ async fn a_balancer_says_who_connects(scenario: Scenario) {
         }
     }
     for logged in ["peer=192.0.2.7:4321", "peer=[2001:db8::7]:4321", "peer=localhost"] {
-        assert!(stage.proxy.has_logged(logged), "{logged}");
+        stage.proxy.until_logged(logged).await;
     }
     for malformed in [
         &b"PROXY TCP4 192.0.2.7\r\n"[..],
@@ -170,7 +170,7 @@ async fn a_unix_socket_is_a_private_way_in(scenario: Scenario) {
     let mut client = enter(Login::default()).await.expect("secure enough for `tls.require`");
     assert!(client.gave_password, "as it is: the client sends no request for a key");
     assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
-    assert!(stage.proxy.has_logged("peer=localhost"));
+    stage.proxy.until_logged("peer=localhost").await;
     let mut client = enter(Login { tls: true, ..Login::default() }).await.expect("TLS as well");
     assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
     // The socket is no TLS for an account that requires it, as on a server.
@@ -187,26 +187,15 @@ async fn a_unix_socket_s_client_that_vanishes_is_noticed(scenario: Scenario) {
     let place = Place::new(scenario);
     let stage = scenario.stage_with(place.rules()).await;
     let mut client = RawClient::login_by_socket(&place.socket(), &Login::default()).await.expect("let in");
-    client.value("SELECT 7").await.unwrap();
-    client.command(3, b"/* vanishes */ SELECT SLEEP(3600)").await;
-    let mut roots = Vec::new();
-    for server in 0..stage.cluster.servers.len() {
-        roots.push(stage.cluster.root(server).await);
-    }
-    within("its begin", async { while sleeping(&mut roots).await == 0 {} }).await;
+    let lock = format!("{}-{}", stage.schema, stage.proxy.pid);
+    assert_eq!(client.value(format!("SELECT GET_LOCK('{lock}', 0)")).await.unwrap(), "1");
+    client.command(3, b"SELECT SLEEP(3600)").await;
     drop(client);
-    within("its end", async { while sleeping(&mut roots).await > 0 {} }).await;
-}
-
-/// How many servers run the statement.
-async fn sleeping(roots: &mut [mysql_async::Conn]) -> usize {
-    let mut count = 0;
-    for root in roots {
-        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '/* vanishes%'";
-        let found: Option<u64> = root.query_first(sql).await.expect("an answer");
-        count += usize::from(found != Some(0));
-    }
-    count
+    // Its lock comes free when its statement has been ended, and not before.
+    let mut root = stage.cluster.root(0).await;
+    let got: Option<u8> =
+        root.query_first(format!("SELECT GET_LOCK('{lock}', 20)")).await.expect("an answer");
+    assert_eq!(got, Some(1), "its statement goes on");
 }
 
 async fn several_addresses_serve_at_once(scenario: Scenario) {
@@ -224,7 +213,7 @@ async fn several_addresses_serve_at_once(scenario: Scenario) {
     for client in &mut clients {
         assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
     }
-    assert!(stage.proxy.has_logged("peer=[::1]:"), "the log says who");
+    stage.proxy.until_logged("peer=[::1]:").await;
     let error = RawClient::login(six, &Login::account("app", "wrong")).await.err().expect("refused");
     assert_eq!(error.code, 1045);
 }

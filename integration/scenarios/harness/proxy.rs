@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
-use super::{Cluster, PATIENCE, until};
+use super::{Cluster, PATIENCE, until, within};
 
 /// What a rules file says beside the servers; each line as it stands in YAML.
 #[derive(Clone, Debug)]
@@ -84,6 +85,8 @@ pub struct Proxy {
     http: SocketAddr,
     pub pid: u32,
     log: Arc<Mutex<Vec<String>>>,
+    /// Told of each line of the log.
+    logged: Arc<Notify>,
     ended: Receiver<ExitStatus>,
     has_ended: bool,
     _config: RulesFile,
@@ -131,7 +134,8 @@ impl Proxy {
         let stderr = child.stderr.take().expect("piped");
         let log = Arc::<Mutex<Vec<String>>>::default();
         let (send, addresses) = channel();
-        let (reader, mut speaks) = (Arc::clone(&log), Some(send));
+        let logged = Arc::<Notify>::default();
+        let (reader, told, mut speaks) = (Arc::clone(&log), Arc::clone(&logged), Some(send));
         std::thread::spawn(move || {
             let mut http = None;
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -145,6 +149,7 @@ impl Proxy {
                     let _ = send.send((address, http));
                 }
                 reader.lock().unwrap().push(line);
+                told.notify_waiters();
             }
         });
         let (send, ended) = channel();
@@ -153,7 +158,7 @@ impl Proxy {
         let Ok((Some(address), Some(http))) = said else {
             panic!("tidegate says no address: {said:?}\n{}", log.lock().unwrap().join("\n"))
         };
-        Self { address, http, pid, log, ended, has_ended: false, _config: config }
+        Self { address, http, pid, log, logged, ended, has_ended: false, _config: config }
     }
 
     /// Whether all servers of a healthy cluster do what they are there for.
@@ -195,9 +200,16 @@ impl Proxy {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it runs").count() - pools
     }
 
-    /// Whether a line of the log contains `text`.
-    pub fn has_logged(&self, text: &str) -> bool {
-        self.log.lock().unwrap().iter().any(|line| line.contains(text))
+    /// Waits until a line of the log contains `text`; the log is written behind what it tells of.
+    pub async fn until_logged(&self, text: &str) {
+        loop {
+            let mut more = std::pin::pin!(self.logged.notified());
+            more.as_mut().enable(); // before the look, so that no line falls between the look and the wait
+            if self.log.lock().unwrap().iter().any(|line| line.contains(text)) {
+                return;
+            }
+            within(&format!("a line of the log with {text:?}"), more).await;
+        }
     }
 
     /// Stops reading the log, until what is given is dropped.
