@@ -18,6 +18,7 @@ use super::insert_id::InsertId;
 use super::server::Server;
 use super::state::State;
 use super::statements::Statements;
+use super::variables::Placed;
 use crate::ids::{AccountId, BackendId, ClientId, ServerId};
 use crate::wire::buffer::{Buffer, Freelist};
 use crate::wire::capabilities::Capabilities;
@@ -35,6 +36,11 @@ pub struct Key {
     /// Their handshake's values.
     pub class: Class,
 }
+
+/// A session that has used a connection: its client, and how often that has begun anew (COM_RESET_CONNECTION,
+/// COM_CHANGE_USER).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct User(pub ClientId, pub u32);
 
 /// A server connection, logged in and with session tracking on.
 #[derive(Debug)]
@@ -57,11 +63,17 @@ pub struct Connection {
     pub statements: Statements,
     /// The session whose LAST_INSERT_ID() lives here, if another takes the connection before it asks.
     pub debt: Option<Arc<InsertId>>,
-    /// The client whose statement ran on it last.
-    pub user: Option<ClientId>,
-    /// The client for which a procedure or a stored function ran: it may have set user variables, which is not reported,
+    /// The session whose statement ran on it last.
+    pub user: Option<User>,
+    /// The session for which a procedure or a stored function ran: it may have set user variables, which is not reported,
     /// so that the connection is reset before another client's statement.
-    pub routine_of: Option<ClientId>,
+    pub routine_of: Option<User>,
+    /// User variables that are set on it.
+    pub variables: Placed,
+    /// A statement on it left warnings or an error, and nothing has cleared them for certain.
+    pub warned: bool,
+    /// The accounts' state at its login, see [`super::server::Shared::epoch`].
+    pub epoch: u64,
     /// Tables that its session has created so far, by the server's count; `None` when that is not known.
     pub tables_created: Option<u64>,
     /// Must be closed: killed, out of step, or in a state that nobody knows.
@@ -94,6 +106,7 @@ impl Connection {
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
+        let epoch = server.epoch();
         let established =
             connect::connect(&server.config, &server.dialing, account, &class, opening, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
@@ -110,6 +123,9 @@ impl Connection {
             debt: None,
             user: None,
             routine_of: None,
+            variables: Placed::default(),
+            warned: false,
+            epoch,
             tables_created: None,
             broken: false,
             dirty: false,
@@ -188,6 +204,8 @@ impl Connection {
         self.statements.clear();
         self.tables_created = None;
         self.routine_of = None;
+        self.variables.clear();
+        self.warned = false;
     }
 
     /// Resets the session on the server: transaction, variables, temporary tables, locks, statements; then sets the
@@ -198,10 +216,14 @@ impl Connection {
     pub async fn reset(&mut self, server: &Server, buffer: &mut Buffer) -> Result<(), ExchangeError> {
         self.reset_as_client(server, buffer).await?;
         let (charset, collation) = self.names();
-        let sql = format!("SET NAMES '{charset}' COLLATE '{collation}'");
+        let mut sql = format!("SET NAMES '{charset}' COLLATE '{collation}'");
+        if self.capabilities.contains(Capabilities::IGNORE_SPACE) {
+            sql.push_str(",sql_mode=CONCAT(@@sql_mode,',IGNORE_SPACE')"); // as the login does
+        }
         self.run(sql.as_bytes(), buffer).await?.into_ok()?;
-        let schema = self.state.schema.clone();
-        self.state = Arc::new(State::with_schema(schema));
+        let mut state = State::with_schema(self.state.schema.clone());
+        state.role.clone_from(&self.state.role);
+        self.state = Arc::new(state);
         Ok(())
     }
 

@@ -31,11 +31,22 @@ pub enum ExchangeError {
 /// A row of text values; `None` is NULL.
 pub type Row = Vec<Option<Vec<u8>>>;
 
+/// What a column's definition says of its type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Column {
+    /// The protocol's number of the type, such as 8 for BIGINT.
+    pub kind: u8,
+    /// The protocol's flags, such as 32 for UNSIGNED.
+    pub flags: u16,
+}
+
 /// A server's answer.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// Its error, if it refused.
     pub error: Option<ErrPacket>,
+    /// Columns of its (last) result set.
+    pub columns: Vec<Column>,
     /// Rows of its (last) result set.
     pub rows: Vec<Row>,
     /// The id of a statement that was prepared.
@@ -128,7 +139,7 @@ pub async fn receive(
                     Terminal::Text | Terminal::Definitions => {}
                 }
                 if !plain.is_empty() && answer.prepared.is_none() {
-                    answer.rows = rows(&plain).ok_or(ExchangeError::Protocol)?;
+                    (answer.columns, answer.rows) = result_set(&plain).ok_or(ExchangeError::Protocol)?;
                     plain.clear();
                 }
                 buffer.consume(end);
@@ -140,23 +151,32 @@ pub async fn receive(
 }
 
 /// Decodes the packets of a text result set before its end: count, definitions, an EOF perhaps, rows.
-fn rows(packets: &[u8]) -> Option<Vec<Row>> {
+fn result_set(packets: &[u8]) -> Option<(Vec<Column>, Vec<Row>)> {
     let mut rest = packets;
     let (count, after) = split_packet(rest)?;
     rest = after;
-    let columns = lenenc(count)?.0;
-    for _ in 0..columns {
-        (_, rest) = split_packet(rest)?;
+    let count = lenenc(count)?.0;
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        let (definition, after) = split_packet(rest)?;
+        columns.push(column(definition)?);
+        rest = after;
     }
     let mut rows = Vec::new();
     while !rest.is_empty() {
         let (payload, after) = split_packet(rest)?;
         rest = after;
         if !(payload.first() == Some(&0xfe) && payload.len() < 9) {
-            rows.push(row(payload, columns)?);
+            rows.push(row(payload, count)?);
         }
     }
-    Some(rows)
+    Some((columns, rows))
+}
+
+/// The type in a column definition, whose last 12 bytes are charset (2), length (4), type, flags (2), decimals, filler.
+fn column(definition: &[u8]) -> Option<Column> {
+    let fixed: &[u8; 12] = definition.last_chunk()?;
+    Some(Column { kind: fixed[6], flags: u16::from_le_bytes([fixed[7], fixed[8]]) })
 }
 
 fn row(mut payload: &[u8], columns: u64) -> Option<Row> {

@@ -18,6 +18,7 @@ pub mod server;
 pub mod state;
 pub mod statements;
 pub mod tls;
+pub mod variables;
 
 use crate::sql::Dialect;
 

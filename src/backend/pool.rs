@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use super::account::Account;
 use super::class::Class;
 use super::connect::{ConnectError, Opening};
-use super::connection::{Connection, Key};
+use super::connection::{Connection, Key, User as Session};
 use super::gate::{Grant, Offer, Permit};
 use super::server::Server;
 use super::state::State;
 use crate::config;
-use crate::ids::{BackendId, ClientId, ServerId};
+use crate::ids::{BackendId, ServerId};
 use crate::observe::{Metrics, PoolMetrics, Rung};
 use crate::wire::buffer::Freelist;
 use crate::wire::ok::Status;
@@ -110,6 +110,16 @@ impl Pool {
         }
     }
 
+    /// Accounts or their rights have changed: connections that are open now serve no statement more.
+    pub fn age(&self) {
+        self.servers.iter().for_each(|server| server.next_epoch());
+    }
+
+    /// How often that has happened.
+    pub fn epoch(&self) -> u64 {
+        self.servers.first().map_or(0, |server| server.epoch())
+    }
+
     /// One server's shared side.
     pub fn server(&self, id: ServerId) -> Option<&Server> {
         self.servers.get(usize::from(id.0))
@@ -126,7 +136,7 @@ impl Pool {
         account: &Arc<Account>,
         class: Class,
         wanted: &State,
-        user: Option<ClientId>,
+        user: Option<Session>,
         opening: Opening<'_>,
     ) -> Result<Box<Connection>, LeaseError> {
         let key = Key { account: account.id, class };
@@ -158,22 +168,37 @@ impl Pool {
         server: ServerId,
         key: Key,
         wanted: &State,
-        user: Option<ClientId>,
+        user: Option<Session>,
     ) -> Option<Box<Connection>> {
+        let epoch = self.server(server)?.epoch();
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&(server, key))?;
         loop {
-            let usable = |c: &Connection| !wanted.schema.is_empty() || c.state.schema.is_empty();
+            let usable = |c: &Connection| wanted.is_reachable_from(&c.state);
             let recent = || list.iter().enumerate().rev().take(LOOK_AT);
             let same = |c: &Connection| std::ptr::eq(&*c.state, wanted) || *c.state == *wanted;
-            let (at, _) = recent()
-                .find(|(_, c)| {
-                    c.debt.is_none() && (c.routine_of.is_none() || c.routine_of == user) && same(c)
-                })
-                .or_else(|| recent().find(|(_, c)| same(c)))
-                .or_else(|| list.iter().enumerate().rev().find(|(_, c)| usable(c)))?;
+            let clean = |c: &Connection| c.debt.is_none() && (c.routine_of.is_none() || c.routine_of == user);
+            // The one that the client has used before, by which its session's counters go on; then one that needs nothing.
+            let (mut best, mut rank) = (None, 0);
+            for (at, c) in recent() {
+                let its = if !same(c) {
+                    0
+                } else if user.is_some() && c.user == user {
+                    3
+                } else {
+                    1 + u8::from(clean(c))
+                };
+                if its > rank {
+                    (best, rank) = (Some(at), its);
+                    if rank == 3 {
+                        break;
+                    }
+                }
+            }
+            let at =
+                best.or_else(|| list.iter().enumerate().rev().find(|(_, c)| usable(c)).map(|(at, _)| at))?;
             let mut connection = list.remove(at);
-            if !connection.is_stale() {
+            if connection.epoch == epoch && !connection.is_stale() {
                 return Some(connection);
             }
             self.count(server, PoolMetrics::closed);
@@ -243,7 +268,12 @@ impl Pool {
     /// Takes a connection back: the ladder is reuse, roll back, reset, close.
     pub fn check_in(self: &Rc<Self>, mut connection: Box<Connection>) {
         let now = Instant::now();
-        if connection.broken || self.closed.get() || now >= connection.expires {
+        let epoch = self.server(connection.server).map(|server| server.epoch());
+        if connection.broken
+            || self.closed.get()
+            || now >= connection.expires
+            || epoch != Some(connection.epoch)
+        {
             self.checked_in(connection.server, Rung::Close);
             self.close(connection);
         } else if connection.dirty
@@ -427,7 +457,7 @@ impl Pool {
     }
 
     fn kind(&self, key: Key, state: &State) -> u64 {
-        self.hasher.hash_one((key, state.schema.is_empty()))
+        self.hasher.hash_one((key, state.schema.is_empty(), state.role.is_some()))
     }
 
     fn close(&self, mut connection: Box<Connection>) {

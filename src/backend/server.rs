@@ -1,5 +1,6 @@
 //! One server as one core sees it: its settings, and what is common to all connections to it.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub struct Shared {
     pub gate: Arc<Gate<Box<Connection>>>,
     /// The statement that turns session tracking on; its list of variables is asked from the server once.
     tracking: OnceLock<Arc<[u8]>>,
+    epoch: AtomicU64,
 }
 
 impl Shared {
@@ -40,7 +42,18 @@ impl Shared {
         pool: &config::Pool,
     ) -> Self {
         let gate = Arc::new(Gate::new(pool.max, pool.queue));
-        Self { id, config, dialing, witness, gate, tracking: OnceLock::new() }
+        Self { id, config, dialing, witness, gate, tracking: OnceLock::new(), epoch: AtomicU64::new(0) }
+    }
+
+    /// How often accounts or their rights have changed through Tidegate. A server gives a connection the rights that its
+    /// account has at the login, and those on a database at USE; a new session expects new ones.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Relaxed)
+    }
+
+    /// They have changed.
+    pub fn next_epoch(&self) {
+        self.epoch.fetch_add(1, Relaxed);
     }
 }
 

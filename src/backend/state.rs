@@ -49,6 +49,8 @@ pub struct State {
     pub schema: Vec<u8>,
     /// Where unset variables have their values from.
     pub base: Base,
+    /// What SET ROLE was given, if it was used: names, or a word such as NONE.
+    pub role: Option<Vec<u8>>,
     /// Variables that were set, sorted by name, each with its value as text.
     variables: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -60,6 +62,8 @@ pub struct Difference {
     pub reset: bool,
     /// COM_INIT_DB with this database.
     pub schema: Option<Vec<u8>>,
+    /// A SET ROLE statement.
+    pub role: Option<Vec<u8>>,
     /// A SET statement.
     pub set: Option<Vec<u8>>,
 }
@@ -105,16 +109,22 @@ impl State {
         Some(&self.variables[at].1)
     }
 
-    /// What COM_RESET_CONNECTION makes of it.
+    /// What COM_RESET_CONNECTION makes of it: the role stays (tried on both dialects).
     pub fn reset(&mut self) {
         self.base = Base::Reset;
         self.variables.clear();
     }
 
+    /// Whether statements lead here from there: a default database cannot be unset, nor which roles a login gave be had
+    /// back.
+    pub fn is_reachable_from(&self, there: &Self) -> bool {
+        (!self.schema.is_empty() || there.schema.is_empty()) && (self.role.is_some() || there.role.is_none())
+    }
+
     /// What must be sent to a connection in this state to bring it to `wanted`. `names` is the charset and the
-    /// collation of the handshake. `None` when no statement does it: a default database cannot be unset.
+    /// collation of the handshake. `None` when no statement does it, see [`State::is_reachable_from`].
     pub fn difference(&self, wanted: &Self, names: (&str, &str)) -> Option<Difference> {
-        if wanted.schema.is_empty() && !self.schema.is_empty() {
+        if !wanted.is_reachable_from(self) {
             return None;
         }
         let reset = self.base != wanted.base;
@@ -142,7 +152,9 @@ impl State {
             }
         }
         let schema = (self.schema != wanted.schema).then(|| wanted.schema.clone());
-        Some(Difference { reset, schema, set: (!set.is_empty()).then_some(set) })
+        let role = wanted.role.as_ref().filter(|_| self.role != wanted.role);
+        let role = role.map(|role| [b"SET ROLE ", &role[..]].concat());
+        Some(Difference { reset, schema, role, set: (!set.is_empty()).then_some(set) })
     }
 }
 
@@ -250,11 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn a_role_can_be_taken_but_not_given_back() {
+        let admin = State { role: Some(b"admin".to_vec()), ..state("a", &[]) };
+        let difference = state("a", &[]).difference(&admin, HANDSHAKE).unwrap();
+        assert_eq!(difference.role.unwrap(), b"SET ROLE admin");
+        assert_eq!(admin.difference(&state("a", &[]), HANDSHAKE), None);
+        let none = State { role: Some(b"NONE".to_vec()), ..state("a", &[]) };
+        assert_eq!(admin.difference(&none, HANDSHAKE).unwrap().role.unwrap(), b"SET ROLE NONE");
+    }
+
+    #[test]
     fn a_reset_client_gets_a_reset_connection_and_the_other_way_round() {
         let mut reset = state("a", &[("autocommit", "OFF")]);
         reset.reset();
         let difference = state("a", &[("sql_mode", "")]).difference(&reset, HANDSHAKE).unwrap();
-        assert_eq!(difference, Difference { reset: true, schema: None, set: None });
+        assert_eq!(difference, Difference { reset: true, ..Difference::default() });
         let back = reset.difference(&state("a", &[]), HANDSHAKE).unwrap();
         assert!(back.reset && back.set.unwrap().starts_with(b"SET NAMES 'utf8mb4'"));
     }

@@ -51,16 +51,16 @@ pub(super) struct Listed {
 pub(super) struct Remembered {
     pub account: Arc<Account>,
     /// When a server last accepted it, for clients on TLS at least.
-    accepted: Instant,
+    accepted: Option<Instant>,
     /// When a server last accepted it for clients without TLS too.
     accepted_plain: Option<Instant>,
 }
 
 impl Remembered {
     fn accept(&mut self, reach: Reach) {
-        self.accepted = Instant::now();
+        self.accepted = Some(Instant::now());
         if reach == Reach::AnyClient {
-            self.accepted_plain = Some(self.accepted);
+            self.accepted_plain = self.accepted;
         }
     }
 }
@@ -110,7 +110,7 @@ impl Accounts {
     /// Whether the servers' word on this password still holds for a client on this transport.
     pub(super) fn is_fresh(&self, known: &Remembered, client: Transport) -> bool {
         let accepted = match client {
-            Transport::Tls => Some(known.accepted),
+            Transport::Tls => known.accepted,
             Transport::Plain | Transport::Local => known.accepted_plain,
         };
         accepted.is_some_and(|accepted| accepted.elapsed() < self.fresh)
@@ -131,7 +131,7 @@ impl Accounts {
         let known = entry.iter().position(|known| same_bytes(known.account.secret.expose(), password));
         let mut known = match known {
             Some(index) => entry.remove(index),
-            None => Remembered { account: fresh(), accepted: Instant::now(), accepted_plain: None },
+            None => Remembered { account: fresh(), accepted: None, accepted_plain: None },
         };
         known.accept(reach);
         let account = Arc::clone(&known.account);
@@ -168,6 +168,14 @@ impl Accounts {
         if let Some(mut entry) = users.get_mut(&known.account.user) {
             let same = |other: &&mut Remembered| other.account.id == known.account.id;
             entry.iter_mut().filter(same).for_each(|known| known.accepted_plain = None);
+        }
+    }
+
+    /// Accounts have changed on the servers: what they have accepted, they must be asked again at the next login.
+    pub fn forget_proofs(&self) {
+        let Kind::Remembered(users) = &self.kind else { return };
+        for mut entry in users.iter_mut() {
+            entry.iter_mut().for_each(|known| (known.accepted, known.accepted_plain) = (None, None));
         }
     }
 

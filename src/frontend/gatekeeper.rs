@@ -36,6 +36,10 @@ impl Gatekeeper for LoginContext {
         })
     }
 
+    fn accounts_changed(&self) {
+        self.accounts().forget_proofs();
+    }
+
     fn refused(&self, account: &Account) {
         self.accounts().invalidate(account);
     }

@@ -140,7 +140,8 @@ pub fn route(statement: Recognised, situation: Situation) -> Route {
     if situation.pinned || situation.next_transaction_set {
         return Route { target: Target::Held, reason: Reason::Pinned };
     }
-    if situation.pinned_softly && (natural != Target::Replica || statement.uses.intersects(NEEDS_SOFT_PIN)) {
+    let moves = natural == Target::Replica && matches!(statement.class, Class::Read | Class::Show);
+    if situation.pinned_softly && (!moves || statement.uses.intersects(NEEDS_SOFT_PIN)) {
         return Route { target: Target::Held, reason: Reason::Pinned };
     }
     if let Some(hint) = statement.hint {
@@ -193,7 +194,7 @@ fn natural(statement: Recognised, situation: Situation) -> (Target, Reason) {
         Class::Begin(_) => (Primary, R::BeginTransaction),
         Class::EndOrSavepoint => (Any, R::EndTransaction),
         Class::Set if uses.contains(Uses::UNKNOWN_FUNCTION) => (Primary, R::UnknownFunction),
-        Class::Set if uses.intersects(MAKES_PIN) => (Any, R::MakesPin),
+        Class::Set if uses.intersects(MAKES_PIN.difference(Uses::USER_VARIABLE_WRITE)) => (Any, R::MakesPin),
         Class::Set | Class::Use => (Any, R::SessionState),
         Class::Call => (Primary, R::Procedure),
         Class::TextPrepared | Class::Session => (Primary, R::MakesPin),
@@ -219,7 +220,7 @@ fn read(statement: Recognised, situation: Situation) -> (Target, Reason) {
         R::PrimaryFunction
     } else if uses.contains(Uses::INTO) {
         R::SelectInto
-    } else if uses.intersects(Uses::SYSTEM_VARIABLE | Uses::USER_VARIABLE_READ | Uses::SYSTEM_SCHEMA) {
+    } else if uses.intersects(Uses::SYSTEM_VARIABLE | Uses::SYSTEM_SCHEMA) {
         R::ServerState
     } else if situation.autocommit_off {
         R::AutocommitOff

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::lease::ABOUT_BEFORE;
 use super::prepared::Execution;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
@@ -14,11 +15,11 @@ use crate::backend::statements::Source;
 use crate::execute::relay::{End, RelayError, relay};
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
-use crate::sql::{Class, Recognised, Uses};
+use crate::sql::{self, Class, Dialect, Lexing, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
-use crate::wire::frame::put_packet;
+use crate::wire::frame::{HEADER, put_packet};
 use crate::wire::ok::Status;
 use crate::wire::reply::{Expect, Scanner};
 
@@ -31,10 +32,13 @@ const SHUTDOWN: u16 = 1053;
 const STALE_STATEMENT: [u16; 2] = [1243, 1615];
 
 /// Time for each of the replies to what goes before a statement; all are quick on a server that lives.
-const PRELUDE_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const PRELUDE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Connections that may fail under one statement before the client is told.
 const FAILURES_MAX: u32 = 8;
+
+/// Leaves no warnings and no rows to ask about. MariaDB clears its warnings only for statements that use tables (tried).
+const CLEARS: &[u8] = b"DO (SELECT 1 FROM (SELECT 1) nothing)";
 
 /// How many tables the session has created. CREATE TEMPORARY TABLE … AS SELECT within a procedure is not reported by
 /// session tracking (tried on both dialects), but it is counted.
@@ -55,6 +59,24 @@ pub(super) struct Work<'a> {
     pub preparing: Option<(Arc<Source>, u32)>,
     /// For COM_STMT_EXECUTE and its kin.
     pub execution: Option<Execution<'a>>,
+}
+
+impl Work<'_> {
+    /// The statement's text; empty for commands without one.
+    pub fn sql(&self) -> &[u8] {
+        let prepared = self.execution.as_ref().map(|execution| &*execution.source.text);
+        self.text.or(prepared).unwrap_or_default()
+    }
+}
+
+impl Work<'_> {
+    /// The database that USE or COM_INIT_DB names, where its name can be told.
+    pub fn database(&self, lexing: &Lexing) -> Option<Vec<u8>> {
+        match self.packets.get(HEADER..) {
+            Some([command::INIT_DB, name @ ..]) => Some(name.to_vec()),
+            _ => sql::used_database(self.sql(), lexing),
+        }
+    }
 }
 
 /// How an attempt failed.
@@ -276,7 +298,7 @@ impl Session {
         steps: &mut Vec<Step>,
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
-        let me = Some(self.entry.handle.id);
+        let me = Some(self.me());
         if connection.routine_of.is_some() && connection.routine_of != me {
             let server = self.worker.pool.server(connection.server).cloned();
             let server = server.ok_or(Failure::Unsent(std::io::ErrorKind::NotFound.into()))?;
@@ -307,6 +329,12 @@ impl Session {
                 put_packet(before, 0, &[command::STMT_CLOSE, a, b, c, d]);
             }
         }
+        let mut variables = Vec::new();
+        self.bring_variables(connection, work, &mut variables);
+        if !variables.is_empty() {
+            command::put_query(before, &variables, connection.capabilities);
+            steps.push(Step::Simple);
+        }
         if work.statement.class == Class::Call && connection.tables_created.is_none() {
             command::put_query(before, TABLES_CREATED, connection.capabilities);
             steps.push(Step::TablesCreated);
@@ -325,12 +353,15 @@ impl Session {
             command::put_query(before, sql.as_bytes(), connection.capabilities);
             steps.push(Step::Simple);
         }
-        let me = Some(self.entry.handle.id);
-        let elsewhere = self.last.place != Some((connection.server, connection.id)) || connection.user != me;
+        let another = connection.user != me;
+        let elsewhere = self.last.place != Some((connection.server, connection.id)) || another;
         connection.user = me;
-        if uses.contains(Uses::DIAGNOSTICS) && elsewhere {
+        // MariaDB's statements without tables leave the warnings as they are, for whoever asks later.
+        let outlasts = connection.warned && self.lexing.server.dialect == Dialect::MariaDb;
+        if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts {
             // What another session's statement left there is not for this client.
-            command::put_query(before, b"DO 0", connection.capabilities);
+            command::put_query(before, CLEARS, connection.capabilities);
+            connection.warned = false;
             steps.push(Step::Simple);
         }
         Ok(())
@@ -363,8 +394,8 @@ impl Session {
             put_packet(before, 0, &payload);
             steps.push(Step::Simple);
         }
-        if let Some(set) = &difference.set {
-            command::put_query(before, set, connection.capabilities);
+        for statement in [&difference.role, &difference.set].into_iter().flatten() {
+            command::put_query(before, statement, connection.capabilities);
             steps.push(Step::Simple);
         }
         connection.state = Arc::clone(&self.desired);

@@ -112,7 +112,7 @@ impl Session {
             return self.forward(command, Class::Session, Expect::Simple).await;
         }
         self.drop_state().await;
-        let mut desired = State::with_schema(self.desired.schema.clone());
+        let mut desired = (*self.desired).clone();
         desired.reset();
         self.desired = Arc::new(desired);
         self.become_fresh();
@@ -155,9 +155,12 @@ impl Session {
             self.worker.pool.check_in_settled(held).await;
         }
         self.set_pins(Pins::default());
+        self.ledger.clear();
         self.statements.clear();
+        self.variables.clear();
         self.insert_id.put(Place::Nowhere);
         self.last = super::Last::default();
+        self.incarnation = self.incarnation.wrapping_add(1);
         self.status.remove(Status::IN_TRANSACTION);
     }
 

@@ -41,7 +41,9 @@ impl Session {
         if let Some(connection) = self.take_before(route.target, statement).await {
             return Ok(connection);
         }
-        if statement.uses.intersects(Uses::FOUND_ROWS | Uses::ROW_COUNT) && self.last.place.is_some() {
+        let before = statement.uses.intersects(Uses::FOUND_ROWS | Uses::ROW_COUNT)
+            && !statement.uses.contains(Uses::MULTIPLE); // which asks about its own statements, mostly
+        if before && self.last.place.is_some() {
             let what = "FOUND_ROWS() and ROW_COUNT() within a larger expression cannot be answered here: the connection of \
                         the statement before serves others now; ask by SELECT FOUND_ROWS() or SELECT ROW_COUNT() alone";
             return Err(Problem::Unsupported(what.into()));
@@ -113,7 +115,7 @@ impl Session {
                 return None;
             }
             let connection = self.worker.pool.take_exactly(server, key, id)?;
-            if connection.user == Some(self.entry.handle.id) {
+            if connection.user == Some(self.me()) {
                 return Some(connection);
             }
             self.worker.pool.check_in(connection); // it has served somebody else since
@@ -124,7 +126,7 @@ impl Session {
             && let Some(connection) = self.worker.pool.take_exactly(server, key, id)
         {
             // A routine may have set it there.
-            if connection.routine_of == Some(self.entry.handle.id) {
+            if connection.routine_of == Some(self.me()) {
                 return Some(connection);
             }
             self.worker.pool.check_in(connection);
@@ -224,7 +226,7 @@ impl Session {
         server: ServerId,
         database: Option<&[u8]>,
     ) -> Result<Box<Connection>, LeaseError> {
-        let me = Some(self.entry.handle.id);
+        let me = Some(self.me());
         let opening = Opening { attributes: self.attributes.as_deref(), database };
         self.worker.pool.lease(server, &self.account, self.class, &self.desired, me, opening).await
     }

@@ -11,6 +11,7 @@ pub mod idle;
 mod incoming;
 mod kill;
 mod lease;
+mod ledger;
 mod pins;
 mod prepared;
 mod problem;
@@ -18,6 +19,7 @@ mod query;
 pub mod registry;
 mod reply;
 mod settle;
+mod variables;
 pub mod worker;
 
 use std::rc::Rc;
@@ -25,20 +27,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::incoming::Incoming;
+use self::ledger::Ledger;
 use self::pins::Pins;
 use self::prepared::Statements;
 pub use self::problem::{Kind as ProblemKind, Problem};
 use self::registry::{Entry, Handle, Registry};
+use self::variables::Variables;
 use self::worker::Worker;
 use crate::backend::account::Account;
 use crate::backend::class::Class;
-use crate::backend::connection::Connection;
+use crate::backend::connection::{Connection, User};
 use crate::backend::insert_id::InsertId;
 use crate::backend::state::State;
 use crate::execute::client::{Client, Signals};
 use crate::ids::{BackendId, ClientId, ServerId};
 use crate::plan::Situation;
-use crate::sql::{Dialect, LexCharset, Lexing, ServerVersion};
+use crate::sql::{
+    self, Class as StatementClass, Dialect, LexCharset, Lexing, Recognised, ServerVersion, Uses,
+};
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
@@ -82,9 +88,15 @@ pub struct Session {
     status: Status,
     held: Option<Box<Connection>>,
     pins: Pins,
+    ledger: Ledger,
     statements: Statements,
     insert_id: Arc<InsertId>,
+    variables: Variables,
     last: Last,
+    /// How often the session has begun anew.
+    incarnation: u32,
+    /// `sql_auto_is_null` is on: `WHERE id IS NULL` may ask for LAST_INSERT_ID().
+    null_is_insert_id: bool,
     /// Sequence number of the reply to the command in hand.
     sequence: u8,
 }
@@ -148,9 +160,13 @@ impl Session {
             status: Status::AUTOCOMMIT,
             held: None,
             pins: Pins::default(),
+            ledger: Ledger::default(),
             statements: Statements::default(),
             insert_id: Arc::default(),
+            variables: Variables::default(),
             last: Last::default(),
+            incarnation: 0,
+            null_is_insert_id: false,
             sequence: 1,
             worker,
         };
@@ -166,7 +182,7 @@ impl Session {
             let mask = Signals::KILL | Signals::IDLE | if free { Signals::DRAIN } else { 0 };
             // What is kept only for questions about the last statement is not kept for long.
             let patience =
-                (self.held.is_some() && free && Pins::PASSING.contains(self.pins)).then_some(QUESTION_TIME);
+                (self.held.is_some() && free && self.is_pinned_in_passing()).then_some(QUESTION_TIME);
             self.entry.handle.idle.begin(self.worker.registry.now());
             let command =
                 match incoming::next(&mut self.client, &self.worker, pending.take(), mask, patience).await {
@@ -195,14 +211,11 @@ impl Session {
     /// The client has not asked about its last statement for a while: the connection may serve others. As long as none
     /// has taken it, a later question still finds it.
     async fn stop_expecting_questions(&mut self) {
-        if self.pins.contains(Pins::CALLED) {
-            self.look_for_tables().await;
-        }
+        self.settle_pins().await;
         self.set_pins(self.pins.difference(Pins::PASSING));
-        if !self.pins.is_empty() {
-            return;
-        }
-        if let Some(connection) = self.held.take() {
+        if self.pins.is_empty()
+            && let Some(connection) = self.held.take()
+        {
             self.release(connection, false);
         }
     }
@@ -244,6 +257,20 @@ impl Session {
         self.relex();
     }
 
+    /// This session, as connections remember it.
+    fn me(&self) -> User {
+        User(self.entry.handle.id, self.incarnation)
+    }
+
+    /// What a statement is, in this session.
+    fn recognise(&self, text: &[u8]) -> Recognised {
+        let mut statement = sql::recognise(text, &self.lexing);
+        if self.null_is_insert_id && statement.class == StatementClass::Read {
+            statement.uses |= Uses::LAST_INSERT_ID;
+        }
+        statement
+    }
+
     /// How text is to be read, and how long the session may be idle, follows from its variables.
     fn relex(&mut self) {
         self.limit_idleness();
@@ -256,6 +283,7 @@ impl Session {
         let has = |name: &[u8]| mode.split(|byte| *byte == b',').any(|part| part.eq_ignore_ascii_case(name));
         self.lexing.ansi_quotes = has(b"ANSI_QUOTES");
         self.lexing.no_backslash_escapes = has(b"NO_BACKSLASH_ESCAPES");
+        self.null_is_insert_id = self.is_on(b"sql_auto_is_null");
         self.lexing.charset = match self.desired.get(b"character_set_client") {
             Some(charset) => lex_charset(charset),
             None => {
@@ -264,14 +292,18 @@ impl Session {
         };
     }
 
+    /// Whether the client has switched this variable on.
+    fn is_on(&self, name: &[u8]) -> bool {
+        self.desired.get(name).is_some_and(|value| matches!(value, b"ON" | b"1"))
+    }
+
     /// What decides about routes.
     fn situation(&self) -> Situation {
-        let on = |name: &[u8]| self.desired.get(name).is_some_and(|value| matches!(value, b"ON" | b"1"));
         let in_transaction = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
         Situation {
             in_transaction,
             autocommit_off: !self.status.contains(Status::AUTOCOMMIT),
-            default_read_only: on(b"transaction_read_only") || on(b"tx_read_only"),
+            default_read_only: self.is_on(b"transaction_read_only") || self.is_on(b"tx_read_only"),
             pinned: self.pins.hold_all(),
             pinned_softly: self.pins.intersects(Pins::SOFT),
             next_transaction_set: self.pins.contains(Pins::NEXT_TRANSACTION),

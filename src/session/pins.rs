@@ -23,7 +23,7 @@ bitflags! {
         const XA = 1 << 4;
         /// Text PREPARE.
         const TEXT_PREPARED = 1 << 5;
-        /// User variables were assigned.
+        /// User variables were assigned, and are not read back yet.
         const USER_VARIABLES = 1 << 6;
         /// SET of a variable that belongs to one connection (sql_log_bin, timestamp …).
         const BINDING_VARIABLE = 1 << 7;
@@ -81,7 +81,7 @@ impl Pins {
         !self.difference(Self::SOFT | Self::PASSING | Self::NEXT_TRANSACTION).is_empty()
     }
 
-    /// What a statement that has succeeded adds and ends.
+    /// With what a statement that has succeeded adds. What it ends, the ledger tells.
     pub fn after(mut self, statement: Recognised) -> Self {
         let uses = statement.uses;
         for (used, pin) in [
@@ -91,18 +91,11 @@ impl Pins {
             (Uses::HANDLER, Self::HANDLER),
             (Uses::XA, Self::XA),
             (Uses::TEXT_PREPARED, Self::TEXT_PREPARED),
-            (Uses::USER_VARIABLE_WRITE, Self::USER_VARIABLES),
             (Uses::BINDING_VARIABLE, Self::BINDING_VARIABLE),
             (Uses::ROLE, Self::ROLE),
             (Uses::NEXT_TRANSACTION, Self::NEXT_TRANSACTION),
         ] {
             self.set(pin, self.contains(pin) || uses.contains(used));
-        }
-        if statement.class == Class::Call && uses.contains(Uses::USER_VARIABLE_READ) {
-            self.insert(Self::USER_VARIABLES); // an OUT parameter perhaps
-        }
-        if uses.contains(Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE) {
-            self.remove(Self::LOCKS);
         }
         self
     }
@@ -123,17 +116,17 @@ mod tests {
     }
 
     #[test]
-    fn reasons_come_and_go() {
+    fn locks_hold_everything() {
         let pins = Pins::default().after(statement(Class::Session, Uses::LOCK_TABLES));
         assert_eq!(pins, Pins::LOCKS);
         assert!(pins.hold_all());
-        assert_eq!(pins.after(statement(Class::Session, Uses::UNLOCK_TABLES)), Pins::default());
     }
 
     #[test]
     fn variables_pin_softly() {
-        let pins = Pins::default().after(statement(Class::Set, Uses::USER_VARIABLE_WRITE));
+        let pins = Pins::default().after(statement(Class::TextPrepared, Uses::TEXT_PREPARED));
         assert!(!pins.is_empty() && !pins.hold_all());
+        assert!(!Pins::USER_VARIABLES.hold_all());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::backend::state::State;
 use crate::backend::statements::Source;
 use crate::execute::relay::End;
 use crate::plan::{self, Target};
-use crate::sql::{self, Class, Recognised, Uses};
+use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
@@ -27,6 +27,8 @@ use crate::wire::reply::Expect;
 
 /// MariaDB: the statement that was prepared last.
 const LAST_PREPARED: u32 = u32::MAX;
+/// Where COM_STMT_EXECUTE says whether it opens a cursor.
+const CURSOR_AT: usize = 5;
 /// ER_UNKNOWN_STMT_HANDLER.
 const UNKNOWN_STATEMENT: u16 = 1243;
 
@@ -123,7 +125,7 @@ impl Session {
             return self.refuse(&Problem::Request(1461, message.into())).await;
         }
         let text = &command.payload()[1..];
-        let statement = sql::recognise(text, &self.lexing);
+        let statement = self.recognise(text);
         let source = Arc::new(Source::new(
             text.into(),
             Arc::clone(&self.desired),
@@ -131,7 +133,7 @@ impl Session {
             &self.worker.hasher,
         ));
         let id = self.free_id();
-        self.after_call(statement).await;
+        self.settle_before(statement).await;
         let route = plan::route(statement, self.situation());
         // Preparing has none of the statement's effects.
         let neutral = Recognised { class: Class::Read, uses: statement.uses & Uses::MULTIPLE, hint: None };
@@ -162,7 +164,7 @@ impl Session {
         let Some(prepared) = end.prepared.filter(|_| end.error.is_none()) else { return };
         let max = self.open_max();
         connection.statements.insert(Arc::clone(source), prepared.id, max);
-        let statement = sql::recognise(&source.text, &self.lexing);
+        let statement = self.recognise(&source.text);
         let parameters = prepared.parameters;
         let known =
             Known { source: Arc::clone(source), statement, parameters, types: None, long_data_failed: false };
@@ -178,7 +180,7 @@ impl Session {
             return self.malformed().await;
         };
         let Some(known) = self.statements.known.get_mut(&id) else {
-            return self.unknown_statement("mysqld_stmt_execute").await;
+            return self.unknown_statement(id, "mysqld_stmt_execute").await;
         };
         if std::mem::take(&mut known.long_data_failed) {
             let message = "Tidegate: the data of COM_STMT_SEND_LONG_DATA was lost with its server connection";
@@ -193,10 +195,11 @@ impl Session {
             known.types = Some(types.into());
         }
         if layout.bound_at.is_some() && known.types.is_none() {
-            return self.malformed().await; // no types now, and none before
+            let message = "Incorrect arguments to mysqld_stmt_execute"; // no types now, and none before
+            return self.refuse(&Problem::Request(1210, message.into())).await;
         }
         let (source, statement, types) = (Arc::clone(&known.source), known.statement, known.types.clone());
-        self.after_call(statement).await;
+        self.settle_before(statement).await;
         if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
             && let Some(answer) = self.answer(&source.text, reply::Rows::Binary)
         {
@@ -204,7 +207,10 @@ impl Session {
         }
         let mut situation = self.situation();
         situation.pinned |= self.pins.intersects(Pins::LONG_DATA | Pins::CURSOR);
-        let route = plan::route(statement, situation);
+        let mut route = plan::route(statement, situation);
+        if payload.get(CURSOR_AT).is_some_and(|kind| *kind != 0) {
+            route = self.for_pin(route, Pins::CURSOR);
+        }
         let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
         let execution =
             Execution { id, source: &source, payload, types, bound_at, carries_types, executes: true };
@@ -280,7 +286,9 @@ impl Session {
         let put_difference =
             |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
                 // A database cannot be unset, and a reset would take the other statements: then the present state must do.
-                let Some(difference) = from.difference(to, names).filter(|difference| !difference.reset)
+                let Some(difference) = from
+                    .difference(to, names)
+                    .filter(|difference| !difference.reset && difference.role.is_none())
                 else {
                     return false;
                 };
@@ -335,10 +343,8 @@ impl Session {
         };
         let Some(known) = self.statements.known.get(&id) else { return Flow::Continue };
         let (source, statement) = (Arc::clone(&known.source), known.statement);
-        let mut route = plan::route(statement, self.situation());
-        if self.pins.contains(Pins::LONG_DATA) {
-            route.target = Target::Held;
-        }
+        let route = plan::route(statement, self.situation());
+        let mut route = self.for_pin(route, Pins::LONG_DATA);
         if self.forward_silently(&mut route, statement, id, &source, payload).await {
             self.statements.long_data.insert(id);
             self.set_pins(self.pins | Pins::LONG_DATA);
@@ -346,6 +352,21 @@ impl Session {
             known.long_data_failed = true;
         }
         Flow::Continue
+    }
+
+    /// The route of what leaves a pin that holds every statement: with the first of its kind, or to the primary, as the
+    /// next statement may write.
+    fn for_pin(&self, route: plan::Route, pin: Pins) -> plan::Route {
+        match route.target {
+            _ if self.pins.contains(pin) => {
+                plan::Route { target: Target::Held, reason: plan::Reason::Pinned }
+            }
+            Target::Replica if self.pins.intersects(Pins::SOFT) => {
+                plan::Route { target: Target::Held, reason: plan::Reason::Pinned }
+            }
+            Target::Replica => plan::Route { target: Target::Primary, reason: plan::Reason::MakesPin },
+            _ => route,
+        }
     }
 
     /// Sends a command about a statement that gets no reply, and keeps the connection.
@@ -398,7 +419,7 @@ impl Session {
             return self.malformed().await;
         };
         let Some(known) = self.statements.known.get_mut(&id) else {
-            return self.unknown_statement("mysqld_stmt_reset").await;
+            return self.unknown_statement(id, "mysqld_stmt_reset").await;
         };
         known.long_data_failed = false;
         if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA) && self.held.is_some() {
@@ -416,7 +437,7 @@ impl Session {
             return self.malformed().await;
         };
         let Some(known) = self.statements.known.get(&id) else {
-            return self.unknown_statement(function).await;
+            return self.unknown_statement(id, function).await;
         };
         if self.held.is_none() {
             let message = format!("The statement ({id}) has no open cursor.");
@@ -472,8 +493,12 @@ impl Session {
         self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await
     }
 
-    async fn unknown_statement(&mut self, function: &str) -> Flow {
-        let message = format!("Unknown prepared statement handler given to {function}");
+    async fn unknown_statement(&mut self, id: u32, function: &str) -> Flow {
+        let function = match self.lexing.server.dialect {
+            Dialect::MySql => "mysql_stmt_precheck", // whatever the command
+            Dialect::MariaDb => function,
+        };
+        let message = format!("Unknown prepared statement handler ({id}) given to {function}");
         self.refuse(&Problem::Request(UNKNOWN_STATEMENT, message.into())).await
     }
 }

@@ -6,10 +6,10 @@ use super::attempt::Work;
 use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
-use super::reply::{self, Rows};
+use super::reply::{self, Number, Rows};
 use super::{Flow, Problem, Session};
 use crate::plan;
-use crate::sql::{self, Class, Question, Recognised, Uses};
+use crate::sql::{self, Class, Dialect, Question, Recognised, Uses};
 use crate::wire::command;
 use crate::wire::reply::Expect;
 
@@ -26,7 +26,7 @@ impl Session {
         let started = Instant::now();
         let statement = match text {
             DOLLAR_PROBE => Recognised { class: Class::Read, uses: Uses::empty(), hint: None },
-            _ => sql::recognise(text, &self.lexing),
+            _ => self.recognise(text),
         };
         if statement.class == Class::Kill
             && let Some(kill) = sql::parse_kill(text, &self.lexing)
@@ -38,7 +38,7 @@ impl Session {
         {
             return self.tell(&answer).await;
         }
-        self.after_call(statement).await;
+        self.settle_before(statement).await;
         let route = plan::route(statement, self.situation());
         let packets = command.packets();
         let work = Work {
@@ -54,11 +54,30 @@ impl Session {
         flow
     }
 
-    /// Before a statement is routed: what a procedure has left decides where it goes.
-    pub(super) async fn after_call(&mut self, statement: Recognised) {
-        if self.pins.contains(Pins::CALLED) && !statement.uses.intersects(ABOUT_BEFORE) {
-            self.look_for_tables().await;
+    /// Before a statement is routed that does not ask about the one before: what that one has left decides where it goes.
+    pub(super) async fn settle_before(&mut self, statement: Recognised) {
+        if !statement.uses.intersects(ABOUT_BEFORE) {
+            self.settle_pins().await;
         }
+    }
+
+    /// Asks the server about the reasons for which the connection is held and of which only the server knows the end.
+    pub(super) async fn settle_pins(&mut self) {
+        const ASKED: Pins = Pins::CALLED.union(Pins::USER_LOCK).union(Pins::USER_VARIABLES);
+        if !self.pins.intersects(ASKED) {
+            return;
+        }
+        let Some(mut held) = self.held.take() else { return };
+        if self.pins.contains(Pins::CALLED) {
+            self.look_for_tables(&mut held).await;
+        }
+        if self.pins.contains(Pins::USER_LOCK) && self.ledger.may_ask_locks() {
+            self.look_for_locks(&mut held).await;
+        }
+        if self.pins.contains(Pins::USER_VARIABLES) {
+            self.read_variables(&mut held).await;
+        }
+        self.held = Some(held);
     }
 
     /// Answers what only Tidegate knows, where the statement asks for that and nothing else: the client's own
@@ -66,11 +85,14 @@ impl Session {
     pub(super) fn answer(&self, text: &[u8], rows: Rows) -> Option<Vec<u8>> {
         let question = sql::bare_question(text, &self.lexing)?;
         let value = match question.kind {
-            Question::ConnectionId => i64::from(self.entry.handle.id.0),
+            Question::ConnectionId if self.lexing.server.dialect == Dialect::MariaDb => {
+                (Number::Short, i64::from(self.entry.handle.id.0))
+            }
+            Question::ConnectionId => (Number::Unsigned, i64::from(self.entry.handle.id.0)),
             // A held connection knows it itself.
             _ if self.held.is_some() => return None,
-            Question::RowCount => i64::try_from(self.last.row_count).unwrap_or(i64::MAX),
-            Question::FoundRows => i64::try_from(self.last.found_rows).unwrap_or(i64::MAX),
+            Question::RowCount => (Number::Signed, i64::try_from(self.last.row_count).unwrap_or(i64::MAX)),
+            Question::FoundRows => (Number::Signed, i64::try_from(self.last.found_rows).unwrap_or(i64::MAX)),
             Question::LastInsertId => return None,
         };
         Some(reply::number(&question.column_name, value, rows, self.status, self.client.capabilities))

@@ -9,6 +9,7 @@ const TYPE_LONGLONG: u8 = 8;
 const CHARSET_BINARY: u16 = 63;
 const NOT_NULL: u16 = 1;
 const UNSIGNED: u16 = 1 << 5;
+const TYPE_LONG: u8 = 3;
 const BINARY: u16 = 1 << 7;
 
 /// An OK packet.
@@ -39,8 +40,30 @@ pub enum Rows {
     Binary,
 }
 
+/// The column of a number, as the servers define it (tried on both).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Number {
+    /// ROW_COUNT(), FOUND_ROWS().
+    Signed,
+    /// CONNECTION_ID() of MySQL.
+    Unsigned,
+    /// CONNECTION_ID() of MariaDB.
+    Short,
+}
+
 /// A result set of one column and one row with a whole number, as servers answer `SELECT CONNECTION_ID()`.
-pub fn number(name: &[u8], value: i64, rows: Rows, status: Status, capabilities: Capabilities) -> Vec<u8> {
+pub fn number(
+    name: &[u8],
+    (column, value): (Number, i64),
+    rows: Rows,
+    status: Status,
+    capabilities: Capabilities,
+) -> Vec<u8> {
+    let (kind, width, sign): (u8, u32, u16) = match column {
+        Number::Signed => (TYPE_LONGLONG, 21, 0),
+        Number::Unsigned => (TYPE_LONGLONG, 21, UNSIGNED),
+        Number::Short => (TYPE_LONG, 10, UNSIGNED),
+    };
     let mut out = Vec::new();
     let mut payload = Vec::new();
     put_lenenc(&mut payload, 1);
@@ -51,10 +74,9 @@ pub fn number(name: &[u8], value: i64, rows: Rows, status: Status, capabilities:
     }
     payload.push(0x0c); // length of what follows
     payload.extend_from_slice(&CHARSET_BINARY.to_le_bytes()); // int<2>
-    payload.extend_from_slice(&21u32.to_le_bytes()); // int<4> display width
-    payload.push(TYPE_LONGLONG); // int<1>
-    let flags = NOT_NULL | BINARY | if value >= 0 { UNSIGNED } else { 0 };
-    payload.extend_from_slice(&flags.to_le_bytes()); // int<2>
+    payload.extend_from_slice(&width.to_le_bytes()); // int<4> display width
+    payload.push(kind); // int<1>
+    payload.extend_from_slice(&(NOT_NULL | BINARY | sign).to_le_bytes()); // int<2>
     payload.extend_from_slice(&[0, 0, 0]); // decimals, filler
     sequence = put_packet(&mut out, sequence, &payload);
     if !capabilities.contains(Capabilities::DEPRECATE_EOF) {
@@ -67,7 +89,8 @@ pub fn number(name: &[u8], value: i64, rows: Rows, status: Status, capabilities:
         Rows::Text => put_lenenc_string(&mut payload, value.to_string().as_bytes()),
         Rows::Binary => {
             payload.extend_from_slice(&[0, 0]); // header, NULL bits
-            payload.extend_from_slice(&value.to_le_bytes()); // int<8>
+            let bytes = value.to_le_bytes();
+            payload.extend_from_slice(if kind == TYPE_LONG { &bytes[..4] } else { &bytes }); // int<4> or int<8>
         }
     }
     sequence = put_packet(&mut out, sequence, &payload);
@@ -91,7 +114,8 @@ mod tests {
     #[test]
     fn a_number_is_a_whole_result_set_for_old_and_new_clients() {
         for capabilities in [Capabilities::empty(), Capabilities::DEPRECATE_EOF] {
-            let bytes = number(b"CONNECTION_ID()", 42, Rows::Text, Status::AUTOCOMMIT, capabilities);
+            let bytes =
+                number(b"CONNECTION_ID()", (Number::Short, 42), Rows::Text, Status::AUTOCOMMIT, capabilities);
             let mut scanner = Scanner::new(Expect::Results, capabilities);
             let Step::End { end, terminal, .. } = scanner.advance(&bytes) else { panic!("no end") };
             assert!(scanner.is_done() && end == bytes.len() && scanner.rows() == 1);

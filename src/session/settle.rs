@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::attempt::{TABLES_CREATED, Work};
+use super::attempt::{PRELUDE_LIMIT, TABLES_CREATED, Work};
 use super::pins::Pins;
 use super::{Flow, Last, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
-use crate::backend::state::State;
+use crate::backend::state::{State, is_replayed};
 use crate::execute::relay::End;
-use crate::sql::{Class, Recognised, Uses};
+use crate::sql::{self, Class, Dialect, Effect, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
 
 /// How long a KILL of a statement that has ended may still take; more than the time for a KILL on a server.
@@ -28,14 +28,24 @@ impl Session {
         doomed: bool,
     ) -> Flow {
         self.status = end.status;
+        connection.warned |= end.warnings > 0 || end.error.is_some();
         if let Some((source, id)) = &work.preparing {
             self.prepared(&mut connection, &end, source, *id);
+            if end.error.is_some() {
+                // It may be asked about as any statement's.
+                self.set_pins(self.pins | Pins::DIAGNOSTICS);
+                let place = Some((connection.server, connection.id));
+                self.last = Last { place, row_count: -1, ..self.last };
+            }
         } else {
             self.note_effects(&mut connection, &end, work).await;
         }
         let unsent = end.error.as_mut().and_then(|error| error.unsent.take());
         if doomed {
             self.outlive_kill(&mut connection).await;
+        }
+        if self.held.is_none() && !self.pins.intersects(Pins::PASSING) {
+            self.read_variables(&mut connection).await;
         }
         let kept = self.keep_or_release(connection);
         let flow = match unsent {
@@ -67,20 +77,21 @@ impl Session {
         let statement = work.statement;
         let succeeded = end.error.is_none();
         let mut pins = self.pins;
+        let before = Arc::clone(&self.desired);
         let unexplained =
             !end.changes.is_empty() && self.note_changes(connection, &end.changes, runs_a_routine(statement));
         if succeeded {
-            pins = pins.after(statement);
-            // A variable may have been set in a packet whose later statement failed; only success is trusted above,
-            // and the server's word here.
+            pins = self.enter(pins.after(statement), work);
         } else if statement.uses.contains(Uses::MULTIPLE) {
+            // Those before the one that failed have run.
             pins = pins.after(statement);
+            self.ledger.distrust(Pins::default().after(statement));
         }
         if unexplained && !Pins::explains(statement) {
             pins |= Pins::UNEXPLAINED;
         }
         if runs_a_routine(statement) {
-            connection.routine_of = Some(self.entry.handle.id);
+            connection.routine_of = Some(self.me());
         }
         if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
             pins |= Pins::CALLED; // asking now would take the answer from SHOW WARNINGS and ROW_COUNT()
@@ -117,7 +128,9 @@ impl Session {
                 found_rows: end.rows.unwrap_or(self.last.found_rows),
             };
         }
+        connection.state = Arc::clone(&self.desired);
         self.set_pins(pins);
+        self.note_variables(connection, work, succeeded);
         // A statement that names it had it right on this connection, and may have set it without a report.
         let named = succeeded && statement.may_use_insert_id();
         if end.insert_id != 0 || named {
@@ -129,9 +142,32 @@ impl Session {
             let reported = if end.insert_id != 0 { end.insert_id } else { before };
             self.insert_id.put(Place::On { server, id, reported });
         }
+        if succeeded {
+            self.note_unreported(connection, work, &before).await;
+        }
         if succeeded && charset_by_name(work.text) && !end.changes.is_empty() {
             self.read_back_collation(connection).await;
         }
+    }
+
+    /// Enters what a statement has made or ended on its connection; gives the reasons that stand on.
+    fn enter(&mut self, mut pins: Pins, work: &Work<'_>) -> Pins {
+        const NAMED: Uses = crate::plan::MAKES_PIN
+            .difference(Uses::USER_VARIABLE_WRITE.union(Uses::NEXT_TRANSACTION))
+            .union(Uses::UNLOCK_TABLES);
+        let Recognised { class, uses, .. } = work.statement;
+        let ends = !pins.is_empty() && matches!(class, Class::Ddl | Class::Begin(_));
+        if !uses.intersects(NAMED) && !ends {
+            return pins;
+        }
+        let effects = sql::effects(work.sql(), &self.lexing);
+        if let [Effect::Role(role)] = &effects[..] {
+            let mut next = (*self.desired).clone();
+            next.role = Some(role.clone());
+            self.desired = Arc::new(next);
+            pins.remove(Pins::ROLE);
+        }
+        self.ledger.after(effects, Pins::default().after(work.statement), pins, &self.desired.schema)
     }
 
     /// Takes in the reported changes; true when the server speaks of state without saying which. What a routine does
@@ -171,10 +207,67 @@ impl Session {
         some_state && (routine || !named) && !tracking_touched
     }
 
+    /// What the servers do not report: a database with a wide character set (MariaDB), variables that SET names as
+    /// `@@name` (MariaDB), and what statements about accounts mean for other connections.
+    async fn note_unreported(&mut self, connection: &mut Connection, work: &Work<'_>, before: &Arc<State>) {
+        let Recognised { class, uses, .. } = work.statement;
+        if class == Class::Use
+            && before.schema == self.desired.schema
+            && let Some(schema) = work.database(&self.lexing)
+            && schema != self.desired.schema
+        {
+            let mut next = (*self.desired).clone();
+            next.schema = schema;
+            self.adopt(connection, next);
+        }
+        let sets = work.statement.class_is_set() || uses.contains(Uses::MULTIPLE);
+        if sets && self.lexing.server.dialect == Dialect::MariaDb {
+            let names = sql::unscoped_variables(work.sql(), &self.lexing);
+            if !names.is_empty() {
+                self.read_back_variables(connection, names).await;
+            }
+        }
+        if matches!(class, Class::Ddl | Class::Other | Class::SetGlobal)
+            && sql::changes_accounts(work.sql(), &self.lexing)
+        {
+            self.worker.pool.age();
+            self.worker.gatekeeper.accounts_changed();
+        }
+    }
+
+    /// The session's state, and that of the connection, is this from now on.
+    fn adopt(&mut self, connection: &mut Connection, next: State) {
+        self.desired = Arc::new(next);
+        connection.state = Arc::clone(&self.desired);
+        self.relex();
+    }
+
+    /// Reads variables of which the server has not said what they are now.
+    async fn read_back_variables(&mut self, connection: &mut Connection, names: Vec<Vec<u8>>) {
+        let items: Vec<_> = names.iter().map(|name| [b"@@", &name[..]].concat()).collect();
+        let question = [b"SELECT ", &items.join(&b',')[..]].concat();
+        let mut buffer = self.worker.buffers.take();
+        let answer = timeout(PRELUDE_LIMIT, connection.run(&question, &mut buffer)).await;
+        let row = match answer {
+            Ok(Ok(mut answer)) if buffer.filled().is_empty() => answer.rows.pop().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        if row.len() != names.len() {
+            connection.broken = true; // in a state that nobody knows
+            return;
+        }
+        let mut next = (*self.desired).clone();
+        for (name, value) in names.iter().zip(row) {
+            if is_replayed(name) {
+                next.set(name, &value.unwrap_or_default());
+            }
+        }
+        self.adopt(connection, next);
+    }
+
     /// A statement follows a CALL without asking about it: did the procedure create tables, temporary ones perhaps?
-    pub(super) async fn look_for_tables(&mut self) {
+    pub(super) async fn look_for_tables(&mut self, held: &mut Connection) {
         self.set_pins(self.pins.difference(Pins::CALLED));
-        let Some(mut held) = self.held.take() else { return };
         let mut buffer = self.worker.buffers.take();
         let before = held.tables_created.take();
         let created = match held.run(TABLES_CREATED, &mut buffer).await {
@@ -186,7 +279,28 @@ impl Session {
         if created.is_none() || created != before {
             self.set_pins(self.pins | Pins::UNEXPLAINED);
         }
-        self.held = Some(held);
+    }
+
+    /// A statement about user locks has run: which does the session hold still?
+    pub(super) async fn look_for_locks(&mut self, held: &mut Connection) {
+        let mut locks = Vec::new();
+        if let Some(question) = self.ledger.lock_question() {
+            let mut buffer = self.worker.buffers.take();
+            let answer = timeout(PRELUDE_LIMIT, held.run(&question, &mut buffer)).await;
+            held.user = None; // what the client may ask about its last statement is gone from it
+            match answer {
+                Ok(Ok(answer)) if buffer.filled().is_empty() && answer.error.is_none() => {
+                    let values = answer.rows.into_iter().flatten();
+                    locks.extend(values.map(|value| value.as_deref() == Some(b"1")));
+                }
+                _ => {
+                    held.broken = true;
+                    return;
+                }
+            }
+        }
+        let pins = self.ledger.note_locks(&locks, self.pins);
+        self.set_pins(pins);
     }
 
     /// `SET NAMES … COLLATE …` reports the character sets but not the collation (tried on both dialects).
@@ -245,6 +359,7 @@ impl Session {
             // COM_RESET_CONNECTION leaves the role as it is (tried on both dialects).
             connection.broken |= self.pins.intersects(Pins::ROLE | Pins::EXPIRED_PASSWORD);
         }
+        connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
         if !leaving && here(self.insert_id.place()) {
             connection.debt = Some(Arc::clone(&self.insert_id));
@@ -264,6 +379,7 @@ impl Session {
         self.worker.pool.check_in(connection);
         if self.held.is_none() {
             self.set_pins(Pins::default());
+            self.ledger.clear();
             self.statements.lose();
             self.status.remove(Status::IN_TRANSACTION);
         }
@@ -272,7 +388,8 @@ impl Session {
 
 /// Whether statements may have run that the text does not show.
 fn runs_a_routine(statement: Recognised) -> bool {
-    statement.class == Class::Call || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
+    matches!(statement.class, Class::Call | Class::TextPrepared)
+        || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
 }
 
 /// Whether a SET may have named a collation beside a character set.

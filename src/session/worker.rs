@@ -28,6 +28,9 @@ use crate::wire::stream::Stream;
 const SCHEMA_KNOWN: Duration = Duration::from_secs(10);
 const SCHEMAS_MAX: usize = 1024;
 
+/// Databases that accounts were let into: when, and in which epoch of the pool's.
+type Schemas = HashMap<(AccountId, Vec<u8>), (Instant, u64)>;
+
 /// A client that has become another user, up to the final OK.
 #[derive(Debug)]
 pub struct NewUser {
@@ -68,6 +71,9 @@ pub trait Gatekeeper: Send + Sync {
         salt: &'a Salt,
     ) -> Changing<'a>;
 
+    /// Accounts, their passwords or their rights have changed: what was proven must be proven again.
+    fn accounts_changed(&self);
+
     /// A server has refused this account: its password is no longer right.
     fn refused(&self, account: &Account);
 }
@@ -95,7 +101,7 @@ pub struct Worker {
     /// Hashes prepared statements' sources; the same on all cores.
     pub hasher: RandomState,
     random: Cell<u64>,
-    schemas: RefCell<HashMap<(AccountId, Vec<u8>), Instant>>,
+    schemas: RefCell<Schemas>,
 }
 
 /// What a worker is made of.
@@ -169,7 +175,7 @@ impl Worker {
     pub fn is_schema_known(&self, account: AccountId, schema: &[u8]) -> bool {
         // The key is cloned: this is the login path, not a statement's.
         let known = self.schemas.borrow().get(&(account, schema.to_vec())).copied();
-        known.is_some_and(|since| since.elapsed() < SCHEMA_KNOWN)
+        known.is_some_and(|(since, epoch)| since.elapsed() < SCHEMA_KNOWN && epoch == self.pool.epoch())
     }
 
     /// A server has let this account into this database.
@@ -178,7 +184,7 @@ impl Worker {
         if schemas.len() >= SCHEMAS_MAX {
             schemas.clear();
         }
-        schemas.insert((account, schema.to_vec()), Instant::now());
+        schemas.insert((account, schema.to_vec()), (Instant::now(), self.pool.epoch()));
     }
 
     /// Takes `bytes` out of the common budget for large statements; `None` when it is used up.

@@ -5,6 +5,7 @@
 //! linear in the statement's length; in doubt the answer is the one that sends the statement to the primary.
 
 mod digest;
+mod effects;
 mod functions;
 mod keywords;
 pub mod lexer;
@@ -18,14 +19,17 @@ mod set;
 mod show;
 mod tables;
 mod transaction;
+mod variables;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
 pub use digest::{DIGEST_TEXT_MAX, digest, digest_text};
+pub use effects::{Effect, LockKind, changes_accounts, effects, unscoped_variables, used_database};
 pub use functions::{is_built_in, pure_functions};
 pub use model::*;
 pub use outline::*;
 pub use question::{BareQuestion, Question, bare_question, parse_kill};
 pub use recognise::recognise;
+pub use variables::{PreparedText, prepared_texts, user_variables, user_variables_read};

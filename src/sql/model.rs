@@ -149,7 +149,7 @@ bitflags! {
         /// Sets a session variable that binds the connection (sql_log_bin, gtid_next, pseudo_thread_id, timestamp,
         /// insert_id, rand_seed1 …): cannot be replayed on another connection.
         const BINDING_VARIABLE = 1 << 19;
-        /// SET ROLE, SET DEFAULT ROLE, SET RESOURCE GROUP.
+        /// SET ROLE, SET RESOURCE GROUP.
         const ROLE = 1 << 20;
         /// LOAD DATA LOCAL or LOAD XML LOCAL.
         const LOCAL_INFILE = 1 << 21;

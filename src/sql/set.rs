@@ -94,7 +94,8 @@ fn assignment(scan: &mut Scan<'_>, item: Item) -> Reach {
             scan.uses |= Uses::ROLE;
             Reach::Session
         }
-        (_, Keyword::Resource | Keyword::Default) => {
+        (_, Keyword::Default) => Reach::Global,
+        (_, Keyword::Resource) => {
             scan.uses |= Uses::ROLE;
             Reach::Global
         }
@@ -117,7 +118,7 @@ fn system_variable(scan: &mut Scan<'_>, scope: &[u8], name: &[u8], next_only: bo
     if next_only && contains(&TRANSACTION_VARIABLES, name) {
         scan.uses |= Uses::NEXT_TRANSACTION;
     }
-    if contains(&BINDING_VARIABLES, name) {
+    if binds(name) {
         scan.uses |= Uses::BINDING_VARIABLE;
     }
     if contains(&INSERT_ID_VARIABLES, name) {
@@ -158,6 +159,16 @@ fn wrapped(scan: &mut Scan<'_>) -> Outcome {
         at_name = item.is(b',') && scan.depth == 0;
     }
     Outcome::Wraps(None)
+}
+
+/// Whether `SET @@name` of it, without a scope, does something else than to set the session's.
+pub(super) fn is_not_the_sessions(name: &[u8]) -> bool {
+    contains(&TRANSACTION_VARIABLES, name) || binds(name)
+}
+
+/// Whether setting this variable binds the session to its connection.
+pub(super) fn binds(name: &[u8]) -> bool {
+    contains(&BINDING_VARIABLES, name)
 }
 
 fn contains(names: &[&[u8]], name: &[u8]) -> bool {

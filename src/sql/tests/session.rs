@@ -88,7 +88,7 @@ fn set_that_reaches_further_is_global() {
         both(sql, Class::SetGlobal, NONE);
     }
     mysql("SET PASSWORD FOR 'u' = 'x'", Class::SetGlobal, NONE);
-    both("SET DEFAULT ROLE r FOR u", Class::SetGlobal, Uses::ROLE);
+    both("SET DEFAULT ROLE r FOR u", Class::SetGlobal, NONE);
     mysql("SET RESOURCE GROUP rg", Class::SetGlobal, Uses::ROLE);
     both("SET", Class::Other, Uses::DOUBT);
     both("SET 'x' = 1", Class::Other, Uses::DOUBT);

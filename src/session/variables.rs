@@ -1,0 +1,188 @@
+//! User variables of a session: known here, brought to the connection that needs them, read back when it is given up.
+//!
+//! Owns: which statements need which variables. Does not know: how values are written and read.
+//! Invariant: outside of what is `unread`, the values here are those that the client would see on one server; `unread`
+//! ones are on the held connection, and pin it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::timeout;
+
+use super::Session;
+use super::attempt::{PRELUDE_LIMIT, Work};
+use super::lease::ABOUT_BEFORE;
+use super::pins::Pins;
+use crate::backend::connection::Connection;
+use crate::backend::variables::{Name, Value, read_back};
+use crate::sql::{self, Class, PreparedText, Recognised, Uses};
+use crate::wire::ok::Status;
+
+/// Variables of one session that are read back and brought; with more, the connection stays pinned.
+const NAMES_MAX: usize = 64;
+
+/// What a session has set.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    known: BTreeMap<Name, Value>,
+    /// Assigned on the held connection, and not read back yet.
+    unread: BTreeSet<Name>,
+    /// Named in texts that were prepared by PREPARE: an EXECUTE may assign them.
+    in_texts: BTreeSet<Name>,
+    /// Some cannot be told or read: they stay on the held connection.
+    opaque: bool,
+}
+
+const NAMED: Uses = Uses::USER_VARIABLE_READ.union(Uses::USER_VARIABLE_WRITE);
+
+impl Variables {
+    /// Whether the pin that they make ends by reading them back.
+    pub fn can_be_read(&self) -> bool {
+        !self.opaque
+    }
+
+    /// None is set any more.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Whether the statement may give values to the variables that it names.
+fn may_assign(statement: Recognised) -> bool {
+    let uses = statement.uses;
+    uses.contains(Uses::USER_VARIABLE_WRITE)
+        || uses.contains(Uses::USER_VARIABLE_READ) && matches!(statement.class, Class::Call | Class::Write)
+        || statement.class == Class::TextPrepared
+}
+
+/// Whether what it runs may read variables that it does not name: triggers, routines, prepared texts.
+fn reads_unseen(statement: Recognised) -> bool {
+    matches!(statement.class, Class::Write | Class::Call | Class::TextPrepared)
+        || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
+}
+
+fn names(found: Option<Vec<Vec<u8>>>) -> Option<Vec<Name>> {
+    Some(found?.into_iter().map(Vec::into_boxed_slice).collect())
+}
+
+impl Session {
+    /// Appends a SET of those variables that the statement may read and that are not right on the connection.
+    pub(super) fn bring_variables(&self, connection: &mut Connection, work: &Work<'_>, set: &mut Vec<u8>) {
+        if self.variables.known.is_empty() && connection.variables.is_empty() {
+            return;
+        }
+        let Recognised { class, uses, .. } = work.statement;
+        let named = if reads_unseen(work.statement) {
+            None
+        } else if !uses.intersects(NAMED) {
+            return;
+        } else if uses.intersects(ABOUT_BEFORE) && matches!(class, Class::Set | Class::Diagnostics) {
+            // A SET would take what the client asks about: only what is read is brought.
+            names(sql::user_variables_read(work.sql(), &self.lexing))
+        } else {
+            names(sql::user_variables(work.sql(), &self.lexing))
+        };
+        let named = named.unwrap_or_else(|| {
+            let others =
+                connection.variables.names().filter(|name| !self.variables.known.contains_key(*name));
+            others.chain(self.variables.known.keys()).cloned().collect()
+        });
+        for name in named.iter().filter(|name| !self.variables.unread.contains(*name)) {
+            connection.variables.bring(name, self.variables.known.get(name), set);
+        }
+    }
+
+    /// The statement has run on this connection, well or not: the variables that it may have assigned are there.
+    pub(super) fn note_variables(&mut self, connection: &mut Connection, work: &Work<'_>, succeeded: bool) {
+        if !may_assign(work.statement) {
+            return;
+        }
+        let mut assigned = names(sql::user_variables(work.sql(), &self.lexing)).unwrap_or_else(|| {
+            // Those that can be compared have been brought; the others stay where they are.
+            self.variables.opaque = true;
+            self.variables.known.keys().cloned().collect()
+        });
+        if work.statement.class == Class::TextPrepared {
+            self.note_texts(work);
+            assigned.extend(self.variables.in_texts.iter().cloned());
+        }
+        // Where not all were brought, a failure leaves others' values in those that it did not reach.
+        let reached = succeeded || !work.statement.uses.intersects(ABOUT_BEFORE);
+        for name in assigned {
+            connection.variables.touch(&name);
+            if reached {
+                self.variables.unread.insert(name);
+            }
+        }
+        let variables = &mut self.variables;
+        variables.opaque |= variables.known.len() + variables.unread.len() > NAMES_MAX;
+        if variables.opaque || !variables.unread.is_empty() {
+            self.set_pins(self.pins | Pins::USER_VARIABLES);
+        }
+    }
+
+    /// The variables in the texts that a PREPARE may have prepared: literals, and values of variables.
+    fn note_texts(&mut self, work: &Work<'_>) {
+        let Some(texts) = sql::prepared_texts(work.sql(), &self.lexing) else {
+            self.variables.opaque = true;
+            return;
+        };
+        for text in texts {
+            let text = match text {
+                PreparedText::Literal(text) => Some(text),
+                PreparedText::Variable(name) => {
+                    self.variables.known.get(name.as_slice()).and_then(Value::text)
+                }
+            };
+            match text.and_then(|text| sql::user_variables(&text, &self.lexing)) {
+                Some(names) => {
+                    self.variables.in_texts.extend(names.into_iter().map(Vec::into_boxed_slice));
+                }
+                None => self.variables.opaque = true,
+            }
+        }
+    }
+
+    /// Whether only what ends by a question to the server, or by none being asked, pins the held connection.
+    pub(super) fn is_pinned_in_passing(&self) -> bool {
+        let mut passing = Pins::PASSING;
+        passing.set(Pins::USER_VARIABLES, self.variables.can_be_read());
+        passing.set(Pins::USER_LOCK, self.ledger.may_ask_locks());
+        passing.contains(self.pins)
+    }
+
+    /// Reads back what is unread, unless something else keeps the connection. Whoever asks about the statement before
+    /// must have asked by now, or have nothing to ask.
+    pub(super) async fn read_variables(&mut self, connection: &mut Connection) {
+        let only = self.pins.difference(Pins::PASSING) == Pins::USER_VARIABLES;
+        if !only
+            || !self.variables.can_be_read()
+            || connection.status.contains(Status::IN_TRANSACTION)
+            || connection.broken
+        {
+            return;
+        }
+        let names: Vec<Name> = std::mem::take(&mut self.variables.unread).into_iter().collect();
+        let mut buffer = self.worker.buffers.take();
+        let read = timeout(PRELUDE_LIMIT, read_back(connection, &names, &mut buffer)).await;
+        connection.user = None; // what the client may ask about its last statement is gone from it
+        let Ok(Ok(values)) = read else {
+            connection.broken = true; // with the values: the pin stands, and ends the session
+            return;
+        };
+        for (name, value) in names.into_iter().zip(values) {
+            match value {
+                Some(value) => {
+                    connection.variables.put(&name, &value);
+                    self.variables.known.insert(name, value);
+                }
+                None => {
+                    self.variables.unread.insert(name);
+                    self.variables.opaque = true;
+                }
+            }
+        }
+        if !self.variables.opaque {
+            self.set_pins(self.pins.difference(Pins::USER_VARIABLES));
+        }
+    }
+}

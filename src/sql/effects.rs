@@ -1,0 +1,450 @@
+//! What a statement makes, or ends, on its connection: temporary tables, locks, handlers and their kin, by name.
+//!
+//! Owns: the forms of the statements that do so, in both dialects. Does not know: whether they succeed.
+//! Invariant: what is not surely understood is [`Effect::Untold`], so that nothing is taken to have ended that has not.
+
+use super::lexer::{Kind, Lexer, Token};
+use super::model::Lexing;
+use super::scan::{split_variable, unquoted};
+
+/// A lock that a statement takes for its connection, by what gives it back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum LockKind {
+    /// LOCK TABLES: UNLOCK TABLES, or the start of a transaction.
+    Tables,
+    /// FLUSH TABLES … WITH READ LOCK or FOR EXPORT: UNLOCK TABLES.
+    Flush,
+    /// LOCK INSTANCE FOR BACKUP: UNLOCK INSTANCE.
+    Instance,
+    /// MariaDB's BACKUP LOCK: BACKUP UNLOCK.
+    Backup,
+    /// MariaDB's BACKUP STAGE START: BACKUP STAGE END.
+    Stage,
+}
+
+/// One thing that a statement does to its connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// CREATE TEMPORARY TABLE; the schema where it is written, and the name.
+    Created(Option<Vec<u8>>, Vec<u8>),
+    /// DROP TABLE, of a temporary or another table.
+    Dropped(Option<Vec<u8>>, Vec<u8>),
+    /// ALTER TABLE … RENAME, RENAME TABLE: temporary tables may have other names now.
+    Renamed,
+    /// HANDLER … OPEN, under this name.
+    Opened(Vec<u8>),
+    /// HANDLER … CLOSE.
+    Closed(Vec<u8>),
+    /// PREPARE; names in lower case.
+    Prepared(Vec<u8>),
+    /// DEALLOCATE PREPARE.
+    Deallocated(Vec<u8>),
+    /// A lock is taken.
+    Locked(LockKind),
+    /// A lock is given back.
+    Unlocked(LockKind),
+    /// XA START.
+    XaBegun,
+    /// XA COMMIT, XA ROLLBACK.
+    XaEnded,
+    /// GET_LOCK of this literal, as it is written.
+    UserLock(Vec<u8>),
+    /// RELEASE_ALL_LOCKS.
+    UserLocksReleased,
+    /// SET of a variable that binds the connection; true: back to what it is by itself.
+    Bound(Vec<u8>, bool),
+    /// SET ROLE with this text behind it.
+    Role(Vec<u8>),
+    /// Something of the kind that cannot be told from the text.
+    Untold,
+}
+
+/// What the one statement of a packet does; [`Effect::Untold`] for several.
+pub fn effects(sql: &[u8], lexing: &Lexing) -> Vec<Effect> {
+    let tokens: Vec<Token> = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect();
+    let end = tokens.iter().position(|token| token.kind == Kind::Punct(b';')).unwrap_or(tokens.len());
+    if tokens[end..].iter().any(|token| token.kind != Kind::Punct(b';')) {
+        return vec![Effect::Untold];
+    }
+    let mut words = Words { sql, tokens: &tokens[..end] };
+    let found = match &*words.word().to_ascii_lowercase() {
+        b"create" => created(words),
+        b"drop" if words.take(b"prepare") => words.name().map(|name| vec![Effect::Deallocated(lower(name))]),
+        b"drop" => dropped(words),
+        b"rename" => Some(vec![Effect::Renamed]),
+        b"alter" => {
+            let renames = words.tokens.iter().any(|token| token.text(sql).eq_ignore_ascii_case(b"rename"));
+            Some(if renames { vec![Effect::Renamed] } else { vec![] })
+        }
+        b"deallocate" => {
+            words.take(b"prepare");
+            words.name().map(|name| vec![Effect::Deallocated(lower(name))])
+        }
+        b"prepare" => words.name().map(|name| vec![Effect::Prepared(lower(name))]),
+        b"execute" => Some(if words.take(b"immediate") { vec![Effect::Untold] } else { vec![] }),
+        b"handler" => handler(words),
+        b"lock" if words.take(b"instance") => Some(vec![Effect::Locked(LockKind::Instance)]),
+        b"lock" => Some(vec![Effect::Locked(LockKind::Tables)]),
+        b"unlock" if words.take(b"instance") => Some(vec![Effect::Unlocked(LockKind::Instance)]),
+        b"unlock" => Some(vec![Effect::Unlocked(LockKind::Tables), Effect::Unlocked(LockKind::Flush)]),
+        b"begin" | b"start" => Some(vec![Effect::Unlocked(LockKind::Tables)]),
+        b"backup" => backup(words),
+        b"flush" => Some(vec![Effect::Locked(LockKind::Flush)]),
+        b"xa" => xa(words),
+        b"set" => set(words),
+        _ => user_locks(words),
+    };
+    found.unwrap_or_else(|| vec![Effect::Untold])
+}
+
+fn lower(name: &[u8]) -> Vec<u8> {
+    name.to_ascii_lowercase()
+}
+
+/// The tokens that are left.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    sql: &'a [u8],
+    tokens: &'a [Token],
+}
+
+impl<'a> Words<'a> {
+    fn peek(&self) -> Option<(Kind, &'a [u8])> {
+        self.tokens.first().map(|token| (token.kind, token.text(self.sql)))
+    }
+
+    /// The next token's text; empty at the end.
+    fn word(&mut self) -> &'a [u8] {
+        let text = self.peek().map_or(&b""[..], |(_, text)| text);
+        self.tokens = self.tokens.get(1..).unwrap_or_default();
+        text
+    }
+
+    /// Consumes the next token if it is this word.
+    fn take(&mut self, word: &[u8]) -> bool {
+        let is = self.peek().is_some_and(|(_, text)| text.eq_ignore_ascii_case(word));
+        if is {
+            self.word();
+        }
+        is
+    }
+
+    /// An identifier without its quotes; `None` where none stands, or one with quotes inside.
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let (kind, text) = self.peek()?;
+        let name = unquoted(text);
+        let plain = !name.iter().any(|byte| matches!(byte, b'`' | b'"'));
+        let is_name = matches!(kind, Kind::Word | Kind::Name | Kind::QuotedName) && plain;
+        self.word();
+        is_name.then_some(name)
+    }
+
+    /// `[schema.]table`.
+    fn table(&mut self) -> Option<(Option<Vec<u8>>, Vec<u8>)> {
+        let first = self.name()?;
+        if self.take(b".") {
+            return Some((Some(first.to_vec()), self.name()?.to_vec()));
+        }
+        Some((None, first.to_vec()))
+    }
+}
+
+/// CREATE [OR REPLACE] TEMPORARY TABLE [IF NOT EXISTS] name.
+fn created(mut words: Words<'_>) -> Option<Vec<Effect>> {
+    if words.take(b"or") {
+        words.word();
+    }
+    if !words.take(b"temporary") {
+        return Some(vec![]);
+    }
+    if !words.take(b"table") {
+        return None;
+    }
+    if words.take(b"if") {
+        words.word();
+        words.word();
+    }
+    let (schema, name) = words.table()?;
+    Some(vec![Effect::Created(schema, name)])
+}
+
+/// DROP [TEMPORARY] TABLE [IF EXISTS] name, …
+fn dropped(mut words: Words<'_>) -> Option<Vec<Effect>> {
+    let temporary = words.take(b"temporary");
+    if !words.take(b"table") && !words.take(b"tables") {
+        return (!temporary).then(Vec::new);
+    }
+    if words.take(b"if") {
+        words.word();
+    }
+    let mut effects = Vec::new();
+    loop {
+        let (schema, name) = words.table()?;
+        effects.push(Effect::Dropped(schema, name));
+        if !words.take(b",") {
+            return Some(effects);
+        }
+    }
+}
+
+/// HANDLER table OPEN [[AS] alias], HANDLER alias CLOSE.
+fn handler(mut words: Words<'_>) -> Option<Vec<Effect>> {
+    let (_, table) = words.table()?;
+    if words.take(b"open") {
+        words.take(b"as");
+        let alias = words.name().map_or(table, <[u8]>::to_vec);
+        return Some(vec![Effect::Opened(alias)]);
+    }
+    Some(if words.take(b"close") { vec![Effect::Closed(table)] } else { vec![] })
+}
+
+fn backup(mut words: Words<'_>) -> Option<Vec<Effect>> {
+    match &*lower(words.word()) {
+        b"lock" => Some(vec![Effect::Locked(LockKind::Backup)]),
+        b"unlock" => Some(vec![Effect::Unlocked(LockKind::Backup)]),
+        b"stage" if words.take(b"end") => Some(vec![Effect::Unlocked(LockKind::Stage)]),
+        b"stage" => Some(vec![Effect::Locked(LockKind::Stage)]),
+        _ => None,
+    }
+}
+
+fn xa(mut words: Words<'_>) -> Option<Vec<Effect>> {
+    match &*lower(words.word()) {
+        b"start" | b"begin" => Some(vec![Effect::XaBegun]),
+        b"commit" | b"rollback" => Some(vec![Effect::XaEnded]),
+        b"end" | b"prepare" | b"recover" => Some(vec![]),
+        _ => None,
+    }
+}
+
+/// SET ROLE, or assignments of which some bind the connection.
+fn set(mut words: Words<'_>) -> Option<Vec<Effect>> {
+    if words.take(b"role") {
+        let first = words.tokens.first()?.start;
+        let last = words.tokens.last()?.end;
+        return Some(vec![Effect::Role(words.sql.get(first..last)?.to_vec())]);
+    }
+    let mut effects = Vec::new();
+    while !words.tokens.is_empty() {
+        let item = words.tokens.iter().position(|token| token.kind == Kind::Punct(b','));
+        let mut rest = Words { tokens: &words.tokens[..item.unwrap_or(words.tokens.len())], ..words };
+        words.tokens = item.map_or(&[], |at| &words.tokens[at + 1..]);
+        let _scope = rest.take(b"session") || rest.take(b"local");
+        let name = lower(split_variable(rest.word()).1);
+        if !rest.take(b"=") && !rest.take(b":=") {
+            return None;
+        }
+        let value = lower(rest.word());
+        if !super::set::binds(&name) {
+            continue;
+        }
+        let restored = match (&*name, &*value) {
+            _ if !rest.tokens.is_empty() => false,
+            (_, b"default") | (b"timestamp", b"0") => true,
+            (b"sql_log_bin", b"1" | b"on" | b"true") | (b"sql_log_off", b"0" | b"off" | b"false") => true,
+            _ => false,
+        };
+        effects.push(Effect::Bound(name, restored));
+    }
+    Some(effects)
+}
+
+/// GET_LOCK('literal', …) and RELEASE_ALL_LOCKS() anywhere in a statement.
+fn user_locks(mut words: Words<'_>) -> Option<Vec<Effect>> {
+    let mut effects = Vec::new();
+    while !words.tokens.is_empty() {
+        let word = lower(words.word());
+        if !words.peek().is_some_and(|(kind, _)| kind == Kind::Punct(b'(')) {
+            continue;
+        }
+        match &*word {
+            b"get_lock" => {
+                words.word();
+                let (kind, text) = words.peek()?;
+                words.word();
+                if kind != Kind::String || !words.peek().is_some_and(|(kind, _)| kind == Kind::Punct(b',')) {
+                    return None;
+                }
+                effects.push(Effect::UserLock(text.to_vec()));
+            }
+            b"release_all_locks" => effects.push(Effect::UserLocksReleased),
+            _ if word.starts_with(b"service_") || word.starts_with(b"version_tokens_") => return None,
+            _ => {}
+        }
+    }
+    Some(effects)
+}
+
+/// The database that `USE name` names; `None` for other statements, several, and names with quotes inside.
+pub fn used_database(sql: &[u8], lexing: &Lexing) -> Option<Vec<u8>> {
+    let tokens: Vec<Token> = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect();
+    let mut words = Words { sql, tokens: &tokens };
+    let used = words.take(b"use").then(|| words.name()).flatten()?;
+    while words.take(b";") {}
+    words.tokens.is_empty().then(|| used.to_vec())
+}
+
+/// System variables that SET names as `@@name`, without a scope, in lower case; not those that hold for the next
+/// transaction only, nor those that bind the connection.
+pub fn unscoped_variables(sql: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
+    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
+    let (mut depth, mut opens_item) = (0u32, false);
+    while let Some(token) = tokens.next() {
+        let opened = std::mem::replace(&mut opens_item, false);
+        match token.kind {
+            Kind::Punct(b'(') => depth += 1,
+            Kind::Punct(b')') => depth = depth.saturating_sub(1),
+            Kind::Punct(b',') => opens_item = depth == 0,
+            Kind::Word => opens_item = token.text(sql).eq_ignore_ascii_case(b"set"),
+            Kind::SystemVariable if opened => {
+                let assigned =
+                    tokens.peek().is_some_and(|next| matches!(next.kind, Kind::Assign | Kind::Punct(b'=')));
+                let (scope, name) = split_variable(token.text(sql));
+                let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+                if assigned && plain && scope.is_empty() && !super::set::is_not_the_sessions(name) {
+                    names.push(lower(name));
+                }
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// Whether a packet holds a statement about accounts, their passwords or their rights.
+pub fn changes_accounts(sql: &[u8], lexing: &Lexing) -> bool {
+    let tokens: Vec<Token> = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect();
+    tokens.split(|token| token.kind == Kind::Punct(b';')).any(|tokens| {
+        let mut words = Words { sql, tokens };
+        match &*lower(words.word()) {
+            b"grant" | b"revoke" => true,
+            b"create" | b"alter" | b"drop" | b"rename" => {
+                if words.take(b"or") {
+                    words.word();
+                }
+                words.take(b"user") || words.take(b"role")
+            }
+            b"set" => words.take(b"password") || words.take(b"default"),
+            b"flush" => tokens.iter().any(|token| token.text(sql).eq_ignore_ascii_case(b"privileges")),
+            _ => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{MARIADB, MYSQL};
+    use super::*;
+
+    fn of(sql: &str) -> Vec<Effect> {
+        effects(sql.as_bytes(), &MYSQL)
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        text.into()
+    }
+
+    #[test]
+    fn temporary_tables_come_and_go_by_name() {
+        let created = |schema: Option<&str>, name| vec![Effect::Created(schema.map(text), text(name))];
+        assert_eq!(of("CREATE TEMPORARY TABLE a (x INT)"), created(None, "a"));
+        assert_eq!(
+            of("create temporary table if not exists `b`.`C d` AS SELECT 1;"),
+            created(Some("b"), "C d")
+        );
+        let maria = effects(b"CREATE OR REPLACE TEMPORARY TABLE t LIKE u", &MARIADB);
+        assert_eq!(maria, created(None, "t"));
+        assert_eq!(
+            of("DROP TEMPORARY TABLE IF EXISTS a, b.c CASCADE"),
+            [Effect::Dropped(None, text("a")), Effect::Dropped(Some(text("b")), text("c"))]
+        );
+        assert_eq!(of("CREATE TABLE t (a INT)"), []);
+        assert_eq!(of("DROP VIEW v"), []);
+        assert_eq!(effects(b"CREATE TEMPORARY SEQUENCE s", &MARIADB), [Effect::Untold]);
+    }
+
+    #[test]
+    fn handlers_and_texts_have_names() {
+        assert_eq!(of("HANDLER t OPEN"), [Effect::Opened(text("t"))]);
+        assert_eq!(of("HANDLER s.t OPEN AS u"), [Effect::Opened(text("u"))]);
+        assert_eq!(of("HANDLER u READ FIRST"), []);
+        assert_eq!(of("HANDLER u CLOSE"), [Effect::Closed(text("u"))]);
+        assert_eq!(of("PREPARE P FROM 'x'"), [Effect::Prepared(text("p"))]);
+        assert_eq!(of("EXECUTE p"), []);
+        assert_eq!(of("DROP PREPARE p"), of("DEALLOCATE PREPARE P"));
+    }
+
+    #[test]
+    fn locks_are_told_by_what_gives_them_back() {
+        use LockKind as L;
+        assert_eq!(of("LOCK TABLES t READ"), [Effect::Locked(L::Tables)]);
+        assert_eq!(of("LOCK INSTANCE FOR BACKUP"), [Effect::Locked(L::Instance)]);
+        assert_eq!(of("FLUSH TABLES t WITH READ LOCK"), [Effect::Locked(L::Flush)]);
+        assert_eq!(of("UNLOCK TABLES"), [Effect::Unlocked(L::Tables), Effect::Unlocked(L::Flush)]);
+        assert_eq!(of("UNLOCK INSTANCE"), [Effect::Unlocked(L::Instance)]);
+        assert_eq!(of("START TRANSACTION"), [Effect::Unlocked(L::Tables)]);
+        assert_eq!(effects(b"BACKUP STAGE END", &MARIADB), [Effect::Unlocked(L::Stage)]);
+    }
+
+    #[test]
+    fn user_locks_have_the_names_that_are_written() {
+        assert_eq!(of("SELECT GET_LOCK('a', 1), RELEASE_LOCK('b')"), [Effect::UserLock(text("'a'"))]);
+        assert_eq!(of("DO RELEASE_ALL_LOCKS()"), [Effect::UserLocksReleased]);
+        for sql in ["SELECT GET_LOCK(?, 1)", "SELECT GET_LOCK('a' 'b', 1)", "SELECT GET_LOCK(CONCAT('a'), 1)"]
+        {
+            assert_eq!(of(sql), [Effect::Untold], "{sql}");
+        }
+    }
+
+    #[test]
+    fn settings_bind_until_they_are_taken_back() {
+        let bound = |name, back| Effect::Bound(text(name), back);
+        assert_eq!(of("SET SESSION sql_log_bin = 0"), [bound("sql_log_bin", false)]);
+        assert_eq!(of("SET @@session.SQL_LOG_BIN = ON"), [bound("sql_log_bin", true)]);
+        assert_eq!(of("SET timestamp = DEFAULT, a = 1 + 1"), [bound("timestamp", true)]);
+        assert_eq!(of("SET timestamp = 1 + 1, @a = 2"), [bound("timestamp", false)]);
+        assert_eq!(of("SET ROLE 'a', `b`"), [Effect::Role(text("'a', `b`"))]);
+    }
+
+    #[test]
+    fn what_servers_do_not_report_is_read_from_the_text() {
+        assert_eq!(used_database(b"USE `a b`;", &MARIADB).unwrap(), b"a b");
+        assert_eq!(used_database(b"USE a; SELECT 1", &MARIADB), None);
+        let unscoped = |sql: &str| unscoped_variables(sql.as_bytes(), &MARIADB).join(&b' ');
+        assert_eq!(
+            unscoped("SET @@SQL_MODE = 'ANSI', @@session.a = 1, @@b := f(1, @@c), d = 1"),
+            b"sql_mode b"
+        );
+        assert_eq!(unscoped("SET a = @@b, @@tx_read_only = 1, @@timestamp = 1; SELECT @@c = 1"), b"");
+        assert_eq!(unscoped("SELECT 1; SET @@a = 2"), b"a");
+    }
+
+    #[test]
+    fn statements_about_accounts_are_told() {
+        let told = |sql: &str| changes_accounts(sql.as_bytes(), &MARIADB);
+        for sql in [
+            "GRANT SELECT ON a.* TO b",
+            "SELECT 1; revoke a from b",
+            "CREATE OR REPLACE USER a",
+            "DROP ROLE a",
+            "SET PASSWORD = ''",
+            "FLUSH LOCAL PRIVILEGES",
+        ] {
+            assert!(told(sql), "{sql}");
+        }
+        assert!(
+            !told("CREATE TABLE user (a INT)")
+                && !told("FLUSH TABLES")
+                && !told("ALTER TABLE role ADD a INT")
+        );
+    }
+
+    #[test]
+    fn several_statements_are_not_told() {
+        assert_eq!(of("SELECT 1; DROP TABLE t"), [Effect::Untold]);
+        assert_eq!(of(""), []);
+        assert_eq!(of("XA START 'a'"), [Effect::XaBegun]);
+        assert_eq!(of("XA ROLLBACK 'a'"), [Effect::XaEnded]);
+    }
+}

@@ -1,0 +1,144 @@
+//! The user variables that a statement names.
+//!
+//! Owns: when two spellings are one variable. Does not know: values. Invariant: a name that is given out is printable
+//! ASCII in lower case, without quotes of any kind, so that it can be written between backticks everywhere.
+
+use super::lexer::{Kind, Lexer, Token};
+use super::model::Lexing;
+use super::scan::unquoted;
+
+/// Longest name of a user variable, in bytes of plain ASCII.
+const NAME_MAX: usize = 64;
+
+/// The names of the user variables in a packet, each once, in lower case; `None` where one of them is written in a way
+/// that cannot be compared here, as names beyond ASCII, which the servers compare by a collation.
+pub fn user_variables(sql: &[u8], lexing: &Lexing) -> Option<Vec<Vec<u8>>> {
+    collect(sql, lexing, false)
+}
+
+/// Those of them whose value the packet's statements may read: all but the targets of SET and GET DIAGNOSTICS.
+pub fn user_variables_read(sql: &[u8], lexing: &Lexing) -> Option<Vec<Vec<u8>>> {
+    collect(sql, lexing, true)
+}
+
+fn collect(sql: &[u8], lexing: &Lexing, read_only: bool) -> Option<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
+    let (mut depth, mut opens_item) = (0u32, true);
+    while let Some(token) = tokens.next() {
+        let opened = std::mem::replace(&mut opens_item, false);
+        match token.kind {
+            Kind::Punct(b'(') => depth += 1,
+            Kind::Punct(b')') => depth = depth.saturating_sub(1),
+            Kind::Punct(b',' | b';') => opens_item = depth == 0,
+            // SET @a = …, GET DIAGNOSTICS @a = …, GET DIAGNOSTICS CONDITION 1 @a = …
+            Kind::Word | Kind::Integer => opens_item = depth == 0,
+            Kind::UserVariable => {
+                let assigned =
+                    tokens.peek().is_some_and(|next| matches!(next.kind, Kind::Assign | Kind::Punct(b'=')));
+                if read_only && opened && assigned && depth == 0 {
+                    continue;
+                }
+                let name = name_of(token.text(sql))?;
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(names)
+}
+
+fn name_of(token: &[u8]) -> Option<Vec<u8>> {
+    let name = match token.strip_prefix(b"@")? {
+        [b'\'', inner @ .., b'\''] => inner,
+        name => unquoted(name),
+    };
+    let plain = |byte: &u8| (b' '..=b'~').contains(byte) && !matches!(byte, b'`' | b'\'' | b'"' | b'\\');
+    (!name.is_empty() && name.len() <= NAME_MAX && name.iter().all(plain)).then(|| name.to_ascii_lowercase())
+}
+
+/// A text that PREPARE or EXECUTE IMMEDIATE names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PreparedText {
+    /// Written in the statement; quotes that are doubled or escaped are left as they are.
+    Literal(Vec<u8>),
+    /// The value of this user variable.
+    Variable(Vec<u8>),
+}
+
+/// The texts that the statements of a packet may prepare: what follows FROM or IMMEDIATE. `None` where it is an
+/// expression.
+pub fn prepared_texts(sql: &[u8], lexing: &Lexing) -> Option<Vec<PreparedText>> {
+    let mut texts = Vec::new();
+    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
+    while let Some(token) = tokens.next() {
+        let opens =
+            [&b"from"[..], b"immediate"].iter().any(|word| token.text(sql).eq_ignore_ascii_case(word));
+        if token.kind != Kind::Word || !opens {
+            continue;
+        }
+        let text = tokens.next()?;
+        texts.push(match text.kind {
+            Kind::String => {
+                let quoted = text.text(sql);
+                PreparedText::Literal(quoted.get(1..quoted.len().saturating_sub(1))?.to_vec())
+            }
+            Kind::UserVariable => PreparedText::Variable(name_of(text.text(sql))?),
+            _ => return None,
+        });
+        let ends =
+            |token: &Token| token.kind == Kind::Punct(b';') || token.text(sql).eq_ignore_ascii_case(b"using");
+        if tokens.peek().is_some_and(|token| !ends(token)) {
+            return None;
+        }
+    }
+    Some(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::MYSQL;
+    use super::*;
+
+    fn names(sql: &str) -> Option<Vec<String>> {
+        let names = user_variables(sql.as_bytes(), &MYSQL)?;
+        Some(names.into_iter().map(|name| String::from_utf8(name).unwrap()).collect())
+    }
+
+    #[test]
+    fn each_variable_is_named_once_however_it_is_written() {
+        let sql = "SELECT @a, @`B b`, @'a', @\"c\", @A := 1, @@session.x /* @no */, '@no' /*!50000 , @d */";
+        assert_eq!(names(sql).unwrap(), ["a", "b b", "c", "d"]);
+        assert_eq!(names("SELECT 1").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn texts_to_prepare_are_found_where_they_are_no_expressions() {
+        let texts = |sql: &str| prepared_texts(sql.as_bytes(), &MYSQL);
+        let literal = PreparedText::Literal(b"SELECT @a".to_vec());
+        for sql in ["PREPARE p FROM 'SELECT @a'; EXECUTE p", "EXECUTE IMMEDIATE 'SELECT @a' USING @b"] {
+            assert_eq!(texts(sql).unwrap(), std::slice::from_ref(&literal));
+        }
+        assert_eq!(texts("PREPARE p FROM @Text").unwrap(), [PreparedText::Variable(b"text".to_vec())]);
+        assert_eq!(texts("EXECUTE IMMEDIATE CONCAT('a', 'b')"), None);
+        assert_eq!(texts("EXECUTE IMMEDIATE 'a' 'b'"), None);
+        assert_eq!(texts("DEALLOCATE PREPARE p").unwrap(), []);
+    }
+
+    #[test]
+    fn targets_are_told_from_what_is_read() {
+        let read = |sql: &str| user_variables_read(sql.as_bytes(), &MYSQL).unwrap().concat();
+        assert_eq!(read("SET @a = 1, @b := ROW_COUNT()"), b"");
+        assert_eq!(read("SET @a = @b + f(1, @c = 2), @d = @e = 1"), b"bce");
+        assert_eq!(read("GET DIAGNOSTICS CONDITION 1 @a = MYSQL_ERRNO, @b = MESSAGE_TEXT"), b"");
+        assert_eq!(read("GET DIAGNOSTICS CONDITION @c @a = MYSQL_ERRNO"), b"ca");
+    }
+
+    #[test]
+    fn names_that_only_a_collation_can_compare_are_not_told() {
+        assert_eq!(names("SET @é = 1"), None);
+        assert_eq!(names("SET @`a``b` = 1"), None);
+    }
+}
