@@ -173,7 +173,7 @@ async fn a_silent_server_is_told_before_the_time_limit(scenario: Scenario) {
     stage.cluster.tell("pause", 0);
     let code = refusal(&stage, &Login::default()).await;
     stage.cluster.tell("resume", 0);
-    assert_eq!(code, 2003, "an error, and not the end of the connection");
+    assert_eq!(code, 1429, "an error, and not the end of the connection");
 }
 
 /// The two columns of a row of SHOW STATUS.

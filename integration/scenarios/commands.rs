@@ -1,5 +1,6 @@
 //! Every command of the protocol, and clients of every age.
 
+use mysql_async::prelude::Queryable;
 use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::command as com;
 use tidegate::wire::err::ErrPacket;
@@ -21,6 +22,7 @@ both_dialects! {
     t18_clients_get_what_they_asked_for,
     t40_signs_come_from_the_client,
     t42_types_need_not_be_sent_again,
+    t38_t39_statements_that_are_closed_leave_nothing,
     large_parameters_and_rows_pass,
     local_files_are_loaded,
     query_attributes_are_taken,
@@ -491,4 +493,45 @@ async fn procedures_give_all_their_results(scenario: Scenario) {
         }
         assert_eq!(answers[0], answers[1], "OUT parameters come as a result of their own");
     }
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says so");
+    line.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// Each text is another one, and none comes again. `TIDEGATE_STATEMENTS` says how many; a million takes minutes.
+async fn t38_t39_statements_that_are_closed_leave_nothing(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let mut client = stage.raw().await;
+    let mut round = async |texts: std::ops::Range<u32>| {
+        for number in texts {
+            let statement = client.prepare(format!("SELECT {number}, REPEAT('x', {number})")).await.unwrap();
+            client.command(com::STMT_CLOSE, &statement.id.to_le_bytes()).await;
+        }
+    };
+    round(0..2_000).await; // the caches are full
+    let before = resident(stage.proxy.pid);
+    let statements = std::env::var("TIDEGATE_STATEMENTS").map_or(10_000, |text| text.parse().unwrap());
+    round(2_000..statements).await;
+    let grown = resident(stage.proxy.pid).saturating_sub(before);
+    assert!(grown < 1024, "{grown} KiB for {statements} statements, each closed");
+    let open = stage.proxy.metric("tidegate_pool_open", &[]).await;
+    let mut prepared = 0;
+    for server in 0..stage.cluster.servers.len() {
+        let count: (String, u64) = stage
+            .cluster
+            .root(server)
+            .await
+            .query_first("SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'")
+            .await
+            .unwrap()
+            .unwrap();
+        prepared += count.1;
+    }
+    // Other scenarios prepare some, too.
+    assert!(prepared <= open * 128 + 500, "{prepared} statements stay prepared on {open} connections");
+    assert_eq!(stage.proxy.metric("tidegate_pool_check_ins_total", &["reset"]).await, 0);
 }

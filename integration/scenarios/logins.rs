@@ -152,7 +152,7 @@ async fn server_connections_are_encrypted_as_configured(scenario: Scenario) {
     let proxy = Proxy::start_unready(&stage.cluster, &verified(&stage.cluster.other_ca)).await;
     until("why is said", || async { proxy.get("/readyz").await.contains("not ready") }).await;
     let error = RawClient::login(proxy.address, &Login::default()).await.err().expect("refused");
-    assert_eq!(error.code, 2003, "{error}");
+    assert_eq!(error.code, 1429, "{error}");
     let mut root = stage.cluster.root(0).await;
     root.query_drop("DO 0").await.unwrap();
 }

@@ -20,6 +20,7 @@ mod idle;
 mod kill;
 mod logins;
 mod pins;
+mod round_trips;
 mod routines;
 mod routing;
 mod sql_digest;

@@ -12,6 +12,8 @@ both_dialects! {
     binding_variables_pin_until_they_are_taken_back,
     several_statements_in_a_packet_pin_on,
     roles_are_taken_along,
+    set_transaction_stands_until_its_transaction,
+    a_lock_of_a_failed_statement_is_kept,
     a_transaction_begins_where_a_soft_pin_is,
     a_cursor_does_not_keep_writes_on_a_replica,
 }
@@ -253,4 +255,32 @@ async fn a_cursor_does_not_keep_writes_on_a_replica(scenario: Scenario) {
     client.outcomes().await;
     until_pinned(&stage, "cursor", 1).await;
     client.ok("INSERT INTO t VALUES (3)").await;
+}
+
+async fn set_transaction_stands_until_its_transaction(scenario: Scenario) {
+    let stage = single(scenario).await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    for (read, consumed) in [("SELECT @@version", false), ("SELECT 1 + 1", false), ("SELECT id FROM t", true)]
+    {
+        client.ok("SET TRANSACTION READ ONLY").await;
+        until_pinned(&stage, "next transaction", 1).await;
+        client.select(read).await;
+        other.ok("REPLACE INTO t VALUES (1)").await;
+        if consumed {
+            until_pinned(&stage, "", 0).await;
+            client.ok("REPLACE INTO t VALUES (2)").await;
+        } else {
+            assert_eq!(client.error("REPLACE INTO t VALUES (2)").await.code, 1792, "{read}");
+            client.select("SELECT id FROM t").await;
+        }
+    }
+}
+
+async fn a_lock_of_a_failed_statement_is_kept(scenario: Scenario) {
+    let stage = single(scenario).await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    let get = format!("SELECT GET_LOCK('{}', 0)", stage.schema);
+    assert_eq!(client.error(format!("{get}, (SELECT 1 UNION SELECT 2)")).await.code, 1242);
+    let held = client.value(format!("SELECT IS_FREE_LOCK('{}')", stage.schema)).await.unwrap() == "0";
+    assert_eq!(other.value(&get).await.unwrap(), if held { "0" } else { "1" });
 }

@@ -220,6 +220,9 @@ impl Connection {
         if self.capabilities.contains(Capabilities::IGNORE_SPACE) {
             sql.push_str(",sql_mode=CONCAT(@@sql_mode,',IGNORE_SPACE')"); // as the login does
         }
+        if self.capabilities.contains(Capabilities::INTERACTIVE) {
+            sql.push_str(",wait_timeout=@@global.interactive_timeout");
+        }
         self.run(sql.as_bytes(), buffer).await?.into_ok()?;
         let mut state = State::with_schema(self.state.schema.clone());
         state.role.clone_from(&self.state.role);

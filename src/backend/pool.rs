@@ -163,6 +163,13 @@ impl Pool {
         Some(connection)
     }
 
+    /// Whether the connection with this thread id lies idle here, and this session used it last.
+    pub fn was_last_used_by(&self, server: ServerId, key: Key, id: BackendId, user: Session) -> bool {
+        let idle = self.idle.borrow();
+        let of = idle.get(&(server, key)).into_iter().flatten();
+        of.rev().any(|connection| connection.id == id && connection.user == Some(user))
+    }
+
     fn take_idle(
         &self,
         server: ServerId,
@@ -178,25 +185,10 @@ impl Pool {
             let recent = || list.iter().enumerate().rev().take(LOOK_AT);
             let same = |c: &Connection| std::ptr::eq(&*c.state, wanted) || *c.state == *wanted;
             let clean = |c: &Connection| c.debt.is_none() && (c.routine_of.is_none() || c.routine_of == user);
-            // The one that the client has used before, by which its session's counters go on; then one that needs nothing.
-            let (mut best, mut rank) = (None, 0);
-            for (at, c) in recent() {
-                let its = if !same(c) {
-                    0
-                } else if user.is_some() && c.user == user {
-                    3
-                } else {
-                    1 + u8::from(clean(c))
-                };
-                if its > rank {
-                    (best, rank) = (Some(at), its);
-                    if rank == 3 {
-                        break;
-                    }
-                }
-            }
-            let at =
-                best.or_else(|| list.iter().enumerate().rev().find(|(_, c)| usable(c)).map(|(at, _)| at))?;
+            let (at, _) = recent()
+                .find(|(_, c)| clean(c) && same(c))
+                .or_else(|| recent().find(|(_, c)| same(c)))
+                .or_else(|| list.iter().enumerate().rev().find(|(_, c)| usable(c)))?;
             let mut connection = list.remove(at);
             if connection.epoch == epoch && !connection.is_stale() {
                 return Some(connection);

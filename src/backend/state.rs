@@ -103,6 +103,13 @@ impl State {
         true
     }
 
+    /// Takes a variable out; false when it was not set.
+    pub fn forget(&mut self, name: &[u8]) -> bool {
+        let before = self.variables.len();
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.len() < before
+    }
+
     /// The value that a variable was set to, if it was.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         let at = self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)).ok()?;

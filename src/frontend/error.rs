@@ -206,11 +206,10 @@ impl From<JudgeError> for Reject {
             JudgeError::Unsupported(plugin) => Self::unsupported(&format!(
                 "the proxy cannot pass on the account's authentication ({plugin})"
             )),
-            // CR_CONN_HOST_ERROR
             JudgeError::Unavailable => Self::told(
                 LoginErrorKind::NoServer,
                 ErrPacket::new(
-                    2003,
+                    crate::session::CANNOT_CONNECT,
                     b"HY000",
                     "Can't connect to MySQL server: no server can check the password now",
                 ),

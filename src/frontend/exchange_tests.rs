@@ -101,7 +101,7 @@ fn a_client_is_told_when_no_server_answers_in_time() {
                 client.error().await
             })
             .await;
-        assert_eq!((login.unwrap_err().kind, code), (LoginErrorKind::NoServer, 2003));
+        assert_eq!((login.unwrap_err().kind, code), (LoginErrorKind::NoServer, 1429));
     });
 }
 

@@ -28,6 +28,8 @@ use crate::wire::reply::{Expect, Scanner};
 const READ_ONLY: [u16; 2] = [1290, 1836];
 /// ER_SERVER_SHUTDOWN: the statement was ended by the server's own end, not by KILL QUERY (1317).
 const SHUTDOWN: u16 = 1053;
+/// ER_UNKNOWN_SYSTEM_VARIABLE.
+const UNKNOWN_VARIABLE: u16 = 1193;
 /// ER_UNKNOWN_STMT_HANDLER, ER_NEED_REPREPARE.
 const STALE_STATEMENT: [u16; 2] = [1243, 1615];
 
@@ -172,6 +174,15 @@ impl Session {
                     self.worker.counters.statements.count(route.target as usize, route.reason as usize);
                     return self.settle(connection, end, work, doomed).await;
                 }
+                Err(Failure::Prelude(error)) if self.forget_variable(&error) => {
+                    // The session's other state can still be had: on another connection.
+                    self.lose(connection);
+                    if state_there {
+                        return self
+                            .refuse(&Problem::Lost { outcome_unknown: false, state_lost: true })
+                            .await;
+                    }
+                }
                 Err(Failure::Prelude(error)) => {
                     self.lose(connection);
                     let flow = self.refuse(&Problem::Server(error)).await;
@@ -226,6 +237,19 @@ impl Session {
             }
             self.worker.counters.retried();
         }
+    }
+
+    /// Whether a server refused the replayed state for a variable that it does not have any more, of a plugin that was
+    /// taken away; the session does without it then.
+    fn forget_variable(&mut self, error: &ErrPacket) -> bool {
+        let name = error.message.split(|byte| *byte == b'\'').nth(1).unwrap_or_default();
+        let mut next = (*self.desired).clone();
+        let forgotten = error.code == UNKNOWN_VARIABLE && next.forget(name);
+        if forgotten {
+            tracing::info!(variable = %name.escape_ascii(), "a variable that a client has set is gone from the server");
+            self.desired = Arc::new(next);
+        }
+        forgotten
     }
 
     /// Sends what must go before, then the statement, and relays the reply.

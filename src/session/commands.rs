@@ -74,7 +74,7 @@ impl Session {
             };
             return self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await;
         }
-        self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
+        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
     }
 
     /// COM_SET_OPTION: several statements in one packet are allowed, or not.
@@ -102,7 +102,7 @@ impl Session {
             };
             return self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await;
         }
-        self.tell(&reply::end(1, self.status, self.client.capabilities)).await
+        self.tell(&reply::end(1, self.standing(), self.client.capabilities)).await
     }
 
     /// COM_RESET_CONNECTION: the session begins anew, without a server having to be asked.
@@ -116,7 +116,7 @@ impl Session {
         desired.reset();
         self.desired = Arc::new(desired);
         self.become_fresh();
-        self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
+        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
     }
 
     /// COM_CHANGE_USER: another account, another session.
@@ -182,7 +182,7 @@ impl Session {
                 self.worker.know_schema(self.account.id, &schema);
             }
         }
-        let ok = reply::ok(sequence, self.status, self.client.capabilities);
+        let ok = reply::ok(sequence, self.standing(), self.client.capabilities);
         self.tell(&ok).await == Flow::Continue
     }
 

@@ -62,7 +62,7 @@ impl Session {
             let flow = self.tell(&reply::error(1, &error)).await;
             return if kill.query_only { flow } else { Flow::Close };
         }
-        self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
+        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
     }
 
     /// One's own sessions may be killed; others' by whom the servers allow it.

@@ -30,7 +30,7 @@ use self::incoming::Incoming;
 use self::ledger::Ledger;
 use self::pins::Pins;
 use self::prepared::Statements;
-pub use self::problem::{Kind as ProblemKind, Problem};
+pub use self::problem::{CANNOT_CONNECT, Kind as ProblemKind, Problem};
 use self::registry::{Entry, Handle, Registry};
 use self::variables::Variables;
 use self::worker::Worker;
@@ -290,6 +290,16 @@ impl Session {
                 lex_charset(crate::backend::names::of_collation(self.class.collation.into()).0.as_bytes())
             }
         };
+    }
+
+    /// The flags for an answer of Tidegate's own: those that last, and are not one statement's.
+    fn standing(&self) -> Status {
+        let lasting = Status::IN_TRANSACTION
+            | Status::AUTOCOMMIT
+            | Status::NO_BACKSLASH_ESCAPES
+            | Status::IN_TRANSACTION_READONLY
+            | Status::ANSI_QUOTES;
+        self.status & lasting
     }
 
     /// Whether the client has switched this variable on.

@@ -427,7 +427,7 @@ impl Session {
             self.set_pins(self.statements.pins(self.pins));
             return self.about_statement(command, Expect::Simple, "mysqld_stmt_reset").await;
         }
-        self.tell(&reply::ok(1, self.status, self.client.capabilities)).await
+        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
     }
 
     /// A command about a statement that must go where its cursor is.

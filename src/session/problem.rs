@@ -8,6 +8,12 @@ use crate::backend::connect::ConnectError;
 use crate::backend::pool::LeaseError;
 use crate::wire::err::ErrPacket;
 
+/// ER_CONNECT_TO_FOREIGN_DATA_SOURCE. Not 2003: numbers from 2000 to 2999 are the clients' own, and MariaDB's client
+/// library takes an error packet with one for a malformed packet (tried with its test suite).
+pub const CANNOT_CONNECT: u16 = 1429;
+/// ER_NET_READ_ERROR, with the SQLSTATE by which drivers tell a lost connection. Not 2013, see above.
+const LOST: u16 = 1158;
+
 /// Kinds of problems; also the metric's label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -110,7 +116,7 @@ impl Problem {
                 ErrPacket::new(1290, b"HY000", message)
             }
             Self::NoServer(why) => {
-                ErrPacket::new(2003, b"HY000", format!("Tidegate: no usable server ({why})"))
+                ErrPacket::new(CANNOT_CONNECT, b"HY000", format!("Tidegate: no usable server ({why})"))
             }
             Self::Lost { outcome_unknown, state_lost } => {
                 let mut message =
@@ -121,7 +127,7 @@ impl Problem {
                 if *state_lost {
                     message.push_str("; the transaction and the session's state are lost with it");
                 }
-                ErrPacket::new(2013, b"HY000", message)
+                ErrPacket::new(LOST, b"08S01", message)
             }
             Self::Queue(what) => {
                 ErrPacket::new(1040, b"08004", format!("Tidegate: too many connections: {what}"))
@@ -135,7 +141,7 @@ impl Problem {
                 ErrPacket::new(1045, b"28000", message)
             }
             Self::Connect(_) => {
-                ErrPacket::new(2003, b"HY000", "Tidegate: cannot connect to the MySQL server")
+                ErrPacket::new(CANNOT_CONNECT, b"HY000", "Tidegate: cannot connect to the MySQL server")
             }
             Self::Request(code, message) => ErrPacket::new(*code, sqlstate(*code), message.as_bytes()),
             Self::Unsupported(what) => ErrPacket::new(1235, b"42000", format!("Tidegate: {what}")),

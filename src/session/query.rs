@@ -8,6 +8,7 @@ use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::reply::{self, Number, Rows};
 use super::{Flow, Problem, Session};
+use crate::backend::connection::Key;
 use crate::plan;
 use crate::sql::{self, Class, Dialect, Question, Recognised, Uses};
 use crate::wire::command;
@@ -80,6 +81,13 @@ impl Session {
         self.held = Some(held);
     }
 
+    /// Whether the connection of the statement before lies idle as that has left it.
+    fn is_before_idle(&self) -> bool {
+        let key = Key { account: self.account.id, class: self.class };
+        let place = self.last.place;
+        place.is_some_and(|(server, id)| self.worker.pool.was_last_used_by(server, key, id, self.me()))
+    }
+
     /// Answers what only Tidegate knows, where the statement asks for that and nothing else: the client's own
     /// connection id, and the row counts of a statement whose connection serves others now.
     pub(super) fn answer(&self, text: &[u8], rows: Rows) -> Option<Vec<u8>> {
@@ -89,12 +97,12 @@ impl Session {
                 (Number::Short, i64::from(self.entry.handle.id.0))
             }
             Question::ConnectionId => (Number::Unsigned, i64::from(self.entry.handle.id.0)),
-            // A held connection knows it itself.
-            _ if self.held.is_some() => return None,
+            // A connection that nobody has used since knows it itself, and better: LIMIT with an offset.
+            _ if self.held.is_some() || self.is_before_idle() => return None,
             Question::RowCount => (Number::Signed, i64::try_from(self.last.row_count).unwrap_or(i64::MAX)),
             Question::FoundRows => (Number::Signed, i64::try_from(self.last.found_rows).unwrap_or(i64::MAX)),
             Question::LastInsertId => return None,
         };
-        Some(reply::number(&question.column_name, value, rows, self.status, self.client.capabilities))
+        Some(reply::number(&question.column_name, value, rows, self.standing(), self.client.capabilities))
     }
 }

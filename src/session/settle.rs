@@ -86,6 +86,8 @@ impl Session {
             // Those before the one that failed have run.
             pins = pins.after(statement);
             self.ledger.distrust(Pins::default().after(statement));
+        } else if statement.uses.contains(Uses::USER_LOCK) {
+            pins = self.enter(pins.after(statement), work); // taken perhaps before it failed: the server will be asked
         }
         if unexplained && !Pins::explains(statement) {
             pins |= Pins::UNEXPLAINED;
@@ -100,8 +102,8 @@ impl Session {
         }
         if pins.contains(Pins::NEXT_TRANSACTION)
             && !statement.uses.contains(Uses::NEXT_TRANSACTION)
-            && !matches!(statement.class, Class::Set | Class::Diagnostics)
             && !end.status.contains(Status::IN_TRANSACTION)
+            && (succeeded && self.was_a_transaction(work))
         {
             pins.remove(Pins::NEXT_TRANSACTION); // its transaction has been
         }
@@ -132,7 +134,8 @@ impl Session {
         self.set_pins(pins);
         self.note_variables(connection, work, succeeded);
         // A statement that names it had it right on this connection, and may have set it without a report.
-        let named = succeeded && statement.may_use_insert_id();
+        let local = statement.uses.contains(Uses::LOCAL_INFILE); // MariaDB reports no id for it
+        let named = succeeded && (statement.may_use_insert_id() || local);
         if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
             let before = match self.insert_id.place() {
@@ -205,6 +208,21 @@ impl Session {
             connection.dirty = true;
         }
         some_state && (routine || !named) && !tracking_touched
+    }
+
+    /// Whether a statement that has left no transaction open has surely been one: then SET TRANSACTION is used up.
+    fn was_a_transaction(&self, work: &Work<'_>) -> bool {
+        let Recognised { class, uses, .. } = work.statement;
+        match class {
+            Class::Write | Class::LockingRead | Class::Ddl => true,
+            Class::EndOrSavepoint => !uses.contains(Uses::CHAIN_OR_RELEASE),
+            // A server begins none for a statement without tables, nor for one about its own schemas.
+            Class::Read => {
+                !uses.contains(Uses::SYSTEM_SCHEMA)
+                    && !sql::Outline::of(work.sql(), &self.lexing).tables.is_empty()
+            }
+            _ => false,
+        }
     }
 
     /// What the servers do not report: a database with a wide character set (MariaDB), variables that SET names as

@@ -37,6 +37,8 @@ bitflags! {
         const IN_TRANSACTION_READONLY = 1 << 13;
         /// Session state information follows in the OK packet.
         const SESSION_STATE_CHANGED = 1 << 14;
+        /// MariaDB: sql_mode ANSI_QUOTES is on.
+        const ANSI_QUOTES = 1 << 15;
     }
 }
 

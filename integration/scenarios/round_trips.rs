@@ -1,0 +1,109 @@
+//! How often a statement waits for its server: counted by a relay between Tidegate and the primary.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::{Cluster, Login, Proxy, RawClient, Rules, Scenario};
+
+both_dialects! {
+    a_difference_of_state_costs_a_read_no_round_trip,
+}
+
+/// In every statement that is counted, so that the probes' connections are not.
+const MARK: &[u8] = b"counted";
+
+/// One connection through the relay.
+#[derive(Default)]
+struct Count {
+    /// Tidegate was the last to speak.
+    asked: AtomicBool,
+    /// It has carried a marked statement.
+    marked: AtomicBool,
+    /// Times that Tidegate spoke after the server.
+    turns: AtomicU64,
+}
+
+/// A relay to one server that counts turns.
+struct Relay {
+    address: SocketAddr,
+    counts: Arc<std::sync::Mutex<Vec<Arc<Count>>>>,
+}
+
+impl Relay {
+    async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let counts = Arc::<std::sync::Mutex<Vec<Arc<Count>>>>::default();
+        let all = Arc::clone(&counts);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let Ok(far) = TcpStream::connect(server).await else { continue };
+                let count = Arc::<Count>::default();
+                all.lock().unwrap().push(Arc::clone(&count));
+                let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
+                tokio::spawn(pump(near_read, far_write, Arc::clone(&count), true));
+                tokio::spawn(pump(far_read, near_write, count, false));
+            }
+        });
+        Self { address, counts }
+    }
+
+    /// Turns of the connections that carried marked statements.
+    fn turns(&self) -> u64 {
+        let counts = self.counts.lock().unwrap();
+        counts.iter().filter(|count| count.marked.load(SeqCst)).map(|count| count.turns.load(SeqCst)).sum()
+    }
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: Arc<Count>, asks: bool) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = from.read(&mut bytes).await {
+        let said = &bytes[..length];
+        if asks && said.windows(MARK.len()).any(|window| window == MARK) {
+            count.marked.store(true, SeqCst);
+        }
+        if count.asked.swap(asks, SeqCst) != asks && asks {
+            count.turns.fetch_add(1, SeqCst);
+        }
+        if to.write_all(said).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn a_difference_of_state_costs_a_read_no_round_trip(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let mut cluster = Cluster::shared(stage.cluster.dialect);
+    cluster.servers.truncate(1);
+    let server = SocketAddr::new(cluster.servers[0].host.parse().unwrap(), cluster.servers[0].port);
+    let relay = Relay::start(server).await;
+    cluster.servers[0].port = relay.address.port();
+    let rules = Rules { server_tls: "{mode: off}".into(), ..Rules::pool("{max: 1}") };
+    let proxy = Proxy::start_unready(&cluster, &rules).await;
+    let login = Login { database: Some(stage.schema.clone()), ..Login::default() };
+    let mut client = RawClient::login(proxy.address, &login).await.unwrap();
+    let mut other = RawClient::login(proxy.address, &login).await.unwrap();
+    client.ok("SET time_zone = '+03:00', sql_mode = 'ANSI'").await;
+    client.ok("SET @a = 'counted'").await;
+    client.ok("USE information_schema").await;
+    let read = "SELECT @a, 'counted'";
+    let write = format!("REPLACE INTO {}.t VALUES (1) /* counted */", stage.schema);
+    client.select(read).await;
+    for (sql, expected) in [(read, 1), (&write, 2)] {
+        // The other client has the only connection, with its own state, in between.
+        other.ok("SET @a = 'theirs', time_zone = '-01:00'").await;
+        other.select("SELECT 'counted'").await;
+        let before = relay.turns();
+        client.query(sql).await;
+        assert_eq!(relay.turns() - before, expected, "{sql}: a write waits for the state, a read does not");
+        let before = relay.turns();
+        client.query(sql).await;
+        assert_eq!(relay.turns() - before, 1, "{sql}, in the right state");
+    }
+}
