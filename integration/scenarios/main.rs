@@ -7,11 +7,16 @@
 mod harness;
 
 mod accounts;
+mod attributes;
 mod bad_input;
 mod before;
+mod certificates;
 mod commands;
+mod doors;
 mod drain;
+mod expired;
 mod failure;
+mod idle;
 mod kill;
 mod logins;
 mod pins;

@@ -377,7 +377,7 @@ impl Session {
         if leaving && !self.pins.difference(Pins::HARMLESS).is_empty() {
             connection.dirty = true;
             // COM_RESET_CONNECTION leaves the role as it is (tried on both dialects).
-            connection.broken |= self.pins.contains(Pins::ROLE);
+            connection.broken |= self.pins.intersects(Pins::ROLE | Pins::EXPIRED_PASSWORD);
         }
         connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));

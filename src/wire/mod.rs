@@ -14,5 +14,7 @@ pub mod frame;
 pub mod handshake;
 pub mod ok;
 pub mod packet_io;
+pub mod proxy_header;
 pub mod reply;
+pub mod socket;
 pub mod stream;

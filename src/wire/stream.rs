@@ -1,31 +1,31 @@
-//! A byte stream to a client or a server: plain TCP, or TLS over it.
+//! A byte stream to a client or a server: a plain socket, or TLS over it.
 //!
 //! Owns: the two kinds behind one type, so that the relay is written once. Does not know: packets.
 //! Invariant: nothing is buffered here but what TLS must hold.
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::socket::Socket;
 
 /// A receiver that takes none of a packet for this long is given up, as by a server's `net_write_timeout`.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
 
 /// TLS as rustls speaks it on either side.
-pub type Tls = tokio_rustls::TlsStream<TcpStream>;
+pub type Tls = tokio_rustls::TlsStream<Socket>;
 
 /// A connection, plain or encrypted.
 #[derive(Debug)]
 pub enum Stream {
-    /// Plain TCP.
-    Plain(TcpStream),
-    /// TLS over TCP.
+    /// A socket as it is.
+    Plain(Socket),
+    /// TLS over a socket.
     Tls(Box<Tls>),
 }
 
@@ -33,7 +33,7 @@ impl Stream {
     /// Reads what there is, or `None` when nothing is there yet. `Some(0)` is the end of the stream.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self {
-            Self::Plain(tcp) => match tcp.try_read(buffer) {
+            Self::Plain(socket) => match socket.try_read(buffer) {
                 Ok(length) => Ok(Some(length)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 Err(error) => Err(error),
@@ -58,7 +58,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         let mut read = ReadBuf::new(buffer);
         ready!(match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, &mut read),
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, &mut read),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(context, &mut read),
         })?;
         Poll::Ready(Ok(read.filled().len()))
@@ -72,9 +72,9 @@ impl Stream {
     /// Writes all of `bytes`, within a minute. Not cancel safe: a part may have gone out.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Plain(tcp) => {
+            Self::Plain(socket) => {
                 // The ordinary case is one system call and no waiting.
-                let written = match tcp.try_write(bytes) {
+                let written = match socket.try_write(bytes) {
                     Ok(written) => written,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                     Err(error) => return Err(error),
@@ -82,7 +82,7 @@ impl Stream {
                 if written == bytes.len() {
                     return Ok(());
                 }
-                timeout(WRITE_LIMIT, tcp.write_all(&bytes[written..])).await?
+                timeout(WRITE_LIMIT, socket.write_all(&bytes[written..])).await?
             }
             Self::Tls(tls) => {
                 let write = async {
@@ -100,17 +100,16 @@ impl Stream {
     /// # Errors
     /// The system's.
     pub fn move_to_this_runtime(&mut self) -> io::Result<()> {
-        let Self::Plain(tcp) = self else { return Ok(()) };
-        // The descriptor is duplicated, so that the old one stays whole if this fails.
-        let copy = std::net::TcpStream::from(tcp.as_fd().try_clone_to_owned()?);
-        *tcp = TcpStream::from_std(copy)?;
-        Ok(())
+        match self {
+            Self::Plain(socket) => socket.move_to_this_runtime(),
+            Self::Tls(_) => Ok(()),
+        }
     }
 
-    /// The TCP socket underneath.
-    pub fn tcp(&self) -> &TcpStream {
+    /// The socket underneath.
+    pub fn socket(&self) -> &Socket {
         match self {
-            Self::Plain(tcp) => tcp,
+            Self::Plain(socket) => socket,
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
@@ -128,7 +127,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(context, buffer),
         }
     }
@@ -137,21 +136,21 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(context),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(context),
         }
     }

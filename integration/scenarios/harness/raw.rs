@@ -4,20 +4,22 @@
 //! and a number.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer};
 use tidegate::wire::auth::{Plugin, Salt, SwitchRequest, mask, salt_from, scramble};
 use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::cursor::put_lenenc_bytes;
 use tidegate::wire::err::ErrPacket;
 use tidegate::wire::frame::put_packet;
 use tidegate::wire::handshake::{Greeting, ssl_request};
+use tidegate::wire::socket::Socket;
 use tidegate::wire::stream::Stream;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 pub use super::packets::{Okay, Outcome};
 use super::within;
@@ -32,8 +34,12 @@ pub struct Login {
     pub capabilities: Capabilities,
     pub collation: u8,
     pub tls: bool,
+    /// Chain and key in PEM that the client shows, over TLS.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// The plugin that the client prefers.
     pub plugin: Plugin,
+    /// What the client tells of itself; sent where the flags have CONNECT_ATTRS.
+    pub attributes: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Login {
@@ -46,7 +52,9 @@ impl Default for Login {
             capabilities: Self::OLD | Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK,
             collation: 45,
             tls: false,
+            certificate: None,
             plugin: Plugin::CachingSha2Password,
+            attributes: vec![],
         }
     }
 }
@@ -91,6 +99,11 @@ impl RawClient {
     pub async fn greet(address: SocketAddr) -> Result<Self, ErrPacket> {
         let tcp = TcpStream::connect(address).await.expect("somebody listens");
         tcp.set_nodelay(true).expect("TCP");
+        Self::greet_on(tcp.into()).await
+    }
+
+    /// The same on a socket that is connected already.
+    pub async fn greet_on(socket: Socket) -> Result<Self, ErrPacket> {
         let greeting = Greeting {
             version: vec![],
             connection_id: 0,
@@ -100,7 +113,7 @@ impl RawClient {
             status: 0,
             plugin: vec![],
         };
-        let stream = Stream::Plain(tcp);
+        let stream = Stream::Plain(socket);
         let mut client = Self {
             stream,
             greeting,
@@ -119,13 +132,24 @@ impl RawClient {
 
     /// Connects and logs in.
     pub async fn login(address: SocketAddr, login: &Login) -> Result<Self, ErrPacket> {
-        let mut client = Self::greet(address).await?;
+        Self::greet(address).await?.enter(login).await
+    }
+
+    /// Connects to a Unix socket and logs in.
+    pub async fn login_by_socket(path: &Path, login: &Login) -> Result<Self, ErrPacket> {
+        let unix = UnixStream::connect(path).await.expect("somebody listens");
+        Self::greet_on(unix.into()).await?.enter(login).await
+    }
+
+    /// Logs in, once greeted.
+    pub async fn enter(self, login: &Login) -> Result<Self, ErrPacket> {
+        let mut client = self;
         let mut flags = login.capabilities & client.greeting.capabilities;
         flags.set(Capabilities::CONNECT_WITH_DB, login.database.is_some());
         if login.tls {
             flags |= Capabilities::SSL;
             client.send_numbered(&ssl_request(flags, login.collation)).await;
-            client = client.encrypt().await;
+            client = client.encrypt(login.certificate.as_ref()).await;
         }
         client.capabilities = flags;
         let salt = salt_from(&client.greeting.salt).expect("20 bytes");
@@ -146,6 +170,14 @@ impl RawClient {
         }
         payload.extend_from_slice(login.plugin.name().as_bytes());
         payload.push(0);
+        if self.capabilities.contains(Capabilities::CONNECT_ATTRS) {
+            let mut pairs = Vec::new();
+            for (name, value) in &login.attributes {
+                put_lenenc_bytes(&mut pairs, name.as_bytes());
+                put_lenenc_bytes(&mut pairs, value.as_bytes());
+            }
+            put_lenenc_bytes(&mut payload, &pairs);
+        }
         payload
     }
 
@@ -175,7 +207,7 @@ impl RawClient {
                 0x01 if packet[1..] == [4] => {
                     self.gave_password = true;
                     let mut secret = [login.password.as_bytes(), &[0]].concat();
-                    if !self.stream.is_tls() {
+                    if !self.is_private() {
                         self.send_numbered(&[2]).await;
                         let pem = self.read().await;
                         mask(&mut secret, &salt);
@@ -188,19 +220,40 @@ impl RawClient {
         }
     }
 
-    async fn encrypt(self) -> Self {
-        let Stream::Plain(tcp) = self.stream else { panic!("TLS inside TLS") };
+    /// Whether the password may be sent as it is.
+    fn is_private(&self) -> bool {
+        self.stream.is_tls() || self.stream.socket().is_unix()
+    }
+
+    async fn encrypt(self, certificate: Option<&(PathBuf, PathBuf)>) -> Self {
+        let Stream::Plain(socket) = self.stream else { panic!("TLS inside TLS") };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+        let config = match certificate {
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_file_iter(chain).expect("PEM").map(|one| one.expect("PEM"));
+                let key = PrivateKeyDer::from_pem_file(key).expect("PEM");
+                config.with_client_auth_cert(chain.collect(), key).expect("a pair")
+            }
+            None => config.with_no_client_auth(),
+        };
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("localhost").expect("a name");
-        let tls = within("a TLS handshake", connector.connect(name, tcp)).await.expect("TLS");
+        let tls = within("a TLS handshake", connector.connect(name, socket)).await.expect("TLS");
         Self { stream: Stream::Tls(Box::new(tls.into())), ..self }
+    }
+
+    /// Asks for TLS as `login` has it, whether it comes to be or not.
+    pub async fn try_encrypt(mut self, login: &Login) {
+        let flags = login.capabilities & self.greeting.capabilities | Capabilities::SSL;
+        self.send_numbered(&ssl_request(flags, login.collation)).await;
+        // With TLS 1.3 a client takes the handshake for done before its certificate is judged.
+        let mut client = self.encrypt(login.certificate.as_ref()).await;
+        client.end().await;
     }
 
     /// Sends bytes as they are.
