@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["layers", "documents"], // tests of the whole
     &["frontend", "explain"],
     &["session", "admin"],
+    &["registry"],
     &["plan", "execute"],
     &["backend", "topology"],
     &["observe"],

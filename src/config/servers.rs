@@ -51,6 +51,7 @@ fn for_servers(
     Ok(Config {
         listen,
         http: None,
+        console: None,
         auth: Auth::Passthrough,
         client_tls: ClientTls::default(),
         monitor,

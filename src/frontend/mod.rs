@@ -12,6 +12,7 @@ mod exchange;
 mod gatekeeper;
 pub mod judge;
 pub mod login;
+mod operators;
 pub mod proxy;
 pub mod rsa;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -20,15 +20,17 @@ use super::context::{LoginContext, ServerFacts, greeting_version};
 use super::cores::{self, Arrival, Common, Core};
 use super::judge::ServersJudge;
 use super::login::LoginErrorKind;
+use super::operators::{self, Mailboxes, Operators};
 use super::rsa::{LoginKey, LoginKeyError};
 use super::tls::{FrontendTls, FrontendTlsError};
+use crate::admin::console::Console;
 use crate::admin::http::{self, Serving};
 use crate::backend::tls::{BackendTls, BackendTlsError};
 use crate::config::{Config, Server};
 use crate::execute::client::Signals;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
-use crate::session::registry::Registry;
+use crate::registry::Registry;
 use crate::session::{PIN_NAMES, ProblemKind};
 use crate::sql::Dialect;
 use crate::topology::{Snapshot, State, Topology};
@@ -77,6 +79,7 @@ pub struct Proxy {
     draining: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     _http: Option<Serving>,
+    operators: Option<Operators>,
 }
 
 impl Proxy {
@@ -113,7 +116,7 @@ impl Proxy {
         let context = Arc::new(LoginContext::new(
             Arc::new(Accounts::new(&config.auth)),
             Arc::clone(&judge) as _,
-            frontend_tls,
+            frontend_tls.clone(),
             config.client_tls.require,
             key,
             config.limits.login_timeout,
@@ -141,6 +144,25 @@ impl Proxy {
             }
             None => None,
         };
+        let operators = match &config.console {
+            Some(settings) => {
+                let refuse = |error| StartError::Listen { address: settings.listen, error };
+                let listener = tokio::net::TcpListener::bind(settings.listen).await.map_err(refuse)?;
+                let address = listener.local_addr().map_err(refuse)?;
+                let console = Console {
+                    config: Arc::clone(&config),
+                    topology: Arc::clone(&topology),
+                    metrics: Arc::clone(&metrics),
+                    registry: Arc::clone(&registry),
+                    cores: Arc::new(Mailboxes(cores.iter().map(Core::mailbox).collect())),
+                    started: SystemTime::now(),
+                };
+                let judge = Arc::clone(&judge) as _;
+                let login = operators::login_context(&config, settings, judge, frontend_tls)?;
+                Some(Operators::serve(listener, address, console, login))
+            }
+            None => None,
+        };
         let mut accepting = JoinSet::new();
         accepting.spawn(follow(Arc::clone(&topology), context, judge));
         for listener in listeners {
@@ -157,7 +179,18 @@ impl Proxy {
             let listener = AsyncFd::new(listener).map_err(StartError::Thread)?;
             accepting.spawn(acceptor.accept(listener));
         }
-        Ok(Self { config, addresses, registry, topology, cores, accepting, draining, stop, _http: http })
+        Ok(Self {
+            config,
+            addresses,
+            registry,
+            topology,
+            cores,
+            accepting,
+            draining,
+            stop,
+            _http: http,
+            operators,
+        })
     }
 
     /// The addresses that clients are accepted on; real ports where port 0 was asked for.
@@ -168,6 +201,11 @@ impl Proxy {
     /// The address of the HTTP side.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self._http.as_ref().map(Serving::address)
+    }
+
+    /// The address of the SQL console.
+    pub fn console_address(&self) -> Option<SocketAddr> {
+        self.operators.as_ref().map(Operators::address)
     }
 
     /// Takes no new clients, lets open transactions finish within the configured time, then ends everything.

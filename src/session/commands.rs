@@ -126,12 +126,13 @@ impl Session {
         );
         let Some(user) = changing.await else { return Flow::Close };
         self.class = ConnectionClass::of(self.client.capabilities, user.collation);
-        let handle = super::Handle::new(
-            self.entry.handle.id,
-            user.account.user.clone(),
-            user.account.id,
-            Arc::clone(&self.client.signals),
-        );
+        let who = crate::registry::Who {
+            account: Arc::clone(&user.account),
+            class: self.class,
+            peer: self.entry.handle.who.peer,
+        };
+        let handle =
+            crate::registry::Handle::new(self.entry.handle.id, who, Arc::clone(&self.client.signals));
         self.entry.replace(Arc::new(handle));
         self.account = user.account;
         self.desired = Arc::new(State::default());
@@ -160,6 +161,7 @@ impl Session {
     pub(super) async fn finish_login(&mut self, database: Option<Vec<u8>>, sequence: u8) -> bool {
         if let Some(schema) = database.filter(|schema| !schema.is_empty()) {
             self.desired = Arc::new(State::with_schema(schema.clone()));
+            self.entry.handle.activity.set_database(&schema);
             if !self.worker.is_schema_known(self.account.id, &schema) {
                 if let Err(problem) = self.check_state().await {
                     tracing::debug!(client = %self.entry.handle.id, %problem, "login refused");

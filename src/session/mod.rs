@@ -7,29 +7,30 @@
 mod attempt;
 mod commands;
 mod incoming;
-mod kill;
+pub mod kill;
 mod lease;
 mod ledger;
+mod observed;
 mod pins;
 mod prepared;
 mod problem;
 mod query;
-pub mod registry;
 mod reply;
 mod settle;
 mod variables;
 pub mod worker;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::incoming::Incoming;
 use self::ledger::Ledger;
+use self::observed::Tally;
 use self::pins::Pins;
 use self::prepared::Statements;
 pub use self::problem::{CANNOT_CONNECT, Kind as ProblemKind, Problem};
-use self::registry::{Entry, Handle, Registry};
 use self::variables::Variables;
 use self::worker::Worker;
 use crate::backend::account::Account;
@@ -40,6 +41,7 @@ use crate::backend::state::State;
 use crate::execute::client::{Client, Signals};
 use crate::ids::{BackendId, ClientId, ServerId};
 use crate::plan::Situation;
+use crate::registry::{Entry, Handle, Registry, Who};
 use crate::sql::{
     self, Class as StatementClass, Dialect, LexCharset, Lexing, Recognised, ServerVersion, Uses,
 };
@@ -91,12 +93,17 @@ pub struct Session {
     null_is_insert_id: bool,
     /// Sequence number of the reply to the command in hand.
     sequence: u8,
+    /// When the command in hand came, or the last one was answered.
+    since: Instant,
+    tally: Tally,
 }
 
 /// What a login has established.
 pub struct Admitted {
     /// The connection.
     pub stream: Stream,
+    /// Where the client is, as far as that is known.
+    pub peer: Option<SocketAddr>,
     /// The account.
     pub account: Arc<Account>,
     /// The database that the client named.
@@ -127,14 +134,16 @@ impl Session {
         id: ClientId,
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { stream, account, database, capabilities, collation, salt, sequence } = admitted;
+        let Admitted { stream, peer, account, database, capabilities, collation, salt, sequence } = admitted;
+        let class = Class::of(capabilities, collation);
         let signals = Arc::<Signals>::default();
-        let handle = Handle::new(id, account.user.clone(), account.id, Arc::clone(&signals));
+        let who = Who { account: Arc::clone(&account), class, peer };
+        let handle = Handle::new(id, who, Arc::clone(&signals));
         let mut session = Self {
             client: Client { stream, capabilities, signals },
             salt,
             entry: registry.enter(Arc::new(handle)),
-            class: Class::of(capabilities, collation),
+            class,
             account,
             desired: Arc::new(State::default()),
             lexing: Lexing {
@@ -154,6 +163,8 @@ impl Session {
             incarnation: 0,
             null_is_insert_id: false,
             sequence: 1,
+            since: Instant::now(),
+            tally: Tally::default(),
             worker,
         };
         session.become_fresh();
@@ -164,6 +175,7 @@ impl Session {
     pub async fn run(mut self) {
         let mut pending: Option<Buffer> = None;
         loop {
+            self.show_idle();
             let free = self.held.is_none() || !self.status.contains(Status::IN_TRANSACTION);
             let mask = Signals::KILL | if free { Signals::DRAIN } else { 0 };
             // What is kept only for questions about the last statement is not kept for long.
@@ -183,6 +195,7 @@ impl Session {
                 };
             self.worker.counters.received(command.packets().len() as u64);
             self.sequence = command.reply_sequence();
+            self.show_busy();
             if self.carry_out(&command).await == Flow::Close {
                 break;
             }
@@ -226,8 +239,9 @@ impl Session {
         statement
     }
 
-    /// How text is to be read follows from the session's variables.
+    /// How text is to be read follows from the session's variables; its database is shown to others.
     fn relex(&mut self) {
+        self.entry.handle.activity.set_database(&self.desired.schema);
         let snapshot = self.worker.topology.snapshot();
         if let Some(version) = snapshot.version {
             self.lexing.server = version;
@@ -326,6 +340,7 @@ impl Session {
     /// Tells the client about a problem.
     async fn refuse(&mut self, problem: &Problem) -> Flow {
         self.worker.counters.errors.count(problem.kind() as usize);
+        self.tally.fail();
         tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
         let flow = self.tell(&reply::error(self.sequence, &problem.packet())).await;
         if problem.ends_session() { Flow::Close } else { flow }
@@ -349,8 +364,9 @@ impl Session {
             match (self.pins.contains(pin), pins.contains(pin)) {
                 (false, true) => gauge.enter(bit),
                 (true, false) => gauge.leave(bit),
-                _ => {}
+                _ => continue,
             }
+            self.show_pin(bit, pins.contains(pin));
         }
         self.pins = pins;
     }
