@@ -46,7 +46,7 @@ pub struct LoginContext {
     pub(super) judge: Arc<dyn Judge>,
     pub(super) tls: Option<FrontendTls>,
     pub(super) require_tls: bool,
-    pub(super) key: LoginKey,
+    pub(super) key: Arc<LoginKey>,
     /// For a whole login, the client's part and the servers'.
     pub(super) time_limit: Duration,
     facts: ArcSwap<ServerFacts>,
@@ -59,7 +59,7 @@ impl LoginContext {
         judge: Arc<dyn Judge>,
         tls: Option<FrontendTls>,
         require_tls: bool,
-        key: LoginKey,
+        key: Arc<LoginKey>,
         time_limit: Duration,
         facts: ServerFacts,
     ) -> Self {

@@ -17,7 +17,7 @@ use super::context::{LoginContext, ServerFacts};
 use super::cores::Mail;
 use super::judge::Judge;
 use super::login;
-use super::rsa::{LoginKey, LoginKeyError};
+use super::rsa::LoginKey;
 use super::tls::FrontendTls;
 use crate::admin::console::{Asking, Console, CoreView, Cores, Operator, VERSION};
 use crate::config::{self, Auth, Config};
@@ -75,18 +75,19 @@ pub(super) fn login_context(
     console: &config::Console,
     judge: Arc<dyn Judge>,
     tls: Option<FrontendTls>,
-) -> Result<LoginContext, LoginKeyError> {
+    key: Arc<LoginKey>,
+) -> LoginContext {
     let facts =
         ServerFacts { version: VERSION.into(), capabilities: OFFERED, collation: COLLATION, mariadb: false };
-    Ok(LoginContext::new(
+    LoginContext::new(
         Arc::new(Accounts::new(&Auth::Users(console.users.clone()))),
         judge,
         tls,
         config.client_tls.require,
-        LoginKey::generate()?,
+        key,
         config.limits.login_timeout,
         facts,
-    ))
+    )
 }
 
 async fn accept(listener: TcpListener, console: Arc<Console>, context: Arc<LoginContext>) {

@@ -94,7 +94,7 @@ impl Proxy {
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let backend_tls = BackendTls::prepare(&config.cluster.tls)?;
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
-        let key = LoginKey::generate()?;
+        let key = Arc::new(LoginKey::generate()?);
 
         let topology = Topology::start(&config.cluster, &config.monitor);
         topology.wait_until_known().await;
@@ -118,7 +118,7 @@ impl Proxy {
             Arc::clone(&judge) as _,
             frontend_tls.clone(),
             config.client_tls.require,
-            key,
+            Arc::clone(&key),
             config.limits.login_timeout,
             facts(&topology.snapshot()),
         ));
@@ -158,7 +158,7 @@ impl Proxy {
                     started: SystemTime::now(),
                 };
                 let judge = Arc::clone(&judge) as _;
-                let login = operators::login_context(&config, settings, judge, frontend_tls)?;
+                let login = operators::login_context(&config, settings, judge, frontend_tls, key);
                 Some(Operators::serve(listener, address, console, login))
             }
             None => None,

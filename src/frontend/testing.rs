@@ -111,7 +111,7 @@ impl Door {
             Arc::clone(&servers) as Arc<dyn Judge>,
             FrontendTls::prepare(&tls).unwrap(),
             require_tls,
-            LoginKey::generate().unwrap(),
+            Arc::new(LoginKey::generate().unwrap()),
             PATIENCE,
             facts,
         );

@@ -209,17 +209,7 @@ impl Console {
 fn sort(table: &mut Table, select: &Select) -> Result<(), Unanswerable> {
     let mut keys = Vec::new();
     for (operand, descending) in &select.order {
-        let at = match operand {
-            Operand::Column(name) => {
-                table.column(name).ok_or_else(|| Unanswerable::NoColumn(name.clone()))?
-            }
-            Operand::Literal(Value::Number(place)) => match clamp(*place).checked_sub(1) {
-                Some(at) if at < table.columns.len() => at,
-                _ => return Err(Unanswerable::NoColumn(place.to_string())),
-            },
-            _ => return Err(Unanswerable::Unknown),
-        };
-        keys.push((at, *descending));
+        keys.push((sort_key(table, select, operand)?, *descending));
     }
     table.rows.sort_by(|one, other| {
         let each = keys.iter().map(|(at, descending)| {
@@ -229,6 +219,30 @@ fn sort(table: &mut Table, select: &Select) -> Result<(), Unanswerable> {
         each.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
     });
     Ok(())
+}
+
+/// The column that an item of ORDER BY means: its name, its alias, or its place among what is shown.
+fn sort_key(table: &Table, select: &Select, operand: &Operand) -> Result<usize, Unanswerable> {
+    let (shown, name) = match operand {
+        Operand::Literal(Value::Number(place)) => {
+            let at = clamp(*place).wrapping_sub(1);
+            if select.items == [Item::All] && at < table.columns.len() {
+                return Ok(at);
+            }
+            (select.items.get(at), place.to_string())
+        }
+        Operand::Column(name) => {
+            let is_alias =
+                |item: &&Item| matches!(item, Item::One(_, alias) if alias.eq_ignore_ascii_case(name));
+            (select.items.iter().find(is_alias), name.clone())
+        }
+        _ => return Err(Unanswerable::Unknown),
+    };
+    let column = match shown {
+        Some(Item::One(Operand::Column(column), _)) => column,
+        _ => &name,
+    };
+    table.column(column).ok_or_else(|| Unanswerable::NoColumn(column.clone()))
 }
 
 /// The columns that are asked for. COUNT(*) makes one row of all.
@@ -247,7 +261,11 @@ fn project(table: &Table, items: &[Item], around: &Around<'_>) -> Result<Table, 
             continue;
         };
         let mut kind = match operand {
-            Operand::Column(name) => table.column(name).map(|at| table.columns[at].kind),
+            // Also where there are no rows to look into.
+            Operand::Column(name) => {
+                let at = table.column(name).ok_or_else(|| Unanswerable::NoColumn(name.clone()))?;
+                Some(table.columns[at].kind)
+            }
             _ => None,
         };
         for (out, row) in shown.rows.iter_mut().zip(rows) {

@@ -1,9 +1,11 @@
 //! A table as a MySQL result set, by opensrv-mysql.
 //!
 //! Owns: the fences around that library. It answers unknown commands with OK, lets any password in unless told
-//! otherwise, trusts lengths and sequence numbers, and panics on some input (read and tried, 0.7). So nothing of a
-//! client reaches it: it runs in memory, for one result at a time, on a handshake and a command of our own making,
-//! in a task of its own. What it writes before the result is cut off; the status flags that it leaves out are put in.
+//! otherwise, trusts lengths and sequence numbers, panics on some input, and reads freed memory when one read brings
+//! more than one packet (`PacketReader::next_async` drops the buffer that the first one lies in; seen with 0.7.0). So
+//! nothing of a client reaches it: it runs in memory, for one result at a time, on a handshake and a command of our
+//! own making, each in a read of its own, in a task of its own. What it writes before the result is cut off; the
+//! status flags that it leaves out are put in.
 
 use std::io;
 
@@ -12,7 +14,7 @@ use opensrv_mysql::{
     AsyncMysqlIntermediary, AsyncMysqlShim, Column, ColumnFlags, ColumnType, ErrorKind, ParamParser,
     QueryResultWriter, StatementMetaWriter,
 };
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::table::{Kind, Table};
 use crate::wire::capabilities::Capabilities;
@@ -30,9 +32,11 @@ const STATUS_AT: std::ops::Range<usize> = 3..5;
 /// The library failed or panicked; nothing has been sent.
 pub(super) async fn encode(table: Table, capabilities: Capabilities, status: Status) -> io::Result<Vec<u8>> {
     let work = async move {
-        let input = request(capabilities);
+        let [handshake, query] = request(capabilities);
+        // One packet a read, see above: `chain` does not read from both at once.
+        let input = (&handshake[..]).chain(&query[..]);
         let mut output = Vec::new();
-        AsyncMysqlIntermediary::run_on(Shim::of(table), &input[..], &mut output).await?;
+        AsyncMysqlIntermediary::run_on(Shim::of(table), input, &mut output).await?;
         io::Result::Ok(output)
     };
     let output = tokio::spawn(work).await.map_err(io::Error::other)??;
@@ -43,18 +47,18 @@ pub(super) async fn encode(table: Table, capabilities: Capabilities, status: Sta
     Ok(answer)
 }
 
-/// A client's part of the exchange: its handshake response, and a query whose text does not matter.
-fn request(capabilities: Capabilities) -> Vec<u8> {
+/// A client's part of the exchange, as packets: its handshake response, and a query whose text does not matter.
+fn request(capabilities: Capabilities) -> [Vec<u8>; 2] {
     let flags = Capabilities::PROTOCOL_41
         | Capabilities::SECURE_CONNECTION
         | capabilities.intersection(Capabilities::DEPRECATE_EOF);
     let mut response = flags.bits().to_le_bytes().to_vec(); // int<4>
     response.resize(4 + 4 + 1 + 23, 0); // packet size, charset, filler
     response.extend_from_slice(b"console\0\x01x"); // user, and some answer, so that it asks for no other
-    let mut request = Vec::new();
-    put_packet(&mut request, 1, &response);
-    put_packet(&mut request, 0, &[command::QUERY, b'*']);
-    request
+    let (mut handshake, mut query) = (Vec::new(), Vec::new());
+    put_packet(&mut handshake, 1, &response);
+    put_packet(&mut query, 0, &[command::QUERY, b'*']);
+    [handshake, query]
 }
 
 fn packet_length(bytes: &[u8]) -> Option<usize> {
