@@ -196,9 +196,7 @@ impl Console {
         let mut table = Table::of_texts(&["Variable_name", "Value"]);
         let sessions = self.registry.len().to_string();
         let uptime = views::uptime_s(self.started).to_string();
-        for (name, value) in
-            [("Ssl_cipher", ""), ("Ssl_version", ""), ("Threads_connected", &sessions), ("Uptime", &uptime)]
-        {
+        for (name, value) in [("Threads_connected", sessions), ("Uptime", uptime)] {
             table.rows.push(vec![name.into(), value.into()]);
         }
         table
