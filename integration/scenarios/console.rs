@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Login, RawClient, Rules, Scenario, Stage, until, within};
+use crate::kill::{endless, until_running};
 
 both_dialects! {
     pins_are_shown_with_their_cause_until_it_ends,
@@ -197,16 +198,13 @@ async fn servers_pools_and_variables_are_shown(scenario: Scenario) {
 async fn kill_ends_statements_and_sessions(scenario: Scenario) {
     let stage = scenario.stage().await;
     let mut console = console(&stage).await;
+    let mark = format!("{}-mark", scenario.name);
     for prefix in ["", "/* tidegate: primary */ "] {
         let mut client = stage.raw().await;
         let id = client.greeting.connection_id;
-        let runs = format!("SHOW SESSIONS WHERE id = {id} AND state = 'running'");
-        client.send_query(format!("{prefix}SELECT SLEEP(600), id FROM which")).await;
-        until("it runs", || async {
-            let mut console = crate::console::console(&stage).await;
-            rows(&mut console, &runs).await.len() == 1
-        })
-        .await;
+        client.send_query(format!("{prefix}{}", endless(&mark))).await;
+        until_running(&stage, &mark, 1).await; // a KILL QUERY that comes before the statement ends nothing
+        has(&row(&mut console, &format!("SHOW SESSIONS LIKE '{id}'")).await, &["State=running"]);
         console.ok(format!("KILL QUERY {id}")).await;
         client.outcomes().await;
         assert_eq!(client.value("SELECT 7").await.unwrap(), "7", "the session goes on");
