@@ -2,6 +2,8 @@
 //!
 //! Owns: which table a statement means, and what of it is shown. Does not know: the protocol.
 
+use tokio::task::yield_now;
+
 use super::expression::{Operand, Surroundings, Unanswerable};
 use super::statement::{Item, Select, Source, Statement};
 use super::table::{Column, Kind, Table, Value};
@@ -90,6 +92,7 @@ impl Console {
         let rows = std::mem::take(&mut table.rows);
         let mut kept = Vec::with_capacity(rows.len());
         for row in rows {
+            yield_now().await; // a condition can be long: `serve` bounds the time of all rows together
             let liked = match (&select.like, row.first().and_then(Value::shown)) {
                 (Some(pattern), Some(text)) => super::table::like(&text, pattern),
                 (Some(_), None) => false,

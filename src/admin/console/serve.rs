@@ -22,6 +22,9 @@ use crate::wire::stream::Stream;
 /// An operator who says nothing for this long is disconnected.
 const IDLE_MAX: Duration = Duration::from_secs(3600);
 
+/// A statement that takes longer is given up.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
 /// What the status flags always say: nothing here is a transaction.
 const STATUS: Status = Status::AUTOCOMMIT;
 
@@ -116,7 +119,12 @@ impl Console {
     }
 
     async fn query(&self, text: &[u8], operator: &mut Operator) -> Vec<u8> {
-        match self.answer(&String::from_utf8_lossy(text), operator).await {
+        let text = String::from_utf8_lossy(text);
+        let answer = timeout(ANSWER_MAX, self.answer(&text, operator)).await.unwrap_or_else(|_| {
+            let why = "Query execution was interrupted, maximum statement execution time exceeded";
+            Answer::Error(ErrPacket::new(3024, b"HY000", why))
+        });
+        match answer {
             Answer::Done => ok(1, operator.capabilities),
             Answer::Error(packet) => error(1, &packet),
             Answer::Table(table) => match encode(table, operator.capabilities, STATUS).await {
