@@ -127,13 +127,7 @@ impl Console {
         match answer {
             Answer::Done => ok(1, operator.capabilities),
             Answer::Error(packet) => error(1, &packet),
-            Answer::Table(table) => match encode(table, operator.capabilities, STATUS).await {
-                Ok(packets) => packets,
-                Err(why) => {
-                    tracing::error!(error = %why, "a result of the console could not be written");
-                    error(1, &ErrPacket::new(1105, b"HY000", "The answer could not be written"))
-                }
-            },
+            Answer::Table(table) => encode(&table, operator.capabilities, STATUS),
         }
     }
 
