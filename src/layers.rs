@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["layers", "documents"], // tests of the whole
     &["frontend", "explain"],
     &["session", "admin"],
+    &["registry"],
     &["plan", "execute"],
     &["backend", "topology"],
     &["observe"],
@@ -27,7 +28,6 @@ const LIBRARIES: &[(&str, &[&str], &str)] = &[
         &["topology"],
         "its rows are decoded and encoded again: probes only, never the data plane",
     ),
-    ("opensrv_mysql", &["admin"], "answers unknown commands with OK: the console only, never the data plane"),
     ("sqlparser", &["sql", "plan"], "parses on a miss of the plan cache only; the lexer decides first"),
     ("mysql_common", &["wire", "backend"], "scrambles and collations; bytes are read and written in `wire`"),
     ("axum", &["admin"], "HTTP is for operators"),

@@ -5,7 +5,8 @@
 //! ```text
 //! main
 //! frontend explain    accept, TLS, authentication of clients; assembly; `tidegate route`
-//! session  admin      one client's state machine; HTTP for operators
+//! session  admin      one client's state machine; HTTP and SQL for operators
+//! registry            all sessions, as others may see them
 //! plan     execute    where a statement goes, and why; relay of its reply
 //! backend  topology   server connections and pools; servers, roles, health
 //! observe             counters, read by `admin`
@@ -30,6 +31,7 @@ pub mod ids;
 mod layers;
 pub mod observe;
 pub mod plan;
+pub mod registry;
 pub mod session;
 pub mod sql;
 pub mod topology;

@@ -16,6 +16,8 @@ from .watchdog import die_with_parent
 
 READY_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
+#: The account of the SQL console.
+CONSOLE_USER = ("operator", "operator-pw")
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Tidegate:
     log: Path
     port: int
     http_port: int
+    console_port: int | None
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -37,10 +40,13 @@ class Tidegate:
 
 
 @contextlib.contextmanager
-def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = ()):
+def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = (),
+            console: bool = False):
     """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the
-    servers, `weights` their shares of the reads, all alike by default."""
-    proxy = _start(binary, folder, name, lambda port, http_port: rules(cluster, port, http_port, server_tls, weights))
+    servers, `weights` their shares of the reads, all alike by default; `console`: with the SQL console for CONSOLE_USER."""
+    console_port = take_port() if console else None
+    proxy = _start(binary, folder, name, console_port,
+                   lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port))
     try:
         _wait_ready(proxy)
         yield proxy
@@ -48,14 +54,17 @@ def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", s
         proxy.stop()
 
 
-def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = ()) -> str:
+def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = (),
+          console_port: int | None = None) -> str:
     shares = weights or (1,) * len(cluster["servers"])
     servers = "\n".join(f"      - {{address: '{server['host']}:{server['port']}', weight: {share}}}"
                         for server, share in zip(cluster["servers"], shares))
+    user, password = CONSOLE_USER
+    console = f"\n  sql: 127.0.0.1:{console_port}\n  users: [{{name: {user}, password: {password}}}]" if console_port else ""
     return f"""version: 1
 listen: 127.0.0.1:{port}
 admin:
-  http: 127.0.0.1:{http_port}
+  http: 127.0.0.1:{http_port}{console}
 auth: passthrough
 monitor:
   user: tidegate
@@ -68,7 +77,7 @@ clusters:
 """
 
 
-def _start(binary: Path, folder: Path, name: str, rules_for) -> Tidegate:
+def _start(binary: Path, folder: Path, name: str, console_port: int | None, rules_for) -> Tidegate:
     port, http_port = take_port(), take_port()
     config, log = folder / f"{name}.yaml", folder / f"{name}.log"
     config.write_text(rules_for(port, http_port))
@@ -78,7 +87,7 @@ def _start(binary: Path, folder: Path, name: str, rules_for) -> Tidegate:
                                        stderr=output, preexec_fn=die_with_parent)
     except OSError as error:
         raise LauncherError(f"cannot start {binary}: {error.strerror}") from None
-    return Tidegate(process, config, log, port, http_port)
+    return Tidegate(process, config, log, port, http_port, console_port)
 
 
 def _wait_ready(proxy: Tidegate) -> None:

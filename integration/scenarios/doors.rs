@@ -204,6 +204,7 @@ async fn several_addresses_serve_at_once(scenario: Scenario) {
     rules.listen.push("[::1]:0".into());
     rules.top = "keepalive: {time: 77s, interval: 7s, probes: 3}".into();
     let stage = scenario.stage_with(rules).await;
+    stage.proxy.until_logged("[::1]").await; // the first address's line may come before
     let six = stage.proxy.addresses().into_iter().find(|address| address.is_ipv6()).expect("said");
     let mut clients = vec![
         RawClient::login(stage.proxy.address, &Login::default()).await.expect("IPv4"),

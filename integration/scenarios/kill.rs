@@ -16,7 +16,7 @@ both_dialects! {
 }
 
 /// A read that runs until it is ended; `mark` finds it in the servers' process lists.
-fn endless(mark: &str) -> String {
+pub fn endless(mark: &str) -> String {
     format!("SELECT /* {mark} */ SLEEP(600), id FROM which")
 }
 
@@ -32,7 +32,7 @@ async fn running(stage: &Stage, mark: &str) -> u64 {
     count
 }
 
-async fn until_running(stage: &Stage, mark: &str, wanted: u64) {
+pub async fn until_running(stage: &Stage, mark: &str, wanted: u64) {
     until(&format!("{wanted} of {mark} run"), || async { running(stage, mark).await == wanted }).await;
 }
 

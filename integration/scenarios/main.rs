@@ -12,6 +12,7 @@ mod bad_input;
 mod before;
 mod certificates;
 mod commands;
+mod console;
 mod doors;
 mod drain;
 mod expired;

@@ -1,8 +1,10 @@
-//! The operators' side: what the program says of itself over HTTP.
+//! The operators' side: what the program says of itself over HTTP and in SQL.
 //!
-//! Owns: the HTTP endpoints and what they show. Does not know: clients' sessions, statements.
-//! Invariant: nothing here changes what the data plane does, and no request holds a connection for long.
+//! Owns: the HTTP endpoints, the SQL console, and what they show. Does not know: what sessions do with statements.
+//! Invariant: apart from the console's KILL nothing here changes what the data plane does, and no request holds
+//! anything of it for long.
 
+pub mod console;
 pub mod http;
 mod listener;
 mod servers;

@@ -1,6 +1,6 @@
-//! Who connects: `auth` with `users`, and `monitor`.
+//! Who connects: `auth` with `users`, `admin.users`, and `monitor`.
 //!
-//! Owns: accounts of clients, their accounts towards the servers, and the account of the probes.
+//! Owns: accounts of clients, their accounts towards the servers, those of operators, and the account of the probes.
 //! Does not know: how a password is proven. Invariant: no two users share a name.
 
 use std::collections::HashSet;
@@ -16,6 +16,8 @@ use super::tree::Value;
 const NAME_MAX: usize = 128;
 /// Accounts in one file.
 const USERS_MAX: usize = 10_000;
+/// Accounts of the console.
+const OPERATORS_MAX: usize = 100;
 
 /// How clients prove who they are.
 pub(super) fn auth(fields: &mut Fields<'_>, tls: &ClientTls, cx: &mut Context<'_, '_>) -> Auth {
@@ -105,6 +107,37 @@ fn require(item: &Item<'_>, tls: &ClientTls, cx: &mut Context<'_, '_>) -> Requir
         item.error(cx, "no client is asked for a certificate", help);
     }
     require
+}
+
+/// The accounts of the SQL console: `admin.users`. An empty password would let in whoever reaches the port.
+pub(super) fn operators(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Vec<User> {
+    let elements = item.elements();
+    if item.node.is_null() || elements.is_empty() || elements.len() > OPERATORS_MAX {
+        let help = Some("write `- {name: operator, password: \"${env:OPERATOR_PASSWORD}\"}`".to_owned());
+        item.error(cx, format!("expected 1 to {OPERATORS_MAX} accounts"), help);
+        return Vec::new();
+    }
+    let mut users: Vec<User> = Vec::with_capacity(elements.len());
+    for element in elements {
+        let mut fields = Fields::of(&element, cx);
+        let item = fields.require(cx, "name", "name the account that operators give");
+        let name = item.as_ref().and_then(|item| account(item, cx)).unwrap_or_default();
+        if let Some(item) = item.filter(|_| users.iter().any(|user| !name.is_empty() && user.name == name)) {
+            let help = Some("list each account once".to_owned());
+            item.error(cx, format!("the account {} is listed twice", quoted(&name)), help);
+        }
+        let item = fields.require(cx, "password", "write `password: \"${env:NAME}\"`");
+        let before = cx.errors.count();
+        let password = item.as_ref().map_or(Secret::new(""), |item| secret::password(item, cx));
+        if let Some(item) = item.filter(|_| password.expose().is_empty() && cx.errors.count() == before) {
+            let help = Some("give it one; without `users` there is no console".to_owned());
+            item.error(cx, "an account of the console cannot be without a password", help);
+        }
+        fields.finish(cx);
+        let (backend_user, backend_password) = (name.clone(), Secret::new(""));
+        users.push(User { name, password, backend_user, backend_password, require: Require::Nothing });
+    }
+    users
 }
 
 /// The account towards the servers; its name is the client's where none is given.

@@ -13,6 +13,10 @@ use super::model::{
 
 /// Where clients are accepted: an own port beside MySQL's, from this machine only.
 pub(super) const LISTEN: &str = "127.0.0.1:4406";
+/// Where the SQL console is, once it has an account: from this machine only.
+pub(super) const CONSOLE: &str = "127.0.0.1:4407";
+/// Whether statements are counted by their digest for it.
+pub(super) const DIGESTS: bool = true;
 /// The monitor's account where no file names one.
 pub(super) const MONITOR_USER: &str = "tidegate";
 /// How long open transactions may go on after SIGTERM.

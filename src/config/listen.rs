@@ -86,6 +86,12 @@ pub struct Network {
     bits: u8,
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
 impl Network {
     /// Whether `ip` is in it. An IPv4 address counts as such also in its IPv6 form (`::ffff:10.0.0.1`).
     pub fn contains(&self, ip: IpAddr) -> bool {

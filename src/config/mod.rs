@@ -20,6 +20,7 @@ mod model;
 mod resolve;
 mod secret;
 mod servers;
+mod shown;
 mod tree;
 mod units;
 

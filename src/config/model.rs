@@ -41,6 +41,8 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// Address of the HTTP side (`/healthz`, `/readyz`, `/metrics`), if it is wanted.
     pub http: Option<SocketAddr>,
+    /// The SQL console for operators, if it is wanted.
+    pub console: Option<Console>,
     /// How clients prove who they are.
     pub auth: Auth,
     /// TLS towards clients.
@@ -57,6 +59,17 @@ pub struct Config {
     pub threads: usize,
     /// What is logged, and how.
     pub log: Log,
+}
+
+/// The SQL console for operators.
+#[derive(Clone, Debug)]
+pub struct Console {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// Who may come in; at least one, each with a password. They have no accounts towards the servers.
+    pub users: Vec<User>,
+    /// Count statements by their digest.
+    pub digests: bool,
 }
 
 /// How clients prove who they are.

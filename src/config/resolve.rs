@@ -12,7 +12,7 @@ use super::address;
 use super::error::{Place, quoted};
 use super::fields::{Context, Fields, Item};
 use super::listen::{Keepalive, ListenAddress};
-use super::model::{CertificateFiles, ClientTls, Config, Limits, Log, LogFormat, TlsVersion};
+use super::model::{CertificateFiles, ClientTls, Config, Console, Limits, Log, LogFormat, TlsVersion};
 use super::tree::Node;
 use super::{accounts, cluster, defaults, listen};
 
@@ -23,6 +23,8 @@ pub(super) const DAY: u64 = 24 * HOUR;
 
 /// Port that the HTTP side usually has.
 const HTTP_PORT: u16 = 4408;
+/// Port that the SQL console usually has.
+const CONSOLE_PORT: u16 = 4407;
 /// Worker threads of one process.
 const THREADS_MAX: u64 = 1024;
 
@@ -33,11 +35,12 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     fields.place = Place::START;
     version(&mut fields, cx);
     let listen = listen::addresses(&mut fields, cx);
-    let http = admin(fields.section(cx, "admin"), &listen, cx);
+    let (http, console) = admin(fields.section(cx, "admin"), &listen, cx);
     let client_tls = client_tls(fields.section(cx, "tls"), cx);
     let auth = accounts::auth(&mut fields, &client_tls, cx);
     let config = Config {
         http,
+        console,
         auth,
         proxy_protocol: listen::proxy_protocol(fields.section(cx, "proxy_protocol"), cx),
         keepalive: Keepalive::resolve(fields.section(cx, "keepalive"), cx),
@@ -69,18 +72,41 @@ fn admin(
     mut fields: Fields<'_>,
     listen: &[(ListenAddress, Option<Item<'_>>)],
     cx: &mut Context<'_, '_>,
-) -> Option<SocketAddr> {
+) -> (Option<SocketAddr>, Option<Console>) {
+    let taken: Vec<_> = listen.iter().filter_map(|(address, _)| Some((address.tcp()?, "listen"))).collect();
     let item = fields.take("http");
-    let http = item.as_ref().and_then(|item| socket(item, cx, HTTP_PORT));
-    if let (Some(item), Some(http)) = (&item, http)
-        && let Some(other) =
-            listen.iter().filter_map(|(other, _)| other.tcp()).find(|other| address::collide(*other, http))
-    {
-        let help = Some(format!("choose another port, such as {HTTP_PORT}"));
-        item.error(cx, format!("{http} cannot be bound beside `listen` on {other}"), help);
+    let http = item.as_ref().and_then(|item| beside(item, HTTP_PORT, &taken, cx));
+    let taken = [taken, http.map(|http| (http, "admin.http")).into_iter().collect()].concat();
+    let item = fields.take("sql");
+    let sql = item.as_ref().and_then(|item| beside(item, CONSOLE_PORT, &taken, cx));
+    let users = fields.take("users").map(|item| accounts::operators(&item, cx));
+    let digests = fields.flag(cx, "digests", defaults::DIGESTS);
+    if item.is_some() && users.is_none() {
+        let help =
+            "list who may come in: `users: [{name: operator, password: \"${env:OPERATOR_PASSWORD}\"}]`";
+        fields.missing(cx, "users", help);
     }
     fields.finish(cx);
-    http
+    let console = users.and_then(|users| {
+        let listen = sql.or_else(|| defaults::CONSOLE.parse().ok())?;
+        Some(Console { listen, users, digests })
+    });
+    (http, console)
+}
+
+/// An address for operators, on which nothing else is bound.
+fn beside(
+    item: &Item<'_>,
+    port_usual: u16,
+    taken: &[(SocketAddr, &str)],
+    cx: &mut Context<'_, '_>,
+) -> Option<SocketAddr> {
+    let address = socket(item, cx, port_usual)?;
+    if let Some((other, option)) = taken.iter().find(|(other, _)| address::collide(*other, address)) {
+        let help = Some(format!("choose another port, such as {port_usual}"));
+        item.error(cx, format!("{address} cannot be bound beside `{option}` on {other}"), help);
+    }
+    Some(address)
 }
 
 fn socket(item: &Item<'_>, cx: &mut Context<'_, '_>, port_usual: u16) -> Option<SocketAddr> {

@@ -54,6 +54,7 @@ fn for_servers(
         proxy_protocol: ProxyProtocol::default(),
         keepalive: Keepalive::default(),
         http: None,
+        console: None,
         auth: Auth::Passthrough,
         client_tls: ClientTls::default(),
         monitor,

@@ -49,7 +49,7 @@ pub struct LoginContext {
     pub(super) tls: Option<FrontendTls>,
     pub(super) require_tls: bool,
     pub(super) require_certificate: bool,
-    pub(super) key: LoginKey,
+    pub(super) key: Arc<LoginKey>,
     /// For a whole login, the client's part and the servers'.
     pub(super) time_limit: Duration,
     /// Who may say on behalf of whom a client connects.
@@ -67,7 +67,7 @@ impl LoginContext {
         judge: Arc<dyn Judge>,
         tls: Option<FrontendTls>,
         client_tls: &ClientTls,
-        key: LoginKey,
+        key: Arc<LoginKey>,
         time_limit: Duration,
         proxy_protocol: ProxyProtocol,
         forward_attributes: bool,

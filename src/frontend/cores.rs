@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::LoginContext;
 use super::listener::Accepted;
 use super::login;
+use crate::admin::console::CoreView;
 use crate::backend::account::Witness;
 use crate::backend::connect::Dialing;
 use crate::backend::connection::Key;
@@ -26,9 +27,9 @@ use crate::backend::server::{Server, Shared as SharedServer};
 use crate::config::Config;
 use crate::ids::{ClientId, ServerId};
 use crate::observe::Metrics;
-use crate::session::registry::Registry;
+use crate::registry::{Handle, Registry};
 use crate::session::worker::{Parts, Worker};
-use crate::session::{Admitted, Session};
+use crate::session::{Admitted, Problem, Session, kill};
 use crate::topology::Topology;
 use crate::wire::buffer::Freelist;
 use crate::wire::capabilities::Capabilities;
@@ -57,9 +58,19 @@ pub(super) struct Arrival {
     pub id: ClientId,
 }
 
+/// What other threads ask of a core.
+pub(super) enum Mail {
+    /// A new client.
+    Arrival(Arrival),
+    /// What the core alone knows is to be shown.
+    Look(oneshot::Sender<CoreView>),
+    /// The statement of this session is to be ended.
+    KillQuery(Arc<Handle>, oneshot::Sender<Result<(), Problem>>),
+}
+
 /// One worker thread, as the acceptor sees it.
 pub(super) struct Core {
-    arrivals: mpsc::UnboundedSender<Arrival>,
+    mailbox: mpsc::UnboundedSender<Mail>,
     /// Clients that it has.
     pub clients: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
@@ -69,15 +80,20 @@ impl Core {
     /// Sends a client to the core. The number of clients is bounded by the acceptor, and so is this queue.
     pub fn welcome(&self, arrival: Arrival) {
         self.clients.fetch_add(1, Relaxed);
-        if self.arrivals.send(arrival).is_err() {
+        if self.mailbox.send(Mail::Arrival(arrival)).is_err() {
             self.clients.fetch_sub(1, Relaxed);
         }
+    }
+
+    /// Where the core gets its mail, for those who ask little.
+    pub fn mailbox(&self) -> mpsc::UnboundedSender<Mail> {
+        self.mailbox.clone()
     }
 
     /// Closes the mailbox and waits until the thread has ended. Blocks.
     pub fn join(&mut self) {
         let (closed, _) = mpsc::unbounded_channel();
-        self.arrivals = closed;
+        self.mailbox = closed;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -89,7 +105,7 @@ impl Core {
 /// Starts `config.threads` cores; they end when `stop` is true and their sessions have gone or been dropped.
 pub(super) fn start(common: &Common, stop: &watch::Receiver<bool>) -> io::Result<Vec<Core>> {
     let count = common.config.threads.max(1);
-    let mut mail = Vec::new();
+    let mut homes = Vec::new();
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
     for (home, wanted) in receivers.into_iter().enumerate() {
         let others = senders
@@ -98,18 +114,19 @@ pub(super) fn start(common: &Common, stop: &watch::Receiver<bool>) -> io::Result
             .filter(|(at, _)| *at != home)
             .map(|(_, sender)| sender.clone())
             .collect();
-        mail.push((home, wanted, others));
+        homes.push((home, wanted, others));
     }
-    mail.into_iter()
+    homes
+        .into_iter()
         .map(|(home, wanted, others)| {
-            let (arrivals, arriving) = mpsc::unbounded_channel();
+            let (mailbox, mail) = mpsc::unbounded_channel();
             let clients = Arc::<AtomicUsize>::default();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let seed = Seed {
                 common: common.clone(),
                 home,
                 others,
-                arriving,
+                mail,
                 wanted,
                 clients: Arc::clone(&clients),
                 stop: stop.clone(),
@@ -117,7 +134,7 @@ pub(super) fn start(common: &Common, stop: &watch::Receiver<bool>) -> io::Result
             let thread = std::thread::Builder::new().name(format!("core-{home}")).spawn(move || {
                 LocalSet::new().block_on(&runtime, seed.grow());
             })?;
-            Ok(Core { arrivals, clients, thread: Some(thread) })
+            Ok(Core { mailbox, clients, thread: Some(thread) })
         })
         .collect()
 }
@@ -127,7 +144,7 @@ struct Seed {
     common: Common,
     home: usize,
     others: Vec<mpsc::UnboundedSender<Wanted>>,
-    arriving: mpsc::UnboundedReceiver<Arrival>,
+    mail: mpsc::UnboundedReceiver<Mail>,
     wanted: mpsc::UnboundedReceiver<Wanted>,
     clients: Arc<AtomicUsize>,
     stop: watch::Receiver<bool>,
@@ -141,10 +158,7 @@ impl Seed {
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(arrival) = self.arriving.recv() => {
-                    let serving = serve(Rc::clone(&worker), Arc::clone(&self.common.context), arrival, Arc::clone(&self.clients));
-                    tokio::task::spawn_local(serving);
-                }
+                Some(mail) = self.mail.recv() => open(mail, &worker, &self.common.context, &self.clients),
                 Some(Wanted(server)) = self.wanted.recv() => worker.pool.donate(server),
                 _ = tidy.tick() => {
                     worker.pool.tidy(patience(&self.common.topology));
@@ -204,6 +218,31 @@ fn patience(topology: &Topology) -> impl Fn(ServerId, Key) -> Duration + use<> {
     }
 }
 
+/// Does what is asked, in a task of its own where that takes time.
+fn open(mail: Mail, worker: &Rc<Worker>, context: &Arc<LoginContext>, clients: &Arc<AtomicUsize>) {
+    let worker = Rc::clone(worker);
+    match mail {
+        Mail::Arrival(arrival) => {
+            let serving = serve(worker, Arc::clone(context), arrival, Arc::clone(clients));
+            tokio::task::spawn_local(serving);
+        }
+        // Whoever asked may have gone; then nobody is told.
+        Mail::Look(answer) => drop(answer.send(look(&worker))),
+        Mail::KillQuery(target, answer) => {
+            tokio::task::spawn_local(async move {
+                drop(answer.send(kill::kill_query(&worker, &target).await));
+            });
+        }
+    }
+}
+
+/// What a core alone knows.
+fn look(worker: &Worker) -> CoreView {
+    let servers = worker.topology.snapshot().servers.len();
+    let idle = (0..).map(ServerId).take(servers).map(|server| worker.pool.idle(server)).collect();
+    CoreView { idle, digests: worker.digests.as_ref().map(|digests| digests.borrow().copy()) }
+}
+
 /// One client, from its first byte to its last.
 async fn serve(worker: Rc<Worker>, context: Arc<LoginContext>, arrival: Arrival, clients: Arc<AtomicUsize>) {
     let _counted = Counted::begin(Arc::clone(&worker.metrics), clients);
@@ -235,6 +274,7 @@ async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Opt
                 collation,
                 salt,
                 sequence,
+                ..
             } = login;
             tracing::debug!(client = %id, %peer, user = %String::from_utf8_lossy(&account.user), "client logged in");
             Some((

@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use super::cores::{Arrival, Core};
 use crate::config::{Keepalive, ListenAddress};
 use crate::observe::Metrics;
-use crate::session::registry::Registry;
+use crate::registry::Registry;
 use crate::wire::socket::{self, Peer};
 
 /// Connections that the kernel keeps until they are accepted.

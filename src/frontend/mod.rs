@@ -14,6 +14,7 @@ mod gatekeeper;
 pub mod judge;
 mod listener;
 pub mod login;
+mod operators;
 pub mod proxy;
 pub mod rsa;
 #[cfg(test)]

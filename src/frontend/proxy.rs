@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
@@ -19,8 +19,10 @@ use super::cores::{self, Common, Core};
 use super::judge::ServersJudge;
 use super::listener::{Acceptor, Listener};
 use super::login::LoginErrorKind;
+use super::operators::{self, Mailboxes, Operators};
 use super::rsa::{LoginKey, LoginKeyError};
 use super::tls::{FrontendTls, FrontendTlsError};
+use crate::admin::console::Console;
 use crate::admin::http::{self, Serving};
 use crate::backend::connect::Dialing;
 use crate::backend::tls::{BackendTls, BackendTlsError};
@@ -28,7 +30,7 @@ use crate::config::{Auth, Config, ListenAddress, Server};
 use crate::execute::client::Signals;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
-use crate::session::registry::Registry;
+use crate::registry::Registry;
 use crate::session::{PIN_NAMES, ProblemKind};
 use crate::sql::Dialect;
 use crate::topology::{Snapshot, State, Topology};
@@ -76,6 +78,7 @@ pub struct Proxy {
     draining: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     _http: Option<Serving>,
+    operators: Option<Operators>,
 }
 
 impl Proxy {
@@ -96,7 +99,7 @@ impl Proxy {
             keepalive: config.cluster.keepalive.clone(),
         };
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
-        let key = LoginKey::generate()?;
+        let key = Arc::new(LoginKey::generate()?);
 
         let topology = Topology::start(&config.cluster, &config.monitor);
         topology.wait_until_known().await;
@@ -118,9 +121,9 @@ impl Proxy {
         let context = Arc::new(LoginContext::new(
             Arc::new(Accounts::new(&config.auth)),
             Arc::clone(&judge) as _,
-            frontend_tls,
+            frontend_tls.clone(),
             &config.client_tls,
-            key,
+            Arc::clone(&key),
             config.limits.login_timeout,
             config.proxy_protocol.clone(),
             config.cluster.forward_attributes,
@@ -149,6 +152,26 @@ impl Proxy {
             }
             None => None,
         };
+        let operators = match &config.console {
+            Some(settings) => {
+                let refuse =
+                    |error| StartError::Listen { address: ListenAddress::Tcp(settings.listen), error };
+                let listener = tokio::net::TcpListener::bind(settings.listen).await.map_err(refuse)?;
+                let address = listener.local_addr().map_err(refuse)?;
+                let console = Console {
+                    config: Arc::clone(&config),
+                    topology: Arc::clone(&topology),
+                    metrics: Arc::clone(&metrics),
+                    registry: Arc::clone(&registry),
+                    cores: Arc::new(Mailboxes(cores.iter().map(Core::mailbox).collect())),
+                    started: SystemTime::now(),
+                };
+                let judge = Arc::clone(&judge) as _;
+                let login = operators::login_context(&config, settings, judge, frontend_tls, key);
+                Some(Operators::serve(listener, address, console, login))
+            }
+            None => None,
+        };
         let mut accepting = JoinSet::new();
         accepting.spawn(sweep(Arc::clone(&registry)));
         accepting.spawn(follow(Arc::clone(&topology), context, judge));
@@ -166,7 +189,18 @@ impl Proxy {
             let listener = AsyncFd::new(listener).map_err(StartError::Thread)?;
             accepting.spawn(acceptor.accept(listener));
         }
-        Ok(Self { config, addresses, registry, topology, cores, accepting, draining, stop, _http: http })
+        Ok(Self {
+            config,
+            addresses,
+            registry,
+            topology,
+            cores,
+            accepting,
+            draining,
+            stop,
+            _http: http,
+            operators,
+        })
     }
 
     /// The addresses that clients are accepted on; real ports where port 0 was asked for.
@@ -177,6 +211,11 @@ impl Proxy {
     /// The address of the HTTP side.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self._http.as_ref().map(Serving::address)
+    }
+
+    /// The address of the SQL console.
+    pub fn console_address(&self) -> Option<SocketAddr> {
+        self.operators.as_ref().map(Operators::address)
     }
 
     /// Takes no new clients, lets open transactions finish within the configured time, then ends everything.

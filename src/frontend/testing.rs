@@ -107,7 +107,7 @@ impl Door {
             Arc::clone(&servers) as Arc<dyn Judge>,
             FrontendTls::prepare(&tls).unwrap(),
             &tls,
-            LoginKey::generate().unwrap(),
+            Arc::new(LoginKey::generate().unwrap()),
             PATIENCE,
             ProxyProtocol::default(),
             false,

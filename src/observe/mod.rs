@@ -7,6 +7,7 @@
 //! that cores do not pass cache lines to and fro.
 
 mod clients;
+mod digests;
 mod exposition;
 mod latency;
 mod pools;
@@ -17,6 +18,7 @@ mod worker;
 use std::sync::Arc;
 
 pub use clients::Clients;
+pub use digests::{DIGESTS_MAX, Digest, Digests, Execution, Figures, Place, merge};
 pub use latency::Latency;
 pub use pools::{PoolMetrics, Rung};
 pub use set::{CounterSet, GaugeSet};
@@ -69,6 +71,11 @@ impl Metrics {
     /// The counters of one worker thread; threads beyond the number given share.
     pub fn worker(&self, index: usize) -> Arc<WorkerMetrics> {
         Arc::clone(&self.workers[index % self.workers.len()])
+    }
+
+    /// The counters of all pools, in the servers' order.
+    pub fn pools(&self) -> &[PoolMetrics] {
+        &self.pools
     }
 
     /// The counters of one server's pool.

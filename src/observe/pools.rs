@@ -81,22 +81,23 @@ impl PoolMetrics {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn server(&self) -> &str {
+    /// The server's address.
+    pub fn server(&self) -> &str {
         &self.server
     }
 
     /// Open, in use, waiting.
-    pub(super) fn gauges(&self) -> [i64; 3] {
+    pub fn gauges(&self) -> [i64; 3] {
         [&self.open, &self.in_use, &self.waiting].map(|value| value.load(Ordering::Relaxed))
     }
 
     /// Opened, failed.
-    pub(super) fn counters(&self) -> [u64; 2] {
+    pub fn counters(&self) -> [u64; 2] {
         [&self.opened, &self.failed].map(|value| value.load(Ordering::Relaxed))
     }
 
     /// Check-ins by rung, in the order of `Rung::NAMES`.
-    pub(super) fn rungs(&self) -> [u64; 4] {
+    pub fn rungs(&self) -> [u64; 4] {
         self.rungs.each_ref().map(|value| value.load(Ordering::Relaxed))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::lease::ABOUT_BEFORE;
+use super::observed::Tally;
 use super::prepared::Execution;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
@@ -172,6 +173,7 @@ impl Session {
                 }
                 Ok(end) => {
                     self.worker.counters.statements.count(route.target as usize, route.reason as usize);
+                    self.tally = Tally::of(&end, route);
                     return self.settle(connection, end, work, doomed).await;
                 }
                 Err(Failure::Prelude(error)) if self.forget_variable(&error) => {

@@ -125,20 +125,20 @@ impl Session {
         let gatekeeper = Arc::clone(&self.worker.gatekeeper);
         let changing = gatekeeper.change_user(
             &mut self.client.stream,
-            Caller { id: self.entry.handle.id, peer: self.entry.handle.peer },
+            Caller { id: self.entry.handle.id, peer: self.entry.handle.who.peer },
             command.payload(),
             self.client.capabilities,
             &self.salt,
         );
         let Some(user) = changing.await else { return Flow::Close };
         self.class = ConnectionClass::of(self.client.capabilities, user.collation);
-        let handle = super::Handle::new(
-            self.entry.handle.id,
-            self.entry.handle.peer,
-            user.account.user.clone(),
-            user.account.id,
-            Arc::clone(&self.client.signals),
-        );
+        let who = crate::registry::Who {
+            account: Arc::clone(&user.account),
+            class: self.class,
+            peer: self.entry.handle.who.peer,
+        };
+        let handle =
+            crate::registry::Handle::new(self.entry.handle.id, who, Arc::clone(&self.client.signals));
         self.entry.replace(Arc::new(handle));
         self.account = user.account;
         self.attributes = user.attributes;
@@ -172,6 +172,7 @@ impl Session {
         }
         if let Some(schema) = database {
             self.desired = Arc::new(State::with_schema(schema.clone()));
+            self.entry.handle.activity.set_database(&schema);
             if !self.worker.is_schema_known(self.account.id, &schema) {
                 if let Err(problem) = self.check_state().await {
                     tracing::debug!(client = %self.entry.handle.id, %problem, "login refused");

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::registry::{Claim, Handle};
 use super::worker::Worker;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::account::Account;
@@ -20,6 +19,7 @@ use crate::backend::exchange::{Answer, ExchangeError};
 use crate::backend::state::State;
 use crate::execute::client::Signals;
 use crate::ids::ServerId;
+use crate::registry::{Claim, Handle};
 use crate::sql::Kill;
 use crate::wire::err::ErrPacket;
 
@@ -67,7 +67,7 @@ impl Session {
 
     /// One's own sessions may be killed; others' by whom the servers allow it.
     async fn may_kill(&self, target: &Handle) -> Result<(), Problem> {
-        if target.user == self.account.user {
+        if target.who.account.user == self.account.user {
             return Ok(());
         }
         let snapshot = self.worker.topology.snapshot();
@@ -99,6 +99,17 @@ impl Session {
                 tracing::debug!(%problem, "the statement of a client that has gone could not be killed");
             }
         });
+    }
+}
+
+/// KILL QUERY by an operator: by the session's own account, which may always end its own statements.
+///
+/// # Errors
+/// The server could not be asked.
+pub async fn kill_query(worker: &Worker, target: &Arc<Handle>) -> Result<(), Problem> {
+    match target.claim() {
+        Some(claim) => end_statement(worker, &target.who.account, target.who.class, claim).await,
+        None => Ok(()), // nothing runs
     }
 }
 

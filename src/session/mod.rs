@@ -7,16 +7,15 @@
 mod attempt;
 mod commands;
 mod expired;
-pub mod idle;
-mod incoming;
-mod kill;
+pub mod incoming;
+pub mod kill;
 mod lease;
 mod ledger;
+mod observed;
 mod pins;
 mod prepared;
 mod problem;
 mod query;
-pub mod registry;
 mod reply;
 mod settle;
 mod variables;
@@ -24,14 +23,14 @@ pub mod worker;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::incoming::Incoming;
 use self::ledger::Ledger;
+use self::observed::Tally;
 use self::pins::Pins;
 use self::prepared::Statements;
 pub use self::problem::{CANNOT_CONNECT, Kind as ProblemKind, Problem};
-use self::registry::{Entry, Handle, Registry};
 use self::variables::Variables;
 use self::worker::Worker;
 use crate::backend::account::Account;
@@ -42,6 +41,7 @@ use crate::backend::state::State;
 use crate::execute::client::{Client, Signals};
 use crate::ids::{BackendId, ClientId, ServerId};
 use crate::plan::Situation;
+use crate::registry::{Entry, Handle, Registry, Who};
 use crate::sql::{
     self, Class as StatementClass, Dialect, LexCharset, Lexing, Recognised, ServerVersion, Uses,
 };
@@ -99,6 +99,9 @@ pub struct Session {
     null_is_insert_id: bool,
     /// Sequence number of the reply to the command in hand.
     sequence: u8,
+    /// When the command in hand came, or the last one was answered.
+    since: Instant,
+    tally: Tally,
 }
 
 /// What a login has established.
@@ -141,13 +144,15 @@ impl Session {
     ) -> Option<Self> {
         let Admitted { stream, peer, account, database, attributes, capabilities, collation, salt, sequence } =
             admitted;
+        let class = Class::of(capabilities, collation);
         let signals = Arc::<Signals>::default();
-        let handle = Handle::new(id, peer, account.user.clone(), account.id, Arc::clone(&signals));
+        let who = Who { account: Arc::clone(&account), class, peer };
+        let handle = Handle::new(id, who, Arc::clone(&signals));
         let mut session = Self {
             client: Client { stream, capabilities, signals },
             salt,
             entry: registry.enter(Arc::new(handle)),
-            class: Class::of(capabilities, collation),
+            class,
             account,
             attributes,
             desired: Arc::new(State::default()),
@@ -168,6 +173,8 @@ impl Session {
             incarnation: 0,
             null_is_insert_id: false,
             sequence: 1,
+            since: Instant::now(),
+            tally: Tally::default(),
             worker,
         };
         session.become_fresh();
@@ -178,6 +185,7 @@ impl Session {
     pub async fn run(mut self) {
         let mut pending: Option<Buffer> = None;
         loop {
+            self.show_idle();
             let free = self.held.is_none() || !self.status.contains(Status::IN_TRANSACTION);
             let mask = Signals::KILL | Signals::IDLE | if free { Signals::DRAIN } else { 0 };
             // What is kept only for questions about the last statement is not kept for long.
@@ -200,6 +208,7 @@ impl Session {
             self.entry.handle.idle.end();
             self.worker.counters.received(command.packets().len() as u64);
             self.sequence = command.reply_sequence();
+            self.show_busy();
             if self.carry_out(&command).await == Flow::Close {
                 break;
             }
@@ -271,9 +280,11 @@ impl Session {
         statement
     }
 
-    /// How text is to be read, and how long the session may be idle, follows from its variables.
+    /// How text is to be read, and how long the session may be idle, follows from its variables; its database is shown
+    /// to others.
     fn relex(&mut self) {
         self.limit_idleness();
+        self.entry.handle.activity.set_database(&self.desired.schema);
         let snapshot = self.worker.topology.snapshot();
         if let Some(version) = snapshot.version {
             self.lexing.server = version;
@@ -380,6 +391,7 @@ impl Session {
     /// Tells the client about a problem.
     async fn refuse(&mut self, problem: &Problem) -> Flow {
         self.worker.counters.errors.count(problem.kind() as usize);
+        self.tally.fail();
         tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
         let flow = self.tell(&reply::error(self.sequence, &problem.packet())).await;
         if problem.ends_session() { Flow::Close } else { flow }
@@ -403,8 +415,9 @@ impl Session {
             match (self.pins.contains(pin), pins.contains(pin)) {
                 (false, true) => gauge.enter(bit),
                 (true, false) => gauge.leave(bit),
-                _ => {}
+                _ => continue,
             }
+            self.show_pin(bit, pins.contains(pin));
         }
         self.pins = pins;
     }

@@ -37,6 +37,8 @@ const UNKNOWN_STATEMENT: u16 = 1243;
 struct Known {
     source: Arc<Source>,
     statement: Recognised,
+    /// The text's digest; 0 with digests off.
+    digest: u64,
     parameters: u16,
     /// The types that the client sent last; it need not send them again.
     types: Option<Arc<[u8]>>,
@@ -166,14 +168,19 @@ impl Session {
         connection.statements.insert(Arc::clone(source), prepared.id, max);
         let statement = self.recognise(&source.text);
         let parameters = prepared.parameters;
-        let known =
-            Known { source: Arc::clone(source), statement, parameters, types: None, long_data_failed: false };
+        let known = Known {
+            source: Arc::clone(source),
+            statement,
+            digest: self.digest(&source.text),
+            parameters,
+            types: None,
+            long_data_failed: false,
+        };
         self.statements.known.insert(id, known);
     }
 
     /// COM_STMT_EXECUTE.
     pub(super) async fn execute(&mut self, command: &Command) -> Flow {
-        let started = std::time::Instant::now();
         let attributes = self.class.capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
         let payload = command.payload();
         let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
@@ -199,12 +206,14 @@ impl Session {
             return self.refuse(&Problem::Request(1210, message.into())).await;
         }
         let (source, statement, types) = (Arc::clone(&known.source), known.statement, known.types.clone());
+        let digest = known.digest;
         self.settle_before(statement).await;
         if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
             && let Some(answer) = self.answer(&source.text, reply::Rows::Binary)
         {
             return self.tell(&answer).await;
         }
+        let counted = self.begin_statement(digest, &source.text);
         let mut situation = self.situation();
         situation.pinned |= self.pins.intersects(Pins::LONG_DATA | Pins::CURSOR);
         let mut route = plan::route(statement, situation);
@@ -223,7 +232,7 @@ impl Session {
             execution: Some(execution),
         };
         let flow = self.perform(&work, route).await;
-        self.worker.counters.took(route.target as usize, started.elapsed());
+        self.end_statement(counted, route);
         flow
     }
 

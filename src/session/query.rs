@@ -1,7 +1,5 @@
 //! COM_QUERY.
 
-use std::time::Instant;
-
 use super::attempt::Work;
 use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
@@ -24,7 +22,6 @@ impl Session {
         let Some(text) = command::query_text(command.payload(), self.class.capabilities) else {
             return self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await;
         };
-        let started = Instant::now();
         let statement = match text {
             DOLLAR_PROBE => Recognised { class: Class::Read, uses: Uses::empty(), hint: None },
             _ => self.recognise(text),
@@ -40,6 +37,7 @@ impl Session {
             return self.tell(&answer).await;
         }
         self.settle_before(statement).await;
+        let counted = self.begin_statement(self.digest(text), text);
         let route = plan::route(statement, self.situation());
         let packets = command.packets();
         let work = Work {
@@ -51,7 +49,7 @@ impl Session {
             execution: None,
         };
         let flow = self.perform(&work, route).await;
-        self.worker.counters.took(route.target as usize, started.elapsed());
+        self.end_statement(counted, route);
         flow
     }
 

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::registry::Registry;
 use crate::backend::account::Account;
 use crate::backend::pool::Pool;
 use crate::config::Config;
 use crate::ids::{AccountId, ClientId};
-use crate::observe::{Metrics, WorkerMetrics};
+use crate::observe::{Digests, Metrics, WorkerMetrics};
+use crate::registry::Registry;
 use crate::topology::Topology;
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Freelist;
@@ -100,6 +100,8 @@ pub struct Worker {
     pub packet_memory: Arc<AtomicUsize>,
     /// Hashes prepared statements' sources; the same on all cores.
     pub hasher: RandomState,
+    /// Statements by digest, where somebody can look at them.
+    pub digests: Option<RefCell<Digests>>,
     random: Cell<u64>,
     schemas: RefCell<Schemas>,
 }
@@ -145,6 +147,8 @@ impl Worker {
         } = parts;
         let random = Cell::new(RandomState::new().hash_one(0) | 1);
         let schemas = RefCell::default();
+        let counts = config.console.as_ref().is_some_and(|console| console.digests);
+        let digests = counts.then(RefCell::default);
         Self {
             config,
             topology,
@@ -156,6 +160,7 @@ impl Worker {
             counters,
             packet_memory,
             hasher,
+            digests,
             random,
             schemas,
         }

@@ -23,6 +23,7 @@ pub struct Rules {
     pub server_tls: String,
     pub client_tls: String,
     pub auth: String,
+    pub admin: String,
     pub drain: String,
     pub max_lag: String,
     /// Addresses beside the free port of loopback.
@@ -43,6 +44,7 @@ impl Default for Rules {
             server_tls: "{}".into(),
             client_tls: "{}".into(),
             auth: "auth: passthrough".into(),
+            admin: "sql: \"127.0.0.1:0\", users: [{name: operator, password: operator-pw}]".into(),
             drain: "{timeout: 3s}".into(),
             max_lag: "10s".into(),
             listen: vec![],
@@ -67,11 +69,22 @@ impl Rules {
             writeln!(servers, "      - {{address: \"{address}\", weight: {weight}}}").unwrap();
         }
         let Self {
-            pool, limits, server_tls, client_tls, auth, drain, max_lag, listen, top, in_cluster, ..
+            pool,
+            limits,
+            server_tls,
+            client_tls,
+            auth,
+            admin,
+            drain,
+            max_lag,
+            listen,
+            top,
+            in_cluster,
+            ..
         } = self;
         let listen: String = listen.iter().map(|address| format!(", \"{address}\"")).collect();
         format!(
-            "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
+            "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\", {admin}}}\n{auth}\n\
              monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\n\
              limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    {in_cluster}\n    tls: {server_tls}\n    pool: {pool}\n    \
              reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
@@ -83,6 +96,7 @@ impl Rules {
 pub struct Proxy {
     pub address: SocketAddr,
     http: SocketAddr,
+    console: Option<SocketAddr>,
     pub pid: u32,
     log: Arc<Mutex<Vec<String>>>,
     /// Told of each line of the log.
@@ -137,16 +151,18 @@ impl Proxy {
         let logged = Arc::<Notify>::default();
         let (reader, told, mut speaks) = (Arc::clone(&log), Arc::clone(&logged), Some(send));
         std::thread::spawn(move || {
-            let mut http = None;
+            let (mut http, mut console) = (None, None);
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let address =
                     line.split("address=").nth(1).and_then(|text| text.split(' ').next()?.parse().ok());
                 if line.contains("HTTP is served") {
                     http = address;
+                } else if line.contains("the SQL console is served") {
+                    console = address;
                 } else if line.contains("accepts clients")
                     && let Some(send) = speaks.take()
                 {
-                    let _ = send.send((address, http));
+                    let _ = send.send((address, http, console));
                 }
                 reader.lock().unwrap().push(line);
                 told.notify_waiters();
@@ -155,10 +171,20 @@ impl Proxy {
         let (send, ended) = channel();
         std::thread::spawn(move || send.send(child.wait().expect("our child")));
         let said = addresses.recv_timeout(PATIENCE);
-        let Ok((Some(address), Some(http))) = said else {
+        let Ok((Some(address), Some(http), console)) = said else {
             panic!("tidegate says no address: {said:?}\n{}", log.lock().unwrap().join("\n"))
         };
-        Self { address, http, pid, log, logged, ended, has_ended: false, _config: config }
+        Self { address, http, console, pid, log, logged, ended, has_ended: false, _config: config }
+    }
+
+    /// Whether there is an SQL console.
+    pub fn has_console(&self) -> bool {
+        self.console.is_some()
+    }
+
+    /// The address of the SQL console.
+    pub fn console(&self) -> SocketAddr {
+        self.console.expect("the rules ask for a console")
     }
 
     /// Whether all servers of a healthy cluster do what they are there for.

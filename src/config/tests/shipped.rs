@@ -42,6 +42,7 @@ fn options() -> BTreeSet<String> {
         sections.insert(section.trim_end_matches("[]").to_owned());
     }
     sections.insert("clusters".to_owned());
+    sections.insert("admin.users".to_owned());
     sections.remove("clusters.NAME.servers");
     sections.remove("users[].require");
     options.difference(&sections).cloned().collect()
@@ -111,4 +112,20 @@ fn the_commented_file_shows_the_defaults() {
     bare.http = shown.http;
     bare.cluster.servers.clone_from(&shown.cluster.servers);
     assert_eq!(format!("{bare:?}"), format!("{shown:?}"));
+}
+
+#[test]
+fn every_option_is_shown_and_no_secret() {
+    let text = "version: 1\nauth: users\nusers: [{name: app, password: hush-1, backend: {user: b, password: hush-2}}]\n\
+                admin: {users: [{name: op, password: hush-3}]}\nmonitor: {user: m, password: hush-4}\n\
+                clusters: {main: {servers: [a]}}\n";
+    let shown = load(text, "shown.yaml", &environment).unwrap().shown();
+    assert!(!format!("{shown:?}").contains("hush"), "{shown:?}");
+    let names: BTreeSet<_> = shown
+        .iter()
+        .map(|(name, _)| name.replace("clusters.main", "clusters.NAME").replace("[0]", "[]"))
+        .collect();
+    let is_shown = |option: &String| !option.ends_with("password") && option != "clusters.NAME.servers";
+    assert_eq!(names, options().into_iter().filter(is_shown).collect());
+    assert!(shown.contains(&("limits.packet".to_owned(), "64MiB".to_owned())), "{shown:?}");
 }

@@ -1,0 +1,100 @@
+//! The SQL console: what the proxy is doing, as tables for MySQL clients.
+//!
+//! Owns: the console's statements and their answers. Does not know: how operators log in (`frontend` lets them in by
+//! the same exchange as clients), sessions beyond what `registry` shows of them. Invariant: apart from KILL nothing
+//! here changes what the data plane does; statements are bounded, and so is what they may cost.
+//!
+//! The way of a statement: `serve` (packets) → `tokens` → `statement` (with `expression`) → `answer` → a table of
+//! `views`, `variables` or `catalog` → `encode`.
+
+mod answer;
+mod catalog;
+mod encode;
+mod expression;
+mod serve;
+mod statement;
+mod table;
+mod time;
+mod tokens;
+mod variables;
+mod views;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use self::expression::Unanswerable;
+use crate::config::Config;
+use crate::ids::ClientId;
+use crate::observe::{Digest, Metrics};
+use crate::registry::{Handle, Registry};
+use crate::topology::Topology;
+use crate::wire::capabilities::Capabilities;
+use crate::wire::err::ErrPacket;
+
+/// The version that the console gives: what clients know of MySQL 8.0 suits it.
+pub const VERSION: &str = concat!("8.0.11-Tidegate-", env!("CARGO_PKG_VERSION"));
+/// `@@version_comment`.
+const VERSION_COMMENT: &str = "Tidegate console";
+
+/// What a worker thread alone knows.
+#[derive(Clone, Debug)]
+pub struct CoreView {
+    /// Its idle connections to each server, in the servers' order.
+    pub idle: Vec<usize>,
+    /// The statements that it has served; `None` with digests off.
+    pub digests: Option<Vec<Digest>>,
+}
+
+/// An answer of the worker threads, to come.
+pub type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The worker threads, as far as the console asks them; implemented above this layer.
+pub trait Cores: Send + Sync {
+    /// What each knows; one that does not answer in time is left out.
+    fn look(&self) -> Asking<'_, Vec<CoreView>>;
+
+    /// Ends the statement that a session runs, if it runs one.
+    fn kill_query(&self, target: Arc<Handle>) -> Asking<'_, Result<(), ErrPacket>>;
+}
+
+/// The console: where it finds what it shows.
+pub struct Console {
+    /// The configuration in effect.
+    pub config: Arc<Config>,
+    /// The servers, watched.
+    pub topology: Arc<Topology>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Sessions.
+    pub registry: Arc<Registry>,
+    /// Worker threads.
+    pub cores: Arc<dyn Cores>,
+    /// When the process began to serve.
+    pub started: SystemTime,
+}
+
+/// An operator who is logged in.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// The connection's id; no session has the same.
+    pub id: ClientId,
+    /// The account of `admin.users`.
+    pub user: Vec<u8>,
+    /// The flags in force.
+    pub capabilities: Capabilities,
+    /// The default database.
+    pub database: Option<String>,
+}
+
+impl Operator {
+    /// Makes a database the default one.
+    fn use_database(&mut self, name: &str) -> Result<(), Unanswerable> {
+        let known =
+            [catalog::OWN, catalog::DICTIONARY].into_iter().find(|own| own.eq_ignore_ascii_case(name));
+        let known = known.ok_or_else(|| Unanswerable::NoDatabase(name.to_owned()))?;
+        self.database = Some(known.to_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! All sessions of the process, by the id that their clients know.
+//!
+//! Owns: what one session, or an operator, may know of another. Does not know: what sessions do.
+//! Invariant: an entry lives exactly as long as its session; what a statement touches here are plain stores into
+//! memory of its own session, never a lock.
+
+mod activity;
+mod handle;
+mod idle;
+
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
+
+use dashmap::DashMap;
+
+pub use self::activity::{Activity, Phase, Pin};
+pub use self::handle::{Claim, Handle, Who};
+use crate::execute::client::Signals;
+use crate::ids::ClientId;
+
+/// The sessions of the process.
+#[derive(Debug, Default)]
+pub struct Registry {
+    sessions: DashMap<ClientId, Arc<Handle>>,
+    next: AtomicU32,
+    /// Seconds since the first sweep, and 1; 0 before it.
+    now: AtomicU32,
+}
+
+impl Registry {
+    /// An id that no living session has. Ids start at 1 and come again only after four thousand million clients.
+    pub fn fresh_id(&self) -> ClientId {
+        loop {
+            let id = ClientId(self.next.fetch_add(1, SeqCst).wrapping_add(1));
+            if id.0 != 0 && !self.sessions.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// Adds a session; it is removed when the entry is dropped.
+    pub fn enter(self: &Arc<Self>, handle: Arc<Handle>) -> Entry {
+        self.sessions.insert(handle.id, Arc::clone(&handle));
+        Entry { registry: Arc::clone(self), handle }
+    }
+
+    /// The session with this id.
+    pub fn find(&self, id: u64) -> Option<Arc<Handle>> {
+        let id = ClientId(u32::try_from(id).ok()?);
+        self.sessions.get(&id).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// The second that the last sweep has seen, as sessions' idle times are counted; never 0.
+    pub fn now(&self) -> u32 {
+        self.now.load(Relaxed).max(1)
+    }
+
+    /// Wakes the sessions that are idle for too long; to be called about once a second. `second`: whole ones since the
+    /// first call.
+    pub fn sweep(&self, second: u32) {
+        let now = second.saturating_add(1);
+        self.now.store(now, Relaxed);
+        let over = self.sessions.iter().filter(|entry| entry.idle.is_over(now));
+        over.for_each(|entry| entry.signals.raise(Signals::IDLE));
+    }
+
+    /// Raises a signal in every session.
+    pub fn raise_all(&self, flag: u8) {
+        self.sessions.iter().for_each(|entry| entry.signals.raise(flag));
+    }
+
+    /// All sessions, by their ids.
+    pub fn all(&self) -> Vec<Arc<Handle>> {
+        let mut all: Vec<_> = self.sessions.iter().map(|entry| Arc::clone(entry.value())).collect();
+        all.sort_unstable_by_key(|handle| handle.id);
+        all
+    }
+
+    /// Sessions now.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+}
+
+/// A session's place in the registry.
+#[derive(Debug)]
+pub struct Entry {
+    registry: Arc<Registry>,
+    /// The session.
+    pub handle: Arc<Handle>,
+}
+
+impl Entry {
+    /// The session has become another user's.
+    pub fn replace(&mut self, handle: Arc<Handle>) {
+        self.registry.sessions.insert(handle.id, Arc::clone(&handle));
+        self.handle = handle;
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.registry.sessions.remove(&self.handle.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_lives_as_long_as_its_session() {
+        let registry = Arc::new(Registry::default());
+        let id = registry.fresh_id();
+        let entry = registry.enter(Arc::new(handle::tests::handle(id)));
+        assert!(registry.find(u64::from(id.0)).is_some());
+        assert_eq!(registry.all().len(), 1);
+        drop(entry);
+        assert!(registry.is_empty() && registry.find(u64::from(id.0)).is_none());
+    }
+}
