@@ -164,6 +164,7 @@ mod tests {
             name: "main".into(),
             servers: vec![Server { host: "127.0.0.1".into(), port, weight: 1 }],
             tls: ServerTls { mode: ServerTlsMode::Off, ca: None },
+            compression: None,
             reads: Reads { max_lag: None },
             pool: Pool {
                 max: 1,

@@ -12,9 +12,10 @@ use super::account::Account;
 use super::auth::Proof;
 use super::class::Class;
 use super::tls::{BackendTls, TlsError, encrypt};
-use crate::config::Server;
+use crate::config::{self, Server};
 use crate::ids::BackendId;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::compress::{Algorithm, Compression, Side};
 use crate::wire::err::{self, ErrPacket};
 use crate::wire::handshake::{Attributes, Greeting, Response, ssl_request};
 use crate::wire::packet_io::{PacketError, PacketIo};
@@ -109,36 +110,51 @@ impl From<PacketError> for ConnectError {
     }
 }
 
-/// Connects to `server` as `account`, with the handshake values of `class`, within `timeout` all in all.
-/// Cancel safe: a connection that is not finished is closed.
+impl From<config::Compression> for Algorithm {
+    fn from(configured: config::Compression) -> Self {
+        match configured {
+            config::Compression::Zlib => Self::Zlib,
+            config::Compression::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// Connects to `server` as `account`, with the handshake values of `class`, compressed where the server offers it,
+/// within `timeout` all in all. Cancel safe: a connection that is not finished is closed.
 pub async fn connect(
     server: &Server,
     tls: &BackendTls,
+    compression: Option<Compression>,
     account: &Account,
     class: &Class,
     timeout: Duration,
 ) -> Result<Established, ConnectError> {
-    let established = tokio::time::timeout(timeout, establish(server, tls, account, class));
+    let established = tokio::time::timeout(timeout, establish(server, tls, compression, account, class));
     established.await.unwrap_or(Err(ConnectError::Timeout))
 }
 
 async fn establish(
     server: &Server,
     tls: &BackendTls,
+    compression: Option<Compression>,
     account: &Account,
     class: &Class,
 ) -> Result<Established, ConnectError> {
-    let mut io = PacketIo::new(Stream::Plain(open(server).await?), 0);
+    let mut io = PacketIo::new(Stream::from(open(server).await?), 0);
     let greeting = read_greeting(&mut io).await?;
     let connector = tls
         .connector(greeting.capabilities.contains(Capabilities::SSL))
         .map_err(|_| ConnectError::Tls(TlsError::NotOffered))?;
-    let flags = class.response_flags(greeting.capabilities, connector.is_some());
+    let mut flags = class.response_flags(greeting.capabilities, connector.is_some());
+    let compression = compression.filter(|wanted| greeting.capabilities.contains(wanted.flag()));
+    if let Some(compression) = compression {
+        flags.insert(compression.flag());
+    }
     if let Some(connector) = connector {
         io.write(&ssl_request(flags, class.collation)).await?;
         let (stream, sequence) = io.into_parts();
-        let Stream::Plain(tcp) = stream else { return Err(ConnectError::Protocol("TLS inside TLS")) };
-        io = PacketIo::new(Stream::Tls(encrypt(connector, tcp, &server.host).await?), sequence);
+        let tcp = stream.into_tcp().ok_or(ConnectError::Protocol("TLS inside TLS"))?;
+        io = PacketIo::new(encrypt(connector, tcp, &server.host).await?.into(), sequence);
     }
     let secret = account.secret.expose();
     let proof = Proof::begin(&greeting.plugin, &greeting.salt, secret, connector.is_some());
@@ -150,12 +166,17 @@ async fn establish(
         database: None,
         plugin: Some(proof.plugin().name().into()),
         attributes: attributes(),
+        zstd_level: compression.map(Compression::level),
     };
     let response = response.encode().ok_or(ConnectError::Protocol("the account's name cannot be sent"))?;
     io.write(&response).await?;
     let status = proof.finish(&mut io).await?;
+    let (mut stream, _) = io.into_parts();
+    if let Some(compression) = compression {
+        stream.compress(compression, Side::Client);
+    }
     Ok(Established {
-        stream: io.into_parts().0,
+        stream,
         backend_id: BackendId(u64::from(greeting.connection_id)),
         capabilities: flags,
         status,

@@ -15,7 +15,7 @@ use super::connect::{self, ConnectError};
 use super::exchange::{Answer, ExchangeError, receive};
 use super::gate::Permit;
 use super::insert_id::InsertId;
-use super::server::Server;
+use super::server::{Server, Shared};
 use super::state::State;
 use super::statements::Statements;
 use super::variables::Placed;
@@ -103,7 +103,8 @@ impl Connection {
         limit: Duration,
     ) -> Result<Self, ConnectError> {
         let epoch = server.epoch();
-        let established = connect::connect(&server.config, &server.tls, account, &class, limit).await?;
+        let Shared { config, tls, compression, .. } = &**server;
+        let established = connect::connect(config, tls, *compression, account, &class, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
         let now = Instant::now();
         let mut connection = Self {

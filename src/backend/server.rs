@@ -13,6 +13,7 @@ use crate::config;
 use crate::ids::ServerId;
 use crate::sql::Dialect;
 use crate::wire::buffer::Buffer;
+use crate::wire::compress::{Algorithm, Compression};
 
 /// What all cores share about one server.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Shared {
     pub config: config::Server,
     /// How connections to it are encrypted.
     pub tls: Arc<BackendTls>,
+    /// How they are compressed.
+    pub compression: Option<Compression>,
     /// Who learns whom it lets in.
     pub witness: Arc<dyn Witness>,
     /// Their common limit.
@@ -39,10 +42,12 @@ impl Shared {
         config: config::Server,
         tls: Arc<BackendTls>,
         witness: Arc<dyn Witness>,
-        pool: &config::Pool,
+        cluster: &config::Cluster,
     ) -> Self {
-        let gate = Arc::new(Gate::new(pool.max, pool.queue));
-        Self { id, config, tls, witness, gate, tracking: OnceLock::new(), epoch: AtomicU64::new(0) }
+        let gate = Arc::new(Gate::new(cluster.pool.max, cluster.pool.queue));
+        let compression = cluster.compression.map(|wanted| Algorithm::from(wanted).into());
+        let tracking = OnceLock::new();
+        Self { id, config, tls, compression, witness, gate, tracking, epoch: AtomicU64::new(0) }
     }
 
     /// How often accounts or their rights have changed through Tidegate. A server gives a connection the rights that its

@@ -10,7 +10,7 @@ use super::address;
 use super::defaults;
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
-use super::model::{Cluster, Pool, Reads, Server, ServerTls, ServerTlsMode};
+use super::model::{Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode};
 use super::resolve::{DAY, HOUR, MINUTE};
 use super::tree::{Node, Value};
 use super::units::DURATION;
@@ -60,7 +60,7 @@ pub(super) fn clusters(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Cluste
 /// A cluster `name` with the defaults, and no server yet.
 pub(super) fn empty(name: String) -> Cluster {
     let (tls, reads, pool) = (ServerTls::default(), Reads::default(), Pool::default());
-    Cluster { name, servers: Vec::new(), tls, reads, pool }
+    Cluster { name, servers: Vec::new(), tls, compression: None, reads, pool }
 }
 
 fn valid_name(name: &str) -> bool {
@@ -75,6 +75,8 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
         cluster.servers = servers(&item, cx);
     }
     cluster.tls = server_tls(fields.section(cx, "tls"), cx);
+    let algorithms = [("none", None), ("zlib", Some(Compression::Zlib)), ("zstd", Some(Compression::Zstd))];
+    cluster.compression = fields.choice(cx, "compression", &algorithms, cluster.compression);
     cluster.reads = reads(fields.section(cx, "reads"), cx);
     cluster.pool = pool(fields.section(cx, "pool"), cx);
     fields.finish(cx);

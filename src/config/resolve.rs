@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::address;
 use super::error::{Place, quoted};
 use super::fields::{Context, Fields, Item};
-use super::model::{CertificateFiles, ClientTls, Config, Limits, Log, LogFormat, TlsVersion};
+use super::model::{CertificateFiles, ClientTls, Compression, Config, Limits, Log, LogFormat, TlsVersion};
 use super::tree::Node;
 use super::{accounts, cluster, defaults};
 
@@ -40,6 +40,7 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
         http,
         auth,
         client_tls: client_tls(fields.section(cx, "tls"), cx),
+        client_compression: client_compression(&mut fields, cx),
         monitor: accounts::monitor(&mut fields, cx),
         cluster: cluster::clusters(&mut fields, cx),
         limits: limits(fields.section(cx, "limits"), cx),
@@ -144,6 +145,18 @@ fn client_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ClientTls {
     };
     fields.finish(cx);
     ClientTls { certificate, require: require.unwrap_or(default.require), enabled, min_version }
+}
+
+fn client_compression(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Vec<Compression> {
+    let Some(item) = fields.take("compression") else { return defaults::CLIENT_COMPRESSION.into() };
+    let elements = item.elements();
+    let names = [("none", None), ("zlib", Some(Compression::Zlib)), ("zstd", Some(Compression::Zstd))];
+    let chosen: Vec<_> = elements.iter().filter_map(|element| element.choice(cx, &names)).collect();
+    if elements.is_empty() || (chosen.len() > 1 && chosen.contains(&None)) {
+        let help = Some("write `[zlib, zstd]`, one of the two, or `none`".to_owned());
+        item.error(cx, "expected the algorithms that clients may use", help);
+    }
+    chosen.into_iter().flatten().collect()
 }
 
 fn limits(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Limits {

@@ -53,6 +53,7 @@ fn for_servers(
         http: None,
         auth: Auth::Passthrough,
         client_tls: ClientTls::default(),
+        client_compression: defaults::CLIENT_COMPRESSION.into(),
         monitor,
         cluster,
         limits: Limits::default(),

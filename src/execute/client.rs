@@ -119,16 +119,9 @@ impl Client {
     /// # Errors
     /// The network's, or `TimedOut`.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        if let Stream::Plain(tcp) = &self.stream {
-            match tcp.try_write(rest) {
-                Ok(length) => rest = &rest[length..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            if rest.is_empty() {
-                return Ok(());
-            }
+        let rest = &bytes[self.stream.try_write(bytes)?..];
+        if rest.is_empty() {
+            return Ok(());
         }
         timeout(WRITE_LIMIT, self.send_slow(rest)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }

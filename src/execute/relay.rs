@@ -10,7 +10,7 @@ use super::infile;
 use crate::backend::connection::Connection;
 use crate::wire::buffer::{Buffer, LARGE, ORDINARY};
 use crate::wire::capabilities::Capabilities;
-use crate::wire::frame::{HEADER, put_header};
+use crate::wire::frame::{HEADER, Renumber, put_header};
 use crate::wire::ok::{Ok as OkPacket, Status};
 use crate::wire::reply::{Scanner, Step, Terminal, eof_status, eof_warnings};
 
@@ -101,6 +101,10 @@ pub async fn relay(
 ) -> Result<End, RelayError> {
     let mut end = End::default();
     let mut mark = 0; // bytes of the buffer that may go to the client
+    let mut renumber = connection.stream.next_packet().map(Renumber::from);
+    if let Some(renumber) = &mut renumber {
+        renumber.pass(buffer.filled_mut());
+    }
     loop {
         let wanted = match scanner.advance(&buffer.filled()[mark..]) {
             Step::End { start, end: stop, terminal } => {
@@ -118,8 +122,10 @@ pub async fn relay(
                     statement_id,
                 )?;
                 if terminal == Terminal::Infile {
+                    let request = buffer.filled().get(start + 3).copied().unwrap_or_default();
                     send(client, buffer, &mut mark, &mut end).await?;
-                    infile::pump(connection, client, buffer).await?;
+                    let answer = infile::pump(connection, client, buffer, request.wrapping_add(1)).await?;
+                    renumber = renumber.map(|_| Renumber::from(answer));
                     continue;
                 }
                 if scanner.is_done() {
@@ -142,7 +148,12 @@ pub async fn relay(
         send(client, buffer, &mut mark, &mut end).await?;
         make_room(buffer, wanted, full);
         match client.wait_for(&mut connection.stream, buffer.space()).await {
-            Waited::Server(Ok(length @ 1..)) => buffer.fill(length),
+            Waited::Server(Ok(length @ 1..)) => {
+                if let Some(renumber) = &mut renumber {
+                    renumber.pass(&mut buffer.space()[..length]);
+                }
+                buffer.fill(length);
+            }
             Waited::Server(result) => {
                 let error = result.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
                 return Err(RelayError::Server { error, sent: end.sent > 0 });

@@ -1,7 +1,7 @@
 //! What every login needs: who may come in, how to ask the servers, and what to announce for them.
 //!
 //! Owns: the greeting's content. Does not know: single clients. Invariant: nothing is announced that the servers
-//! behind do not offer, but TLS, which is ours.
+//! behind do not offer, but TLS and compression, which are ours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,11 @@ use super::accounts::Accounts;
 use super::judge::Judge;
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
+use crate::config::Compression;
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt};
 use crate::wire::capabilities::Capabilities;
+use crate::wire::compress::Algorithm;
 use crate::wire::handshake::Greeting;
 
 /// SERVER_STATUS_AUTOCOMMIT, as servers greet.
@@ -46,6 +48,8 @@ pub struct LoginContext {
     pub(super) judge: Arc<dyn Judge>,
     pub(super) tls: Option<FrontendTls>,
     pub(super) require_tls: bool,
+    /// The flags of the compression that clients may ask for.
+    compression: Capabilities,
     pub(super) key: LoginKey,
     /// For a whole login, the client's part and the servers'.
     pub(super) time_limit: Duration,
@@ -59,11 +63,14 @@ impl LoginContext {
         judge: Arc<dyn Judge>,
         tls: Option<FrontendTls>,
         require_tls: bool,
+        compression: &[Compression],
         key: LoginKey,
         time_limit: Duration,
         facts: ServerFacts,
     ) -> Self {
-        Self { accounts, judge, tls, require_tls, key, time_limit, facts: ArcSwap::from_pointee(facts) }
+        let compression = compression.iter().map(|allowed| Algorithm::from(*allowed).flag()).collect();
+        let facts = ArcSwap::from_pointee(facts);
+        Self { accounts, judge, tls, require_tls, compression, key, time_limit, facts }
     }
 
     /// Greets with these facts from now on.
@@ -88,7 +95,8 @@ impl LoginContext {
 
     /// The flags that clients may use.
     pub(super) fn offered(&self) -> Capabilities {
-        let offered = Capabilities::OFFERED.intersection(self.facts.load().capabilities);
+        let offered =
+            Capabilities::OFFERED.intersection(self.facts.load().capabilities).union(self.compression);
         if self.tls.is_some() { offered.union(Capabilities::SSL) } else { offered }
     }
 

@@ -208,9 +208,14 @@ async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Opt
     match login::login(stream, id, context).await {
         Ok(login) => {
             tracing::debug!(client = %id, %peer, user = %String::from_utf8_lossy(&login.account.user), "client logged in");
-            let login::Login { stream, account, database, capabilities, collation, salt, sequence, .. } =
-                login;
-            Some((id, Admitted { stream, account, database, capabilities, collation, salt, sequence }))
+            let login::Login {
+                stream, account, database, capabilities, compression, collation, salt, ..
+            } = login;
+            let sequence = login.sequence;
+            Some((
+                id,
+                Admitted { stream, account, database, capabilities, compression, collation, salt, sequence },
+            ))
         }
         Err(error) => {
             worker.metrics.clients.login_failed.count(error.kind as usize);
@@ -244,7 +249,7 @@ pub(super) fn shared_servers(
     witness: &Arc<dyn Witness>,
 ) -> Vec<Arc<SharedServer>> {
     let servers = config.cluster.servers.iter().cloned();
-    let pool = &config.cluster.pool;
-    let shared = |id, server| SharedServer::new(id, server, Arc::clone(tls), Arc::clone(witness), pool);
+    let shared =
+        |id, server| SharedServer::new(id, server, Arc::clone(tls), Arc::clone(witness), &config.cluster);
     (0..).map(ServerId).zip(servers).map(|(id, server)| Arc::new(shared(id, server))).collect()
 }

@@ -126,7 +126,7 @@ impl ServersJudge {
             // A server that does not answer leaves the others their time.
             let left = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_sub(asked).max(1);
             let share = question.deadline.saturating_duration_since(Instant::now()) / left;
-            match connect(server, tls, &account, &class, share.min(self.timeout)).await {
+            match connect(server, tls, None, &account, &class, share.min(self.timeout)).await {
                 Ok(established) => {
                     let reach = self.reach(established.stream.is_tls());
                     leave(established).await;

@@ -21,6 +21,7 @@ use crate::backend::account::Account;
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt, fresh_salt};
 use crate::wire::capabilities::Capabilities;
+use crate::wire::compress::Compression;
 use crate::wire::handshake::{Attributes, ClientHello, Response};
 use crate::wire::packet_io::PacketIo;
 use crate::wire::stream::Stream;
@@ -42,6 +43,8 @@ pub struct Login {
     pub database: Option<Vec<u8>>,
     /// The flags in force: the client's, as far as they were offered.
     pub capabilities: Capabilities,
+    /// What its connection is to be compressed with after the final OK.
+    pub compression: Option<Compression>,
     /// Id of the collation that it asked for; 0 is the server's default.
     pub collation: u16,
     /// What it told of itself.
@@ -94,7 +97,7 @@ async fn enter(
     context: &LoginContext,
     clock: Clock,
 ) -> Result<Login, LoginError> {
-    let mut io = PacketIo::new(Stream::Plain(stream), 0);
+    let mut io = PacketIo::new(Stream::from(stream), 0);
     let outcome = greet(&mut io, id, context).await;
     let mut greeted = told(&mut io, outcome).await?;
     if greeted.hello == ClientHello::Tls {
@@ -106,9 +109,10 @@ async fn enter(
     let outcome = admit(&mut io, greeted, context, clock).await;
     let (account, response) = told(&mut io, outcome).await?;
     let capabilities = response.flags().intersection(offered).difference(Capabilities::SSL);
-    let Response { database, collation, attributes, .. } = response;
+    let Response { database, collation, attributes, zstd_level, .. } = response;
+    let compression = Compression::asked(capabilities, zstd_level);
     let (stream, sequence) = io.into_parts();
-    Ok(Login { stream, account, database, capabilities, collation, attributes, salt, sequence })
+    Ok(Login { stream, account, database, capabilities, compression, collation, attributes, salt, sequence })
 }
 
 /// Makes a client another user. `payload` is the command's, its first byte included; it was packet number 0.
@@ -182,11 +186,11 @@ async fn hello(io: &mut PacketIo<Stream>, offered: Capabilities) -> Result<Clien
 
 async fn encrypt(io: PacketIo<Stream>, context: &LoginContext) -> Result<PacketIo<Stream>, Reject> {
     let (stream, sequence) = io.into_parts();
-    let (Stream::Plain(tcp), Some(tls)) = (stream, &context.tls) else {
+    let (Some(tcp), Some(tls)) = (stream.into_tcp(), &context.tls) else {
         return Err(Reject::malformed("TLS where there is none to be had"));
     };
     let tls = tls.accept(tcp).await.map_err(|error| Reject::tls(&error))?;
-    Ok(PacketIo::new(Stream::Tls(tls), sequence))
+    Ok(PacketIo::new(tls.into(), sequence))
 }
 
 /// From the client's response to its account.

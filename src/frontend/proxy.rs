@@ -115,6 +115,7 @@ impl Proxy {
             Arc::clone(&judge) as _,
             frontend_tls,
             config.client_tls.require,
+            &config.client_compression,
             key,
             config.limits.login_timeout,
             facts(&topology.snapshot()),

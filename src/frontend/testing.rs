@@ -17,7 +17,7 @@ use super::login::{Login, LoginError, login};
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
 use crate::backend::tls::{BackendTls, encrypt};
-use crate::config::{Auth, ClientTls, ServerTls, ServerTlsMode, TlsVersion};
+use crate::config::{Auth, ClientTls, Compression, ServerTls, ServerTlsMode, TlsVersion};
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt, mask, salt_from, scramble};
 use crate::wire::capabilities::Capabilities;
@@ -111,6 +111,7 @@ impl Door {
             Arc::clone(&servers) as Arc<dyn Judge>,
             FrontendTls::prepare(&tls).unwrap(),
             require_tls,
+            &[Compression::Zlib, Compression::Zstd],
             LoginKey::generate().unwrap(),
             PATIENCE,
             facts,
@@ -130,7 +131,7 @@ impl Door {
             login(tcp, ClientId(7), &self.context).await
         };
         let visit = async {
-            let stream = Stream::Plain(TcpStream::connect(address).await.unwrap());
+            let stream = Stream::from(TcpStream::connect(address).await.unwrap());
             client(Client::greeted(stream).await).await
         };
         let both = async { tokio::join!(serve, visit) };
@@ -164,11 +165,11 @@ impl Client {
         let Self { mut io, greeting } = self;
         io.write(&ssl_request(FLAGS | Capabilities::SSL, 45)).await.unwrap();
         let (stream, sequence) = io.into_parts();
-        let Stream::Plain(tcp) = stream else { panic!("encrypted twice") };
+        let tcp = stream.into_tcp().unwrap();
         let tls = BackendTls::prepare(&ServerTls { mode: ServerTlsMode::Required, ca: None }).unwrap();
         let connector = tls.connector(true).unwrap().unwrap();
         let tls = encrypt(connector, tcp, "127.0.0.1").await.unwrap();
-        Self { io: PacketIo::new(Stream::Tls(tls), sequence), greeting }
+        Self { io: PacketIo::new(tls.into(), sequence), greeting }
     }
 
     pub async fn respond(&mut self, user: &str, plugin: &str, auth: Vec<u8>, flags: Capabilities) {

@@ -90,12 +90,12 @@ pub async fn next(
         (None, None) => match first_bytes(client, worker, mask).await {
             Ok(Some(buffer)) => buffer,
             Ok(None) => return Incoming::Signalled,
-            Err(_) => return Incoming::Closed,
+            Err(error) => return unreadable(&error),
         },
         (None, Some(patience)) => match timeout(patience, first_bytes(client, worker, mask)).await {
             Ok(Ok(Some(buffer))) => buffer,
             Ok(Ok(None)) => return Incoming::Signalled,
-            Ok(Err(_)) => return Incoming::Closed,
+            Ok(Err(error)) => return unreadable(&error),
             Err(_) => return Incoming::Idle,
         },
     };
@@ -124,6 +124,7 @@ pub async fn next(
         }
         match timeout(READ_LIMIT, client.stream.read(buffer.space())).await {
             Ok(Ok(length @ 1..)) => buffer.fill(length),
+            Ok(Err(error)) => return unreadable(&error),
             _ => return Incoming::Closed,
         }
     };
@@ -135,6 +136,11 @@ pub async fn next(
         }
     }
     Incoming::Command(Command { buffer, end, assembled, _reserved: reserved })
+}
+
+/// A stream that cannot be read any more has ended, or holds compressed frames that are none.
+fn unreadable(error: &io::Error) -> Incoming {
+    if error.kind() == io::ErrorKind::InvalidData { Incoming::OutOfOrder } else { Incoming::Closed }
 }
 
 fn keep(reserved: &mut Option<Reserved>, more: Reserved) {

@@ -46,6 +46,7 @@ use crate::sql::{
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::compress::{Compression, Side};
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
 use crate::wire::stream::Stream;
@@ -103,6 +104,8 @@ pub struct Admitted {
     pub database: Option<Vec<u8>>,
     /// The flags in force.
     pub capabilities: Capabilities,
+    /// What it wants its connection compressed with, from the end of the login on.
+    pub compression: Option<Compression>,
     /// The collation of its handshake.
     pub collation: u16,
     /// The challenge of its greeting.
@@ -127,7 +130,8 @@ impl Session {
         id: ClientId,
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { stream, account, database, capabilities, collation, salt, sequence } = admitted;
+        let Admitted { stream, account, database, capabilities, compression, collation, salt, sequence } =
+            admitted;
         let signals = Arc::<Signals>::default();
         let handle = Handle::new(id, account.user.clone(), account.id, Arc::clone(&signals));
         let mut session = Self {
@@ -157,7 +161,13 @@ impl Session {
             worker,
         };
         session.become_fresh();
-        session.finish_login(database, sequence).await.then_some(session)
+        if !session.finish_login(database, sequence).await {
+            return None;
+        }
+        if let Some(compression) = compression {
+            session.client.stream.compress(compression, Side::Server);
+        }
+        Some(session)
     }
 
     /// Serves the client until it leaves.

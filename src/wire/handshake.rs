@@ -130,11 +130,13 @@ pub struct Response {
     pub plugin: Option<Vec<u8>>,
     /// Names and values that the client tells of itself.
     pub attributes: Attributes,
+    /// The level of zstd, where the flags ask for that.
+    pub zstd_level: Option<u8>,
 }
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { capabilities, collation, user, auth: _, database, plugin, attributes } = self;
+        let Self { capabilities, collation, user, auth: _, database, plugin, attributes, zstd_level } = self;
         f.debug_struct("Response")
             .field("capabilities", capabilities)
             .field("collation", collation)
@@ -142,6 +144,7 @@ impl fmt::Debug for Response {
             .field("database", database)
             .field("plugin", plugin)
             .field("attributes", &attributes.len())
+            .field("zstd_level", zstd_level)
             .finish_non_exhaustive()
     }
 }
@@ -178,6 +181,7 @@ impl ClientHello {
         let plugin =
             flags.contains(Capabilities::PLUGIN_AUTH).then(|| cursor.nul_terminated_or_rest().to_vec());
         let attributes = read_attributes(&mut cursor, flags)?;
+        let zstd_level = if flags.contains(Capabilities::ZSTD_COMPRESSION) { cursor.u8() } else { None };
         let database = database.map(<[u8]>::to_vec);
         Some(Self::Response(Response {
             capabilities: bits,
@@ -187,6 +191,7 @@ impl ClientHello {
             database,
             plugin,
             attributes,
+            zstd_level,
         }))
     }
 }
@@ -216,12 +221,12 @@ impl Response {
         let named = capabilities.contains(Capabilities::PLUGIN_AUTH) && !cursor.is_empty();
         let plugin = named.then(|| cursor.nul_terminated_or_rest().to_vec());
         let attributes = read_attributes(&mut cursor, capabilities)?;
-        Some(Self { capabilities: 0, collation, user, auth, database, plugin, attributes })
+        Some(Self { capabilities: 0, collation, user, auth, database, plugin, attributes, zstd_level: None })
     }
 
     /// The payload for a server, in the form that its flags ask for; without a database. `None` where it cannot
     /// be said: a NUL in the user's name, a collation past one byte, or a response too long for a server
-    /// without `PLUGIN_AUTH_LENENC_DATA`.
+    /// without `PLUGIN_AUTH_LENENC_DATA`, or zstd without its level.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let flags = self.flags().difference(Capabilities::CONNECT_WITH_DB);
         if self.user.contains(&0) {
@@ -248,6 +253,9 @@ impl Response {
             }
             put_lenenc_int(&mut payload, pairs.len() as u64);
             payload.extend_from_slice(&pairs);
+        }
+        if flags.contains(Capabilities::ZSTD_COMPRESSION) {
+            payload.push(self.zstd_level?); // int<1>
         }
         Some(payload)
     }

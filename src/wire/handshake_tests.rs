@@ -13,6 +13,7 @@ fn response(flags: Capabilities) -> Response {
         database: None,
         plugin: Some(b"caching_sha2_password".to_vec()),
         attributes: vec![(b"_pid".to_vec(), b"12".to_vec())],
+        zstd_level: flags.contains(Capabilities::ZSTD_COMPRESSION).then_some(7),
     }
 }
 
@@ -56,6 +57,13 @@ fn greeting_mariadb_10_11() {
 #[test]
 fn response_round_trip() {
     let response = response(MODERN);
+    assert_eq!(decode(&response.encode().unwrap()), Some(ClientHello::Response(response)));
+}
+
+#[test]
+fn response_with_a_level_of_zstd() {
+    let response = response(MODERN | Capabilities::ZSTD_COMPRESSION);
+    assert_eq!(response.encode().unwrap().last(), Some(&7));
     assert_eq!(decode(&response.encode().unwrap()), Some(ClientHello::Response(response)));
 }
 

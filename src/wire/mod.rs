@@ -7,6 +7,7 @@ pub mod auth;
 pub mod buffer;
 pub mod capabilities;
 pub mod command;
+pub mod compress;
 pub mod cursor;
 pub mod err;
 pub mod execute;

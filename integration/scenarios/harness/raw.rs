@@ -100,7 +100,7 @@ impl RawClient {
             status: 0,
             plugin: vec![],
         };
-        let stream = Stream::Plain(tcp);
+        let stream = Stream::from(tcp);
         let mut client = Self {
             stream,
             greeting,
@@ -189,7 +189,7 @@ impl RawClient {
     }
 
     async fn encrypt(self) -> Self {
-        let Stream::Plain(tcp) = self.stream else { panic!("TLS inside TLS") };
+        let tcp = self.stream.into_tcp().expect("TLS inside TLS");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -200,7 +200,7 @@ impl RawClient {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = within("a TLS handshake", connector.connect(name, tcp)).await.expect("TLS");
-        Self { stream: Stream::Tls(Box::new(tls.into())), ..self }
+        Self { stream: Box::new(tokio_rustls::TlsStream::from(tls)).into(), ..self }
     }
 
     /// Sends bytes as they are.
