@@ -37,10 +37,11 @@ class Tidegate:
 
 
 @contextlib.contextmanager
-def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = ()):
+def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = (),
+            compression: str = "none"):
     """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the
-    servers, `weights` their shares of the reads, all alike by default."""
-    proxy = _start(binary, folder, name, lambda port, http_port: rules(cluster, port, http_port, server_tls, weights))
+    servers, `weights` their shares of the reads, all alike by default, `compression` that towards them."""
+    proxy = _start(binary, folder, name, lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, compression))
     try:
         _wait_ready(proxy)
         yield proxy
@@ -48,7 +49,8 @@ def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", s
         proxy.stop()
 
 
-def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = ()) -> str:
+def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = (),
+          compression: str = "none") -> str:
     shares = weights or (1,) * len(cluster["servers"])
     servers = "\n".join(f"      - {{address: '{server['host']}:{server['port']}', weight: {share}}}"
                         for server, share in zip(cluster["servers"], shares))
@@ -65,6 +67,7 @@ clusters:
     servers:
 {servers}
     tls: {{mode: {server_tls}}}
+    compression: {compression}
 """
 
 

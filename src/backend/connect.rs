@@ -15,9 +15,10 @@ use super::tls::{BackendTls, TlsError, encrypt};
 use crate::config::{self, Server};
 use crate::ids::BackendId;
 use crate::wire::capabilities::Capabilities;
-use crate::wire::compress::{Algorithm, Compression, Side};
+use crate::wire::compress::Side;
 use crate::wire::err::{self, ErrPacket};
 use crate::wire::handshake::{Attributes, Greeting, Response, ssl_request};
+use crate::wire::packer::{Algorithm, Compression};
 use crate::wire::packet_io::{PacketError, PacketIo};
 use crate::wire::stream::Stream;
 

@@ -13,7 +13,7 @@ use crate::config;
 use crate::ids::ServerId;
 use crate::sql::Dialect;
 use crate::wire::buffer::Buffer;
-use crate::wire::compress::{Algorithm, Compression};
+use crate::wire::packer::{Algorithm, Compression};
 
 /// What all cores share about one server.
 #[derive(Debug)]

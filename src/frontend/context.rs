@@ -16,8 +16,8 @@ use crate::config::Compression;
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt};
 use crate::wire::capabilities::Capabilities;
-use crate::wire::compress::Algorithm;
 use crate::wire::handshake::Greeting;
+use crate::wire::packer::Algorithm;
 
 /// SERVER_STATUS_AUTOCOMMIT, as servers greet.
 const GREETING_STATUS: u16 = 2;

@@ -21,8 +21,8 @@ use crate::backend::account::Account;
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt, fresh_salt};
 use crate::wire::capabilities::Capabilities;
-use crate::wire::compress::Compression;
 use crate::wire::handshake::{Attributes, ClientHello, Response};
+use crate::wire::packer::Compression;
 use crate::wire::packet_io::PacketIo;
 use crate::wire::stream::Stream;
 

@@ -46,9 +46,10 @@ use crate::sql::{
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
-use crate::wire::compress::{Compression, Side};
+use crate::wire::compress::Side;
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
+use crate::wire::packer::Compression;
 use crate::wire::stream::Stream;
 
 /// Names of the pins, for metrics.

@@ -5,11 +5,10 @@
 //! Invariant: memory does not follow what a frame announces. It is unpacked into the reader's own space as it comes,
 //! and one that unpacks to another length than it announced is refused.
 
-use std::cell::RefCell;
 use std::io;
 
-use super::capabilities::Capabilities;
 use super::frame::{HEADER, Header, PAYLOAD_MAX};
+use super::packer::{Compression, Progress, Unpacker, invalid, pack};
 
 /// Bytes before each frame.
 const FRAME_HEADER: usize = 7;
@@ -17,70 +16,8 @@ const FRAME_HEADER: usize = 7;
 const PACKED_MIN: usize = 50;
 /// Bytes of packets in one frame of ours: a core serves others between two of them.
 const PART_MAX: usize = 64 * 1024;
-/// What servers compress with; only time and size depend on it.
-const ZLIB_LEVEL: u32 = 6;
-/// The level where nobody asks for another, as the servers have it.
-const ZSTD_LEVEL: u8 = 3;
-/// A client may ask for up to 22; the core's time is not only its own.
-const ZSTD_LEVEL_MAX: u8 = 9;
-/// 16 MiB, as much as a frame can unpack to (log2).
-const ZSTD_WINDOW_LOG_MAX: u32 = 24;
-/// Unpackers that a thread keeps for later frames.
-const SPARE_MAX: usize = 4;
-
-/// How bytes are compressed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Algorithm {
-    /// `CLIENT_COMPRESS`.
-    Zlib,
-    /// `CLIENT_ZSTD_COMPRESSION_ALGORITHM`.
-    Zstd,
-}
-
-/// An algorithm and what it needs to be told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Compression {
-    algorithm: Algorithm,
-    level: u8,
-}
-
-impl Compression {
-    /// What a client asks for by its flags, as far as they were offered; `level` is the last byte of its response, for
-    /// zstd. Of both, servers take zlib.
-    pub fn asked(flags: Capabilities, level: Option<u8>) -> Option<Self> {
-        if flags.contains(Capabilities::COMPRESS) {
-            return Some(Algorithm::Zlib.into());
-        }
-        let level = level.unwrap_or(ZSTD_LEVEL).clamp(1, ZSTD_LEVEL_MAX);
-        flags.contains(Capabilities::ZSTD_COMPRESSION).then_some(Self { algorithm: Algorithm::Zstd, level })
-    }
-
-    /// The flag that asks for it.
-    pub fn flag(self) -> Capabilities {
-        self.algorithm.flag()
-    }
-
-    /// The level, as the response to a server's greeting names it.
-    pub fn level(self) -> u8 {
-        self.level
-    }
-}
-
-impl Algorithm {
-    /// The flag that asks for it.
-    pub fn flag(self) -> Capabilities {
-        match self {
-            Self::Zlib => Capabilities::COMPRESS,
-            Self::Zstd => Capabilities::ZSTD_COMPRESSION,
-        }
-    }
-}
-
-impl From<Algorithm> for Compression {
-    fn from(algorithm: Algorithm) -> Self {
-        Self { algorithm, level: ZSTD_LEVEL }
-    }
-}
+/// Longest packet that waits until it is whole.
+const HELD_MAX: usize = 256 * 1024;
 
 /// Which side of the connection we are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,15 +26,6 @@ pub enum Side {
     Client,
     /// We answer them.
     Server,
-}
-
-/// What [`Codec::unpack`] has done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Progress {
-    /// Bytes of the input that are done with.
-    pub taken: usize,
-    /// Bytes of the output that are filled.
-    pub given: usize,
 }
 
 /// The frames of one connection.
@@ -110,6 +38,10 @@ pub struct Codec {
     /// The last packet that was written, and what is left of it to be written.
     last: Header,
     skip: usize,
+    /// Of a packet that is not compressed: what is left of its frame.
+    frame: usize,
+    /// The beginning of a packet that waits for its rest.
+    held: Vec<u8>,
     /// Something was read since a packet was written.
     heard: bool,
     reading: Reading,
@@ -128,7 +60,8 @@ impl Codec {
     /// For a connection that has just been logged in.
     pub fn new(compression: Compression, side: Side) -> Self {
         let last = Header { length: 0, sequence: 0 };
-        Self { compression, side, number: 0, last, skip: 0, heard: true, reading: BETWEEN_FRAMES }
+        let (held, reading) = (Vec::new(), BETWEEN_FRAMES);
+        Self { compression, side, number: 0, last, skip: 0, frame: 0, held, heard: true, reading }
     }
 
     /// The number that the packet after the last written one has.
@@ -227,32 +160,59 @@ impl Codec {
         Ok(())
     }
 
-    /// Appends a frame with a first part of `packets` to `out`; gives the length of that part, 0 only for nothing. A
-    /// packet's header must not be cut by two calls.
+    /// Appends frames with a first part of `packets` to `out`; gives the length of that part, 0 only for nothing.
+    ///
+    /// To a client a packet goes whole in one frame, as servers send it: mysql-connector-python reads on over one end of a
+    /// frame, and no further. So one that is not whole waits for its rest, and a large one, which would hold memory and the
+    /// core for long, is not compressed.
     pub fn pack(&mut self, packets: &[u8], out: &mut Vec<u8>) -> usize {
-        let length = self.part(packets);
-        let part = &packets[..length];
+        match self.side {
+            Side::Client => {
+                let length = self.part(packets);
+                self.put(&packets[..length], out);
+                length
+            }
+            Side::Server if self.skip > 0 => self.pass(packets, out),
+            Side::Server if !self.held.is_empty() => self.complete(packets, out),
+            Side::Server => match self.whole(packets) {
+                0 if self.skip > 0 => self.pass(packets, out),
+                0 => self.complete(packets, out),
+                length => {
+                    self.put(&packets[..length], out);
+                    length
+                }
+            },
+        }
+    }
+
+    /// Appends one frame.
+    fn put(&mut self, part: &[u8], out: &mut Vec<u8>) {
         if part.is_empty() {
-            return 0;
+            return;
         }
         let start = out.len();
         let body = start + FRAME_HEADER;
         // What does not become smaller goes as it is.
-        out.resize(body + length - 1, 0);
-        let packed = if length < PACKED_MIN { None } else { pack(self.compression, part, &mut out[body..]) };
-        let due = packed.map_or(0, |_| length);
+        out.resize(body + part.len() - 1, 0);
+        let small = part.len() < PACKED_MIN;
+        let packed = if small { None } else { pack(self.compression, part, &mut out[body..]) };
         out.truncate(body + packed.unwrap_or(0));
         if packed.is_none() {
             out.extend_from_slice(part);
         }
-        let [a, b, c, ..] = (out.len() - body).to_le_bytes();
-        let [x, y, z, ..] = due.to_le_bytes();
-        out[start..body].copy_from_slice(&[a, b, c, self.number, x, y, z]);
-        self.number = self.number.wrapping_add(1);
-        length
+        let header = self.header(out.len() - body, packed.map_or(0, |_| part.len()));
+        out[start..body].copy_from_slice(&header);
     }
 
-    /// How much of `packets` goes into the next frame: a command, or an answer that nobody waits for, begins one.
+    /// The next frame's header.
+    fn header(&mut self, length: usize, due: usize) -> [u8; FRAME_HEADER] {
+        let ([a, b, c, ..], [x, y, z, ..]) = (length.to_le_bytes(), due.to_le_bytes());
+        let number = self.number;
+        self.number = number.wrapping_add(1);
+        [a, b, c, number, x, y, z]
+    }
+
+    /// How much of a command's `packets` goes into the next frame; another command begins one.
     fn part(&mut self, packets: &[u8]) -> usize {
         let end = packets.len().min(PART_MAX);
         let mut at = 0;
@@ -264,16 +224,83 @@ impl Codec {
                 // A header that does not fit waits for the next frame.
                 return if at == 0 { end } else { at };
             };
-            if self.begins(header.sequence) {
-                if at > 0 {
-                    return at;
-                }
-                self.number = header.sequence;
+            if at > 0 && self.begins(header.sequence) {
+                return at;
             }
-            self.last = header;
-            self.heard = false;
+            self.note(header);
             self.skip = HEADER + header.length;
         }
+    }
+
+    /// How long the packets are at the start of an answer's `packets` that are whole, and go into one frame.
+    fn whole(&mut self, packets: &[u8]) -> usize {
+        let mut at = 0;
+        while at < PART_MAX
+            && let Some(header) = Header::parse(&packets[at..])
+        {
+            let length = HEADER + header.length;
+            let large = length > HELD_MAX;
+            if at > 0 && (large || self.begins(header.sequence)) || !large && packets.len() < at + length {
+                break;
+            }
+            self.note(header);
+            if large {
+                self.skip = length;
+                break;
+            }
+            at += length;
+        }
+        at
+    }
+
+    /// Takes more of a packet that goes into a frame whole.
+    fn complete(&mut self, packets: &[u8], out: &mut Vec<u8>) -> usize {
+        let mut taken = 0;
+        loop {
+            let wanted = Header::parse(&self.held).map_or(HEADER, |header| HEADER + header.length);
+            let more = packets.len().min(taken + wanted.saturating_sub(self.held.len()));
+            self.held.extend_from_slice(&packets[taken..more]);
+            taken = more;
+            match Header::parse(&self.held) {
+                Some(header) if self.held.len() == HEADER + header.length => break self.note(header),
+                // The header has just become whole.
+                Some(header) if self.held.len() == HEADER && HEADER + header.length > HELD_MAX => {
+                    self.note(header);
+                    self.skip = HEADER + header.length;
+                    let held = std::mem::take(&mut self.held);
+                    self.pass(&held, out);
+                    return taken;
+                }
+                _ if taken == packets.len() => return taken,
+                _ => {}
+            }
+        }
+        let held = std::mem::take(&mut self.held);
+        self.put(&held, out);
+        taken
+    }
+
+    /// Passes some of a large packet as it is, in a frame that was begun for all of it.
+    fn pass(&mut self, packets: &[u8], out: &mut Vec<u8>) -> usize {
+        if self.frame == 0 {
+            self.frame = self.skip.min(PAYLOAD_MAX);
+            let header = self.header(self.frame, 0);
+            out.extend_from_slice(&header);
+        }
+        let length = packets.len().min(self.frame).min(PART_MAX);
+        out.extend_from_slice(&packets[..length]);
+        self.frame -= length;
+        self.skip -= length;
+        length
+    }
+
+    /// A packet is written that has this header.
+    fn note(&mut self, header: Header) {
+        if self.begins(header.sequence) {
+            self.number = header.sequence;
+        }
+        self.last = header;
+        self.heard = false;
     }
 
     /// Whether a packet with this number does not follow the one before.
@@ -284,121 +311,6 @@ impl Codec {
             Side::Client => sequence == 0 && self.last.length < PAYLOAD_MAX && !(follows && !self.heard),
             Side::Server => sequence == 1 && !follows && !self.heard,
         }
-    }
-}
-
-fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-/// The packers of a thread. Each frame is on its own, so connections need none of theirs.
-#[derive(Default)]
-struct Packers {
-    zlib: Option<flate2::Compress>,
-    zstd: Option<zstd::bulk::Compressor<'static>>,
-}
-
-thread_local! {
-    static PACKERS: RefCell<Packers> = RefCell::default();
-    static SPARE: RefCell<Vec<Unpacker>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Compresses `bytes` into `out`; gives the length, or `None` when it does not fit.
-fn pack(compression: Compression, bytes: &[u8], out: &mut [u8]) -> Option<usize> {
-    PACKERS.with_borrow_mut(|packers| match compression.algorithm {
-        Algorithm::Zlib => {
-            let level = flate2::Compression::new(ZLIB_LEVEL);
-            let zlib = packers.zlib.get_or_insert_with(|| flate2::Compress::new(level, true));
-            zlib.reset();
-            let status = zlib.compress(bytes, out, flate2::FlushCompress::Finish).ok()?;
-            let length = usize::try_from(zlib.total_out()).ok()?;
-            (status == flate2::Status::StreamEnd).then_some(length)
-        }
-        Algorithm::Zstd => {
-            let mut zstd = match packers.zstd.take() {
-                Some(zstd) => zstd,
-                None => zstd::bulk::Compressor::new(0).ok()?,
-            };
-            zstd.set_compression_level(compression.level.into()).ok()?;
-            let length = zstd.compress_to_buffer(bytes, out).ok();
-            packers.zstd = Some(zstd);
-            length
-        }
-    })
-}
-
-/// Unpacks one frame after another.
-enum Unpacker {
-    Zlib(Box<flate2::Decompress>),
-    Zstd(zstd::stream::raw::Decoder<'static>),
-}
-
-struct Unpacked {
-    progress: Progress,
-    ended: bool,
-}
-
-impl Unpacker {
-    fn of(algorithm: Algorithm) -> io::Result<Self> {
-        let suits = |unpacker: &Self| matches!(unpacker, Self::Zlib(_)) == (algorithm == Algorithm::Zlib);
-        let spare = SPARE.with_borrow_mut(|spare| Some(spare.swap_remove(spare.iter().position(suits)?)));
-        match (spare, algorithm) {
-            (Some(spare), _) => Ok(spare),
-            (None, Algorithm::Zlib) => Ok(Self::Zlib(Box::new(flate2::Decompress::new(true)))),
-            (None, Algorithm::Zstd) => {
-                let mut decoder = zstd::stream::raw::Decoder::new()?;
-                decoder.set_parameter(zstd::stream::raw::DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
-                Ok(Self::Zstd(decoder))
-            }
-        }
-    }
-
-    /// Keeps it for a later frame.
-    fn keep(mut self) {
-        use zstd::stream::raw::Operation;
-        let fresh = match &mut self {
-            Self::Zlib(zlib) => {
-                zlib.reset(true);
-                true
-            }
-            Self::Zstd(zstd) => zstd.reinit().is_ok(),
-        };
-        SPARE.with_borrow_mut(|spare| {
-            if fresh && spare.len() < SPARE_MAX {
-                spare.push(self);
-            }
-        });
-    }
-
-    fn run(&mut self, input: &[u8], output: &mut [u8]) -> io::Result<Unpacked> {
-        use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
-        match self {
-            Self::Zlib(zlib) => {
-                let (taken, given) = (zlib.total_in(), zlib.total_out());
-                let status = zlib
-                    .decompress(input, output, flate2::FlushDecompress::None)
-                    .map_err(|_| invalid("a frame is not zlib's"))?;
-                let since = |now: u64, then: u64| usize::try_from(now - then).unwrap_or(usize::MAX);
-                let progress =
-                    Progress { taken: since(zlib.total_in(), taken), given: since(zlib.total_out(), given) };
-                Ok(Unpacked { progress, ended: status == flate2::Status::StreamEnd })
-            }
-            Self::Zstd(zstd) => {
-                let (mut from, mut into) = (InBuffer::around(input), OutBuffer::around(output));
-                let hint = zstd.run(&mut from, &mut into).map_err(|_| invalid("a frame is not zstd's"))?;
-                let progress = Progress { taken: from.pos(), given: into.pos() };
-                Ok(Unpacked { progress, ended: hint == 0 })
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Unpacker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Zlib(_) => "Zlib",
-            Self::Zstd(_) => "Zstd",
-        })
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::wire::frame::put_packet;
+use crate::wire::packer::Algorithm;
 
 const BOTH: [Algorithm; 2] = [Algorithm::Zlib, Algorithm::Zstd];
 
@@ -149,6 +150,37 @@ fn an_answer_counts_on_from_its_command_alone() {
 }
 
 #[test]
+fn a_packet_reaches_a_client_in_one_frame() {
+    for length in [0, 1000, HELD_MAX - HEADER, HELD_MAX, PAYLOAD_MAX] {
+        let packets = [packet(1, &vec![b'x'; length]), packet(200, b"the end")].concat();
+        for piece in [1, 3, 4, 1000, 100_000, packets.len()] {
+            if length == PAYLOAD_MAX && piece < 1000 {
+                continue;
+            }
+            let (mut sender, mut out) = (codec(Algorithm::Zlib, Side::Server), Vec::new());
+            packets.chunks(piece).for_each(|piece| out.extend(pack_all(&mut sender, piece)));
+            assert_eq!(out.len() < 2000, length < HELD_MAX, "{length} by {piece}");
+            let (mut frames, mut ends, mut at) = (&out[..], Vec::new(), 0);
+            while let Some(header) = Header::parse(frames) {
+                let due = usize::from(frames[4]) | usize::from(frames[5]) << 8 | usize::from(frames[6]) << 16;
+                at += if due == 0 { header.length } else { due };
+                ends.push(at);
+                frames = &frames[FRAME_HEADER + header.length..];
+            }
+            ends.retain(|end| ![HEADER + length, 2 * HEADER + length, packets.len()].contains(end));
+            // A frame is shorter than the longest packet.
+            assert_eq!(
+                ends,
+                if length == PAYLOAD_MAX { vec![PAYLOAD_MAX] } else { vec![] },
+                "{length} by {piece}"
+            );
+            let plain = unpack_all(&mut codec(Algorithm::Zlib, Side::Client), &out, 70_000, 9000);
+            assert!(plain.unwrap() == packets, "{length} by {piece}");
+        }
+    }
+}
+
+#[test]
 fn a_client_must_count_right() {
     let mut codec = codec(Algorithm::Zlib, Side::Server);
     let ping = packet(0, &[0x0e]);
@@ -188,15 +220,6 @@ fn a_frame_that_lies_is_refused() {
     }
 }
 
-#[test]
-fn zlib_is_taken_where_a_client_asks_for_both() {
-    let both = Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION;
-    assert_eq!(Compression::asked(both, Some(5)), Some(Algorithm::Zlib.into()));
-    let zstd = Compression::asked(Capabilities::ZSTD_COMPRESSION, Some(22)).unwrap();
-    assert_eq!((zstd.algorithm, zstd.level), (Algorithm::Zstd, ZSTD_LEVEL_MAX));
-    assert_eq!(Compression::asked(Capabilities::SSL, None), None);
-}
-
 proptest! {
     #[test]
     fn packets_survive_however_they_are_cut(
@@ -214,19 +237,23 @@ proptest! {
             number = put_packet(&mut packets, number, &payload);
             starts.push(packets.len());
         }
-        // A writer may stop anywhere but in a header.
         let mut stops: Vec<usize> = cuts.iter().map(|part| (packets.len() as f64 * part) as usize).collect();
-        stops.retain(|stop| starts.iter().all(|start| !(*start + 1..*start + HEADER).contains(stop)));
         stops.push(packets.len());
         stops.sort_unstable();
-        let mut sender = codec(algorithm, Side::Server);
-        let (mut frames, mut from) = (Vec::new(), 0);
-        for stop in stops {
-            frames.extend(pack_all(&mut sender, &packets[from..stop]));
-            from = stop;
+        for (side, other) in [(Side::Server, Side::Client), (Side::Client, Side::Server)] {
+            if side == Side::Client {
+                // A writer of commands may stop anywhere but in a header.
+                stops.retain(|stop| starts.iter().all(|start| !(*start + 1..*start + HEADER).contains(stop)));
+            }
+            let mut sender = codec(algorithm, side);
+            let (mut frames, mut from) = (Vec::new(), 0);
+            for stop in &stops {
+                frames.extend(pack_all(&mut sender, &packets[from..*stop]));
+                from = *stop;
+            }
+            let plain = unpack_all(&mut codec(algorithm, other), &frames, piece, room).unwrap();
+            prop_assert_eq!(&plain, &packets);
         }
-        let plain = unpack_all(&mut codec(algorithm, Side::Client), &frames, piece, room).unwrap();
-        prop_assert_eq!(plain, packets);
     }
 
     #[test]

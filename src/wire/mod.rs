@@ -14,6 +14,7 @@ pub mod execute;
 pub mod frame;
 pub mod handshake;
 pub mod ok;
+pub mod packer;
 pub mod packet_io;
 pub mod reply;
 pub mod stream;
