@@ -10,6 +10,7 @@ mod accounts;
 mod bad_input;
 mod before;
 mod commands;
+mod compression;
 mod drain;
 mod failure;
 mod kill;

@@ -63,14 +63,19 @@ impl LoginContext {
         judge: Arc<dyn Judge>,
         tls: Option<FrontendTls>,
         require_tls: bool,
-        compression: &[Compression],
         key: LoginKey,
         time_limit: Duration,
         facts: ServerFacts,
     ) -> Self {
-        let compression = compression.iter().map(|allowed| Algorithm::from(*allowed).flag()).collect();
         let facts = ArcSwap::from_pointee(facts);
+        let compression = Capabilities::empty();
         Self { accounts, judge, tls, require_tls, compression, key, time_limit, facts }
+    }
+
+    /// Clients may compress their connections with these; without this with none.
+    pub fn compressing(mut self, allowed: &[Compression]) -> Self {
+        self.compression = allowed.iter().map(|allowed| Algorithm::from(*allowed).flag()).collect();
+        self
     }
 
     /// Greets with these facts from now on.

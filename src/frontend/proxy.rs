@@ -110,16 +110,16 @@ impl Proxy {
             backend_tls.clone(),
             config.cluster.pool.connect_timeout,
         ));
-        let context = Arc::new(LoginContext::new(
+        let context = LoginContext::new(
             Arc::new(Accounts::new(&config.auth)),
             Arc::clone(&judge) as _,
             frontend_tls,
             config.client_tls.require,
-            &config.client_compression,
             key,
             config.limits.login_timeout,
             facts(&topology.snapshot()),
-        ));
+        );
+        let context = Arc::new(context.compressing(&config.client_compression));
         let registry = Arc::<Registry>::default();
         let common = Common {
             servers: cores::shared_servers(&config, &Arc::new(backend_tls), &(Arc::clone(&context) as _)),

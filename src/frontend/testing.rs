@@ -17,7 +17,7 @@ use super::login::{Login, LoginError, login};
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
 use crate::backend::tls::{BackendTls, encrypt};
-use crate::config::{Auth, ClientTls, Compression, ServerTls, ServerTlsMode, TlsVersion};
+use crate::config::{Auth, ClientTls, ServerTls, ServerTlsMode, TlsVersion};
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt, mask, salt_from, scramble};
 use crate::wire::capabilities::Capabilities;
@@ -111,7 +111,6 @@ impl Door {
             Arc::clone(&servers) as Arc<dyn Judge>,
             FrontendTls::prepare(&tls).unwrap(),
             require_tls,
-            &[Compression::Zlib, Compression::Zstd],
             LoginKey::generate().unwrap(),
             PATIENCE,
             facts,

@@ -308,7 +308,7 @@ impl Codec {
         let follows = sequence == self.next_packet();
         match self.side {
             // Numbers come round to 0, in a file of the client above all.
-            Side::Client => sequence == 0 && self.last.length < PAYLOAD_MAX && !(follows && !self.heard),
+            Side::Client => sequence == 0 && self.last.length < PAYLOAD_MAX && (self.heard || !follows),
             Side::Server => sequence == 1 && !follows && !self.heard,
         }
     }

@@ -172,11 +172,11 @@ impl Stream {
         }
     }
 
-    /// The TCP socket, where nothing is over it.
+    /// The TCP socket, where no TLS is over it.
     pub fn into_tcp(self) -> Option<TcpStream> {
-        match self {
-            Self { transport: Transport::Plain(tcp), packing: None } => Some(tcp),
-            _ => None,
+        match self.transport {
+            Transport::Plain(tcp) => Some(tcp),
+            Transport::Tls(_) => None,
         }
     }
 

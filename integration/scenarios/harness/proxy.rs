@@ -20,6 +20,8 @@ pub struct Rules {
     pub pool: String,
     pub limits: String,
     pub server_tls: String,
+    pub server_compression: &'static str,
+    pub compression: &'static str,
     pub client_tls: String,
     pub auth: String,
     pub drain: String,
@@ -34,6 +36,8 @@ impl Default for Rules {
             pool: "{}".into(),
             limits: "{}".into(),
             server_tls: "{}".into(),
+            server_compression: "none",
+            compression: "[zlib, zstd]",
             client_tls: "{}".into(),
             auth: "auth: passthrough".into(),
             drain: "{timeout: 3s}".into(),
@@ -56,11 +60,12 @@ impl Rules {
             let address = format!("{}:{}", server.host, server.port);
             writeln!(servers, "      - {{address: \"{address}\", weight: {weight}}}").unwrap();
         }
-        let Self { pool, limits, server_tls, client_tls, auth, drain, max_lag, .. } = self;
+        let Self { pool, limits, server_tls, server_compression, client_tls, compression, .. } = self;
+        let Self { auth, drain, max_lag, .. } = self;
         format!(
             "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: 127.0.0.1:0\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
-             monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\n\
-             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    tls: {server_tls}\n    pool: {pool}\n    \
+             monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\ncompression: {compression}\n\
+             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    tls: {server_tls}\n    compression: {server_compression}\n    pool: {pool}\n    \
              reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
         )
     }

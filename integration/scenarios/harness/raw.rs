@@ -11,10 +11,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer};
 use tidegate::wire::auth::{Plugin, Salt, SwitchRequest, mask, salt_from, scramble};
 use tidegate::wire::capabilities::Capabilities;
+use tidegate::wire::compress::Side;
 use tidegate::wire::cursor::put_lenenc_bytes;
 use tidegate::wire::err::ErrPacket;
 use tidegate::wire::frame::put_packet;
 use tidegate::wire::handshake::{Greeting, ssl_request};
+use tidegate::wire::packer::Compression;
 use tidegate::wire::stream::Stream;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -132,6 +134,9 @@ impl RawClient {
         let response = client.response(login, &salt);
         client.send_numbered(&response).await;
         client.prove(login, salt).await?;
+        if let Some(compression) = Compression::asked(flags, None) {
+            client.stream.compress(compression, Side::Client);
+        }
         Ok(client)
     }
 
@@ -146,6 +151,9 @@ impl RawClient {
         }
         payload.extend_from_slice(login.plugin.name().as_bytes());
         payload.push(0);
+        if self.capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
+            payload.push(1);
+        }
         payload
     }
 
@@ -201,6 +209,24 @@ impl RawClient {
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = within("a TLS handshake", connector.connect(name, tcp)).await.expect("TLS");
         Self { stream: Box::new(tokio_rustls::TlsStream::from(tls)).into(), ..self }
+    }
+
+    /// The same connection without its compression: bytes are frames now, or what shall pass for such.
+    pub fn speak_in_frames(self) -> Self {
+        let stream = Stream::from(self.stream.into_tcp().expect("no TLS"));
+        Self { stream, ..self }
+    }
+
+    /// All bytes up to the end of the connection.
+    pub async fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        within("the end", self.stream.read_to_end(&mut bytes)).await.expect("an end, not a reset");
+        bytes
+    }
+
+    /// The next packet answers a command.
+    pub fn expect_answer(&mut self) {
+        self.sequence = 1;
     }
 
     /// Sends bytes as they are.

@@ -130,6 +130,7 @@ impl Fleet {
         Cluster {
             name: "main".into(),
             servers: indexes.iter().map(server).collect(),
+            compression: None,
             tls: ServerTls { mode: ServerTlsMode::Off, ca: None },
             reads: Reads { max_lag: Some(Duration::from_secs(2)) },
             pool: Pool {
