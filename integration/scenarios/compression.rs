@@ -183,13 +183,12 @@ async fn frames_that_lie_end_their_client_alone(scenario: Scenario) {
     let stage = scenario.stage().await;
     let mut other = stage.raw_with(Login::with(Capabilities::COMPRESS)).await;
     // Lengths, number, length before compression, bytes.
-    let frames: [&[u8]; 6] = [
+    let frames: [&[u8]; 5] = [
         &[5, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, com::PING],
         &[0, 0, 0, 0, 0, 0, 0],
         &[4, 0, 0, 0, 0xff, 0xff, 0xff, 1, 2, 3, 4],
         &[9, 0, 0, 0, 0xff, 0xff, 0xff, 0x78, 0x9c, 0x03, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00],
         b"GET / HTTP/1.1\r\n",
-        &[0x78, 0x9c, 0x03, 0, 0, 0, 0, 1, 0xff, 0xff],
     ];
     for flags in [Capabilities::COMPRESS, Capabilities::ZSTD_COMPRESSION] {
         for frame in frames {

@@ -12,6 +12,7 @@ mod before;
 mod commands;
 mod compression;
 mod drain;
+mod extensions;
 mod failure;
 mod kill;
 mod logins;

@@ -160,7 +160,7 @@ async fn establish(
     let secret = account.secret.expose();
     let proof = Proof::begin(&greeting.plugin, &greeting.salt, secret, connector.is_some());
     let response = Response {
-        capabilities: flags.bits(),
+        capabilities: flags,
         collation: u16::from(class.collation),
         user: account.backend_user.clone(),
         auth: proof.first_response()?,

@@ -12,7 +12,7 @@ use crate::wire::buffer::{Buffer, LARGE, ORDINARY};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::frame::{HEADER, Renumber, put_header};
 use crate::wire::ok::{Ok as OkPacket, Status};
-use crate::wire::reply::{Scanner, Step, Terminal, eof_status, eof_warnings};
+use crate::wire::reply::{LOOK, Scanner, Step, Terminal, eof_status, eof_warnings};
 
 /// Largest packet that is looked at whole: OK with session tracking, ERR.
 const WHOLE_MAX: usize = 1 << 20;
@@ -136,7 +136,7 @@ pub async fn relay(
             }
             Step::More(plain) => {
                 mark += plain;
-                HEADER + 1
+                LOOK
             }
             Step::Need { start, length } if length <= WHOLE_MAX => {
                 mark += start;

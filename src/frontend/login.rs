@@ -108,7 +108,7 @@ async fn enter(
     let (offered, salt) = (greeted.offered, greeted.challenge.salt);
     let outcome = admit(&mut io, greeted, context, clock).await;
     let (account, response) = told(&mut io, outcome).await?;
-    let capabilities = response.flags().intersection(offered).difference(Capabilities::SSL);
+    let capabilities = response.capabilities.intersection(offered).difference(Capabilities::SSL);
     let Response { database, collation, attributes, zstd_level, .. } = response;
     let compression = Compression::asked(capabilities, zstd_level);
     let (stream, sequence) = io.into_parts();
@@ -209,7 +209,7 @@ async fn admit(
     if context.require_tls && transport == Transport::Plain {
         return Err(Reject::tls_required());
     }
-    let can_switch = response.flags().contains(Capabilities::PLUGIN_AUTH);
+    let can_switch = response.capabilities.contains(Capabilities::PLUGIN_AUTH);
     let exchange = Exchange { io, context, peer, transport, can_switch, deadline: clock.answers };
     let account = exchange.authenticate(&response, Some(greeted.challenge)).await?;
     Ok((account, response))

@@ -227,14 +227,14 @@ fn facts(snapshot: &Snapshot) -> ServerFacts {
     match &snapshot.facts {
         Some(facts) => ServerFacts {
             version: greeting_version(&facts.version_text),
-            capabilities: Capabilities::from_bits_retain(facts.capabilities),
+            capabilities: Capabilities::of(facts.capabilities, facts.mariadb_capabilities),
             collation: facts.greeting_collation,
             mariadb: facts.version.dialect == Dialect::MariaDb,
         },
         // No server has been seen yet: what all supported ones have in common.
         None => ServerFacts {
             version: b"8.0.11-Tidegate".to_vec(),
-            capabilities: Capabilities::OFFERED.difference(Capabilities::QUERY_ATTRIBUTES),
+            capabilities: Capabilities::OFFERED.intersection(Capabilities::COMMON),
             collation: 45,
             mariadb: false,
         },

@@ -173,7 +173,7 @@ impl Client {
 
     pub async fn respond(&mut self, user: &str, plugin: &str, auth: Vec<u8>, flags: Capabilities) {
         let response = Response {
-            capabilities: flags.bits(),
+            capabilities: flags,
             collation: 45,
             user: user.into(),
             auth: auth.into(),

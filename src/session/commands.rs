@@ -22,6 +22,7 @@ impl Session {
         match command.payload().first().copied() {
             Some(com::QUERY) => self.query(command).await,
             Some(com::STMT_EXECUTE) => self.execute(command).await,
+            Some(com::STMT_BULK_EXECUTE) if self.has_bulk() => self.execute(command).await,
             Some(com::STMT_PREPARE) => self.prepare(command).await,
             Some(com::STMT_CLOSE) => self.close_statement(command),
             Some(com::STMT_SEND_LONG_DATA) => self.send_long_data(command).await,
@@ -38,6 +39,11 @@ impl Session {
             Some(com::QUIT) => Flow::Close,
             _ => self.refuse(&Problem::Request(1047, "Unknown command".into())).await,
         }
+    }
+
+    /// Whether COM_STMT_BULK_EXECUTE was offered, and taken.
+    fn has_bulk(&self) -> bool {
+        self.class.capabilities.contains(Capabilities::STMT_BULK_OPERATIONS)
     }
 
     /// A command whose answer is the server's, and which is routed like a statement of `class`.

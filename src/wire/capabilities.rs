@@ -3,9 +3,10 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// The 32 capability bits that both dialects share.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub struct Capabilities: u32 {
+    /// The 32 capability bits that both dialects share, and above them MariaDB's extended ones, which a greeting and a
+    /// response have where LONG_PASSWORD is clear.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct Capabilities: u64 {
         /// Improved passwords; MariaDB clears it (`CLIENT_MYSQL`) to announce its extended capabilities.
         const LONG_PASSWORD = 1;
         /// Affected rows count the rows found, not the rows changed.
@@ -70,6 +71,18 @@ bitflags! {
         const SSL_VERIFY_SERVER_CERT = 1 << 30;
         /// The client remembers options; no effect on the wire.
         const REMEMBER_OPTIONS = 1 << 31;
+        /// MariaDB: progress reports of long statements.
+        const PROGRESS = 1 << 32;
+        /// MariaDB: COM_MULTI, which no server has any more.
+        const COM_MULTI = 1 << 33;
+        /// MariaDB: COM_STMT_BULK_EXECUTE.
+        const STMT_BULK_OPERATIONS = 1 << 34;
+        /// MariaDB: column definitions carry the names of extended types.
+        const EXTENDED_METADATA = 1 << 35;
+        /// MariaDB: column definitions are left out where the client has them from the statement's preparation.
+        const CACHE_METADATA = 1 << 36;
+        /// MariaDB: COM_STMT_BULK_EXECUTE answers for each row.
+        const BULK_UNIT_RESULTS = 1 << 37;
     }
 }
 
@@ -86,7 +99,21 @@ impl Capabilities {
         .union(Self::MULTI_RESULTS)
         .union(Self::PS_MULTI_RESULTS)
         .union(Self::DEPRECATE_EOF)
-        .union(Self::QUERY_ATTRIBUTES);
+        .union(Self::OPTIONAL_RESULTSET_METADATA)
+        .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::PROGRESS)
+        .union(Self::STMT_BULK_OPERATIONS)
+        .union(Self::EXTENDED_METADATA);
+
+    /// What servers of one dialect or of some versions alone have.
+    const SPECIAL: Self = Self::OPTIONAL_RESULTSET_METADATA
+        .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::PROGRESS)
+        .union(Self::STMT_BULK_OPERATIONS)
+        .union(Self::EXTENDED_METADATA);
+
+    /// What all supported servers have.
+    pub const COMMON: Self = Self::all().difference(Self::SPECIAL);
 
     /// What Tidegate offers to clients where the servers behind it offer it too.
     pub const OFFERED: Self = Self::CLASS
@@ -101,7 +128,25 @@ impl Capabilities {
         .union(Self::CONNECT_ATTRS)
         .union(Self::PLUGIN_AUTH_LENENC_DATA)
         .union(Self::SESSION_TRACK);
-}
 
-/// MariaDB's extended capabilities that Tidegate passes through; none in this release.
-pub const MARIADB_EXTENDED_OFFERED: u32 = 0;
+    /// The flags out of the two fields of a greeting or a response.
+    pub fn of(low: u32, extended: u32) -> Self {
+        let flags = Self::from_bits_retain(low.into());
+        if flags.contains(Self::LONG_PASSWORD) {
+            return flags; // MySQL: what stands in the other field means nothing
+        }
+        flags.union(Self::from_bits_retain(u64::from(extended) << 32))
+    }
+
+    /// The bits that both dialects have.
+    pub fn low(self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.bits().to_le_bytes();
+        [a, b, c, d]
+    }
+
+    /// MariaDB's extended bits.
+    pub fn extended(self) -> [u8; 4] {
+        let [.., a, b, c, d] = self.bits().to_le_bytes();
+        [a, b, c, d]
+    }
+}
