@@ -150,3 +150,39 @@ impl Capabilities {
         [a, b, c, d]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_table_in_the_documents_has_every_flag_and_its_fate() {
+        let table = include_str!("../../docs/protocol.md");
+        let mut rows = BTreeMap::new();
+        for row in table.lines().filter_map(|line| line.strip_prefix("| `")) {
+            let cells: Vec<_> = row.split(" | ").collect();
+            if let [name, bit, fate, why, ..] = cells[..]
+                && let Ok(bit) = bit.parse::<u32>()
+            {
+                assert!(why.len() > 5, "{name}: why?");
+                assert_eq!(rows.insert(name.trim_end_matches('`'), (bit, fate)), None, "{name} twice");
+            }
+        }
+        let ours = Capabilities::SSL | Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION;
+        for (name, flag) in Capabilities::all().iter_names() {
+            let (bit, fate) = rows.remove(name).unwrap_or_else(|| panic!("no row for {name}"));
+            assert_eq!(1 << bit, flag.bits(), "{name}");
+            let expected = match (Capabilities::OFFERED | ours).contains(flag) {
+                false => "refused",
+                true if Capabilities::CLASS.contains(flag) => "supported, class",
+                true if fate == "translated" => fate,
+                true => "supported",
+            };
+            assert_eq!(fate, expected, "{name}");
+        }
+        assert!(rows.is_empty(), "no such flags: {rows:?}");
+        assert_eq!(Capabilities::all().bits().count_ones(), 38);
+    }
+}
