@@ -97,8 +97,7 @@ async fn bulks_are_executed_where_they_are_prepared(scenario: Scenario) {
         }
         let done = bulk(&mut client, statement, &[(ids[0], Some("x")), (ids[1], None)], false).await.ok();
         assert_eq!(done.affected_rows, 2);
-        let single =
-            client.execute(statement, &[Param::Int(100 + round), Param::Text(b"y")]).await;
+        let single = client.execute(statement, &[Param::Int(100 + round), Param::Text(b"y")]).await;
         assert_eq!(single.ok().affected_rows, 1);
     }
     let error = bulk(&mut client, statement, &[(500, None), (1, None)], true).await.err();

@@ -23,5 +23,6 @@ mod routing;
 mod sql_digest;
 mod state;
 mod topology;
+mod tracking;
 mod unreported;
 mod variables;

@@ -27,6 +27,7 @@ use crate::wire::frame::put_packet;
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 use crate::wire::stream::Stream;
+use crate::wire::track::{CHOICES, Shown};
 
 /// What connections have in common that may serve the same client.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -59,6 +60,8 @@ pub struct Connection {
     pub status: Status,
     /// Session state on the server's side.
     pub state: Arc<State>,
+    /// What of session tracking the server shows by default.
+    pub shown: Arc<Shown>,
     /// Prepared statements open on it.
     pub statements: Statements,
     /// The session whose LAST_INSERT_ID() lives here, if another takes the connection before it asks.
@@ -115,6 +118,7 @@ impl Connection {
             capabilities: established.capabilities,
             status: Status::from_bits_retain(established.status),
             state: Arc::new(State::default()),
+            shown: Arc::default(),
             statements: Statements::default(),
             debt: None,
             user: None,
@@ -152,6 +156,22 @@ impl Connection {
         command::put_query(&mut packet, sql, self.capabilities);
         self.stream.write_all(&packet).await?;
         receive(self, buffer, Expect::Results).await
+    }
+
+    /// The values of [`CHOICES`] on the server; MariaDB does not have all of them.
+    ///
+    /// # Errors
+    /// The server's or the network's.
+    pub async fn chosen(&mut self, buffer: &mut Buffer) -> Result<[Option<Vec<u8>>; 4], ExchangeError> {
+        let answer = self.run(b"SHOW SESSION VARIABLES LIKE 'session_track%'", buffer).await?.into_ok()?;
+        let value = |name: &str| {
+            let row = answer
+                .rows
+                .iter()
+                .find(|row| row.first().is_some_and(|n| n.as_deref() == Some(name.as_bytes())));
+            row.and_then(|row| row.get(1)?.clone())
+        };
+        Ok(CHOICES.map(value))
     }
 
     /// Has a plain socket watched by the runtime that calls.

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::wire::capabilities::Capabilities;
 use crate::wire::stream::Stream;
+use crate::wire::track::Shown;
 
 /// A client that takes none of its reply for this long is given up, as by a server's `net_write_timeout`.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
@@ -63,6 +64,8 @@ pub struct Client {
     pub capabilities: Capabilities,
     /// What interrupts it.
     pub signals: Arc<Signals>,
+    /// What session tracking shows it, where that is not what servers show by default.
+    pub shown: Option<Arc<Shown>>,
 }
 
 /// Why a wait for a server ended.

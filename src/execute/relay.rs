@@ -1,9 +1,11 @@
 //! Forwards one reply from a server to a client, and says how it ended.
 //!
-//! Rows pass as they came. OK packets are shortened in place for clients that did not ask for session tracking.
+//! Rows pass as they came. OK packets are shortened in place for clients that did not ask for session tracking, or not for all
+//! that Tidegate has servers report.
 //! An error before which nothing was sent is not sent but given to the caller, who may still try elsewhere.
 
 use std::io;
+use std::sync::Arc;
 
 use super::client::{Client, Waited};
 use super::infile;
@@ -13,6 +15,7 @@ use crate::wire::capabilities::Capabilities;
 use crate::wire::frame::{HEADER, Renumber, put_header};
 use crate::wire::ok::{Ok as OkPacket, Status};
 use crate::wire::reply::{LOOK, Scanner, Step, Terminal, eof_status, eof_warnings};
+use crate::wire::track::Shown;
 
 /// Largest packet that is looked at whole: OK with session tracking, ERR.
 const WHOLE_MAX: usize = 1 << 20;
@@ -219,11 +222,11 @@ fn note(
             }
             end.changes.extend_from_slice(ok.changes);
             connection.status = ok.status;
-            let stripped = connection.capabilities.contains(Capabilities::SESSION_TRACK)
-                && !client.capabilities.contains(Capabilities::SESSION_TRACK)
-                && !(ok.info.is_empty() && ok.changes.is_empty());
-            if stripped {
-                return Ok(strip(buffer, start..stop, client.capabilities));
+            let told = client.capabilities.contains(Capabilities::SESSION_TRACK);
+            let longer = !ok.changes.is_empty() || !(told || ok.info.is_empty());
+            if connection.capabilities.contains(Capabilities::SESSION_TRACK) && longer {
+                let shown = told.then(|| client.shown.as_ref().unwrap_or(&connection.shown));
+                return Ok(shorten(buffer, start..stop, client.capabilities, shown));
             }
         }
         Terminal::Eof => {
@@ -265,12 +268,20 @@ fn note(
     Ok(stop)
 }
 
-/// Rewrites the OK packet at `packet` for a client without session tracking; it only gets shorter. Gives its new end.
-fn strip(buffer: &mut Buffer, packet: std::ops::Range<usize>, client: Capabilities) -> usize {
+/// Rewrites the OK packet at `packet` for a client that is told of no changes, or of those that are `shown`; it only gets
+/// shorter. Gives its new end.
+fn shorten(
+    buffer: &mut Buffer,
+    packet: std::ops::Range<usize>,
+    client: Capabilities,
+    shown: Option<&Arc<Shown>>,
+) -> usize {
     let bytes = buffer.filled_mut();
     let sequence = bytes[packet.start + 3];
     let payload = bytes[packet.start + HEADER..packet.end].to_vec();
-    let Some(ok) = OkPacket::parse(&payload, Capabilities::SESSION_TRACK) else { return packet.end };
+    let Some(mut ok) = OkPacket::parse(&payload, Capabilities::SESSION_TRACK) else { return packet.end };
+    let changes = shown.and_then(|shown| shown.filter(ok.changes)).unwrap_or_default();
+    ok.changes = &changes;
     let mut fresh = Vec::with_capacity(packet.len());
     fresh.extend_from_slice(&[0; HEADER]);
     ok.put(&mut fresh, payload[0], client);

@@ -176,7 +176,8 @@ impl Session {
                 self.worker.know_schema(self.account.id, &schema);
             }
         }
-        let ok = reply::ok(sequence, self.standing(), self.client.capabilities);
+        let (schema, flags) = (&self.desired.schema, self.client.capabilities);
+        let ok = reply::welcome(sequence, self.standing(), schema, flags);
         self.tell(&ok).await == Flow::Continue
     }
 

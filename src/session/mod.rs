@@ -136,7 +136,7 @@ impl Session {
         let signals = Arc::<Signals>::default();
         let handle = Handle::new(id, account.user.clone(), account.id, Arc::clone(&signals));
         let mut session = Self {
-            client: Client { stream, capabilities, signals },
+            client: Client { stream, capabilities, signals, shown: None },
             salt,
             entry: registry.enter(Arc::new(handle)),
             class: Class::of(capabilities, collation),
@@ -216,6 +216,7 @@ impl Session {
 
     /// The session's state is that of a new connection.
     fn become_fresh(&mut self) {
+        self.client.shown = None;
         let snapshot = self.worker.topology.snapshot();
         let autocommit = snapshot.facts.as_ref().is_none_or(|facts| facts.autocommit);
         self.status = if autocommit { Status::AUTOCOMMIT } else { Status::empty() };

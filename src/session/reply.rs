@@ -4,6 +4,7 @@ use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
 use crate::wire::frame::{put_lenenc, put_lenenc_string, put_packet};
 use crate::wire::ok::{Ok as OkPacket, Status, put_end};
+use crate::wire::track::schema_entry;
 
 const TYPE_LONGLONG: u8 = 8;
 const CHARSET_BINARY: u16 = 63;
@@ -16,6 +17,14 @@ const BINARY: u16 = 1 << 7;
 pub fn ok(sequence: u8, status: Status, capabilities: Capabilities) -> Vec<u8> {
     let mut payload = Vec::new();
     OkPacket { status, ..OkPacket::default() }.put(&mut payload, 0, capabilities);
+    packet(sequence, &payload)
+}
+
+/// The OK packet of a login, which names the database to those who are told of changes.
+pub fn welcome(sequence: u8, status: Status, schema: &[u8], capabilities: Capabilities) -> Vec<u8> {
+    let changes = if schema.is_empty() { Vec::new() } else { schema_entry(schema) };
+    let mut payload = Vec::new();
+    OkPacket { status, changes: &changes, ..OkPacket::default() }.put(&mut payload, 0, capabilities);
     packet(sequence, &payload)
 }
 

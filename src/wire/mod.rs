@@ -18,3 +18,4 @@ pub mod packer;
 pub mod packet_io;
 pub mod reply;
 pub mod stream;
+pub mod track;
