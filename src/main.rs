@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tidegate::config::{self, Config, LogFormat};
+use tidegate::config::{self, Config, ListenAddress, LogFormat};
 use tidegate::explain;
 use tidegate::frontend::proxy::Proxy;
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,9 +44,9 @@ enum Command {
         /// TIDEGATE_MONITOR_USER and TIDEGATE_MONITOR_PASSWORD.
         #[arg(long, short, value_name = "HOST:PORT")]
         server: Vec<String>,
-        /// Address to listen on, instead of the file's.
+        /// Address to listen on, or unix:PATH, instead of the file's.
         #[arg(long, value_name = "ADDRESS")]
-        listen: Option<SocketAddr>,
+        listen: Option<ListenAddress>,
         /// Address of /healthz, /readyz and /metrics, instead of the file's.
         #[arg(long, value_name = "ADDRESS")]
         http: Option<SocketAddr>,
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
 fn run(
     file: Option<PathBuf>,
     servers: &[String],
-    listen: Option<SocketAddr>,
+    listen: Option<ListenAddress>,
     http: Option<SocketAddr>,
 ) -> ExitCode {
     let loaded = match file {

@@ -111,7 +111,7 @@ async fn a_refused_backend_account_is_told_apart(scenario: Scenario) {
             "{message}"
         );
     }
-    assert!(stage.proxy.has_logged("backend_user=app"), "the operator must see which account it is");
+    stage.proxy.until_logged("backend_user=app").await;
     assert_eq!(refusal(&stage, &Login::account("web", "wrong")).await, 1045);
 }
 

@@ -7,13 +7,18 @@
 mod harness;
 
 mod accounts;
+mod attributes;
 mod bad_input;
 mod before;
+mod certificates;
 mod commands;
 mod compression;
+mod doors;
 mod drain;
+mod expired;
 mod extensions;
 mod failure;
+mod idle;
 mod kill;
 mod logins;
 mod pins;

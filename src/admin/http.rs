@@ -142,7 +142,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::config::{Cluster, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
+    use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
     use crate::ids::ServerId;
     use crate::observe::Names;
     use crate::topology::Readers;
@@ -163,8 +163,10 @@ mod tests {
         let cluster = Cluster {
             name: "main".into(),
             servers: vec![Server { host: "127.0.0.1".into(), port, weight: 1 }],
-            tls: ServerTls { mode: ServerTlsMode::Off, ca: None },
             compression: None,
+            tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
+            keepalive: Keepalive::default(),
+            forward_attributes: false,
             reads: Reads { max_lag: None },
             pool: Pool {
                 max: 1,

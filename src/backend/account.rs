@@ -19,6 +19,8 @@ pub struct Account {
     pub backend_user: Vec<u8>,
     /// The password that the servers get.
     pub secret: Secret,
+    /// Its password has expired: servers are told that this is understood, and let it do nothing but set another one.
+    pub expired: bool,
 }
 
 /// Who wants to know whom the servers let in; implemented above this layer.

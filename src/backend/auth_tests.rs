@@ -144,3 +144,12 @@ fn malformed_packets_are_protocol_errors() {
         assert!(matches!(outcome, Err(ConnectError::Protocol(_))), "{outcome:?}");
     }
 }
+
+#[test]
+fn a_second_factor_is_refused_by_name() {
+    let next_factor = [&[NEXT_FACTOR][..], b"authentication_webauthn_client\0", b"challenge"].concat();
+    let (outcome, taken) =
+        exchange(proof(Plugin::CachingSha2Password, true), &[Send(&[1, 3]), Send(&next_factor)]);
+    assert!(matches!(outcome, Err(ConnectError::AuthUnsupported(what)) if what == "a second factor"));
+    assert!(taken.is_empty(), "nothing is given away to it");
+}

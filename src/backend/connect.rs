@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::auth::Proof;
 use super::class::Class;
 use super::tls::{BackendTls, TlsError, encrypt};
-use crate::config::{self, Server};
+use crate::config::{self, Keepalive, Server};
 use crate::ids::BackendId;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::compress::Side;
@@ -20,12 +20,40 @@ use crate::wire::err::{self, ErrPacket};
 use crate::wire::handshake::{Attributes, Greeting, Response, ssl_request};
 use crate::wire::packer::{Algorithm, Compression};
 use crate::wire::packet_io::{PacketError, PacketIo};
+use crate::wire::socket::{self, Socket};
 use crate::wire::stream::Stream;
 
-/// A silent peer is probed after this, so that a dead path is noticed before the next statement needs it.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
-/// Time between two probes of a silent peer.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How servers are connected to.
+#[derive(Clone, Debug)]
+pub struct Dialing {
+    /// How connections are encrypted.
+    pub tls: BackendTls,
+    /// How they are compressed, where the server offers it.
+    pub compression: Option<Compression>,
+    /// So that a dead path is noticed before the next statement needs it.
+    pub keepalive: Keepalive,
+}
+
+impl Dialing {
+    /// The same without TLS.
+    pub fn without_tls(&self) -> Self {
+        Self { tls: BackendTls::off(), ..self.clone() }
+    }
+}
+
+/// What one connection has beside its account and its class.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening<'a> {
+    /// Attributes of a client to show beside our own.
+    pub attributes: Option<&'a Attributes>,
+    /// The default database to begin with.
+    pub database: Option<&'a [u8]>,
+}
+
+/// Bytes of a client's attributes that are forwarded; servers refuse a handshake with more than 64 KiB.
+const FORWARDED_MAX: usize = 60 * 1024;
+/// Bytes that the two lengths of an attribute may take.
+const LENGTHS_MAX: usize = 18;
 
 /// A connection in its command phase.
 #[derive(Debug)]
@@ -124,38 +152,41 @@ impl From<config::Compression> for Algorithm {
 /// within `timeout` all in all. Cancel safe: a connection that is not finished is closed.
 pub async fn connect(
     server: &Server,
-    tls: &BackendTls,
-    compression: Option<Compression>,
+    dialing: &Dialing,
     account: &Account,
     class: &Class,
+    opening: Opening<'_>,
     timeout: Duration,
 ) -> Result<Established, ConnectError> {
-    let established = tokio::time::timeout(timeout, establish(server, tls, compression, account, class));
+    let established = tokio::time::timeout(timeout, establish(server, dialing, account, class, opening));
     established.await.unwrap_or(Err(ConnectError::Timeout))
 }
 
 async fn establish(
     server: &Server,
-    tls: &BackendTls,
-    compression: Option<Compression>,
+    dialing: &Dialing,
     account: &Account,
     class: &Class,
+    opening: Opening<'_>,
 ) -> Result<Established, ConnectError> {
-    let mut io = PacketIo::new(Stream::from(open(server).await?), 0);
+    let mut io = PacketIo::new(Stream::from(Socket::from(open(server, &dialing.keepalive).await?)), 0);
     let greeting = read_greeting(&mut io).await?;
-    let connector = tls
+    let connector = dialing
+        .tls
         .connector(greeting.capabilities.contains(Capabilities::SSL))
         .map_err(|_| ConnectError::Tls(TlsError::NotOffered))?;
     let mut flags = class.response_flags(greeting.capabilities, connector.is_some());
-    let compression = compression.filter(|wanted| greeting.capabilities.contains(wanted.flag()));
+    let compression = dialing.compression.filter(|wanted| greeting.capabilities.contains(wanted.flag()));
     if let Some(compression) = compression {
         flags.insert(compression.flag());
     }
+    flags.set(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS, account.expired);
+    flags.set(Capabilities::CONNECT_WITH_DB, opening.database.is_some()); // what counts is the SSLRequest's, where there is one
     if let Some(connector) = connector {
         io.write(&ssl_request(flags, class.collation)).await?;
         let (stream, sequence) = io.into_parts();
-        let tcp = stream.into_tcp().ok_or(ConnectError::Protocol("TLS inside TLS"))?;
-        io = PacketIo::new(encrypt(connector, tcp, &server.host).await?.into(), sequence);
+        let socket = stream.into_socket().ok_or(ConnectError::Protocol("TLS inside TLS"))?;
+        io = PacketIo::new(encrypt(connector, socket, &server.host).await?.into(), sequence);
     }
     let secret = account.secret.expose();
     let proof = Proof::begin(&greeting.plugin, &greeting.salt, secret, connector.is_some());
@@ -164,9 +195,9 @@ async fn establish(
         collation: u16::from(class.collation),
         user: account.backend_user.clone(),
         auth: proof.first_response()?,
-        database: None,
+        database: opening.database.map(Into::into),
         plugin: Some(proof.plugin().name().into()),
-        attributes: attributes(),
+        attributes: attributes(opening.attributes),
         zstd_level: compression.map(Compression::level),
     };
     let response = response.encode().ok_or(ConnectError::Protocol("the account's name cannot be sent"))?;
@@ -187,11 +218,14 @@ async fn establish(
 }
 
 /// Opens the socket, tuned for short packets that wait for answers.
-async fn open(server: &Server) -> std::io::Result<TcpStream> {
+async fn open(server: &Server, keepalive: &Keepalive) -> std::io::Result<TcpStream> {
     let tcp = TcpStream::connect((server.host.as_str(), server.port)).await?;
     tcp.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+    SockRef::from(&tcp).set_tcp_keepalive(&socket::keepalive(
+        keepalive.time,
+        keepalive.interval,
+        keepalive.probes,
+    ))?;
     Ok(tcp)
 }
 
@@ -210,20 +244,47 @@ async fn read_greeting(io: &mut PacketIo<Stream>) -> Result<Greeting, ConnectErr
     Ok(greeting)
 }
 
-/// What the servers' `session_connect_attrs` show. The connection serves many clients, so it speaks for the proxy.
-fn attributes() -> Attributes {
-    [
-        ("_client_name", "tidegate"),
-        ("_client_version", env!("CARGO_PKG_VERSION")),
-        ("program_name", "tidegate"),
-    ]
-    .map(|(name, value)| (name.into(), value.into()))
-    .into()
+/// What the servers' `session_connect_attrs` show: first who we are, so that a server that cuts them (MySQL after 512
+/// bytes) keeps that; then what the client says of itself, where that is wanted. Without a client the connection
+/// speaks for us alone: it serves many.
+fn attributes(client: Option<&Attributes>) -> Attributes {
+    let version = env!("CARGO_PKG_VERSION");
+    let own = [("_proxy_name", "tidegate"), ("_proxy_version", version)];
+    let alone = [("_client_name", "tidegate"), ("_client_version", version), ("program_name", "tidegate")];
+    let pair = |(name, value): (&str, &str)| (name.into(), value.into());
+    let mut attributes: Attributes = own.map(pair).into();
+    let Some(client) = client else {
+        attributes.extend(alone.map(pair));
+        attributes.push((b"_pid".to_vec(), std::process::id().to_string().into()));
+        return attributes;
+    };
+    let mut room = FORWARDED_MAX;
+    for (name, value) in client {
+        let Some(left) = room.checked_sub(name.len() + value.len() + LENGTHS_MAX) else { break };
+        room = left;
+        attributes.push((name.clone(), value.clone()));
+    }
+    attributes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_s_attributes_come_behind_ours_and_are_bounded() {
+        let names = |client: Option<&Attributes>| {
+            let names = attributes(client).into_iter().map(|(name, _)| String::from_utf8(name).unwrap());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(None),
+            ["_proxy_name", "_proxy_version", "_client_name", "_client_version", "program_name", "_pid"]
+        );
+        let client =
+            vec![(b"program_name".to_vec(), b"app".to_vec()), (b"big".to_vec(), vec![b'x'; 64 * 1024])];
+        assert_eq!(names(Some(&client)), ["_proxy_name", "_proxy_version", "program_name"]);
+    }
 
     #[test]
     fn failures_and_judgements_are_told_apart() {

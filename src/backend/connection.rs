@@ -11,11 +11,11 @@ use tokio::time::timeout;
 
 use super::account::Account;
 use super::class::Class;
-use super::connect::{self, ConnectError};
+use super::connect::{self, ConnectError, Opening};
 use super::exchange::{Answer, ExchangeError, receive};
 use super::gate::Permit;
 use super::insert_id::InsertId;
-use super::server::{Server, Shared};
+use super::server::Server;
 use super::state::State;
 use super::statements::Statements;
 use super::variables::Placed;
@@ -87,13 +87,16 @@ pub struct Connection {
     pub expires: Instant,
     /// When a client used it last.
     pub used: Instant,
+    /// When the server was spoken to last: its `wait_timeout` runs from then.
+    pub spoken_to: Instant,
     /// The thread whose runtime watches its socket.
     pub home: usize,
     _permit: Permit<Box<Connection>>,
 }
 
 impl Connection {
-    /// Connects, logs in, and turns session tracking on.
+    /// Connects, logs in, and turns session tracking on. One whose password has
+    /// expired can be told nothing: it is without session tracking, and not for the pool.
     ///
     /// # Errors
     /// The server's refusal, the network's, or `limit` having passed.
@@ -101,13 +104,14 @@ impl Connection {
         server: &Server,
         account: &Account,
         class: Class,
+        opening: Opening<'_>,
         permit: Permit<Box<Self>>,
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
         let epoch = server.epoch();
-        let Shared { config, tls, compression, .. } = &**server;
-        let established = connect::connect(config, tls, *compression, account, &class, limit).await?;
+        let established =
+            connect::connect(&server.config, &server.dialing, account, &class, opening, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
         let now = Instant::now();
         let mut connection = Self {
@@ -131,9 +135,14 @@ impl Connection {
             dirty: false,
             expires: now + server.lifetime(),
             used: now,
+            spoken_to: now,
             home: server.home,
             _permit: permit,
         };
+        if account.expired {
+            connection.state = Arc::new(State::with_schema(opening.database.unwrap_or_default().to_vec()));
+            return Ok(connection);
+        }
         let mut buffer = buffers.take();
         match timeout(limit, server.track(&mut connection, &mut buffer)).await {
             Ok(Ok(())) => Ok(connection),

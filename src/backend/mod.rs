@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod gate;
 pub mod insert_id;
 pub mod names;
+pub mod pem;
 pub mod pool;
 pub mod server;
 pub mod state;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::account::Account;
 use super::class::Class;
-use super::connect::ConnectError;
+use super::connect::{ConnectError, Opening};
 use super::connection::{Connection, Key, User as Session};
 use super::gate::{Grant, Offer, Permit};
 use super::server::Server;
@@ -29,6 +29,8 @@ use crate::wire::ok::Status;
 
 /// How many idle connections are looked at for one whose state is already right.
 const LOOK_AT: usize = 8;
+/// How long before its server would a connection is closed that is idle; more than the time between two tidyings.
+const HASTE: Duration = Duration::from_secs(2);
 /// Time for a roll back or a reset at check-in.
 const REPAIR_LIMIT: Duration = Duration::from_secs(5);
 
@@ -124,7 +126,7 @@ impl Pool {
     }
 
     /// A connection to `server` for `account`, best one whose state is `wanted` already and on which nothing of another
-    /// client than `user` must be seen to first.
+    /// client than `user` must be seen to first. One that must be opened is opened as `opening` says.
     ///
     /// # Errors
     /// See [`LeaseError`]; waits at most `queue_timeout` plus `connect_timeout`.
@@ -135,11 +137,12 @@ impl Pool {
         class: Class,
         wanted: &State,
         user: Option<Session>,
+        opening: Opening<'_>,
     ) -> Result<Box<Connection>, LeaseError> {
         let key = Key { account: account.id, class };
         let connection = match self.take_idle(server, key, wanted, user) {
             Some(connection) => connection,
-            None => self.lease_slow(server, account, key, wanted).await?,
+            None => self.lease_slow(server, account, key, wanted, opening).await?,
         };
         self.count(server, PoolMetrics::leased);
         Ok(connection)
@@ -201,12 +204,13 @@ impl Pool {
         account: &Arc<Account>,
         key: Key,
         wanted: &State,
+        opening: Opening<'_>,
     ) -> Result<Box<Connection>, LeaseError> {
         let Some(server) = self.server(id) else {
             return Err(ConnectError::Protocol("no such server in the pool").into());
         };
         if let Some(permit) = server.gate.try_permit() {
-            return self.open(server, account, key.class, permit).await;
+            return self.open(server, account, key.class, opening, permit).await;
         }
         if let Some(other) = self.take_any(id) {
             self.close_now(other);
@@ -220,7 +224,7 @@ impl Pool {
         }
         match timeout(self.settings.queue_timeout, granted).await {
             Err(_) | Ok(Err(_)) => Err(LeaseError::QueueTimeout),
-            Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, permit).await,
+            Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, opening, permit).await,
             Ok(Ok(Grant::Connection(connection))) => Ok(self.at_home(connection)?),
         }
     }
@@ -230,11 +234,11 @@ impl Pool {
         server: &Server,
         account: &Arc<Account>,
         class: Class,
+        opening: Opening<'_>,
         permit: Permit<Box<Connection>>,
     ) -> Result<Box<Connection>, LeaseError> {
-        let opened =
-            Connection::open(server, account, class, permit, &self.buffers, self.settings.connect_timeout)
-                .await;
+        let limit = self.settings.connect_timeout;
+        let opened = Connection::open(server, account, class, opening, permit, &self.buffers, limit).await;
         self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
         let connection = Box::new(opened?);
         if self.min_idle > 0 {
@@ -272,6 +276,7 @@ impl Pool {
         } else {
             self.checked_in(connection.server, Rung::Reuse);
             connection.used = now;
+            connection.spoken_to = now;
             self.keep(connection);
         }
     }
@@ -304,6 +309,7 @@ impl Pool {
             && !connection.status.contains(Status::IN_TRANSACTION)
         {
             self.checked_in(connection.server, rung);
+            connection.spoken_to = Instant::now();
             self.keep(connection);
         } else {
             self.checked_in(connection.server, Rung::Close);
@@ -345,18 +351,23 @@ impl Pool {
         Some(list.remove(0))
     }
 
-    /// Closes connections that are idle too long, too old, or gone; to be called about once a second.
-    pub fn tidy(&self) {
+    /// Closes connections that are idle too long, too old, or gone; to be called about once a second. `patience`: how long
+    /// a server lets connections of a kind be idle. One is closed shortly before its server would, so that no statement is
+    /// sent into a connection that is just being closed.
+    pub fn tidy(&self, patience: impl Fn(ServerId, Key) -> Duration) {
         let now = Instant::now();
         let mut closing = Vec::new();
         {
             let mut idle = self.idle.borrow_mut();
-            for list in idle.values_mut() {
+            for ((server, key), list) in idle.iter_mut() {
+                let usual = patience(*server, *key);
                 let mut spare = list.len().saturating_sub(self.min_idle);
                 for at in (0..list.len()).rev() {
                     let connection = &mut list[at];
                     let old = spare > 0 && now.duration_since(connection.used) >= self.settings.idle_timeout;
-                    if old || now >= connection.expires || connection.is_stale() {
+                    let patience = own_patience(connection).unwrap_or(usual).saturating_sub(HASTE);
+                    let unsafe_soon = now.duration_since(connection.spoken_to) >= patience;
+                    if old || unsafe_soon || now >= connection.expires || connection.is_stale() {
                         spare = spare.saturating_sub(1);
                         closing.push(list.remove(at));
                     }
@@ -398,7 +409,11 @@ impl Pool {
             for _ in 0..missing {
                 let Some(permit) = known.gate.try_permit() else { break };
                 // A server that cannot be reached is the monitor's business; it is tried again in a second.
-                let Ok(mut connection) = self.open(known, &account, key.class, permit).await else { break };
+                let Ok(mut connection) =
+                    self.open(known, &account, key.class, Opening::default(), permit).await
+                else {
+                    break;
+                };
                 connection.used = seen;
                 self.keep(connection);
             }
@@ -474,6 +489,12 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.pool(self.1).inspect(|pool| pool.wait_ends());
     }
+}
+
+/// The `wait_timeout` that a session has set on the connection.
+fn own_patience(connection: &Connection) -> Option<Duration> {
+    let text = std::str::from_utf8(connection.state.get(b"wait_timeout")?).ok()?;
+    text.parse().ok().map(Duration::from_secs)
 }
 
 /// The connection goes where its value cannot be read back: the OK packet's word must do.

@@ -5,15 +5,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::account::Witness;
+use super::connect::Dialing;
 use super::connection::Connection;
 use super::exchange::ExchangeError;
 use super::gate::Gate;
-use super::tls::BackendTls;
 use crate::config;
 use crate::ids::ServerId;
 use crate::sql::Dialect;
 use crate::wire::buffer::Buffer;
-use crate::wire::packer::{Algorithm, Compression};
 use crate::wire::track::Shown;
 
 /// What all cores share about one server.
@@ -23,10 +22,8 @@ pub struct Shared {
     pub id: ServerId,
     /// Where it is.
     pub config: config::Server,
-    /// How connections to it are encrypted.
-    pub tls: Arc<BackendTls>,
-    /// How they are compressed.
-    pub compression: Option<Compression>,
+    /// How it is connected to.
+    pub dialing: Arc<Dialing>,
     /// Who learns whom it lets in.
     pub witness: Arc<dyn Witness>,
     /// Their common limit.
@@ -41,14 +38,12 @@ impl Shared {
     pub fn new(
         id: ServerId,
         config: config::Server,
-        tls: Arc<BackendTls>,
+        dialing: Arc<Dialing>,
         witness: Arc<dyn Witness>,
-        cluster: &config::Cluster,
+        pool: &config::Pool,
     ) -> Self {
-        let gate = Arc::new(Gate::new(cluster.pool.max, cluster.pool.queue));
-        let compression = cluster.compression.map(|wanted| Algorithm::from(wanted).into());
-        let tracking = OnceLock::new();
-        Self { id, config, tls, compression, witness, gate, tracking, epoch: AtomicU64::new(0) }
+        let gate = Arc::new(Gate::new(pool.max, pool.queue));
+        Self { id, config, dialing, witness, gate, tracking: OnceLock::new(), epoch: AtomicU64::new(0) }
     }
 
     /// How often accounts or their rights have changed through Tidegate. A server gives a connection the rights that its

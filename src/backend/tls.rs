@@ -3,18 +3,17 @@
 //! Owns: the client's side of TLS in the four modes. Does not know: when the protocol starts it.
 //! Invariant: `verified` never falls back; the other modes check no certificate and say so.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::net::TcpStream;
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
+use super::pem::{PemError, authorities, identity};
 use crate::config::{ServerTls, ServerTlsMode};
+use crate::wire::socket::Socket;
 use crate::wire::stream::Tls;
 
 /// TLS towards the servers, ready to use; shared by all connections.
@@ -33,16 +32,11 @@ impl std::fmt::Debug for BackendTls {
 /// The configured authority cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendTlsError {
-    /// The file cannot be read as PEM.
-    #[error("cannot read certificates from {path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// `verified` without any usable authority.
-    #[error("TLS mode `verified` needs a file of authorities (`ca`) with at least one certificate")]
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] PemError),
+    /// `verified` without an authority.
+    #[error("TLS mode `verified` needs a file of authorities (`ca`)")]
     NoAuthority,
     /// rustls does not take the settings.
     #[error(transparent)]
@@ -50,19 +44,28 @@ pub enum BackendTlsError {
 }
 
 impl BackendTls {
-    /// Prepares the mode of the configuration: reads the authorities' file once.
-    pub fn prepare(tls: &ServerTls) -> Result<Self, BackendTlsError> {
+    /// Prepares the mode of the configuration: reads its files once. `shows_certificate`: whether our own certificate, if
+    /// there is one, is shown to the servers. It must not be where they judge our clients: `REQUIRE X509` would be met
+    /// by us for everybody.
+    pub fn prepare(tls: &ServerTls, shows_certificate: bool) -> Result<Self, BackendTlsError> {
         if tls.mode == ServerTlsMode::Off {
             return Ok(Self { mode: tls.mode, connector: None });
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
-        let config = if tls.mode == ServerTlsMode::Verified {
-            builder.with_root_certificates(authorities(tls)?).with_no_client_auth()
+        let builder = if tls.mode == ServerTlsMode::Verified {
+            builder.with_root_certificates(authorities(tls.ca.as_ref().ok_or(BackendTlsError::NoAuthority)?)?)
         } else {
             let verifier = Arc::new(AnyCertificate(provider));
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        };
+        let config = match tls.certificate.as_ref().filter(|_| shows_certificate) {
+            Some(files) => {
+                let (chain, key) = identity(files)?;
+                builder.with_client_auth_cert(chain, key)?
+            }
+            None => builder.with_no_client_auth(),
         };
         Ok(Self { mode: tls.mode, connector: Some(TlsConnector::from(Arc::new(config))) })
     }
@@ -107,25 +110,15 @@ pub enum TlsError {
     Handshake(std::io::Error),
 }
 
-/// Encrypts `tcp`, a connection to `host`. Not cancel safe: the connection is lost.
+/// Encrypts `socket`, a connection to `host`. Not cancel safe: the connection is lost.
 pub(crate) async fn encrypt(
     connector: &TlsConnector,
-    tcp: TcpStream,
+    socket: Socket,
     host: &str,
 ) -> Result<Box<Tls>, TlsError> {
     let name = ServerName::try_from(host.to_owned())?;
-    let tls = connector.connect(name, tcp).await.map_err(TlsError::Handshake)?;
+    let tls = connector.connect(name, socket).await.map_err(TlsError::Handshake)?;
     Ok(Box::new(Tls::Client(tls)))
-}
-
-fn authorities(tls: &ServerTls) -> Result<RootCertStore, BackendTlsError> {
-    let path = tls.ca.as_ref().ok_or(BackendTlsError::NoAuthority)?;
-    let read = |source| BackendTlsError::Read { path: path.clone(), source };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(read)? {
-        roots.add(certificate.map_err(read)?)?;
-    }
-    if roots.is_empty() { Err(BackendTlsError::NoAuthority) } else { Ok(roots) }
 }
 
 /// Takes any certificate, as MySQL's own clients do by default (`PREFERRED`, `REQUIRED`): the servers make

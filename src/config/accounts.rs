@@ -7,9 +7,10 @@ use std::collections::HashSet;
 
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
-use super::model::{Auth, Monitor, Secret, User};
+use super::model::{Auth, ClientTls, Monitor, Require, Secret, User};
 use super::resolve::MINUTE;
 use super::secret;
+use super::tree::Value;
 
 /// Characters of an account's name (MariaDB's limit; MySQL's is 32).
 const NAME_MAX: usize = 128;
@@ -17,20 +18,20 @@ const NAME_MAX: usize = 128;
 const USERS_MAX: usize = 10_000;
 
 /// How clients prove who they are.
-pub(super) fn auth(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Auth {
+pub(super) fn auth(fields: &mut Fields<'_>, tls: &ClientTls, cx: &mut Context<'_, '_>) -> Auth {
     let modes = [("passthrough", false), ("users", true)];
     let before = cx.errors.count();
     let listed = fields.choice(cx, "auth", &modes, false);
     let understood = cx.errors.count() == before;
     match (listed, fields.take("users")) {
-        (true, Some(item)) => Auth::Users(users(&item, cx)),
+        (true, Some(item)) => Auth::Users(users(&item, tls, cx)),
         (true, None) => {
             let help = "list the accounts: `users: [{name: app, password: \"${env:APP_PASSWORD}\"}]`";
             fields.missing(cx, "users", help);
             Auth::Users(Vec::new())
         }
         (false, Some(item)) => {
-            users(&item, cx);
+            users(&item, tls, cx);
             if understood {
                 let help = Some("write `auth: users`, or remove the list".to_owned());
                 item.error(cx, "the list is given, but `auth` is `passthrough`", help);
@@ -41,7 +42,7 @@ pub(super) fn auth(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Auth {
     }
 }
 
-fn users(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Vec<User> {
+fn users(item: &Item<'_>, tls: &ClientTls, cx: &mut Context<'_, '_>) -> Vec<User> {
     let elements = item.elements();
     if item.node.is_null() || elements.is_empty() || elements.len() > USERS_MAX {
         let help = Some("write `- {name: app, password: \"${env:APP_PASSWORD}\"}`".to_owned());
@@ -63,10 +64,47 @@ fn users(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Vec<User> {
             Some(item) => backend(&item, &name, cx),
             None => (name.clone(), password.clone()),
         };
+        let require = fields.take("require").map_or(Require::Nothing, |item| require(&item, tls, cx));
         fields.finish(cx);
-        users.push(User { name, password, backend_user, backend_password });
+        users.push(User { name, password, backend_user, backend_password, require });
     }
     users
+}
+
+/// What the client's connection must be like: `tls`, `x509`, or the names in its certificate.
+fn require(item: &Item<'_>, tls: &ClientTls, cx: &mut Context<'_, '_>) -> Require {
+    let any = Require::Certificate { subject: None, issuer: None };
+    let require = match &item.node.value {
+        Value::Map(_) => {
+            let mut fields = Fields::of(item, cx);
+            let mut name = |name| {
+                let item = fields.take(name)?;
+                let text = item.text(cx)?;
+                if !text.starts_with('/') {
+                    let help =
+                        Some("write it as `openssl x509 -nameopt compat` does: `/C=SE/CN=client`".to_owned());
+                    item.error(cx, format!("{} is not a name of a certificate", quoted(text)), help);
+                }
+                Some(text.to_owned())
+            };
+            let (subject, issuer) = (name("subject"), name("issuer"));
+            fields.finish(cx);
+            Require::Certificate { subject, issuer }
+        }
+        _ => match item.choice(cx, &[("tls", false), ("x509", true)]) {
+            Some(true) => any,
+            Some(false) => Require::Tls,
+            None => return Require::Nothing,
+        },
+    };
+    if !tls.enabled {
+        item.error(cx, "this account could never log in: `tls.enabled` is false", None);
+    } else if require != Require::Tls && tls.client_ca.is_none() {
+        let help =
+            Some("give `tls.client_ca`, the PEM file of the authorities of clients' certificates".to_owned());
+        item.error(cx, "no client is asked for a certificate", help);
+    }
+    require
 }
 
 /// The account towards the servers; its name is the client's where none is given.

@@ -35,10 +35,10 @@ pub(super) fn listen(text: &str, port_usual: u16) -> Result<SocketAddr, Refusal>
     }
 }
 
-/// Whether two sockets cannot be bound together.
+/// Whether two sockets cannot be bound together. IPv6 ones take no IPv4 clients, so the families do not meet.
 pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() != 0 && a.port() == b.port() && overlap
+    a.port() != 0 && a.port() == b.port() && overlap && a.is_ipv4() == b.is_ipv4()
 }
 
 /// Host and port of a server: `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
@@ -153,5 +153,6 @@ mod tests {
         assert!(collide(address("0.0.0.0:1"), address("127.0.0.1:1")));
         assert!(!collide(address("127.0.0.2:1"), address("127.0.0.1:1")));
         assert!(!collide(address("0.0.0.0:0"), address("127.0.0.1:0")));
+        assert!(!collide(address("0.0.0.0:1"), address("[::]:1")));
     }
 }

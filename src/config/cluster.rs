@@ -10,8 +10,9 @@ use super::address;
 use super::defaults;
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
+use super::listen::Keepalive;
 use super::model::{Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode};
-use super::resolve::{DAY, HOUR, MINUTE};
+use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
 
@@ -59,8 +60,16 @@ pub(super) fn clusters(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Cluste
 
 /// A cluster `name` with the defaults, and no server yet.
 pub(super) fn empty(name: String) -> Cluster {
-    let (tls, reads, pool) = (ServerTls::default(), Reads::default(), Pool::default());
-    Cluster { name, servers: Vec::new(), tls, compression: None, reads, pool }
+    Cluster {
+        name,
+        servers: Vec::new(),
+        tls: ServerTls::default(),
+        compression: None,
+        reads: Reads::default(),
+        pool: Pool::default(),
+        keepalive: Keepalive::default(),
+        forward_attributes: false,
+    }
 }
 
 fn valid_name(name: &str) -> bool {
@@ -79,6 +88,8 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
     cluster.compression = fields.choice(cx, "compression", &algorithms, cluster.compression);
     cluster.reads = reads(fields.section(cx, "reads"), cx);
     cluster.pool = pool(fields.section(cx, "pool"), cx);
+    cluster.forward_attributes = fields.flag(cx, "forward_attributes", cluster.forward_attributes);
+    cluster.keepalive = Keepalive::resolve(fields.section(cx, "keepalive"), cx);
     fields.finish(cx);
     cluster
 }
@@ -147,8 +158,18 @@ fn server_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ServerTls {
         }
         _ => {}
     }
+    let certificate = certificate_files(&mut fields, cx, "none at all");
+    if understood && mode == ServerTlsMode::Off && certificate.is_some() {
+        let message = "`certificate` is given, but there is no TLS to show it in";
+        fields.conflict(
+            cx,
+            &["certificate"],
+            message,
+            "write another `mode`, or remove `certificate` and `key`",
+        );
+    }
     fields.finish(cx);
-    ServerTls { mode, ca }
+    ServerTls { mode, ca, certificate }
 }
 
 fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {

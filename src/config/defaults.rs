@@ -6,6 +6,7 @@
 use std::num::NonZero;
 use std::time::Duration;
 
+use super::listen::Keepalive;
 use super::model::{
     ClientTls, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode,
     TlsVersion,
@@ -29,7 +30,21 @@ pub(super) fn threads() -> usize {
 
 impl Default for ClientTls {
     fn default() -> Self {
-        Self { certificate: None, require: false, enabled: true, min_version: TlsVersion::V1_2 }
+        Self {
+            certificate: None,
+            require: false,
+            require_certificate: false,
+            client_ca: None,
+            enabled: true,
+            min_version: TlsVersion::V1_2,
+        }
+    }
+}
+
+impl Default for Keepalive {
+    /// A peer that vanished without a word is noticed after two minutes.
+    fn default() -> Self {
+        Self { time: Duration::from_secs(60), interval: Duration::from_secs(10), probes: 6 }
     }
 }
 
@@ -48,7 +63,7 @@ impl Default for Monitor {
 
 impl Default for ServerTls {
     fn default() -> Self {
-        Self { mode: ServerTlsMode::Preferred, ca: None }
+        Self { mode: ServerTlsMode::Preferred, ca: None, certificate: None }
     }
 }
 

@@ -4,7 +4,7 @@
 //! line, column and a snippet). Does not know: sockets, servers, the clock.
 //! Invariant: a `Config` that exists is whole and cross-checked; nothing later needs to validate it again.
 //!
-//! The way of a file: `tree` (YAML with places) → `resolve`, `accounts`, `cluster` (options, by way of
+//! The way of a file: `tree` (YAML with places) → `resolve`, `listen`, `accounts`, `cluster` (options, by way of
 //! `fields`) → `model`. Options and bounds are listed in `docs/configuration.md`.
 
 mod accounts;
@@ -15,6 +15,7 @@ mod defaults;
 mod error;
 mod fields;
 mod guess;
+mod listen;
 mod model;
 mod resolve;
 mod secret;
@@ -31,6 +32,7 @@ use std::path::Path;
 
 pub use check::{Outcome, check};
 pub use error::ConfigError;
+pub use listen::{Keepalive, ListenAddress, Network, ProxyProtocol};
 pub use model::*;
 
 use error::{Errors, Place};

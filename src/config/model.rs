@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::listen::{Keepalive, ListenAddress, ProxyProtocol};
+
 /// A secret of the configuration (a password); never printed, wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -32,7 +34,11 @@ impl std::fmt::Debug for Secret {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Addresses on which MySQL clients are accepted; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenAddress>,
+    /// Who may say on behalf of whom a client connects.
+    pub proxy_protocol: ProxyProtocol,
+    /// TCP keepalive towards clients.
+    pub keepalive: Keepalive,
     /// Address of the HTTP side (`/healthz`, `/readyz`, `/metrics`), if it is wanted.
     pub http: Option<SocketAddr>,
     /// How clients prove who they are.
@@ -75,6 +81,24 @@ pub struct User {
     pub backend_user: String,
     /// Its password.
     pub backend_password: Secret,
+    /// What the client's connection must be like.
+    pub require: Require,
+}
+
+/// What a client's connection must be like for an account, as the servers' `REQUIRE`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Require {
+    /// Anything will do.
+    Nothing,
+    /// TLS.
+    Tls,
+    /// TLS and a certificate that an authority of `tls.client_ca` has signed.
+    Certificate {
+        /// Whom it must name, such as `/C=SE/CN=client`.
+        subject: Option<String>,
+        /// Who must have signed it, in the same form.
+        issuer: Option<String>,
+    },
 }
 
 /// TLS towards clients.
@@ -84,6 +108,10 @@ pub struct ClientTls {
     pub certificate: Option<CertificateFiles>,
     /// Refuse clients that do not ask for TLS (error 3159).
     pub require: bool,
+    /// Refuse clients that show no certificate of `client_ca` (error 1045); they need TLS then, over Unix sockets too.
+    pub require_certificate: bool,
+    /// PEM file of the authorities of clients' certificates; without one no client is asked for a certificate.
+    pub client_ca: Option<PathBuf>,
     /// Offer TLS at all.
     pub enabled: bool,
     /// Lowest version that is accepted.
@@ -149,6 +177,10 @@ pub struct Cluster {
     pub reads: Reads,
     /// How many connections to each server are kept, and how.
     pub pool: Pool,
+    /// TCP keepalive towards them.
+    pub keepalive: Keepalive,
+    /// Whether a connection shows the attributes of the client that it was opened for.
+    pub forward_attributes: bool,
 }
 
 /// One server.
@@ -180,6 +212,9 @@ pub struct ServerTls {
     pub mode: ServerTlsMode,
     /// PEM file of the authority for `verified`; the system's roots are not used.
     pub ca: Option<PathBuf>,
+    /// Tidegate's own certificate towards them, for accounts with `REQUIRE X509`; shown where Tidegate judges its
+    /// clients itself, and by the probes.
+    pub certificate: Option<CertificateFiles>,
 }
 
 /// How strictly TLS is used towards the servers.

@@ -11,9 +11,10 @@ use tracing_subscriber::EnvFilter;
 use super::address;
 use super::error::{Place, quoted};
 use super::fields::{Context, Fields, Item};
+use super::listen::{Keepalive, ListenAddress};
 use super::model::{CertificateFiles, ClientTls, Compression, Config, Limits, Log, LogFormat, TlsVersion};
 use super::tree::Node;
-use super::{accounts, cluster, defaults};
+use super::{accounts, cluster, defaults, listen};
 
 /// Milliseconds of a minute, an hour and a day, for bounds.
 pub(super) const MINUTE: u64 = 60_000;
@@ -22,8 +23,6 @@ pub(super) const DAY: u64 = 24 * HOUR;
 
 /// Port that the HTTP side usually has.
 const HTTP_PORT: u16 = 4408;
-/// Addresses that one process listens on.
-const LISTEN_MAX: usize = 64;
 /// Worker threads of one process.
 const THREADS_MAX: u64 = 1024;
 
@@ -33,13 +32,16 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     let mut fields = Fields::of(&top, cx);
     fields.place = Place::START;
     version(&mut fields, cx);
-    let listen = listen(&mut fields, cx);
+    let listen = listen::addresses(&mut fields, cx);
     let http = admin(fields.section(cx, "admin"), &listen, cx);
-    let auth = accounts::auth(&mut fields, cx);
+    let client_tls = client_tls(fields.section(cx, "tls"), cx);
+    let auth = accounts::auth(&mut fields, &client_tls, cx);
     let config = Config {
         http,
         auth,
-        client_tls: client_tls(fields.section(cx, "tls"), cx),
+        proxy_protocol: listen::proxy_protocol(fields.section(cx, "proxy_protocol"), cx),
+        keepalive: Keepalive::resolve(fields.section(cx, "keepalive"), cx),
+        client_tls,
         client_compression: client_compression(&mut fields, cx),
         monitor: accounts::monitor(&mut fields, cx),
         cluster: cluster::clusters(&mut fields, cx),
@@ -64,41 +66,16 @@ fn version(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) {
     }
 }
 
-/// The addresses with the items that gave them.
-fn listen<'n>(fields: &mut Fields<'n>, cx: &mut Context<'_, '_>) -> Vec<(SocketAddr, Option<Item<'n>>)> {
-    let Some(item) = fields.take("listen") else {
-        return defaults::LISTEN.parse().map(|address| vec![(address, None)]).unwrap_or_default();
-    };
-    let elements = item.elements();
-    if elements.is_empty() || elements.len() > LISTEN_MAX {
-        item.error(
-            cx,
-            format!("expected 1 to {LISTEN_MAX} addresses"),
-            Some(format!("write `{}`", defaults::LISTEN)),
-        );
-        return Vec::new();
-    }
-    let mut addresses: Vec<(SocketAddr, Option<Item<'n>>)> = Vec::new();
-    for element in elements {
-        let Some(address) = socket(&element, cx, 4406) else { continue };
-        if let Some((other, _)) = addresses.iter().find(|(other, _)| address::collide(*other, address)) {
-            let help = Some("listen on each port once".to_owned());
-            element.error(cx, format!("{address} cannot be bound beside {other}"), help);
-        }
-        addresses.push((address, Some(element)));
-    }
-    addresses
-}
-
 fn admin(
     mut fields: Fields<'_>,
-    listen: &[(SocketAddr, Option<Item<'_>>)],
+    listen: &[(ListenAddress, Option<Item<'_>>)],
     cx: &mut Context<'_, '_>,
 ) -> Option<SocketAddr> {
     let item = fields.take("http");
     let http = item.as_ref().and_then(|item| socket(item, cx, HTTP_PORT));
     if let (Some(item), Some(http)) = (&item, http)
-        && let Some((other, _)) = listen.iter().find(|(other, _)| address::collide(*other, http))
+        && let Some(other) =
+            listen.iter().filter_map(|(other, _)| other.tcp()).find(|other| address::collide(*other, http))
     {
         let help = Some(format!("choose another port, such as {HTTP_PORT}"));
         item.error(cx, format!("{http} cannot be bound beside `listen` on {other}"), help);
@@ -120,31 +97,45 @@ fn socket(item: &Item<'_>, cx: &mut Context<'_, '_>, port_usual: u16) -> Option<
 fn client_tls(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> ClientTls {
     let default = ClientTls::default();
     let enabled = fields.flag(cx, "enabled", default.enabled);
-    let certificate = fields.file(cx, "certificate");
-    let key = fields.file(cx, "key");
+    let certificate = certificate_files(&mut fields, cx, "a self-signed pair");
+    let client_ca = fields.file(cx, "client_ca");
     let require_item = fields.take("require");
-    let require = require_item.as_ref().and_then(|item| item.choice(cx, &[("true", true), ("false", false)]));
+    let words = [("true", (true, false)), ("false", (false, false)), ("x509", (true, true))];
+    let require = require_item.as_ref().and_then(|item| item.choice(cx, &words));
+    let (require, require_certificate) = require.unwrap_or((default.require, default.require_certificate));
     let versions = [("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
     let min_version = fields.choice(cx, "min_version", &versions, default.min_version);
-    if let (false, Some(true), Some(item)) = (enabled, require, &require_item) {
+    if let (false, true, Some(item)) = (enabled, require, &require_item) {
         let message = "TLS cannot be required while `tls.enabled` is false";
         item.error(cx, message, Some("remove one of the two".to_owned()));
     }
-    let help = "give both `certificate` and `key`, or neither for a self-signed pair";
-    let certificate = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
-        (Some(_), None) if !fields.has("key") => {
-            fields.missing(cx, "key", help);
-            None
-        }
-        (None, Some(_)) if !fields.has("certificate") => {
-            fields.missing(cx, "certificate", help);
-            None
-        }
-        _ => None,
-    };
+    if require_certificate && !fields.has("client_ca") {
+        fields.missing(
+            cx,
+            "client_ca",
+            "give the PEM file of the authorities that sign clients' certificates",
+        );
+    }
     fields.finish(cx);
-    ClientTls { certificate, require: require.unwrap_or(default.require), enabled, min_version }
+    ClientTls { certificate, require, require_certificate, client_ca, enabled, min_version }
+}
+
+/// The files `certificate` and `key`, of which neither is of use alone.
+pub(super) fn certificate_files(
+    fields: &mut Fields<'_>,
+    cx: &mut Context<'_, '_>,
+    without: &str,
+) -> Option<CertificateFiles> {
+    let certificate = fields.file(cx, "certificate");
+    let key = fields.file(cx, "key");
+    let help = format!("give both `certificate` and `key`, or neither for {without}");
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(CertificateFiles { certificate, key }),
+        (Some(_), None) if !fields.has("key") => fields.missing(cx, "key", &help),
+        (None, Some(_)) if !fields.has("certificate") => fields.missing(cx, "certificate", &help),
+        _ => {}
+    }
+    None
 }
 
 fn client_compression(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Vec<Compression> {

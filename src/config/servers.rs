@@ -4,6 +4,7 @@
 //! Invariant: all but servers and the monitor's account is as in a file that says nothing else.
 
 use super::error::{ConfigError, quoted};
+use super::listen::{Keepalive, ProxyProtocol};
 use super::model::{Auth, ClientTls, Config, Limits, Log, Monitor, Secret, Server};
 use super::{address, cluster, defaults};
 
@@ -50,6 +51,8 @@ fn for_servers(
     let listen = defaults::LISTEN.parse().map(|address| vec![address]).unwrap_or_default();
     Ok(Config {
         listen,
+        proxy_protocol: ProxyProtocol::default(),
+        keepalive: Keepalive::default(),
         http: None,
         auth: Auth::Passthrough,
         client_tls: ClientTls::default(),

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use tokio::io::{AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
 use crate::wire::capabilities::Capabilities;
+use crate::wire::socket::Ahead;
 use crate::wire::stream::Stream;
 use crate::wire::track::Shown;
 
@@ -33,11 +34,18 @@ impl Signals {
     pub const KILL: u8 = 1;
     /// The process shuts down: end as soon as no transaction is open.
     pub const DRAIN: u8 = 2;
+    /// The client was idle for too long, as far as the sweep could see.
+    pub const IDLE: u8 = 4;
 
     /// Raises a signal; it stays raised.
     pub fn raise(&self, flag: u8) {
         self.flags.fetch_or(flag, SeqCst);
         self.waker.wake();
+    }
+
+    /// Takes a signal back.
+    pub fn lower(&self, flag: u8) {
+        self.flags.fetch_and(!flag, SeqCst);
     }
 
     /// Whether a signal is raised.
@@ -90,15 +98,13 @@ impl Client {
             if self.signals.poll(context, Signals::KILL).is_ready() {
                 return Poll::Ready(Waited::Killed);
             }
-            if watching {
-                let mut byte = [0];
-                let mut peek = ReadBuf::new(&mut byte);
-                if let Poll::Ready(peeked) = self.stream.tcp().poll_peek(context, &mut peek) {
-                    let goodbye = self.stream.is_tls() && peek.filled() == [TLS_ALERT];
-                    match peeked {
-                        Ok(1..) if !goodbye => watching = false, // it has sent its next command already
-                        _ => return Poll::Ready(Waited::ClientGone),
+            if watching && let Poll::Ready(ahead) = self.stream.socket().poll_ahead(context) {
+                match ahead {
+                    Ok(Ahead::Byte(TLS_ALERT)) if self.stream.is_tls() => {
+                        return Poll::Ready(Waited::ClientGone);
                     }
+                    Ok(Ahead::Byte(_) | Ahead::Bytes) => watching = false, // it has sent its next command already
+                    Ok(Ahead::End) | Err(_) => return Poll::Ready(Waited::ClientGone),
                 }
             }
             Poll::Pending

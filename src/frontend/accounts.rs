@@ -13,7 +13,7 @@ use dashmap::DashMap;
 
 use super::judge::{Reach, Transport};
 use crate::backend::account::Account;
-use crate::config::{Auth, Secret, User};
+use crate::config::{Auth, Require, Secret, User};
 use crate::ids::AccountId;
 use crate::wire::auth::same_bytes;
 
@@ -42,6 +42,8 @@ pub(super) struct Listed {
     pub account: Arc<Account>,
     /// The password that the client must prove; the account's secret is the servers'.
     pub password: Secret,
+    /// What the client's connection must be like.
+    pub require: Require,
 }
 
 /// An account whose password the servers have accepted.
@@ -109,7 +111,7 @@ impl Accounts {
     pub(super) fn is_fresh(&self, known: &Remembered, client: Transport) -> bool {
         let accepted = match client {
             Transport::Tls => known.accepted,
-            Transport::Plain => known.accepted_plain,
+            Transport::Plain | Transport::Local => known.accepted_plain,
         };
         accepted.is_some_and(|accepted| accepted.elapsed() < self.fresh)
     }
@@ -119,7 +121,7 @@ impl Accounts {
         let fresh = || {
             let id = AccountId(self.next_id.fetch_add(1, Ordering::Relaxed));
             let (user, secret) = (user.to_vec(), Secret::new(password.to_vec()));
-            Arc::new(Account { id, backend_user: user.clone(), user, secret })
+            Arc::new(Account { id, backend_user: user.clone(), user, secret, expired: false })
         };
         let Kind::Remembered(users) = &self.kind else { return fresh() };
         if users.len() >= USERS_MAX && !users.contains_key(user) {
@@ -136,6 +138,13 @@ impl Accounts {
         entry.insert(0, known);
         entry.truncate(PASSWORDS_PER_USER);
         account
+    }
+
+    /// A server has accepted `password` for `user`, and it has expired: an account for one session, which nobody else gets.
+    pub(super) fn expired(&self, user: &[u8], password: &[u8]) -> Arc<Account> {
+        let id = AccountId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let (user, secret) = (user.to_vec(), Secret::new(password.to_vec()));
+        Arc::new(Account { id, backend_user: user.clone(), user, secret, expired: true })
     }
 
     /// A server has accepted this account again, by a connection that somebody needed anyway.
@@ -187,8 +196,9 @@ fn listed(user: &User, id: AccountId) -> Listed {
         user: user.name.clone().into(),
         backend_user: user.backend_user.clone().into(),
         secret: user.backend_password.clone(),
+        expired: false,
     };
-    Listed { account: Arc::new(account), password: user.password.clone() }
+    Listed { account: Arc::new(account), password: user.password.clone(), require: user.require.clone() }
 }
 
 /// Makes room: forgets the user whom the servers accepted the longest time ago. Walks all of them, which is rare:
@@ -281,6 +291,7 @@ mod tests {
             password: Secret::new(*b"client"),
             backend_user: "app".into(),
             backend_password: Secret::new(*b"server"),
+            require: Require::Nothing,
         };
         let accounts = Accounts::new(&Auth::Users(vec![user]));
         let listed = accounts.listed(b"web").unwrap();

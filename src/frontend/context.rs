@@ -12,11 +12,12 @@ use super::accounts::Accounts;
 use super::judge::Judge;
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
-use crate::config::Compression;
+use crate::config::{ClientTls, Compression, ProxyProtocol};
 use crate::ids::ClientId;
+use crate::session::worker::Caller;
 use crate::wire::auth::{Plugin, Salt};
 use crate::wire::capabilities::Capabilities;
-use crate::wire::handshake::Greeting;
+use crate::wire::handshake::{Attributes, Greeting};
 use crate::wire::packer::Algorithm;
 
 /// SERVER_STATUS_AUTOCOMMIT, as servers greet.
@@ -48,28 +49,48 @@ pub struct LoginContext {
     pub(super) judge: Arc<dyn Judge>,
     pub(super) tls: Option<FrontendTls>,
     pub(super) require_tls: bool,
+    pub(super) require_certificate: bool,
     /// The flags of the compression that clients may ask for.
     compression: Capabilities,
     pub(super) key: LoginKey,
     /// For a whole login, the client's part and the servers'.
     pub(super) time_limit: Duration,
+    /// Who may say on behalf of whom a client connects.
+    pub(super) proxy_protocol: ProxyProtocol,
+    /// Whether server connections show the attributes of the client that they were opened for.
+    forward_attributes: bool,
     facts: ArcSwap<ServerFacts>,
 }
 
 impl LoginContext {
     /// Puts together what was prepared at start. `judge` is asked in passthrough only.
+    #[expect(clippy::too_many_arguments, reason = "made once; each is another thing")]
     pub fn new(
         accounts: Arc<Accounts>,
         judge: Arc<dyn Judge>,
         tls: Option<FrontendTls>,
-        require_tls: bool,
+        client_tls: &ClientTls,
         key: LoginKey,
         time_limit: Duration,
+        proxy_protocol: ProxyProtocol,
+        forward_attributes: bool,
         facts: ServerFacts,
     ) -> Self {
         let facts = ArcSwap::from_pointee(facts);
-        let compression = Capabilities::empty();
-        Self { accounts, judge, tls, require_tls, compression, key, time_limit, facts }
+        let ClientTls { require, require_certificate, .. } = *client_tls;
+        Self {
+            accounts,
+            judge,
+            tls,
+            require_tls: require,
+            require_certificate,
+            compression: Capabilities::empty(),
+            key,
+            time_limit,
+            proxy_protocol,
+            forward_attributes,
+            facts,
+        }
     }
 
     /// Clients may compress their connections with these; without this with none.
@@ -103,6 +124,16 @@ impl LoginContext {
         let offered =
             Capabilities::OFFERED.intersection(self.facts.load().capabilities).union(self.compression);
         if self.tls.is_some() { offered.union(Capabilities::SSL) } else { offered }
+    }
+
+    /// What server connections that are opened for this client show of it, beside what they show of us.
+    pub(super) fn forwarded(&self, mut attributes: Attributes, caller: Caller) -> Option<Box<Attributes>> {
+        let client =
+            [("_proxy_client_id", caller.id.to_string()), ("_proxy_client_host", caller.peer.host())];
+        let client = client.map(|(name, value)| (name.into(), value.into()));
+        attributes.retain(|(name, _)| !name.starts_with(b"_proxy_")); // ours to say
+        attributes.splice(..0, client);
+        self.forward_attributes.then(|| Box::new(attributes))
     }
 
     /// The greeting for one client.

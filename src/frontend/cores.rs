@@ -5,7 +5,6 @@
 
 use std::hash::RandomState;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,11 +16,13 @@ use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::LoginContext;
+use super::listener::Accepted;
 use super::login;
 use crate::backend::account::Witness;
+use crate::backend::connect::Dialing;
+use crate::backend::connection::Key;
 use crate::backend::pool::{Pool, Wanted};
 use crate::backend::server::{Server, Shared as SharedServer};
-use crate::backend::tls::BackendTls;
 use crate::config::Config;
 use crate::ids::{ClientId, ServerId};
 use crate::observe::Metrics;
@@ -30,6 +31,8 @@ use crate::session::worker::{Parts, Worker};
 use crate::session::{Admitted, Session};
 use crate::topology::Topology;
 use crate::wire::buffer::Freelist;
+use crate::wire::capabilities::Capabilities;
+use crate::wire::socket::Peer;
 
 /// How often idle server connections are looked after.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -49,8 +52,8 @@ pub(super) struct Common {
 
 /// A client on its way to its core.
 pub(super) struct Arrival {
-    pub stream: TcpStream,
-    pub peer: SocketAddr,
+    pub stream: Accepted,
+    pub peer: Peer,
     pub id: ClientId,
 }
 
@@ -144,7 +147,7 @@ impl Seed {
                 }
                 Some(Wanted(server)) = self.wanted.recv() => worker.pool.donate(server),
                 _ = tidy.tick() => {
-                    worker.pool.tidy();
+                    worker.pool.tidy(patience(&self.common.topology));
                     if self.common.config.cluster.pool.min_idle > 0 {
                         tokio::task::spawn_local(Rc::clone(&worker.pool).refill());
                     }
@@ -188,6 +191,19 @@ impl Seed {
     }
 }
 
+/// How long each server lets connections of a kind be idle, as far as it is known.
+fn patience(topology: &Topology) -> impl Fn(ServerId, Key) -> Duration + use<> {
+    let snapshot = topology.snapshot();
+    move |server, key| {
+        let facts = snapshot.servers.get(usize::from(server.0)).and_then(|server| server.facts.as_ref());
+        let interactive = key.class.capabilities.contains(Capabilities::INTERACTIVE);
+        facts.map_or(
+            Duration::MAX,
+            |facts| if interactive { facts.interactive_timeout } else { facts.wait_timeout },
+        )
+    }
+}
+
 /// One client, from its first byte to its last.
 async fn serve(worker: Rc<Worker>, context: Arc<LoginContext>, arrival: Arrival, clients: Arc<AtomicUsize>) {
     let _counted = Counted::begin(Arc::clone(&worker.metrics), clients);
@@ -203,18 +219,39 @@ async fn serve(worker: Rc<Worker>, context: Arc<LoginContext>, arrival: Arrival,
 }
 
 async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Option<(ClientId, Admitted)> {
-    let Arrival { stream, peer, id } = arrival;
-    let stream = tokio::net::TcpStream::from_std(stream).ok()?;
-    match login::login(stream, id, context).await {
+    let Arrival { stream, mut peer, id } = arrival;
+    let socket = match stream {
+        Accepted::Tcp(tcp) => tokio::net::TcpStream::from_std(tcp).ok()?.into(),
+        Accepted::Unix(unix) => tokio::net::UnixStream::from_std(unix).ok()?.into(),
+    };
+    match login::login(socket, &mut peer, id, context).await {
         Ok(login) => {
-            tracing::debug!(client = %id, %peer, user = %String::from_utf8_lossy(&login.account.user), "client logged in");
             let login::Login {
-                stream, account, database, capabilities, compression, collation, salt, ..
+                stream,
+                account,
+                database,
+                attributes,
+                capabilities,
+                compression,
+                collation,
+                salt,
+                sequence,
             } = login;
-            let sequence = login.sequence;
+            tracing::debug!(client = %id, %peer, user = %String::from_utf8_lossy(&account.user), "client logged in");
             Some((
                 id,
-                Admitted { stream, account, database, capabilities, compression, collation, salt, sequence },
+                Admitted {
+                    stream,
+                    peer,
+                    account,
+                    database,
+                    attributes,
+                    capabilities,
+                    compression,
+                    collation,
+                    salt,
+                    sequence,
+                },
             ))
         }
         Err(error) => {
@@ -245,11 +282,11 @@ impl Drop for Counted {
 /// All servers' shared sides, in the configuration's order.
 pub(super) fn shared_servers(
     config: &Config,
-    tls: &Arc<BackendTls>,
+    dialing: &Arc<Dialing>,
     witness: &Arc<dyn Witness>,
 ) -> Vec<Arc<SharedServer>> {
     let servers = config.cluster.servers.iter().cloned();
-    let shared =
-        |id, server| SharedServer::new(id, server, Arc::clone(tls), Arc::clone(witness), &config.cluster);
+    let pool = &config.cluster.pool;
+    let shared = |id, server| SharedServer::new(id, server, Arc::clone(dialing), Arc::clone(witness), pool);
     (0..).map(ServerId).zip(servers).map(|(id, server)| Arc::new(shared(id, server))).collect()
 }

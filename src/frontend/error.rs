@@ -4,11 +4,11 @@
 //! Does not know: sockets. Invariant: no secret and no address of a server is in any of them.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use super::judge::JudgeError;
 use crate::wire::err::ErrPacket;
 use crate::wire::packet_io::PacketError;
+use crate::wire::socket::Peer;
 
 /// Longest name of an account that is taken, and shown; servers have 128 characters, of up to 3 bytes.
 pub(super) const NAME_MAX: usize = 384;
@@ -106,13 +106,24 @@ impl Reject {
     }
 
     /// ER_ACCESS_DENIED_ERROR.
-    pub fn denied(user: &[u8], peer: IpAddr, with_password: bool) -> Self {
+    pub fn denied(user: &[u8], peer: Peer, with_password: bool) -> Self {
         let using = if with_password { "YES" } else { "NO" };
         let mut message = b"Access denied for user '".to_vec();
         message.extend_from_slice(user.get(..NAME_MAX).unwrap_or(user));
-        message
-            .extend_from_slice(format!("'@'{}' (using password: {using})", peer.to_canonical()).as_bytes());
+        message.extend_from_slice(format!("'@'{}' (using password: {using})", peer.host()).as_bytes());
         Self::told(LoginErrorKind::Denied, ErrPacket::new(1045, b"28000", message))
+    }
+
+    /// ER_HOST_NOT_PRIVILEGED, in MariaDB's words.
+    pub fn proxy_header_refused(peer: Peer) -> Self {
+        let message = format!("Proxy header is not accepted from {}", peer.host());
+        Self::told(LoginErrorKind::Denied, ErrPacket::new(1130, b"HY000", message))
+    }
+
+    /// ER_UNKNOWN_ERROR, in MariaDB's words.
+    pub fn proxy_header_malformed(detail: &'static str) -> Self {
+        let packet = ErrPacket::new(1105, b"HY000", "Failed to parse proxy header");
+        Self { kind: LoginErrorKind::Malformed, packet: Some(packet), detail: detail.into() }
     }
 
     /// The same, with what the log should say of it.
@@ -181,6 +192,15 @@ impl From<std::io::Error> for Reject {
 impl From<JudgeError> for Reject {
     fn from(error: JudgeError) -> Self {
         match error {
+            // ER_MUST_CHANGE_PASSWORD_LOGIN; who can handle it does not come here.
+            JudgeError::Expired => Self::told(
+                LoginErrorKind::Denied,
+                ErrPacket::new(
+                    1862,
+                    b"HY000",
+                    "Your password has expired. To log in you must change it using a client that supports expired passwords.",
+                ),
+            ),
             JudgeError::Refused(packet) => Self::told(LoginErrorKind::Denied, packet),
             JudgeError::NotJudged(packet) => Self::told(LoginErrorKind::NoServer, packet),
             JudgeError::Unsupported(plugin) => Self::unsupported(&format!(

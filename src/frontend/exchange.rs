@@ -5,9 +5,8 @@
 //! file gives, or that a server has accepted within `FRESH`.
 //!
 //! In passthrough only a password that is known can check a scramble; one that is not known is asked for by the full
-//! authentication of caching_sha2_password, over TLS or encrypted by RSA.
+//! authentication of caching_sha2_password, over TLS, a Unix socket, or encrypted by RSA.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::accounts::Remembered;
+use super::certificate::{Certificate, is_met};
 use super::context::LoginContext;
 use super::error::{NAME_MAX, Reject};
 use super::judge::{JudgeError, Question, Reach, Transport};
@@ -25,6 +25,7 @@ use crate::wire::auth::{
 };
 use crate::wire::handshake::Response;
 use crate::wire::packet_io::PacketIo;
+use crate::wire::socket::Peer;
 
 /// Longest password that is taken; servers take 256 bytes.
 const PASSWORD_MAX: usize = 1024;
@@ -33,6 +34,12 @@ const PASSWORD_MAX: usize = 1024;
 /// mysql-connector-python without TLS. Servers refuse it as well.
 const NOT_ENCRYPTED: &str =
     "the client did not encrypt its password for our key, nor is the connection encrypted";
+
+/// For the log.
+const REQUIRE_NOT_MET: &str =
+    "the password is right, the connection is not what `require` of this account asks for";
+/// For the log.
+const NO_CERTIFICATE: &str = "the client has shown no certificate, and `tls.require` is `x509`";
 
 /// What the client was challenged with.
 #[derive(Clone, Copy)]
@@ -60,11 +67,15 @@ enum Verdict {
 pub(super) struct Exchange<'a, S> {
     pub io: &'a mut PacketIo<S>,
     pub context: &'a LoginContext,
-    pub peer: IpAddr,
-    /// Whether anybody on the way can read along.
+    pub peer: Peer,
+    /// Who on the way can read along.
     pub transport: Transport,
+    /// The certificate that the client has shown, verified.
+    pub certificate: Option<Certificate>,
     /// The client can be asked for another plugin.
     pub can_switch: bool,
+    /// The client can be let in to set another password where its own has expired.
+    pub handles_expired: bool,
     /// When the servers must have answered, so that there is time to tell the client.
     pub deadline: Instant,
 }
@@ -79,6 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     ) -> Result<Arc<Account>, Reject> {
         if response.user.len() > NAME_MAX {
             return Err(self.denied(response, true));
+        }
+        if self.context.require_certificate && self.certificate.is_none() {
+            return Err(self.denied(response, true).because(NO_CERTIFICATE));
         }
         if let Some(proof) = challenge.and_then(|challenge| self.first_proof(response, challenge))
             && let Verdict::Accepted(account) = self.judge(response, proof).await?
@@ -107,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         match plugin {
             Plugin::CachingSha2Password if is_answer(32) => {}
             Plugin::NativePassword if is_answer(20) => {}
-            Plugin::ClearPassword if self.is_encrypted() && !response.auth.is_empty() => {
+            Plugin::ClearPassword if self.is_private() && !response.auth.is_empty() => {
                 return Some(Proof::Password(ended(&response.auth)));
             }
             _ => return None,
@@ -140,6 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn judge_by_list(&mut self, response: &Response, proof: &Proof) -> Result<Arc<Account>, Reject> {
         let listed = self.context.accounts.listed(&response.user);
         match listed.filter(|listed| proof.shows(listed.password.expose())) {
+            Some(listed)
+                if !is_met(&listed.require, self.transport == Transport::Tls, self.certificate.as_ref()) =>
+            {
+                Err(self.denied(response, !proof.is_empty()).because(REQUIRE_NOT_MET))
+            }
             Some(listed) => {
                 self.tell_fast_success(proof).await?;
                 Ok(listed.account)
@@ -168,13 +187,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         if password.len() > PASSWORD_MAX {
             return Err(self.denied(response, true));
         }
-        let reach = self.ask_servers(user, &password).await?;
-        Ok(Verdict::Accepted(self.context.accounts.remember(user, &password, reach)))
+        let accounts = &self.context.accounts;
+        match self.ask_servers(user, &password).await {
+            Ok(reach) => Ok(Verdict::Accepted(accounts.remember(user, &password, reach))),
+            Err(JudgeError::Expired) => Ok(Verdict::Accepted(accounts.expired(user, &password))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn ask_servers(&self, user: &[u8], password: &[u8]) -> Result<Reach, JudgeError> {
-        let Self { transport: client, deadline, .. } = *self;
-        self.context.judge.judge(Question { user, password, client, deadline }).await
+        let Self { transport: client, deadline, handles_expired, .. } = *self;
+        self.context.judge.judge(Question { user, password, client, handles_expired, deadline }).await
     }
 
     /// A remembered account of which the servers' word still holds, or has just been given again.
@@ -187,6 +210,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Ok(reach) => {
                 accounts.accepted(account, reach);
                 Ok(known.account)
+            }
+            Err(JudgeError::Expired) => {
+                accounts.invalidate(account);
+                Ok(accounts.expired(&account.user, account.secret.expose()))
             }
             Err(error) => {
                 if matches!(error, JudgeError::Refused(_) | JudgeError::Unsupported(_)) {
@@ -201,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn ask_for_password(&mut self, salt: &Salt) -> Result<Option<Zeroizing<Vec<u8>>>, Reject> {
         self.io.write(&[MORE_DATA, FULL_AUTHENTICATION]).await?;
         let mut answer = Zeroizing::new(self.io.read().await?);
-        if self.is_encrypted() {
+        if self.is_private() {
             return Ok(Some(ended(&answer)));
         }
         if answer[..] == [CACHING_SHA2_KEY_REQUEST] {
@@ -222,8 +249,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         Ok(())
     }
 
-    fn is_encrypted(&self) -> bool {
-        self.transport == Transport::Tls
+    /// Nobody on the way can read along.
+    fn is_private(&self) -> bool {
+        self.transport.is_private()
     }
 
     fn denied(&self, response: &Response, with_password: bool) -> Reject {

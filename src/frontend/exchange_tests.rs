@@ -7,10 +7,14 @@ use super::super::login::{LoginErrorKind, change_user};
 use super::super::testing::{Client, Door, FLAGS, block_on};
 use super::*;
 use crate::backend::account::Witness;
-use crate::config::{Auth, Secret, User};
+use crate::config::{Auth, Require, Secret, User};
+use crate::ids::ClientId;
+use crate::session::worker::Caller;
 use crate::wire::auth::scramble;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
+
+const CALLER: Caller = Caller { id: ClientId(7), peer: Peer::Local };
 
 /// What a client of before plugins says.
 const OLD: Capabilities = FLAGS.difference(Capabilities::PLUGIN_AUTH);
@@ -122,7 +126,8 @@ fn a_silent_client_is_not_waited_for() {
         let mut login = login.unwrap();
         door.context.time_limit = Duration::from_millis(100);
         let payload = b"\x11app\0\0\0\x2d\0caching_sha2_password\0";
-        let changed = change_user(&mut login.stream, payload, &door.context, FLAGS, &login.salt).await;
+        let changed =
+            change_user(&mut login.stream, CALLER, payload, &door.context, FLAGS, &login.salt).await;
         assert_eq!(changed.unwrap_err().kind, LoginErrorKind::TimedOut);
         drop(client);
     });
@@ -141,6 +146,7 @@ fn old_clients_change_user_by_the_greetings_challenge() {
         password: Secret::new(*b"client-pw"),
         backend_user: "app".into(),
         backend_password: Secret::new(*b"secret"),
+        require: Require::Nothing,
     };
     block_on(async {
         let door = Door::open(&Auth::Users(vec![user("web"), user("job")]), true, false, FRESH).await;
@@ -157,7 +163,7 @@ fn old_clients_change_user_by_the_greetings_challenge() {
             let mut login = login.unwrap();
             assert_eq!(login.salt, client.salt());
             let payload = old_change("job", password, &salt.unwrap_or(login.salt));
-            match change_user(&mut login.stream, &payload, &door.context, OLD, &login.salt).await {
+            match change_user(&mut login.stream, CALLER, &payload, &door.context, OLD, &login.salt).await {
                 Ok(job) => assert_eq!((right, &job.account.user[..], job.sequence), (true, &b"job"[..], 1)),
                 Err(error) => assert_eq!((right, error.sent), (false, Some(1045))),
             }
@@ -179,9 +185,9 @@ fn old_clients_change_user_where_the_password_is_known() {
             .await;
         let mut login = login.unwrap();
         let payload = old_change("app", "secret", &login.salt);
-        change_user(&mut login.stream, &payload, &door.context, OLD, &login.salt).await.unwrap();
+        change_user(&mut login.stream, CALLER, &payload, &door.context, OLD, &login.salt).await.unwrap();
         let payload = old_change("app", "other", &login.salt);
-        let refused = change_user(&mut login.stream, &payload, &door.context, OLD, &login.salt).await;
+        let refused = change_user(&mut login.stream, CALLER, &payload, &door.context, OLD, &login.salt).await;
         assert_eq!(refused.unwrap_err().sent, Some(1251));
         client = client.at(1);
         let error = ErrPacket::decode(&client.read().await).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::context::LoginContext;
 use super::login;
 use crate::backend::account::{Account, Witness};
-use crate::session::worker::{Changing, Gatekeeper, NewUser};
+use crate::session::worker::{Caller, Changing, Gatekeeper, NewUser};
 use crate::wire::auth::Salt;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::stream::Stream;
@@ -14,15 +14,17 @@ impl Gatekeeper for LoginContext {
     fn change_user<'a>(
         &'a self,
         stream: &'a mut Stream,
+        caller: Caller,
         payload: &'a [u8],
         capabilities: Capabilities,
         salt: &'a Salt,
     ) -> Changing<'a> {
         Box::pin(async move {
-            match login::change_user(stream, payload, self, capabilities, salt).await {
+            match login::change_user(stream, caller, payload, self, capabilities, salt).await {
                 Ok(changed) => Some(NewUser {
                     account: Arc::clone(&changed.account),
                     database: changed.database,
+                    attributes: changed.attributes,
                     collation: changed.collation,
                     sequence: changed.sequence,
                 }),

@@ -9,17 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::backend::account::Account;
 use crate::backend::class::Class;
-use crate::backend::connect::{ConnectError, Established, connect};
-use crate::backend::tls::BackendTls;
+use crate::backend::connect::{ConnectError, Dialing, Established, Opening, connect};
 use crate::config::{Secret, Server};
 use crate::ids::AccountId;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::command;
 use crate::wire::err::ErrPacket;
+use crate::wire::packet_io::{PacketError, PacketIo};
 
+/// ER_MUST_CHANGE_PASSWORD.
+const MUST_CHANGE_PASSWORD: u16 = 1820;
 /// COM_QUIT as a packet: without it a server counts the connection as aborted.
 const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 /// The account of a question; no pool ever sees it.
@@ -37,6 +40,9 @@ pub enum JudgeError {
     /// The account uses an authentication that Tidegate does not speak; no password could help.
     #[error("authentication not supported: {0}")]
     Unsupported(String),
+    /// A server has accepted it, and lets it do nothing but set another one.
+    #[error("the password has expired")]
+    Expired,
     /// No server could be asked.
     #[error("no server could be asked")]
     Unavailable,
@@ -47,8 +53,17 @@ pub enum JudgeError {
 pub enum Transport {
     /// By TLS.
     Tls,
+    /// By a Unix socket without TLS: as private as TLS for passwords, and no TLS for accounts that require it.
+    Local,
     /// In the clear.
     Plain,
+}
+
+impl Transport {
+    /// Whether nobody on the way can read along; what servers call a secure transport.
+    pub fn is_private(self) -> bool {
+        self != Self::Plain
+    }
 }
 
 /// For which clients a server's yes holds.
@@ -69,6 +84,8 @@ pub struct Question<'a> {
     pub password: &'a [u8],
     /// How the client that claims it is connected.
     pub client: Transport,
+    /// Whether that client can be let in to set another password where this one has expired.
+    pub handles_expired: bool,
     /// When the answer must be there.
     pub deadline: Instant,
 }
@@ -92,15 +109,16 @@ pub trait Judge: Send + Sync {
 /// that every connection to the servers is to be encrypted, which then is what the accounts' requirement is about.
 pub struct ServersJudge {
     servers: ArcSwap<Vec<Server>>,
-    tls: BackendTls,
-    no_tls: BackendTls,
+    dialing: Dialing,
+    without_tls: Dialing,
     timeout: Duration,
 }
 
 impl ServersJudge {
     /// Asks `servers` in their order, the primary best first, each within `timeout` and its share of what is left.
-    pub fn new(servers: Vec<Server>, tls: BackendTls, timeout: Duration) -> Self {
-        Self { servers: ArcSwap::from_pointee(servers), tls, no_tls: BackendTls::off(), timeout }
+    pub fn new(servers: Vec<Server>, dialing: Dialing, timeout: Duration) -> Self {
+        let without_tls = dialing.without_tls();
+        Self { servers: ArcSwap::from_pointee(servers), dialing, without_tls, timeout }
     }
 
     /// Asks these from now on: the topology has changed.
@@ -114,11 +132,12 @@ impl ServersJudge {
             user: question.user.to_vec(),
             backend_user: question.user.to_vec(),
             secret: Secret::new(question.password.to_vec()),
+            expired: question.handles_expired,
         };
         let class = Class::of(Capabilities::empty(), 0);
-        let tls = match question.client {
-            Transport::Plain if !self.tls.is_must() => &self.no_tls,
-            Transport::Plain | Transport::Tls => &self.tls,
+        let dialing = match question.client {
+            Transport::Plain | Transport::Local if !self.dialing.tls.is_must() => &self.without_tls,
+            Transport::Plain | Transport::Local | Transport::Tls => &self.dialing,
         };
         let servers = self.servers.load_full();
         let mut excuse = None;
@@ -126,11 +145,19 @@ impl ServersJudge {
             // A server that does not answer leaves the others their time.
             let left = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_sub(asked).max(1);
             let share = question.deadline.saturating_duration_since(Instant::now()) / left;
-            match connect(server, tls, None, &account, &class, share.min(self.timeout)).await {
-                Ok(established) => {
+            let limit = share.min(self.timeout);
+            match connect(server, dialing, &account, &class, Opening::default(), limit).await {
+                Ok(mut established) => {
                     let reach = self.reach(established.stream.is_tls());
+                    let usable = timeout(limit, is_usable(&mut established)).await;
                     leave(established).await;
-                    return Ok(reach);
+                    match usable {
+                        Ok(Ok(true)) => return Ok(reach),
+                        Ok(Ok(false)) => return Err(JudgeError::Expired),
+                        failed => {
+                            tracing::debug!(server = server.address(), ?failed, "no answer behind a login")
+                        }
+                    }
                 }
                 Err(ConnectError::AuthUnsupported(plugin)) => return Err(JudgeError::Unsupported(plugin)),
                 Err(ConnectError::Refused(words)) if ConnectError::is_judgement(words.code) => {
@@ -152,8 +179,17 @@ impl Judge for ServersJudge {
     }
 
     fn reach(&self, encrypted: bool) -> Reach {
-        if encrypted && !self.tls.is_must() { Reach::TlsClients } else { Reach::AnyClient }
+        if encrypted && !self.dialing.tls.is_must() { Reach::TlsClients } else { Reach::AnyClient }
     }
+}
+
+/// Whether the account may do anything: one with an expired password is let in, by a server that is set so or for a
+/// client that says it understands, and the OK packet does not tell.
+async fn is_usable(established: &mut Established) -> Result<bool, PacketError> {
+    let mut io = PacketIo::new(&mut established.stream, 0);
+    io.write(&[&[command::QUERY], &b"DO 0"[..]].concat()).await?;
+    let answer = io.read().await?;
+    Ok(ErrPacket::decode(&answer).is_none_or(|error| error.code != MUST_CHANGE_PASSWORD))
 }
 
 /// Says goodbye. Whether the server still hears it does not matter to the answer.

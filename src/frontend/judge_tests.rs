@@ -5,7 +5,8 @@ use tokio::task::JoinHandle;
 
 use super::super::testing::block_on;
 use super::*;
-use crate::config::{ServerTls, ServerTlsMode};
+use crate::backend::tls::BackendTls;
+use crate::config::{Keepalive, ServerTls, ServerTlsMode};
 use crate::wire::auth::Plugin;
 use crate::wire::handshake::Greeting;
 use crate::wire::packet_io::PacketIo;
@@ -42,21 +43,29 @@ fn refusing(listener: TcpListener, error: ErrPacket) -> JoinHandle<Vec<u8>> {
 
 fn judge(servers: Vec<Server>, mode: ServerTlsMode) -> ServersJudge {
     // `verified` needs an authority, and differs from `required` in nothing that is tested here.
-    let tls = BackendTls::prepare(&ServerTls { mode, ca: None }).unwrap();
-    ServersJudge::new(servers, tls, Duration::from_secs(60))
+    let tls = BackendTls::prepare(&ServerTls { mode, ..ServerTls::default() }, false).unwrap();
+    let dialing = Dialing { tls, compression: None, keepalive: Keepalive::default() };
+    ServersJudge::new(servers, dialing, Duration::from_secs(60))
 }
 
 fn question(client: Transport, limit: Duration) -> Question<'static> {
-    Question { user: b"app", password: b"secret", client, deadline: Instant::now() + limit }
+    Question {
+        user: b"app",
+        password: b"secret",
+        client,
+        handles_expired: false,
+        deadline: Instant::now() + limit,
+    }
 }
 
 #[test]
 fn a_client_without_tls_is_judged_without_it_unless_tls_is_a_must() {
     use ServerTlsMode::{Off, Preferred, Required};
-    use Transport::{Plain, Tls};
+    use Transport::{Local, Plain, Tls};
     let cases = [
         (Preferred, Tls, true),
         (Preferred, Plain, false),
+        (Preferred, Local, false),
         (Off, Tls, false),
         (Off, Plain, false),
         (Required, Tls, true),

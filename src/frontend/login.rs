@@ -4,14 +4,13 @@
 //! comes after the session has checked the one that was named). Invariant: when an error comes back the client has
 //! been told, as far as it could be; nothing here takes longer than the context's time limit.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
+use super::certificate::Certificate;
 use super::context::LoginContext;
 use super::error::Reject;
 pub use super::error::{LoginError, LoginErrorKind};
@@ -19,11 +18,14 @@ use super::exchange::{Challenge, Exchange};
 use super::judge::Transport;
 use crate::backend::account::Account;
 use crate::ids::ClientId;
+use crate::session::worker::Caller;
 use crate::wire::auth::{Plugin, Salt, fresh_salt};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::handshake::{Attributes, ClientHello, Response};
 use crate::wire::packer::Compression;
 use crate::wire::packet_io::PacketIo;
+use crate::wire::proxy_header::{self, HeaderError, Said};
+use crate::wire::socket::{Peer, Socket};
 use crate::wire::stream::Stream;
 
 /// Bytes that are read from a client that was refused, so that closing does not take the error away from it.
@@ -47,8 +49,8 @@ pub struct Login {
     pub compression: Option<Compression>,
     /// Id of the collation that it asked for; 0 is the server's default.
     pub collation: u16,
-    /// What it told of itself.
-    pub attributes: Attributes,
+    /// What server connections that are opened for it show of it, where the configuration has them do so.
+    pub attributes: Option<Box<Attributes>>,
     /// The challenge of its greeting.
     pub salt: Salt,
     /// Sequence number of the OK, or of the error about the database.
@@ -64,8 +66,8 @@ pub struct ChangedUser {
     pub database: Option<Vec<u8>>,
     /// Id of the collation that it asked for; 0 is the server's default.
     pub collation: u16,
-    /// What it told of itself.
-    pub attributes: Attributes,
+    /// What server connections that are opened for it show of it, where the configuration has them do so.
+    pub attributes: Option<Box<Attributes>>,
     /// Sequence number of the OK, or of the error about the database.
     pub sequence: u8,
 }
@@ -84,32 +86,40 @@ impl Clock {
     }
 }
 
-/// Takes a new connection to a known account. Cancel safe: a connection that is not finished is closed.
-pub async fn login(stream: TcpStream, id: ClientId, context: &LoginContext) -> Result<Login, LoginError> {
+/// Takes a new connection to a known account. `peer` is the socket's, and becomes the one of a PROXY header that can be
+/// believed. Cancel safe: a connection that is not finished is closed.
+pub async fn login(
+    socket: Socket,
+    peer: &mut Peer,
+    id: ClientId,
+    context: &LoginContext,
+) -> Result<Login, LoginError> {
     let clock = Clock::start(context);
-    let outcome = timeout_at(clock.end, enter(stream, id, context, clock)).await;
+    let outcome = timeout_at(clock.end, enter(socket, peer, id, context, clock)).await;
     outcome.unwrap_or_else(|_| Err(LoginError::timed_out()))
 }
 
 async fn enter(
-    stream: TcpStream,
+    socket: Socket,
+    peer: &mut Peer,
     id: ClientId,
     context: &LoginContext,
     clock: Clock,
 ) -> Result<Login, LoginError> {
-    let mut io = PacketIo::new(Stream::from(stream), 0);
-    let outcome = greet(&mut io, id, context).await;
+    let mut io = PacketIo::new(Stream::from(socket), 0);
+    let outcome = greet(&mut io, peer, id, context).await;
     let mut greeted = told(&mut io, outcome).await?;
     if greeted.hello == ClientHello::Tls {
         io = encrypt(io, context).await.map_err(Reject::untold)?;
-        let outcome = hello(&mut io, greeted.offered).await;
+        let outcome = hello_over_tls(&mut io, greeted.offered).await;
         greeted.hello = told(&mut io, outcome).await?;
     }
     let (offered, salt) = (greeted.offered, greeted.challenge.salt);
-    let outcome = admit(&mut io, greeted, context, clock).await;
+    let outcome = admit(&mut io, greeted, *peer, context, clock).await;
     let (account, response) = told(&mut io, outcome).await?;
     let capabilities = response.capabilities.intersection(offered).difference(Capabilities::SSL);
-    let Response { database, collation, attributes, zstd_level, .. } = response;
+    let attributes = context.forwarded(response.attributes, Caller { id, peer: *peer });
+    let Response { database, collation, zstd_level, .. } = response;
     let compression = Compression::asked(capabilities, zstd_level);
     let (stream, sequence) = io.into_parts();
     Ok(Login { stream, account, database, capabilities, compression, collation, attributes, salt, sequence })
@@ -121,6 +131,7 @@ async fn enter(
 /// closed. Not cancel safe: packets may be half written.
 pub async fn change_user(
     stream: &mut Stream,
+    caller: Caller,
     payload: &[u8],
     context: &LoginContext,
     capabilities: Capabilities,
@@ -128,26 +139,29 @@ pub async fn change_user(
 ) -> Result<ChangedUser, LoginError> {
     let clock = Clock::start(context);
     let outcome =
-        timeout_at(clock.end, become_user(stream, payload, context, capabilities, salt, clock)).await;
+        timeout_at(clock.end, become_user(stream, caller, payload, context, capabilities, salt, clock)).await;
     outcome.unwrap_or_else(|_| Err(LoginError::timed_out()))
 }
 
 async fn become_user(
     stream: &mut Stream,
+    caller: Caller,
     payload: &[u8],
     context: &LoginContext,
     capabilities: Capabilities,
     salt: &Salt,
     clock: Clock,
 ) -> Result<ChangedUser, LoginError> {
-    let (peer, transport) = (peer(stream), transport(stream));
+    let (transport, certificate, peer) = (transport(stream), Certificate::of(stream), caller.peer);
     let mut io = PacketIo::new(&mut *stream, 1);
     let outcome = match Response::decode_change_user(payload, capabilities) {
         Some(response) => {
             let can_switch = capabilities.contains(Capabilities::PLUGIN_AUTH);
+            let handles_expired = capabilities.contains(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS);
             let old = (!can_switch).then_some(Challenge { plugin: Plugin::NativePassword, salt: *salt });
+            let (io, deadline) = (&mut io, clock.answers);
             let exchange =
-                Exchange { io: &mut io, context, peer, transport, can_switch, deadline: clock.answers };
+                Exchange { io, context, peer, transport, certificate, can_switch, handles_expired, deadline };
             exchange.authenticate(&response, old).await.map(|account| (account, response))
         }
         None => Err(Reject::malformed("malformed COM_CHANGE_USER")),
@@ -155,6 +169,7 @@ async fn become_user(
     let sequence = io.sequence();
     match outcome {
         Ok((account, Response { database, collation, attributes, .. })) => {
+            let attributes = context.forwarded(attributes, caller);
             Ok(ChangedUser { account, database, collation, attributes, sequence })
         }
         Err(reject) => Err(refuse(stream, sequence, reject).await),
@@ -168,28 +183,60 @@ struct Greeted {
     hello: ClientHello,
 }
 
-async fn greet(io: &mut PacketIo<Stream>, id: ClientId, context: &LoginContext) -> Result<Greeted, Reject> {
+async fn greet(
+    io: &mut PacketIo<Stream>,
+    peer: &mut Peer,
+    id: ClientId,
+    context: &LoginContext,
+) -> Result<Greeted, Reject> {
     let salt = fresh_salt().map_err(|_| Reject::internal("no random bytes for a salt"))?;
     let challenge = Challenge { plugin: context.plugin(), salt };
     let offered = context.offered();
     io.write(&context.greeting(id, offered, challenge.plugin, &salt).encode()).await?;
-    let hello = hello(io, offered).await?;
+    let mut header = io.read_header().await?;
+    if proxy_header::begins(header) {
+        *peer = announced(io.stream_mut(), header, *peer, context).await?;
+        header = io.read_header().await?;
+    }
+    let hello = decode(io.read_payload(header).await?, offered)?;
     Ok(Greeted { offered, challenge, hello })
 }
 
-/// Reads a client's first packet, or the one that it sends again once TLS is there.
-async fn hello(io: &mut PacketIo<Stream>, offered: Capabilities) -> Result<ClientHello, Reject> {
-    let packet = Zeroizing::new(io.read().await?);
-    let offered = if io.stream().is_tls() { offered.difference(Capabilities::SSL) } else { offered };
+/// The client that a balancer announces. As on MariaDB, the header may come before or after the greeting, and clients
+/// of the same network may do without; from anywhere else it is refused.
+async fn announced(
+    stream: &mut Stream,
+    start: [u8; 4],
+    balancer: Peer,
+    context: &LoginContext,
+) -> Result<Peer, Reject> {
+    if !context.proxy_protocol.trusts(balancer.ip()) {
+        return Err(Reject::proxy_header_refused(balancer));
+    }
+    match proxy_header::read(stream, start).await {
+        Ok(Said::Client(client)) => Ok(client),
+        Ok(Said::Nothing) => Ok(balancer),
+        Err(HeaderError::Malformed(detail)) => Err(Reject::proxy_header_malformed(detail)),
+        Err(HeaderError::Io(error)) => Err(error.into()),
+    }
+}
+
+/// Reads the packet that a client sends again once TLS is there.
+async fn hello_over_tls(io: &mut PacketIo<Stream>, offered: Capabilities) -> Result<ClientHello, Reject> {
+    decode(io.read().await?, offered.difference(Capabilities::SSL))
+}
+
+fn decode(packet: Vec<u8>, offered: Capabilities) -> Result<ClientHello, Reject> {
+    let packet = Zeroizing::new(packet);
     ClientHello::decode(&packet, offered).ok_or_else(|| Reject::malformed("malformed handshake response"))
 }
 
 async fn encrypt(io: PacketIo<Stream>, context: &LoginContext) -> Result<PacketIo<Stream>, Reject> {
     let (stream, sequence) = io.into_parts();
-    let (Some(tcp), Some(tls)) = (stream.into_tcp(), &context.tls) else {
+    let (Some(socket), Some(tls)) = (stream.into_socket(), &context.tls) else {
         return Err(Reject::malformed("TLS where there is none to be had"));
     };
-    let tls = tls.accept(tcp).await.map_err(|error| Reject::tls(&error))?;
+    let tls = tls.accept(socket).await.map_err(|error| Reject::tls(&error))?;
     Ok(PacketIo::new(tls.into(), sequence))
 }
 
@@ -197,6 +244,7 @@ async fn encrypt(io: PacketIo<Stream>, context: &LoginContext) -> Result<PacketI
 async fn admit(
     io: &mut PacketIo<Stream>,
     greeted: Greeted,
+    peer: Peer,
     context: &LoginContext,
     clock: Clock,
 ) -> Result<(Arc<Account>, Response), Reject> {
@@ -205,23 +253,25 @@ async fn admit(
         ClientHello::TooOld => return Err(Reject::unsupported("consider upgrading MySQL client")),
         ClientHello::Tls => return Err(Reject::malformed("TLS was asked for twice")),
     };
-    let (peer, transport) = (peer(io.stream()), transport(io.stream()));
-    if context.require_tls && transport == Transport::Plain {
+    let (transport, certificate) = (transport(io.stream()), Certificate::of(io.stream()));
+    if context.require_tls && !transport.is_private() {
         return Err(Reject::tls_required());
     }
     let can_switch = response.capabilities.contains(Capabilities::PLUGIN_AUTH);
-    let exchange = Exchange { io, context, peer, transport, can_switch, deadline: clock.answers };
+    let handles_expired = response.capabilities.contains(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS);
+    let deadline = clock.answers;
+    let exchange =
+        Exchange { io, context, peer, transport, certificate, can_switch, handles_expired, deadline };
     let account = exchange.authenticate(&response, Some(greeted.challenge)).await?;
     Ok((account, response))
 }
 
 fn transport(stream: &Stream) -> Transport {
-    if stream.is_tls() { Transport::Tls } else { Transport::Plain }
-}
-
-/// The client's address, for the servers' wording of a refusal.
-fn peer(stream: &Stream) -> IpAddr {
-    stream.tcp().peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
+    match stream.socket() {
+        _ if stream.is_tls() => Transport::Tls,
+        Socket::Unix(_) => Transport::Local,
+        Socket::Tcp(_) => Transport::Plain,
+    }
 }
 
 /// Tells the client where it is not let in.
@@ -253,7 +303,7 @@ async fn finish(stream: &mut Stream) {
     }
     let mut scratch = [0; 4096];
     let mut left = DRAIN_MAX;
-    while let Ok(length @ 1..) = stream.tcp().try_read(&mut scratch) {
+    while let Ok(length @ 1..) = stream.socket().try_read(&mut scratch) {
         left = left.saturating_sub(length);
         if left == 0 {
             break;

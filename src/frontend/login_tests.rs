@@ -5,9 +5,11 @@ use std::time::Duration;
 use super::super::accounts::FRESH;
 use super::super::testing::{Client, Door, FLAGS, block_on};
 use super::*;
-use crate::config::{Auth, Secret, User};
+use crate::config::{Auth, Require, Secret, User};
 use crate::wire::auth::{Plugin, SwitchRequest, salt_from, scramble};
 use crate::wire::err::ErrPacket;
+
+const CALLER: Caller = Caller { id: ClientId(7), peer: Peer::Local };
 
 fn listed() -> Auth {
     Auth::Users(vec![User {
@@ -15,6 +17,7 @@ fn listed() -> Auth {
         password: Secret::new(*b"client-pw"),
         backend_user: "app".into(),
         backend_password: Secret::new(*b"secret"),
+        require: Require::Nothing,
     }])
 }
 
@@ -263,7 +266,7 @@ fn change_user_challenges_anew() {
         let mut login = login.unwrap();
         for (password, right) in [("client-pw", true), ("wrong", false)] {
             let payload = b"\x11web\0\0shop\0\xff\0caching_sha2_password\0";
-            let change = change_user(&mut login.stream, payload, &door.context, FLAGS, &[0; 20]);
+            let change = change_user(&mut login.stream, CALLER, payload, &door.context, FLAGS, &[0; 20]);
             let answer = async move {
                 let mut client = client.at(1);
                 let request = client.read().await;

@@ -5,12 +5,14 @@
 //! servers have accepted; no password is logged, printed or kept on disk.
 
 pub mod accounts;
+mod certificate;
 pub mod context;
 mod cores;
 mod error;
 mod exchange;
 mod gatekeeper;
 pub mod judge;
+mod listener;
 pub mod login;
 pub mod proxy;
 pub mod rsa;

@@ -4,27 +4,27 @@
 //! everything behind them runs; after a drain nothing is left running.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::accounts::Accounts;
 use super::context::{LoginContext, ServerFacts, greeting_version};
-use super::cores::{self, Arrival, Common, Core};
+use super::cores::{self, Common, Core};
 use super::judge::ServersJudge;
+use super::listener::{Acceptor, Listener};
 use super::login::LoginErrorKind;
 use super::rsa::{LoginKey, LoginKeyError};
 use super::tls::{FrontendTls, FrontendTlsError};
 use crate::admin::http::{self, Serving};
+use crate::backend::connect::Dialing;
 use crate::backend::tls::{BackendTls, BackendTlsError};
-use crate::config::{Config, Server};
+use crate::config::{Auth, Config, ListenAddress, Server};
 use crate::execute::client::Signals;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
@@ -33,13 +33,13 @@ use crate::session::{PIN_NAMES, ProblemKind};
 use crate::sql::Dialect;
 use crate::topology::{Snapshot, State, Topology};
 use crate::wire::capabilities::Capabilities;
+use crate::wire::packer::Algorithm;
 
 /// Causes to refuse a client before its login.
 const REFUSALS: &[&str] = &["too many clients"];
-/// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 4096;
-/// A pause where the process has no file descriptor left for a client.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often idle sessions are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the proxy could not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub enum StartError {
     #[error("cannot listen on {address}: {error}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The system's word.
         error: io::Error,
     },
@@ -69,7 +69,7 @@ pub enum StartError {
 /// A running proxy.
 pub struct Proxy {
     config: Arc<Config>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<ListenAddress>,
     registry: Arc<Registry>,
     topology: Arc<Topology>,
     cores: Arc<Vec<Core>>,
@@ -86,10 +86,17 @@ impl Proxy {
     /// See [`StartError`]. Servers that cannot be reached are no error: they are waited for.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let listeners =
-            config.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
-        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let backend_tls = BackendTls::prepare(&config.cluster.tls)?;
+        let open = |address: &ListenAddress| {
+            let failed = |error| StartError::Listen { address: address.clone(), error };
+            Listener::open(address, &config.keepalive).map_err(failed)
+        };
+        let listeners = config.listen.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let addresses = listeners.iter().filter_map(|listener| listener.address().ok()).collect();
+        let dialing = Dialing {
+            tls: BackendTls::prepare(&config.cluster.tls, matches!(config.auth, Auth::Users(_)))?,
+            compression: config.cluster.compression.map(|wanted| Algorithm::from(wanted).into()),
+            keepalive: config.cluster.keepalive.clone(),
+        };
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
         let key = LoginKey::generate()?;
 
@@ -107,22 +114,24 @@ impl Proxy {
         let metrics = Metrics::new(names, config.cluster.servers.iter().map(Server::address), config.threads);
         let judge = Arc::new(ServersJudge::new(
             judges(&topology.snapshot()),
-            backend_tls.clone(),
+            dialing.clone(),
             config.cluster.pool.connect_timeout,
         ));
         let context = LoginContext::new(
             Arc::new(Accounts::new(&config.auth)),
             Arc::clone(&judge) as _,
             frontend_tls,
-            config.client_tls.require,
+            &config.client_tls,
             key,
             config.limits.login_timeout,
+            config.proxy_protocol.clone(),
+            config.cluster.forward_attributes,
             facts(&topology.snapshot()),
         );
         let context = Arc::new(context.compressing(&config.client_compression));
         let registry = Arc::<Registry>::default();
         let common = Common {
-            servers: cores::shared_servers(&config, &Arc::new(backend_tls), &(Arc::clone(&context) as _)),
+            servers: cores::shared_servers(&config, &Arc::new(dialing), &(Arc::clone(&context) as _)),
             config: Arc::clone(&config),
             topology: Arc::clone(&topology),
             context: Arc::clone(&context),
@@ -138,11 +147,13 @@ impl Proxy {
             Some(address) => {
                 let serving =
                     http::serve(address, Arc::clone(&topology), Arc::clone(&metrics), drained).await;
-                Some(serving.map_err(|error| StartError::Listen { address, error })?)
+                let failed = |error| StartError::Listen { address: ListenAddress::Tcp(address), error };
+                Some(serving.map_err(failed)?)
             }
             None => None,
         };
         let mut accepting = JoinSet::new();
+        accepting.spawn(sweep(Arc::clone(&registry)));
         accepting.spawn(follow(Arc::clone(&topology), context, judge));
         for listener in listeners {
             let acceptor = Acceptor {
@@ -162,7 +173,7 @@ impl Proxy {
     }
 
     /// The addresses that clients are accepted on; real ports where port 0 was asked for.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
 
@@ -199,6 +210,17 @@ impl Proxy {
         if let Some(cores) = Arc::get_mut(&mut self.cores) {
             cores.iter_mut().for_each(Core::join);
         }
+    }
+}
+
+/// Looks for sessions that are idle for too long.
+async fn sweep(registry: Arc<Registry>) {
+    let start = Instant::now();
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        registry.sweep(u32::try_from(start.elapsed().as_secs()).unwrap_or(u32::MAX));
     }
 }
 
@@ -239,76 +261,6 @@ fn facts(snapshot: &Snapshot) -> ServerFacts {
             mariadb: false,
         },
     }
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let open = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_nonblocking(true)?;
-        // Accepted sockets inherit both (Linux). A client that vanished without a word is noticed by the second.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_keepalive(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(socket.into())
-    };
-    open().map_err(|error| StartError::Listen { address, error })
-}
-
-/// Accepts clients and sends each to the core with the fewest.
-struct Acceptor {
-    clients_max: usize,
-    cores: Arc<Vec<Core>>,
-    registry: Arc<Registry>,
-    metrics: Arc<Metrics>,
-}
-
-impl Acceptor {
-    async fn accept(self, listener: AsyncFd<TcpListener>) {
-        loop {
-            let Ok(mut ready) = listener.readable().await else { return };
-            loop {
-                match ready.try_io(|listener| listener.get_ref().accept()) {
-                    Ok(Ok((stream, peer))) => self.admit(stream, peer),
-                    Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Ok(Err(error)) => {
-                        // Such as no file descriptor left: clients wait in the backlog meanwhile.
-                        tracing::warn!(%error, "cannot accept a client");
-                        sleep(ACCEPT_PAUSE).await;
-                        break;
-                    }
-                    Err(_) => break, // none left
-                }
-            }
-        }
-    }
-
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let clients: usize = self.cores.iter().map(|core| core.clients.load(Relaxed)).sum();
-        if clients >= self.clients_max {
-            self.metrics.clients.refused.count(0);
-            tracing::info!(limit = self.clients_max, "client refused: too many connections");
-            return turn_away(&stream);
-        }
-        if stream.set_nonblocking(true).is_err() {
-            return; // it has gone already
-        }
-        let Some(core) = self.cores.iter().min_by_key(|core| core.clients.load(Relaxed)) else { return };
-        core.welcome(Arrival { stream, peer, id: self.registry.fresh_id() });
-    }
-}
-
-/// Error 1040 in place of the greeting; the client's flags are not known, so it goes without SQLSTATE as servers send it.
-fn turn_away(stream: &TcpStream) {
-    let mut packet = Vec::new();
-    let payload = [&[0xff, 0x10, 0x04][..], b"Too many connections"].concat();
-    crate::wire::frame::put_packet(&mut packet, 0, &payload);
-    // A client that does not take 30 bytes loses the message.
-    let _ = stream.set_nonblocking(true).and_then(|()| io::Write::write(&mut &*stream, &packet));
 }
 
 #[cfg(test)]

@@ -17,13 +17,15 @@ use super::login::{Login, LoginError, login};
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
 use crate::backend::tls::{BackendTls, encrypt};
-use crate::config::{Auth, ClientTls, ServerTls, ServerTlsMode, TlsVersion};
+use crate::config::{Auth, ClientTls, ProxyProtocol, ServerTls, ServerTlsMode};
 use crate::ids::ClientId;
 use crate::wire::auth::{Plugin, Salt, mask, salt_from, scramble};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
 use crate::wire::handshake::{Greeting, Response, ssl_request};
 use crate::wire::packet_io::PacketIo;
+use crate::wire::socket::Peer;
+use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
 
 /// How long a test waits for what must come.
@@ -59,7 +61,7 @@ impl FakeServers {
 
 impl Judge for FakeServers {
     fn judge<'a>(&'a self, question: Question<'a>) -> Verdict<'a> {
-        let Question { user, password, client, deadline } = question;
+        let Question { user, password, client, deadline, .. } = question;
         *self.asked.lock().unwrap() += 1;
         let known = self.passwords.lock().unwrap().get(user).is_some_and(|known| known == password);
         let right = known && (client == Transport::Tls || !self.tls_only.lock().unwrap().contains(user));
@@ -94,12 +96,7 @@ impl Door {
         let servers = Arc::new(FakeServers::default());
         servers.set("app", "secret");
         servers.set("empty", "");
-        let tls = ClientTls {
-            certificate: None,
-            require: require_tls,
-            enabled: true,
-            min_version: TlsVersion::V1_2,
-        };
+        let tls = ClientTls { require: require_tls, ..ClientTls::default() };
         let facts = ServerFacts {
             version: b"9.7.4".to_vec(),
             capabilities: Capabilities::all(),
@@ -110,9 +107,11 @@ impl Door {
             Arc::new(Accounts::with_fresh(auth, fresh)),
             Arc::clone(&servers) as Arc<dyn Judge>,
             FrontendTls::prepare(&tls).unwrap(),
-            require_tls,
+            &tls,
             LoginKey::generate().unwrap(),
             PATIENCE,
+            ProxyProtocol::default(),
+            false,
             facts,
         );
         Self { servers, context, listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
@@ -127,10 +126,11 @@ impl Door {
         let address = self.listener.local_addr().unwrap();
         let serve = async {
             let (tcp, _) = self.listener.accept().await.unwrap();
-            login(tcp, ClientId(7), &self.context).await
+            let mut peer = Peer::Network(tcp.peer_addr().unwrap());
+            login(tcp.into(), &mut peer, ClientId(7), &self.context).await
         };
         let visit = async {
-            let stream = Stream::from(TcpStream::connect(address).await.unwrap());
+            let stream = Stream::from(Socket::from(TcpStream::connect(address).await.unwrap()));
             client(Client::greeted(stream).await).await
         };
         let both = async { tokio::join!(serve, visit) };
@@ -164,8 +164,10 @@ impl Client {
         let Self { mut io, greeting } = self;
         io.write(&ssl_request(FLAGS | Capabilities::SSL, 45)).await.unwrap();
         let (stream, sequence) = io.into_parts();
-        let tcp = stream.into_tcp().unwrap();
-        let tls = BackendTls::prepare(&ServerTls { mode: ServerTlsMode::Required, ca: None }).unwrap();
+        let tcp = stream.into_socket().unwrap();
+        let tls =
+            BackendTls::prepare(&ServerTls { mode: ServerTlsMode::Required, ..ServerTls::default() }, false)
+                .unwrap();
         let connector = tls.connector(true).unwrap().unwrap();
         let tls = encrypt(connector, tcp, "127.0.0.1").await.unwrap();
         Self { io: PacketIo::new(tls.into(), sequence), greeting }

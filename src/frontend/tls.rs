@@ -4,18 +4,20 @@
 //! the protocol starts it. Invariant: versions below the configured one are never spoken.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{CertificateFiles, ClientTls, TlsVersion};
+use crate::backend::pem::{Identity, PemError, authorities, identity};
+use crate::config::{ClientTls, TlsVersion};
+use crate::wire::socket::Socket;
 use crate::wire::stream::Tls;
 
 /// Common name of the certificate that is made at start.
@@ -30,17 +32,12 @@ pub struct FrontendTls {
 /// The configured certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontendTlsError {
-    /// A file cannot be read as PEM.
-    #[error("cannot read {path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: rustls::pki_types::pem::Error,
-    },
-    /// The certificate's file holds none.
-    #[error("no certificate in {}", .0.display())]
-    NoCertificate(PathBuf),
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] PemError),
+    /// The authorities of clients' certificates cannot be used.
+    #[error("tls.client_ca: {0}")]
+    ClientCa(#[from] VerifierBuilderError),
     /// No self-signed certificate could be made.
     #[error("cannot make a self-signed certificate: {0}")]
     Generate(#[from] rcgen::Error),
@@ -56,45 +53,44 @@ impl FrontendTls {
             return Ok(None);
         }
         let (chain, key) = match &tls.certificate {
-            Some(files) => read(files)?,
+            Some(files) => identity(files)?,
             None => generate()?,
         };
         let versions: &[_] = match tls.min_version {
             TlsVersion::V1_2 => &[&TLS12, &TLS13],
             TlsVersion::V1_3 => &[&TLS13],
         };
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = match &tls.client_ca {
+            Some(path) => verifier(path, &provider)?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)?;
         // Clients of MySQL hardly ever resume a session, and each ticket is a packet and memory.
         config.send_tls13_tickets = 0;
         Ok(Some(Self { acceptor: TlsAcceptor::from(Arc::new(config)) }))
     }
 
-    /// Encrypts `tcp`, on which the client's SSLRequest was the last thing read. Not cancel safe: the
+    /// Encrypts `socket`, on which the client's SSLRequest was the last thing read. Not cancel safe: the
     /// connection is lost.
-    pub(super) async fn accept(&self, tcp: TcpStream) -> io::Result<Box<Tls>> {
-        let tls = self.acceptor.accept(tcp).await?;
+    pub(super) async fn accept(&self, socket: Socket) -> io::Result<Box<Tls>> {
+        let tls = self.acceptor.accept(socket).await?;
         Ok(Box::new(Tls::Server(tls)))
     }
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn read(files: &CertificateFiles) -> Result<Identity, FrontendTlsError> {
-    let failed = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| FrontendTlsError::Read { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(failed(&files.certificate))?;
-    if chain.is_empty() {
-        return Err(FrontendTlsError::NoCertificate(files.certificate.clone()));
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(failed(&files.key))?;
-    Ok((chain, key))
+/// Who asks clients for a certificate and checks the one that they show. Who shows none is let in: whether it needs one
+/// depends on its account, and an ERR packet says more than a failed handshake.
+fn verifier(
+    path: &Path,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, FrontendTlsError> {
+    let roots = Arc::new(authorities(path)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+    Ok(verifier.allow_unauthenticated().build()?)
 }
 
 /// A self-signed certificate, as mysqld makes one at its first start: it encrypts, and proves nothing.
@@ -104,16 +100,19 @@ fn generate() -> Result<Identity, FrontendTlsError> {
         rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into(), "::1".into()])?;
     parameters.distinguished_name.push(rcgen::DnType::CommonName, COMMON_NAME);
     let certificate = parameters.self_signed(&key)?;
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
     Ok((vec![certificate.der().clone()], key))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::config::CertificateFiles;
 
     fn config(certificate: Option<CertificateFiles>, enabled: bool) -> ClientTls {
-        ClientTls { certificate, require: false, enabled, min_version: TlsVersion::V1_2 }
+        ClientTls { certificate, enabled, ..ClientTls::default() }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attempt::Work;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::worker::Caller;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::class::Class as ConnectionClass;
 use crate::backend::insert_id::Place;
@@ -33,7 +34,7 @@ impl Session {
             Some(com::STATISTICS) => self.forward(command, Class::ShowServer, Expect::Text).await,
             Some(com::FIELD_LIST) => self.forward(command, Class::Show, Expect::Fields).await,
             Some(com::SET_OPTION) => self.set_option(command).await,
-            Some(com::RESET_CONNECTION) => self.reset_connection().await,
+            Some(com::RESET_CONNECTION) => self.reset_connection(command).await,
             Some(com::CHANGE_USER) => self.change_user(command).await,
             Some(com::PROCESS_KILL) => self.process_kill(command).await,
             Some(com::QUIT) => Flow::Close,
@@ -111,7 +112,11 @@ impl Session {
     }
 
     /// COM_RESET_CONNECTION: the session begins anew, without a server having to be asked.
-    async fn reset_connection(&mut self) -> Flow {
+    async fn reset_connection(&mut self, command: &Command) -> Flow {
+        if self.pins.contains(Pins::EXPIRED_PASSWORD) {
+            self.statements.clear();
+            return self.forward(command, Class::Session, Expect::Simple).await;
+        }
         self.drop_state().await;
         let mut desired = (*self.desired).clone();
         desired.reset();
@@ -126,6 +131,7 @@ impl Session {
         let gatekeeper = Arc::clone(&self.worker.gatekeeper);
         let changing = gatekeeper.change_user(
             &mut self.client.stream,
+            Caller { id: self.entry.handle.id, peer: self.entry.handle.peer },
             command.payload(),
             self.client.capabilities,
             &self.salt,
@@ -134,12 +140,14 @@ impl Session {
         self.class = ConnectionClass::of(self.client.capabilities, user.collation);
         let handle = super::Handle::new(
             self.entry.handle.id,
+            self.entry.handle.peer,
             user.account.user.clone(),
             user.account.id,
             Arc::clone(&self.client.signals),
         );
         self.entry.replace(Arc::new(handle));
         self.account = user.account;
+        self.attributes = user.attributes;
         self.desired = Arc::new(State::default());
         self.become_fresh();
         if self.finish_login(user.database, user.sequence).await { Flow::Continue } else { Flow::Close }
@@ -164,7 +172,11 @@ impl Session {
 
     /// The last packet of a login: OK, or what is wrong with the database. False when the client must go.
     pub(super) async fn finish_login(&mut self, database: Option<Vec<u8>>, sequence: u8) -> bool {
-        if let Some(schema) = database.filter(|schema| !schema.is_empty()) {
+        let database = database.filter(|schema| !schema.is_empty());
+        if self.account.expired {
+            return self.finish_expired_login(database.as_deref(), sequence).await;
+        }
+        if let Some(schema) = database {
             self.desired = Arc::new(State::with_schema(schema.clone()));
             if !self.worker.is_schema_known(self.account.id, &schema) {
                 if let Err(problem) = self.check_state().await {

@@ -14,6 +14,7 @@ use super::worker::Worker;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::account::Account;
 use crate::backend::class::Class;
+use crate::backend::connect::Opening;
 use crate::backend::connection::Connection;
 use crate::backend::exchange::{Answer, ExchangeError};
 use crate::backend::state::State;
@@ -129,7 +130,8 @@ async fn ask(
             tries += 1;
             // Any database does: the statement names none, and changes nothing on the connection.
             let any = State::with_schema(b"?".to_vec());
-            let mut connection = worker.pool.lease(server, account, class, &any, None).await?;
+            let mut connection =
+                worker.pool.lease(server, account, class, &any, None, Opening::default()).await?;
             let mut buffer = worker.buffers.take();
             let answer = connection.run(sql, &mut buffer).await;
             connection.broken = answer.is_err() || !buffer.filled().is_empty();

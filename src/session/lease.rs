@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::pins::Pins;
 use super::{Problem, Session};
-use crate::backend::connect::ConnectError;
+use crate::backend::connect::{ConnectError, Opening};
 use crate::backend::connection::{Connection, Key};
 use crate::backend::insert_id::Place;
 use crate::backend::pool::LeaseError;
@@ -51,7 +51,7 @@ impl Session {
         let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;
         loop {
             let server = self.choose(route, tried, deadline).await?;
-            match self.lease_from(server).await {
+            match self.lease_from(server, None).await {
                 // init_connect may have switched autocommit off: then every statement opens a transaction.
                 Ok(connection) if self.turns_out_transactional(route, &connection) => {
                     self.status.remove(Status::AUTOCOMMIT);
@@ -150,7 +150,7 @@ impl Session {
     }
 
     /// A server for the route, waiting for a primary where there is none.
-    async fn choose(
+    pub(super) async fn choose(
         &mut self,
         route: &mut Route,
         tried: &mut Vec<ServerId>,
@@ -221,9 +221,14 @@ impl Session {
         Problem::BackendAccount { user: user.clone() }
     }
 
-    async fn lease_from(&self, server: ServerId) -> Result<Box<Connection>, LeaseError> {
+    pub(super) async fn lease_from(
+        &self,
+        server: ServerId,
+        database: Option<&[u8]>,
+    ) -> Result<Box<Connection>, LeaseError> {
         let me = Some(self.me());
-        self.worker.pool.lease(server, &self.account, self.class, &self.desired, me).await
+        let opening = Opening { attributes: self.attributes.as_deref(), database };
+        self.worker.pool.lease(server, &self.account, self.class, &self.desired, me, opening).await
     }
 
     /// Whether a read that was meant for a replica would open a transaction there.

@@ -41,12 +41,14 @@ bitflags! {
         const UNEXPLAINED = 1 << 13;
         /// A procedure was called, and it is not yet known whether it has left temporary tables.
         const CALLED = 1 << 14;
+        /// The account's password had expired at login: only this connection is let in by it.
+        const EXPIRED_PASSWORD = 1 << 15;
     }
 }
 
 impl Pins {
     /// Names for metrics and people, by bit.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "temporary table",
         "locks",
         "user lock",
@@ -62,6 +64,7 @@ impl Pins {
         "diagnostics",
         "unexplained state",
         "procedure called",
+        "expired password",
     ];
 
     /// Reasons that only statements naming variables or prepared statements care about.

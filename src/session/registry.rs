@@ -4,25 +4,34 @@
 //! Invariant: an entry lives exactly as long as its session.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
 
+use super::idle::Idle;
 use crate::execute::client::Signals;
 use crate::ids::{AccountId, BackendId, ClientId, ServerId};
+use crate::wire::socket::Peer;
 
 /// A session as others see it.
 #[derive(Debug)]
 pub struct Handle {
     /// Its id.
     pub id: ClientId,
+    /// Where its client is.
+    pub peer: Peer,
     /// The name that its client gave.
     pub user: Vec<u8>,
     /// The account behind it.
     pub account: AccountId,
     /// Wakes it.
     pub signals: Arc<Signals>,
+    /// Since when it is idle.
+    pub idle: Idle,
     /// Server and thread that run its statement; 0 while none does.
     running: AtomicU64,
     /// KILLs of that thread that are under way.
@@ -35,9 +44,19 @@ const THREAD_BITS: u32 = 48;
 
 impl Handle {
     /// A session that runs nothing.
-    pub fn new(id: ClientId, user: Vec<u8>, account: AccountId, signals: Arc<Signals>) -> Self {
+    pub fn new(id: ClientId, peer: Peer, user: Vec<u8>, account: AccountId, signals: Arc<Signals>) -> Self {
         let (running, killers) = (AtomicU64::new(0), AtomicU32::new(0));
-        Self { id, user, account, signals, running, killers, spared: Notify::new() }
+        Self {
+            id,
+            peer,
+            user,
+            account,
+            signals,
+            idle: Idle::default(),
+            running,
+            killers,
+            spared: Notify::new(),
+        }
     }
 
     /// Its statement runs on this thread of this server from now on.
@@ -102,6 +121,8 @@ impl Drop for Claim {
 pub struct Registry {
     sessions: DashMap<ClientId, Arc<Handle>>,
     next: AtomicU32,
+    /// Seconds since the first sweep, and 1; 0 before it.
+    now: AtomicU32,
 }
 
 impl Registry {
@@ -125,6 +146,20 @@ impl Registry {
     pub fn find(&self, id: u64) -> Option<Arc<Handle>> {
         let id = ClientId(u32::try_from(id).ok()?);
         self.sessions.get(&id).map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// The second that the last sweep has seen, as [`Idle`] counts; never 0.
+    pub fn now(&self) -> u32 {
+        self.now.load(Relaxed).max(1)
+    }
+
+    /// Wakes the sessions that are idle for too long; to be called about once a second. `second`: whole ones since the
+    /// first call.
+    pub fn sweep(&self, second: u32) {
+        let now = second.saturating_add(1);
+        self.now.store(now, Relaxed);
+        let over = self.sessions.iter().filter(|entry| entry.idle.is_over(now));
+        over.for_each(|entry| entry.signals.raise(Signals::IDLE));
     }
 
     /// Raises a signal in every session.
@@ -171,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_being_killed_is_not_used_again() {
-        let handle = Arc::new(Handle::new(ClientId(1), vec![], AccountId(1), Arc::default()));
+        let handle = Arc::new(Handle::new(ClientId(1), Peer::Local, vec![], AccountId(1), Arc::default()));
         assert!(handle.claim().is_none(), "nothing runs");
         handle.runs_on(ServerId(2), BackendId(77));
         let claim = handle.claim().unwrap();
@@ -186,7 +221,8 @@ mod tests {
     fn an_entry_lives_as_long_as_its_session() {
         let registry = Arc::new(Registry::default());
         let id = registry.fresh_id();
-        let entry = registry.enter(Arc::new(Handle::new(id, vec![], AccountId(1), Arc::default())));
+        let entry =
+            registry.enter(Arc::new(Handle::new(id, Peer::Local, vec![], AccountId(1), Arc::default())));
         assert!(registry.find(u64::from(id.0)).is_some());
         drop(entry);
         assert!(registry.is_empty() && registry.find(u64::from(id.0)).is_none());

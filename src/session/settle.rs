@@ -140,7 +140,9 @@ impl Session {
         self.note_variables(connection, work, succeeded);
         // A statement that names it had it right on this connection, and may have set it without a report.
         let local = statement.uses.contains(Uses::LOCAL_INFILE); // MariaDB reports no id for it
-        let named = succeeded && (statement.may_use_insert_id() || local);
+        // Rows before the one that failed may have made one.
+        let named = succeeded && (statement.may_use_insert_id() || local)
+            || !succeeded && statement.class == Class::Write;
         if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
             let before = match self.insert_id.place() {
@@ -411,7 +413,7 @@ impl Session {
         if leaving && !self.pins.difference(Pins::HARMLESS).is_empty() {
             connection.dirty = true;
             // COM_RESET_CONNECTION leaves the role as it is (tried on both dialects).
-            connection.broken |= self.pins.contains(Pins::ROLE);
+            connection.broken |= self.pins.intersects(Pins::ROLE | Pins::EXPIRED_PASSWORD);
         }
         connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));

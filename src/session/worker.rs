@@ -14,12 +14,14 @@ use super::registry::Registry;
 use crate::backend::account::Account;
 use crate::backend::pool::Pool;
 use crate::config::Config;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, ClientId};
 use crate::observe::{Metrics, WorkerMetrics};
 use crate::topology::Topology;
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Freelist;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::handshake::Attributes;
+use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
 
 /// How long an account's access to a database is taken for granted at login.
@@ -36,10 +38,21 @@ pub struct NewUser {
     pub account: Arc<Account>,
     /// The database that it named; not checked.
     pub database: Option<Vec<u8>>,
+    /// What server connections that are opened for the client show of it.
+    pub attributes: Option<Box<Attributes>>,
     /// Its collation's id.
     pub collation: u16,
     /// Sequence number of the final OK.
     pub sequence: u8,
+}
+
+/// Who sends a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The client.
+    pub id: ClientId,
+    /// Where it is.
+    pub peer: Peer,
 }
 
 /// The answer to come of [`Gatekeeper::change_user`].
@@ -47,11 +60,12 @@ pub type Changing<'a> = Pin<Box<dyn Future<Output = Option<NewUser>> + 'a>>;
 
 /// Who decides which clients come in; implemented above this layer.
 pub trait Gatekeeper: Send + Sync {
-    /// COM_CHANGE_USER, within the time limit of logins. `salt` is the greeting's, for clients that know no other.
+    /// COM_CHANGE_USER of `caller`, within the time limit of logins. `salt` is the greeting's, for clients that know no other.
     /// `None`: refused, and the client has been told as far as it could be.
     fn change_user<'a>(
         &'a self,
         stream: &'a mut Stream,
+        caller: Caller,
         payload: &'a [u8],
         capabilities: Capabilities,
         salt: &'a Salt,

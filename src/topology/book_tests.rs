@@ -4,7 +4,7 @@ use super::super::facts;
 use super::super::replication::tests::channel;
 use super::super::replication::{Channel, IoThread};
 use super::*;
-use crate::config::{Cluster, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode};
+use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode};
 
 const A: ServerId = ServerId(0);
 const B: ServerId = ServerId(1);
@@ -17,7 +17,9 @@ pub fn book() -> Book {
         compression: None,
         name: "main".into(),
         servers: vec![server(1), server(2)],
-        tls: ServerTls { mode: ServerTlsMode::Off, ca: None },
+        tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
+        keepalive: Keepalive::default(),
+        forward_attributes: false,
         reads: Reads { max_lag: Some(Duration::from_secs(2)) },
         pool: Pool {
             max: 1,

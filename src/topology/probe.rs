@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, Row, SslOpts};
+use mysql_async::{ClientIdentity, Conn, DriverError, Error, IoError, Opts, OptsBuilder, Row, SslOpts};
 
 use crate::config::{Monitor, Server, ServerTls, ServerTlsMode};
 use crate::sql::{Dialect, ServerVersion};
@@ -56,12 +56,18 @@ impl Target {
             .wait_timeout(Some(28_800))
             // With autocommit=0 as the server's default a probe would hold a transaction open.
             .init(vec!["SET autocommit=1"]);
-        let unchecked = || SslOpts::default().with_danger_accept_invalid_certs(true);
+        let own = tls
+            .certificate
+            .as_ref()
+            .map(|files| ClientIdentity::new(files.certificate.clone().into(), files.key.clone().into()));
+        let shown = SslOpts::default().with_client_identity(own);
         let secured = match tls.mode {
             ServerTlsMode::Off => None,
-            ServerTlsMode::Preferred | ServerTlsMode::Required => Some(unchecked()),
+            ServerTlsMode::Preferred | ServerTlsMode::Required => {
+                Some(shown.with_danger_accept_invalid_certs(true))
+            }
             ServerTlsMode::Verified => Some(
-                SslOpts::default()
+                shown
                     .with_disable_built_in_roots(true)
                     .with_root_certs(tls.ca.iter().map(|path| path.clone().into()).collect()),
             ),

@@ -127,6 +127,7 @@ impl Capabilities {
         .union(Self::PLUGIN_AUTH)
         .union(Self::CONNECT_ATTRS)
         .union(Self::PLUGIN_AUTH_LENENC_DATA)
+        .union(Self::CAN_HANDLE_EXPIRED_PASSWORDS)
         .union(Self::SESSION_TRACK);
 
     /// The flags out of the two fields of a greeting or a response.

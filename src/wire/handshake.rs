@@ -221,12 +221,14 @@ impl Response {
         Some(Self { capabilities, collation, user, auth, database, plugin, attributes, zstd_level: None })
     }
 
-    /// The payload for a server, in the form that its flags ask for; without a database. `None` where it cannot
-    /// be said: a NUL in the user's name, a collation past one byte, or a response too long for a server
+    /// The payload for a server, in the form that its flags ask for. `None` where it cannot
+    /// be said: a NUL in a name, a collation past one byte, or a response too long for a server
     /// without `PLUGIN_AUTH_LENENC_DATA`, or zstd without its level.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let flags = self.capabilities.difference(Capabilities::CONNECT_WITH_DB);
-        if self.user.contains(&0) {
+        let mut flags = self.capabilities;
+        flags.set(Capabilities::CONNECT_WITH_DB, self.database.is_some());
+        let has_nul = |text: &[u8]| text.contains(&0);
+        if has_nul(&self.user) || self.database.as_deref().is_some_and(has_nul) {
             return None;
         }
         let mut payload = fixed_part(flags, u8::try_from(self.collation).ok()?);
@@ -237,6 +239,10 @@ impl Response {
         } else {
             payload.push(u8::try_from(self.auth.len()).ok()?);
             payload.extend_from_slice(&self.auth);
+        }
+        if let Some(database) = &self.database {
+            payload.extend_from_slice(database); // string<NUL>
+            payload.push(0);
         }
         if let Some(plugin) = &self.plugin {
             payload.extend_from_slice(plugin); // string<NUL>

@@ -16,6 +16,8 @@ pub mod handshake;
 pub mod ok;
 pub mod packer;
 pub mod packet_io;
+pub mod proxy_header;
 pub mod reply;
+pub mod socket;
 pub mod stream;
 pub mod track;

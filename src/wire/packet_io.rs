@@ -73,6 +73,12 @@ impl<S> PacketIo<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> PacketIo<S> {
     /// Reads the next packet's payload. Not cancel safe: a part of the packet may be lost.
     pub async fn read(&mut self) -> Result<Vec<u8>, PacketError> {
+        let header = self.read_header().await?;
+        self.read_payload(header).await
+    }
+
+    /// Reads four bytes, which may be a packet's header. Not cancel safe.
+    pub async fn read_header(&mut self) -> Result<[u8; 4], PacketError> {
         let mut header = [0; 4];
         match self.stream.read(&mut header[..1]).await {
             Ok(0) => return Err(PacketError::Closed),
@@ -81,6 +87,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PacketIo<S> {
             read => read?,
         };
         self.stream.read_exact(&mut header[1..]).await?;
+        Ok(header)
+    }
+
+    /// Reads the payload behind `header`. Not cancel safe.
+    pub async fn read_payload(&mut self, header: [u8; 4]) -> Result<Vec<u8>, PacketError> {
         let [a, b, c, sequence] = header;
         let length = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
         if length > PACKET_MAX {

@@ -1,4 +1,4 @@
-//! A byte stream to a client or a server: TCP, plain or with TLS over it, and compression over either.
+//! A byte stream to a client or a server: a socket, plain or with TLS over it, and compression over either.
 //!
 //! Owns: these kinds behind one type, so that the relay is written once. Does not know: packets.
 //! Invariant: nothing is buffered here but what TLS must hold, and what has come of compressed frames that nobody has
@@ -7,17 +7,16 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::compress::{Codec, Side};
 use super::packer::Compression;
+use super::socket::Socket;
 
 /// A receiver that takes none of a packet for this long is given up, as by a server's `net_write_timeout`.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
@@ -27,7 +26,7 @@ const RAW_MAX: usize = 64 * 1024;
 const TURN_MAX: usize = 512 * 1024;
 
 /// TLS as rustls speaks it on either side.
-pub type Tls = tokio_rustls::TlsStream<TcpStream>;
+pub type Tls = tokio_rustls::TlsStream<Socket>;
 
 /// A connection: plain or encrypted, compressed or not.
 #[derive(Debug)]
@@ -39,7 +38,7 @@ pub struct Stream {
 /// What carries the bytes.
 #[derive(Debug)]
 enum Transport {
-    Plain(TcpStream),
+    Plain(Socket),
     Tls(Box<Tls>),
 }
 
@@ -62,9 +61,9 @@ thread_local! {
     static RAW: RefCell<Box<[u8]>> = RefCell::new(vec![0; RAW_MAX].into());
 }
 
-impl From<TcpStream> for Stream {
-    fn from(tcp: TcpStream) -> Self {
-        Self { transport: Transport::Plain(tcp), packing: None }
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Self {
+        Self { transport: Transport::Plain(socket), packing: None }
     }
 }
 
@@ -95,8 +94,8 @@ impl Stream {
 
     /// Reads what there is, or `None` when nothing is there yet. `Some(0)` is the end of the stream.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        if let (Transport::Plain(tcp), None) = (&self.transport, &self.packing) {
-            return match tcp.try_read(buffer) {
+        if let (Transport::Plain(socket), None) = (&self.transport, &self.packing) {
+            return match socket.try_read(buffer) {
                 Ok(length) => Ok(Some(length)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
                 Err(error) => Err(error),
@@ -130,8 +129,8 @@ impl Stream {
     /// # Errors
     /// The network's.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (Transport::Plain(tcp), None) = (&self.transport, &self.packing) else { return Ok(0) };
-        match tcp.try_write(bytes) {
+        let (Transport::Plain(socket), None) = (&self.transport, &self.packing) else { return Ok(0) };
+        match socket.try_write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             written => written,
         }
@@ -157,26 +156,33 @@ impl Stream {
     /// # Errors
     /// The system's.
     pub fn move_to_this_runtime(&mut self) -> io::Result<()> {
-        let Transport::Plain(tcp) = &mut self.transport else { return Ok(()) };
-        // The descriptor is duplicated, so that the old one stays whole if this fails.
-        let copy = std::net::TcpStream::from(tcp.as_fd().try_clone_to_owned()?);
-        *tcp = TcpStream::from_std(copy)?;
-        Ok(())
+        match &mut self.transport {
+            Transport::Plain(socket) => socket.move_to_this_runtime(),
+            Transport::Tls(_) => Ok(()),
+        }
     }
 
-    /// The TCP socket underneath.
-    pub fn tcp(&self) -> &TcpStream {
+    /// The socket underneath.
+    pub fn socket(&self) -> &Socket {
         match &self.transport {
-            Transport::Plain(tcp) => tcp,
+            Transport::Plain(socket) => socket,
             Transport::Tls(tls) => tls.get_ref().0,
         }
     }
 
-    /// The TCP socket, where no TLS is over it.
-    pub fn into_tcp(self) -> Option<TcpStream> {
+    /// The socket, where no TLS is over it.
+    pub fn into_socket(self) -> Option<Socket> {
         match self.transport {
-            Transport::Plain(tcp) => Some(tcp),
+            Transport::Plain(socket) => Some(socket),
             Transport::Tls(_) => None,
+        }
+    }
+
+    /// TLS, where it is over the socket.
+    pub fn tls(&self) -> Option<&Tls> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(tls) => Some(tls),
         }
     }
 
@@ -190,7 +196,7 @@ impl Transport {
     fn poll_read_some(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut read = ReadBuf::new(buffer);
         ready!(match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, &mut read),
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, &mut read),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(context, &mut read),
         })?;
         Poll::Ready(Ok(read.filled().len()))
@@ -198,14 +204,14 @@ impl Transport {
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Plain(socket) => Pin::new(socket).poll_flush(context),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(context),
         }
     }
@@ -309,7 +315,7 @@ impl AsyncWrite for Stream {
             ready!(packing.poll_drain(transport, context))?;
         }
         match transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Transport::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Transport::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(context),
         }
     }

@@ -7,7 +7,7 @@ use mysql_async::{Conn, OptsBuilder};
 use serde::Deserialize;
 use tidegate::sql::Dialect;
 
-use crate::topology::fleet::{Fleet, Process};
+use crate::topology::fleet::{Fleet, Process, Tls};
 
 /// A primary and its replicas.
 pub struct Cluster {
@@ -16,6 +16,8 @@ pub struct Cluster {
     pub servers: Vec<Process>,
     pub ca: PathBuf,
     pub other_ca: PathBuf,
+    /// All certificates of the run.
+    pub tls: Tls,
     own: Option<Fleet>,
 }
 
@@ -32,7 +34,7 @@ pub struct Account {
 #[derive(Deserialize)]
 struct Run {
     clusters: std::collections::BTreeMap<String, RunCluster>,
-    tls: crate::topology::fleet::Tls,
+    tls: Tls,
     accounts: Vec<Account>,
 }
 
@@ -62,7 +64,14 @@ impl Cluster {
     pub fn shared(dialect: Dialect) -> Self {
         let mut run = Run::read();
         let servers = run.clusters.remove(name(dialect)).expect("a cluster of the dialect").servers;
-        Self { dialect, servers, ca: run.tls.ca, other_ca: run.tls.other_ca, own: None }
+        Self {
+            dialect,
+            servers,
+            ca: run.tls.ca.clone(),
+            other_ca: run.tls.other_ca.clone(),
+            tls: run.tls,
+            own: None,
+        }
     }
 
     /// The accounts of the run's servers.
@@ -74,9 +83,14 @@ impl Cluster {
 
     /// Servers of the scenario's own.
     pub fn own(dialect: Dialect, replicas: usize) -> Self {
-        let fleet = Fleet::start(dialect, replicas);
-        let (ca, other_ca) = (fleet.tls.ca.clone(), fleet.tls.other_ca.clone());
-        Self { dialect, servers: fleet.servers.clone(), ca, other_ca, own: Some(fleet) }
+        Self::own_with(dialect, replicas, &[])
+    }
+
+    /// The same, started with further arguments for the launcher.
+    pub fn own_with(dialect: Dialect, replicas: usize, arguments: &[&str]) -> Self {
+        let fleet = Fleet::start_with(dialect, replicas, arguments);
+        let (ca, other_ca, tls) = (fleet.tls.ca.clone(), fleet.tls.other_ca.clone(), fleet.tls.clone());
+        Self { dialect, servers: fleet.servers.clone(), ca, other_ca, tls, own: Some(fleet) }
     }
 
     /// One of the launcher's commands (`kill`, `start`, `pause` …) for a server of the scenario's own.

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
-use super::{Cluster, PATIENCE, until};
+use super::{Cluster, PATIENCE, until, within};
 
 /// What a rules file says beside the servers; each line as it stands in YAML.
 #[derive(Clone, Debug)]
@@ -26,6 +27,12 @@ pub struct Rules {
     pub auth: String,
     pub drain: String,
     pub max_lag: String,
+    /// Addresses beside the free port of loopback.
+    pub listen: Vec<String>,
+    /// Further lines of the file's top.
+    pub top: String,
+    /// A further line of the cluster.
+    pub in_cluster: String,
     /// Weights of the servers, where they are not 1.
     pub weights: Vec<u32>,
 }
@@ -42,6 +49,9 @@ impl Default for Rules {
             auth: "auth: passthrough".into(),
             drain: "{timeout: 3s}".into(),
             max_lag: "10s".into(),
+            listen: vec![],
+            top: String::new(),
+            in_cluster: "forward_attributes: false".into(),
             weights: vec![],
         }
     }
@@ -60,12 +70,26 @@ impl Rules {
             let address = format!("{}:{}", server.host, server.port);
             writeln!(servers, "      - {{address: \"{address}\", weight: {weight}}}").unwrap();
         }
-        let Self { pool, limits, server_tls, server_compression, client_tls, compression, .. } = self;
-        let Self { auth, drain, max_lag, .. } = self;
+        let Self {
+            pool,
+            limits,
+            server_tls,
+            server_compression,
+            client_tls,
+            compression,
+            auth,
+            drain,
+            max_lag,
+            listen,
+            top,
+            in_cluster,
+            ..
+        } = self;
+        let listen: String = listen.iter().map(|address| format!(", \"{address}\"")).collect();
         format!(
-            "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: 127.0.0.1:0\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
+            "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\"}}\n{auth}\n\
              monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\ncompression: {compression}\n\
-             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    tls: {server_tls}\n    compression: {server_compression}\n    pool: {pool}\n    \
+             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    {in_cluster}\n    tls: {server_tls}\n    compression: {server_compression}\n    pool: {pool}\n    \
              reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
         )
     }
@@ -77,6 +101,8 @@ pub struct Proxy {
     http: SocketAddr,
     pub pid: u32,
     log: Arc<Mutex<Vec<String>>>,
+    /// Told of each line of the log.
+    logged: Arc<Notify>,
     ended: Receiver<ExitStatus>,
     has_ended: bool,
     _config: RulesFile,
@@ -124,7 +150,8 @@ impl Proxy {
         let stderr = child.stderr.take().expect("piped");
         let log = Arc::<Mutex<Vec<String>>>::default();
         let (send, addresses) = channel();
-        let (reader, mut speaks) = (Arc::clone(&log), Some(send));
+        let logged = Arc::<Notify>::default();
+        let (reader, told, mut speaks) = (Arc::clone(&log), Arc::clone(&logged), Some(send));
         std::thread::spawn(move || {
             let mut http = None;
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -138,6 +165,7 @@ impl Proxy {
                     let _ = send.send((address, http));
                 }
                 reader.lock().unwrap().push(line);
+                told.notify_waiters();
             }
         });
         let (send, ended) = channel();
@@ -146,7 +174,7 @@ impl Proxy {
         let Ok((Some(address), Some(http))) = said else {
             panic!("tidegate says no address: {said:?}\n{}", log.lock().unwrap().join("\n"))
         };
-        Self { address, http, pid, log, ended, has_ended: false, _config: config }
+        Self { address, http, pid, log, logged, ended, has_ended: false, _config: config }
     }
 
     /// Whether all servers of a healthy cluster do what they are there for.
@@ -188,9 +216,16 @@ impl Proxy {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("it runs").count() - pools
     }
 
-    /// Whether a line of the log contains `text`.
-    pub fn has_logged(&self, text: &str) -> bool {
-        self.log.lock().unwrap().iter().any(|line| line.contains(text))
+    /// Waits until a line of the log contains `text`; the log is written behind what it tells of.
+    pub async fn until_logged(&self, text: &str) {
+        loop {
+            let mut more = std::pin::pin!(self.logged.notified());
+            more.as_mut().enable(); // before the look, so that no line falls between the look and the wait
+            if self.log.lock().unwrap().iter().any(|line| line.contains(text)) {
+                return;
+            }
+            within(&format!("a line of the log with {text:?}"), more).await;
+        }
     }
 
     /// Stops reading the log, until what is given is dropped.
@@ -215,6 +250,19 @@ impl Proxy {
     pub fn has_ended(&mut self) -> bool {
         self.has_ended |= self.ended.try_recv().is_ok();
         self.has_ended
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn crash(&mut self) {
+        self.kill();
+        self.ends_clean();
+    }
+
+    /// The TCP addresses on which it accepts clients.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let log = self.log.lock().unwrap();
+        let lines = log.iter().filter(|line| line.contains("accepts clients"));
+        lines.filter_map(|line| line.split("address=").nth(1)?.split(' ').next()?.parse().ok()).collect()
     }
 
     fn kill(&self) {

@@ -4,11 +4,12 @@
 //! and a number.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer};
 use tidegate::wire::auth::{Plugin, Salt, SwitchRequest, mask, salt_from, scramble};
 use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::compress::Side;
@@ -17,9 +18,10 @@ use tidegate::wire::err::ErrPacket;
 use tidegate::wire::frame::put_packet;
 use tidegate::wire::handshake::{Greeting, ssl_request};
 use tidegate::wire::packer::Compression;
+use tidegate::wire::socket::Socket;
 use tidegate::wire::stream::Stream;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 pub use super::packets::{Okay, Outcome};
 use super::within;
@@ -34,8 +36,12 @@ pub struct Login {
     pub capabilities: Capabilities,
     pub collation: u8,
     pub tls: bool,
+    /// Chain and key in PEM that the client shows, over TLS.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// The plugin that the client prefers.
     pub plugin: Plugin,
+    /// What the client tells of itself; sent where the flags have CONNECT_ATTRS.
+    pub attributes: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Login {
@@ -48,7 +54,9 @@ impl Default for Login {
             capabilities: Self::OLD | Capabilities::DEPRECATE_EOF | Capabilities::SESSION_TRACK,
             collation: 45,
             tls: false,
+            certificate: None,
             plugin: Plugin::CachingSha2Password,
+            attributes: vec![],
         }
     }
 }
@@ -93,6 +101,11 @@ impl RawClient {
     pub async fn greet(address: SocketAddr) -> Result<Self, ErrPacket> {
         let tcp = TcpStream::connect(address).await.expect("somebody listens");
         tcp.set_nodelay(true).expect("TCP");
+        Self::greet_on(tcp.into()).await
+    }
+
+    /// The same on a socket that is connected already.
+    pub async fn greet_on(socket: Socket) -> Result<Self, ErrPacket> {
         let greeting = Greeting {
             version: vec![],
             connection_id: 0,
@@ -102,7 +115,7 @@ impl RawClient {
             status: 0,
             plugin: vec![],
         };
-        let stream = Stream::from(tcp);
+        let stream = Stream::from(socket);
         let mut client = Self {
             stream,
             greeting,
@@ -121,13 +134,24 @@ impl RawClient {
 
     /// Connects and logs in.
     pub async fn login(address: SocketAddr, login: &Login) -> Result<Self, ErrPacket> {
-        let mut client = Self::greet(address).await?;
+        Self::greet(address).await?.enter(login).await
+    }
+
+    /// Connects to a Unix socket and logs in.
+    pub async fn login_by_socket(path: &Path, login: &Login) -> Result<Self, ErrPacket> {
+        let unix = UnixStream::connect(path).await.expect("somebody listens");
+        Self::greet_on(unix.into()).await?.enter(login).await
+    }
+
+    /// Logs in, once greeted.
+    pub async fn enter(self, login: &Login) -> Result<Self, ErrPacket> {
+        let mut client = self;
         let mut flags = login.capabilities & client.greeting.capabilities;
         flags.set(Capabilities::CONNECT_WITH_DB, login.database.is_some());
         if login.tls {
             flags |= Capabilities::SSL;
             client.send_numbered(&ssl_request(flags, login.collation)).await;
-            client = client.encrypt().await;
+            client = client.encrypt(login.certificate.as_ref()).await;
         }
         client.capabilities = flags;
         let salt = salt_from(&client.greeting.salt).expect("20 bytes");
@@ -151,6 +175,14 @@ impl RawClient {
         }
         payload.extend_from_slice(login.plugin.name().as_bytes());
         payload.push(0);
+        if self.capabilities.contains(Capabilities::CONNECT_ATTRS) {
+            let mut pairs = Vec::new();
+            for (name, value) in &login.attributes {
+                put_lenenc_bytes(&mut pairs, name.as_bytes());
+                put_lenenc_bytes(&mut pairs, value.as_bytes());
+            }
+            put_lenenc_bytes(&mut payload, &pairs);
+        }
         if self.capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
             payload.push(1);
         }
@@ -183,7 +215,7 @@ impl RawClient {
                 0x01 if packet[1..] == [4] => {
                     self.gave_password = true;
                     let mut secret = [login.password.as_bytes(), &[0]].concat();
-                    if !self.stream.is_tls() {
+                    if !self.is_private() {
                         self.send_numbered(&[2]).await;
                         let pem = self.read().await;
                         mask(&mut secret, &salt);
@@ -196,24 +228,36 @@ impl RawClient {
         }
     }
 
-    async fn encrypt(self) -> Self {
-        let tcp = self.stream.into_tcp().expect("TLS inside TLS");
+    /// Whether the password may be sent as it is.
+    fn is_private(&self) -> bool {
+        self.stream.is_tls() || self.stream.socket().is_unix()
+    }
+
+    async fn encrypt(self, certificate: Option<&(PathBuf, PathBuf)>) -> Self {
+        let socket = self.stream.into_socket().expect("TLS inside TLS");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+        let config = match certificate {
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_file_iter(chain).expect("PEM").map(|one| one.expect("PEM"));
+                let key = PrivateKeyDer::from_pem_file(key).expect("PEM");
+                config.with_client_auth_cert(chain.collect(), key).expect("a pair")
+            }
+            None => config.with_no_client_auth(),
+        };
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("localhost").expect("a name");
-        let tls = within("a TLS handshake", connector.connect(name, tcp)).await.expect("TLS");
+        let tls = within("a TLS handshake", connector.connect(name, socket)).await.expect("TLS");
         Self { stream: Box::new(tokio_rustls::TlsStream::from(tls)).into(), ..self }
     }
 
     /// The same connection without its compression: bytes are frames now, or what shall pass for such.
     pub fn speak_in_frames(self) -> Self {
-        let stream = Stream::from(self.stream.into_tcp().expect("no TLS"));
+        let stream = Stream::from(self.stream.into_socket().expect("no TLS"));
         Self { stream, ..self }
     }
 
@@ -227,6 +271,15 @@ impl RawClient {
     /// The next packet answers a command.
     pub fn expect_answer(&mut self) {
         self.sequence = 1;
+    }
+
+    /// Asks for TLS as `login` has it, whether it comes to be or not.
+    pub async fn try_encrypt(mut self, login: &Login) {
+        let flags = login.capabilities & self.greeting.capabilities | Capabilities::SSL;
+        self.send_numbered(&ssl_request(flags, login.collation)).await;
+        // With TLS 1.3 a client takes the handshake for done before its certificate is judged.
+        let mut client = self.encrypt(login.certificate.as_ref()).await;
+        client.end().await;
     }
 
     /// Sends bytes as they are.

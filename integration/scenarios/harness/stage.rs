@@ -40,6 +40,11 @@ impl Scenario {
         self.on(Cluster::own(self.dialect, replicas), &rules).await
     }
 
+    /// Servers of the scenario's own, started with further arguments for the launcher.
+    pub async fn own_stage_with(self, replicas: usize, rules: Rules, arguments: &[&str]) -> Stage {
+        self.on(Cluster::own_with(self.dialect, replicas, arguments), &rules).await
+    }
+
     async fn on(self, cluster: Cluster, rules: &Rules) -> Stage {
         let schema: String = self.name.chars().take(60).collect();
         let variables = match self.dialect {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use serde::Deserialize;
-use tidegate::config::{Cluster, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
+use tidegate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
 use tidegate::sql::Dialect;
 
 /// Longest wait for the launcher's answer.
@@ -38,10 +38,12 @@ struct StartedCluster {
     servers: Vec<Process>,
 }
 
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize, Clone, Debug)]
 pub struct Tls {
     pub ca: PathBuf,
     pub other_ca: PathBuf,
+    pub client_cert: PathBuf,
+    pub client_key: PathBuf,
 }
 
 #[derive(Deserialize, Clone, Debug)]
@@ -59,6 +61,11 @@ struct Answer {
 impl Fleet {
     /// A primary with this many replicas, caught up.
     pub fn start(dialect: Dialect, replicas: usize) -> Self {
+        Self::start_with(dialect, replicas, &[])
+    }
+
+    /// The same with further arguments for the launcher.
+    pub fn start_with(dialect: Dialect, replicas: usize, arguments: &[&str]) -> Self {
         let name = match dialect {
             Dialect::MySql => "mysql",
             Dialect::MariaDb => "mariadb",
@@ -66,6 +73,7 @@ impl Fleet {
         let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/servers");
         let mut child = Command::new(launcher)
             .args(["up", "--cluster", &format!("c={name}+{replicas}")])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -131,7 +139,9 @@ impl Fleet {
             name: "main".into(),
             servers: indexes.iter().map(server).collect(),
             compression: None,
-            tls: ServerTls { mode: ServerTlsMode::Off, ca: None },
+            tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
+            keepalive: Keepalive::default(),
+            forward_attributes: false,
             reads: Reads { max_lag: Some(Duration::from_secs(2)) },
             pool: Pool {
                 max: 1,

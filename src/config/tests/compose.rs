@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::config::{Config, load};
+use crate::config::{Config, ListenAddress, load};
 
 /// The parts of a Compose file that must hold together.
 #[derive(Deserialize)]
@@ -124,7 +124,7 @@ fn the_rules_fit_the_services() {
     let hosts: Vec<_> = config.cluster.servers.iter().map(|server| server.host.as_str()).collect();
     assert_eq!(hosts, ["primary", "replica1", "replica2"]);
     let inside: Vec<_> = tidegate.ports.iter().filter_map(|port| port.rsplit(':').next()).collect();
-    let bound = config.listen.iter().chain(&config.http);
+    let bound = config.listen.iter().filter_map(ListenAddress::tcp).chain(config.http);
     let bound: Vec<_> = bound.inspect(|address| assert!(address.ip().is_unspecified())).collect();
     assert_eq!(inside, bound.iter().map(|address| address.port().to_string()).collect::<Vec<_>>());
     assert!(

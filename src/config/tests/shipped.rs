@@ -43,6 +43,7 @@ fn options() -> BTreeSet<String> {
     }
     sections.insert("clusters".to_owned());
     sections.remove("clusters.NAME.servers");
+    sections.remove("users[].require");
     options.difference(&sections).cloned().collect()
 }
 
