@@ -28,6 +28,8 @@ def arguments(user: str = endpoint.user, database: str = endpoint.database) -> l
         given += ["--ssl-mode=DISABLED", "--get-server-public-key"]
     if not MARIADB and os.environ.get("TIDEGATE_CLIENT_PLUGINS"):
         given.append(f"--plugin-dir={os.environ['TIDEGATE_CLIENT_PLUGINS']}")  # mysql_native_password, for MariaDB's accounts
+    if endpoint.compression != "none":
+        given += ["--compress"] if MARIADB else [f"--compression-algorithms={endpoint.compression}", "--zstd-compression-level=7"]
     return given
 
 

@@ -13,7 +13,8 @@ class Adapter:
 
     def connect(self, **options):
         given = dict(host=endpoint.host, port=endpoint.port, user=endpoint.user, password=endpoint.password, database=endpoint.database,
-                     ssl_disabled=not endpoint.tls, allow_local_infile=True, charset="utf8mb4", use_pure=True, connection_timeout=60)
+                     ssl_disabled=not endpoint.tls, allow_local_infile=True, charset="utf8mb4", use_pure=True, connection_timeout=60,
+                     compress=endpoint.compression != "none")
         if endpoint.dialect == "mariadb":
             given["collation"] = "utf8mb4_general_ci"  # the default one is MySQL's
         if endpoint.tls and endpoint.ca:
@@ -42,6 +43,8 @@ class Adapter:
         return connection.cursor(buffered=False)
 
     def change_user(self, connection, back=False):
+        if endpoint.compression != "none":
+            return None  # not with compression, it says
         if back:
             connection.cmd_change_user(endpoint.user, endpoint.password, endpoint.database)
         else:

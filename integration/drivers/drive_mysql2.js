@@ -13,7 +13,7 @@ const table = `d_mysql2_${process.pid}`;
 const options = {
   host: env.TIDEGATE_HOST || '127.0.0.1', port: Number(env.TIDEGATE_PORT), user: env.TIDEGATE_USER || 'app',
   password: env.TIDEGATE_PASSWORD ?? 'app-pw', database: 'test', charset: 'utf8mb4', multipleStatements: true, connectTimeout: 20000,
-  dateStrings: true, supportBigNumbers: true,
+  dateStrings: true, supportBigNumbers: true, compress: (env.TIDEGATE_COMPRESSION ?? 'none') !== 'none',
   ...(tls && { ssl: env.TIDEGATE_CA ? { ca: fs.readFileSync(env.TIDEGATE_CA), verifyIdentity: false } : { rejectUnauthorized: false } }),
 };
 const row = {

@@ -2,6 +2,7 @@
 
     TIDEGATE_HOST, TIDEGATE_PORT, TIDEGATE_USER, TIDEGATE_PASSWORD, TIDEGATE_DIALECT (mysql | mariadb)
     TIDEGATE_TLS=0|1, TIDEGATE_CA (a CA file: then the certificate is verified)
+    TIDEGATE_COMPRESSION=none|zlib|zstd, as far as the driver has it
 """
 
 import os
@@ -17,6 +18,7 @@ password = os.environ.get("TIDEGATE_PASSWORD", "app-pw")
 dialect = os.environ.get("TIDEGATE_DIALECT", "mysql")
 tls = os.environ.get("TIDEGATE_TLS", "0") == "1"
 ca = os.environ.get("TIDEGATE_CA") or None
+compression = os.environ.get("TIDEGATE_COMPRESSION", "none")
 database = "test"
 
 

@@ -41,12 +41,13 @@ class Tidegate:
 
 @contextlib.contextmanager
 def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = (),
-            console: bool = False):
+            console: bool = False, compression: str = "none"):
     """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the
-    servers, `weights` their shares of the reads, all alike by default; `console`: with the SQL console for CONSOLE_USER."""
+    servers, `weights` their shares of the reads, all alike by default; `console`: with the SQL console for CONSOLE_USER;
+    `compression` is that towards the servers."""
     console_port = take_port() if console else None
     proxy = _start(binary, folder, name, console_port,
-                   lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port))
+                   lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port, compression))
     try:
         _wait_ready(proxy)
         yield proxy
@@ -55,7 +56,7 @@ def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", s
 
 
 def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = (),
-          console_port: int | None = None) -> str:
+          console_port: int | None = None, compression: str = "none") -> str:
     shares = weights or (1,) * len(cluster["servers"])
     servers = "\n".join(f"      - {{address: '{server['host']}:{server['port']}', weight: {share}}}"
                         for server, share in zip(cluster["servers"], shares))
@@ -74,6 +75,7 @@ clusters:
     servers:
 {servers}
     tls: {{mode: {server_tls}}}
+    compression: {compression}
 """
 
 

@@ -23,6 +23,7 @@ both_dialects! {
     reads_spread_by_weight,
     a_workload_writes_nothing_on_replicas,
     a_read_that_writes_is_run_on_the_primary,
+    a_read_only_transaction_is_kept_beside_a_soft_pin,
 }
 
 const PRIMARY: usize = 0;
@@ -451,4 +452,17 @@ async fn a_read_that_writes_is_run_on_the_primary(scenario: Scenario) {
     }
     assert_eq!(client.exec_first("SELECT n FROM v", ()).await.unwrap(), Some(4));
     assert!(stage.refused_by_replicas().await > 0, "a replica was asked first");
+}
+
+async fn a_read_only_transaction_is_kept_beside_a_soft_pin(scenario: Scenario) {
+    use tidegate::wire::ok::Status;
+    let stage = scenario.stage().await;
+    let mut client = stage.raw().await;
+    client.ok("SET @x = 1").await;
+    let begun = client.ok("START TRANSACTION READ ONLY").await;
+    assert!(begun.status.contains(Status::IN_TRANSACTION));
+    let read = client.select("SELECT id FROM which").await;
+    assert!(read.end.status.contains(Status::IN_TRANSACTION), "{:?}", read.end.status);
+    client.ok("COMMIT").await;
+    assert_eq!(client.value("SELECT @x").await.unwrap(), "1");
 }

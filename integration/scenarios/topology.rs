@@ -139,7 +139,7 @@ async fn roles_and_facts_are_found_whatever_the_order(dialect: Dialect) {
     let facts = snapshot.facts.clone().expect("facts of the primary");
     assert_eq!(facts.version.dialect, dialect);
     assert!(facts.version_text.contains(&fleet.version), "{}", facts.version_text);
-    let flags = Capabilities::from_bits_retain(facts.capabilities);
+    let flags = Capabilities::of(facts.capabilities, 0);
     assert!(flags.contains(Capabilities::SESSION_TRACK | Capabilities::DEPRECATE_EOF | Capabilities::SSL));
     assert_eq!(flags.contains(Capabilities::LONG_PASSWORD), dialect == Dialect::MySql);
     assert_eq!(facts.mariadb_capabilities != 0, dialect == Dialect::MariaDb);

@@ -163,6 +163,7 @@ mod tests {
         let cluster = Cluster {
             name: "main".into(),
             servers: vec![Server { host: "127.0.0.1".into(), port, weight: 1 }],
+            compression: None,
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,

@@ -12,13 +12,15 @@ use super::account::Account;
 use super::auth::Proof;
 use super::class::Class;
 use super::tls::{BackendTls, TlsError, encrypt};
-use crate::config::{Keepalive, Server};
+use crate::config::{self, Keepalive, Server};
 use crate::ids::BackendId;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::compress::Side;
 use crate::wire::err::{self, ErrPacket};
 use crate::wire::handshake::{Attributes, Greeting, Response, ssl_request};
+use crate::wire::packer::{Algorithm, Compression};
 use crate::wire::packet_io::{PacketError, PacketIo};
-use crate::wire::socket;
+use crate::wire::socket::{self, Socket};
 use crate::wire::stream::Stream;
 
 /// How servers are connected to.
@@ -26,6 +28,8 @@ use crate::wire::stream::Stream;
 pub struct Dialing {
     /// How connections are encrypted.
     pub tls: BackendTls,
+    /// How they are compressed, where the server offers it.
+    pub compression: Option<Compression>,
     /// So that a dead path is noticed before the next statement needs it.
     pub keepalive: Keepalive,
 }
@@ -135,8 +139,17 @@ impl From<PacketError> for ConnectError {
     }
 }
 
-/// Connects to `server` as `account`, with the handshake values of `class`, within `timeout` all in all.
-/// Cancel safe: a connection that is not finished is closed.
+impl From<config::Compression> for Algorithm {
+    fn from(configured: config::Compression) -> Self {
+        match configured {
+            config::Compression::Zlib => Self::Zlib,
+            config::Compression::Zstd => Self::Zstd,
+        }
+    }
+}
+
+/// Connects to `server` as `account`, with the handshake values of `class`, compressed where the server offers it,
+/// within `timeout` all in all. Cancel safe: a connection that is not finished is closed.
 pub async fn connect(
     server: &Server,
     dialing: &Dialing,
@@ -156,37 +169,46 @@ async fn establish(
     class: &Class,
     opening: Opening<'_>,
 ) -> Result<Established, ConnectError> {
-    let mut io = PacketIo::new(Stream::Plain(open(server, &dialing.keepalive).await?.into()), 0);
+    let mut io = PacketIo::new(Stream::from(Socket::from(open(server, &dialing.keepalive).await?)), 0);
     let greeting = read_greeting(&mut io).await?;
     let connector = dialing
         .tls
         .connector(greeting.capabilities.contains(Capabilities::SSL))
         .map_err(|_| ConnectError::Tls(TlsError::NotOffered))?;
     let mut flags = class.response_flags(greeting.capabilities, connector.is_some());
+    let compression = dialing.compression.filter(|wanted| greeting.capabilities.contains(wanted.flag()));
+    if let Some(compression) = compression {
+        flags.insert(compression.flag());
+    }
     flags.set(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS, account.expired);
     flags.set(Capabilities::CONNECT_WITH_DB, opening.database.is_some()); // what counts is the SSLRequest's, where there is one
     if let Some(connector) = connector {
         io.write(&ssl_request(flags, class.collation)).await?;
         let (stream, sequence) = io.into_parts();
-        let Stream::Plain(socket) = stream else { return Err(ConnectError::Protocol("TLS inside TLS")) };
-        io = PacketIo::new(Stream::Tls(encrypt(connector, socket, &server.host).await?), sequence);
+        let socket = stream.into_socket().ok_or(ConnectError::Protocol("TLS inside TLS"))?;
+        io = PacketIo::new(encrypt(connector, socket, &server.host).await?.into(), sequence);
     }
     let secret = account.secret.expose();
     let proof = Proof::begin(&greeting.plugin, &greeting.salt, secret, connector.is_some());
     let response = Response {
-        capabilities: flags.bits(),
+        capabilities: flags,
         collation: u16::from(class.collation),
         user: account.backend_user.clone(),
         auth: proof.first_response()?,
         database: opening.database.map(Into::into),
         plugin: Some(proof.plugin().name().into()),
         attributes: attributes(opening.attributes),
+        zstd_level: compression.map(Compression::level),
     };
     let response = response.encode().ok_or(ConnectError::Protocol("the account's name cannot be sent"))?;
     io.write(&response).await?;
     let status = proof.finish(&mut io).await?;
+    let (mut stream, _) = io.into_parts();
+    if let Some(compression) = compression {
+        stream.compress(compression, Side::Client);
+    }
     Ok(Established {
-        stream: io.into_parts().0,
+        stream,
         backend_id: BackendId(u64::from(greeting.connection_id)),
         capabilities: flags,
         status,

@@ -20,6 +20,7 @@ use super::state::State;
 use super::statements::Statements;
 use super::variables::Placed;
 use crate::ids::{AccountId, BackendId, ClientId, ServerId};
+use crate::sql::Dialect;
 use crate::wire::buffer::{Buffer, Freelist};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
@@ -27,6 +28,7 @@ use crate::wire::frame::put_packet;
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 use crate::wire::stream::Stream;
+use crate::wire::track::{CHOICES, Shown};
 
 /// What connections have in common that may serve the same client.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -59,6 +61,8 @@ pub struct Connection {
     pub status: Status,
     /// Session state on the server's side.
     pub state: Arc<State>,
+    /// What of session tracking the server shows by default.
+    pub shown: Arc<Shown>,
     /// Prepared statements open on it.
     pub statements: Statements,
     /// The session whose LAST_INSERT_ID() lives here, if another takes the connection before it asks.
@@ -68,6 +72,8 @@ pub struct Connection {
     /// The session for which a procedure or a stored function ran: it may have set user variables, which is not reported,
     /// so that the connection is reset before another client's statement.
     pub routine_of: Option<User>,
+    /// The server's product, once tracking is on.
+    pub dialect: Dialect,
     /// User variables that are set on it.
     pub variables: Placed,
     /// A statement on it left warnings or an error, and nothing has cleared them for certain.
@@ -119,10 +125,12 @@ impl Connection {
             capabilities: established.capabilities,
             status: Status::from_bits_retain(established.status),
             state: Arc::new(State::default()),
+            shown: Arc::default(),
             statements: Statements::default(),
             debt: None,
             user: None,
             routine_of: None,
+            dialect: Dialect::MySql,
             variables: Placed::default(),
             warned: false,
             epoch,
@@ -163,6 +171,22 @@ impl Connection {
         receive(self, buffer, Expect::Results).await
     }
 
+    /// The values of [`CHOICES`] on the server; MariaDB does not have all of them.
+    ///
+    /// # Errors
+    /// The server's or the network's.
+    pub async fn chosen(&mut self, buffer: &mut Buffer) -> Result<[Option<Vec<u8>>; 4], ExchangeError> {
+        let answer = self.run(b"SHOW SESSION VARIABLES LIKE 'session_track%'", buffer).await?.into_ok()?;
+        let value = |name: &str| {
+            let row = answer
+                .rows
+                .iter()
+                .find(|row| row.first().is_some_and(|n| n.as_deref() == Some(name.as_bytes())));
+            row.and_then(|row| row.get(1)?.clone())
+        };
+        Ok(CHOICES.map(value))
+    }
+
     /// Has a plain socket watched by the runtime that calls.
     ///
     /// # Errors
@@ -181,7 +205,7 @@ impl Connection {
 
     /// Charset and collation of its handshake.
     pub fn names(&self) -> (String, String) {
-        super::names::of_collation(self.key.class.collation.into())
+        super::names::of_collation(self.key.class.collation.into(), self.dialect)
     }
 
     /// Reads back the LAST_INSERT_ID() of the session that has it here, if one has.

@@ -45,7 +45,7 @@ pub struct Column {
 pub struct Answer {
     /// Its error, if it refused.
     pub error: Option<ErrPacket>,
-    /// Columns of its (last) result set.
+    /// Columns of its (last) result set; none where the session has definitions left out.
     pub columns: Vec<Column>,
     /// Rows of its (last) result set.
     pub rows: Vec<Row>,
@@ -155,9 +155,10 @@ fn result_set(packets: &[u8]) -> Option<(Vec<Column>, Vec<Row>)> {
     let mut rest = packets;
     let (count, after) = split_packet(rest)?;
     rest = after;
-    let count = lenenc(count)?.0;
+    let (count, follows) = lenenc(count)?;
     let mut columns = Vec::new();
-    for _ in 0..count {
+    // OPTIONAL_RESULTSET_METADATA says behind the number whether definitions follow.
+    for _ in 0..if follows == [0] { 0 } else { count } {
         let (definition, after) = split_packet(rest)?;
         columns.push(column(definition)?);
         rest = after;

@@ -13,6 +13,7 @@ use crate::config;
 use crate::ids::ServerId;
 use crate::sql::Dialect;
 use crate::wire::buffer::Buffer;
+use crate::wire::track::Shown;
 
 /// What all cores share about one server.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub struct Shared {
     pub witness: Arc<dyn Witness>,
     /// Their common limit.
     pub gate: Arc<Gate<Box<Connection>>>,
-    /// The statement that turns session tracking on; its list of variables is asked from the server once.
-    tracking: OnceLock<Arc<[u8]>>,
+    /// How session tracking is turned on; asked from the server once.
+    tracking: OnceLock<Tracking>,
     epoch: AtomicU64,
 }
 
@@ -55,6 +56,15 @@ impl Shared {
     pub fn next_epoch(&self) {
         self.epoch.fetch_add(1, Relaxed);
     }
+}
+
+/// How session tracking is turned on, and what it was before.
+#[derive(Clone, Debug)]
+struct Tracking {
+    statement: Arc<[u8]>,
+    shown: Arc<Shown>,
+    /// The server's product.
+    dialect: Dialect,
 }
 
 /// One server on one core.
@@ -92,27 +102,28 @@ impl Server {
     /// Turns session tracking on for everything that [`super::state::State`] replays.
     ///
     /// MySQL with `*` reports `statement_id` after every statement (tried on 9.7.4), so the variables are named.
-    pub(super) async fn track(
-        &self,
-        connection: &mut Connection,
-        buffer: &mut Buffer,
-    ) -> Result<(), ExchangeError> {
-        let statement = match self.tracking.get() {
-            Some(statement) => Arc::clone(statement),
+    ///
+    /// # Errors
+    /// The server's or the network's; the connection must be closed then.
+    pub async fn track(&self, connection: &mut Connection, buffer: &mut Buffer) -> Result<(), ExchangeError> {
+        let tracking = match self.tracking.get() {
+            Some(tracking) => tracking.clone(),
             None => {
-                let made: Arc<[u8]> = tracking_statement(connection, buffer).await?.into();
-                Arc::clone(self.tracking.get_or_init(|| made))
+                let made = prepare_tracking(connection, buffer).await?;
+                self.tracking.get_or_init(|| made).clone()
             }
         };
-        connection.run(&statement, buffer).await?.into_ok()?;
+        connection.run(&tracking.statement, buffer).await?.into_ok()?;
+        connection.shown = tracking.shown;
+        connection.dialect = tracking.dialect;
         Ok(())
     }
 }
 
-async fn tracking_statement(
+async fn prepare_tracking(
     connection: &mut Connection,
     buffer: &mut Buffer,
-) -> Result<Vec<u8>, ExchangeError> {
+) -> Result<Tracking, ExchangeError> {
     let version = connection.run(b"SELECT VERSION()", buffer).await?.into_ok()?;
     let maria = version.value().is_some_and(|text| super::dialect_of(text) == Dialect::MariaDb);
     let names = if maria {
@@ -122,14 +133,18 @@ async fn tracking_statement(
         let names = variables.rows.iter().filter_map(|row| row.first()?.as_deref());
         names.filter(|name| *name != b"statement_id" && is_plain(name)).collect::<Vec<_>>().join(&b',')
     };
+    let mut shown = Shown::default();
+    shown.choose(connection.chosen(buffer).await?.each_ref().map(Option::as_deref));
     let gtids: &[u8] = if maria { b"" } else { b",session_track_gtids=OWN_GTID" };
-    Ok([
+    let statement = [
         b"SET SESSION session_track_schema=ON,session_track_state_change=ON,session_track_system_variables='",
         &names[..],
         b"'",
         gtids,
     ]
-    .concat())
+    .concat();
+    let dialect = if maria { Dialect::MariaDb } else { Dialect::MySql };
+    Ok(Tracking { statement: statement.into(), shown: Arc::new(shown), dialect })
 }
 
 fn is_plain(name: &[u8]) -> bool {

@@ -167,7 +167,8 @@ impl State {
 
 /// Whether a variable of this name belongs to the replayable state.
 pub fn is_replayed(name: &[u8]) -> bool {
-    !name.starts_with(b"session_track") && NEVER_REPLAYED.binary_search(&name).is_err()
+    let ours = name.starts_with(b"session_track") && name != b"session_track_transaction_info";
+    !ours && NEVER_REPLAYED.binary_search(&name).is_err()
 }
 
 fn put_item(set: &mut Vec<u8>, parts: &[&[u8]]) {

@@ -171,8 +171,12 @@ pub async fn read_back(
 fn decode(names: &[Name], types: &Answer, values: &Answer) -> Option<Vec<Option<Value>>> {
     let row = values.rows.first()?;
     let each = names.iter().enumerate().map(|(at, name)| {
-        let column = *types.columns.get(at)?;
-        Some(Value::of(name, column, row.get(at * COLUMNS..(at + 1) * COLUMNS)?))
+        let row = row.get(at * COLUMNS..(at + 1) * COLUMNS)?;
+        match types.columns.get(at) {
+            Some(column) => Some(Value::of(name, *column, row)),
+            // resultset_metadata=NONE: the type is not told.
+            None => types.columns.is_empty().then_some(None),
+        }
     });
     each.collect()
 }

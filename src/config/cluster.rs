@@ -11,7 +11,7 @@ use super::defaults;
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
-use super::model::{Cluster, Pool, Reads, Server, ServerTls, ServerTlsMode};
+use super::model::{Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode};
 use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
@@ -64,6 +64,7 @@ pub(super) fn empty(name: String) -> Cluster {
         name,
         servers: Vec::new(),
         tls: ServerTls::default(),
+        compression: None,
         reads: Reads::default(),
         pool: Pool::default(),
         keepalive: Keepalive::default(),
@@ -83,6 +84,8 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
         cluster.servers = servers(&item, cx);
     }
     cluster.tls = server_tls(fields.section(cx, "tls"), cx);
+    let algorithms = [("none", None), ("zlib", Some(Compression::Zlib)), ("zstd", Some(Compression::Zstd))];
+    cluster.compression = fields.choice(cx, "compression", &algorithms, cluster.compression);
     cluster.reads = reads(fields.section(cx, "reads"), cx);
     cluster.pool = pool(fields.section(cx, "pool"), cx);
     cluster.forward_attributes = fields.flag(cx, "forward_attributes", cluster.forward_attributes);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::listen::Keepalive;
 use super::model::{
-    ClientTls, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode, TlsVersion,
+    ClientTls, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode,
+    TlsVersion,
 };
 
 /// Where clients are accepted: an own port beside MySQL's, from this machine only.
@@ -17,6 +18,8 @@ pub(super) const LISTEN: &str = "127.0.0.1:4406";
 pub(super) const CONSOLE: &str = "127.0.0.1:4407";
 /// Whether statements are counted by their digest for it.
 pub(super) const DIGESTS: bool = true;
+/// What clients may compress with: as mysqld's `protocol_compression_algorithms`.
+pub(super) const CLIENT_COMPRESSION: [Compression; 2] = [Compression::Zlib, Compression::Zstd];
 /// The monitor's account where no file names one.
 pub(super) const MONITOR_USER: &str = "tidegate";
 /// How long open transactions may go on after SIGTERM.

@@ -47,6 +47,8 @@ pub struct Config {
     pub auth: Auth,
     /// TLS towards clients.
     pub client_tls: ClientTls,
+    /// What clients may compress their connections with.
+    pub client_compression: Vec<Compression>,
     /// The account and the rhythm of the servers' probes.
     pub monitor: Monitor,
     /// The cluster behind this proxy.
@@ -147,6 +149,15 @@ pub enum TlsVersion {
     V1_3,
 }
 
+/// How a connection's bytes are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compression {
+    /// zlib (RFC 1950).
+    Zlib,
+    /// Zstandard (RFC 8878).
+    Zstd,
+}
+
 /// The account and the rhythm of the servers' probes.
 #[derive(Clone, Debug)]
 pub struct Monitor {
@@ -173,6 +184,8 @@ pub struct Cluster {
     pub servers: Vec<Server>,
     /// TLS towards them.
     pub tls: ServerTls,
+    /// Compression towards them, where they offer it.
+    pub compression: Option<Compression>,
     /// Which replicas may serve reads.
     pub reads: Reads,
     /// How many connections to each server are kept, and how.

@@ -12,7 +12,9 @@ use super::address;
 use super::error::{Place, quoted};
 use super::fields::{Context, Fields, Item};
 use super::listen::{Keepalive, ListenAddress};
-use super::model::{CertificateFiles, ClientTls, Config, Console, Limits, Log, LogFormat, TlsVersion};
+use super::model::{
+    CertificateFiles, ClientTls, Compression, Config, Console, Limits, Log, LogFormat, TlsVersion,
+};
 use super::tree::Node;
 use super::{accounts, cluster, defaults, listen};
 
@@ -45,6 +47,7 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
         proxy_protocol: listen::proxy_protocol(fields.section(cx, "proxy_protocol"), cx),
         keepalive: Keepalive::resolve(fields.section(cx, "keepalive"), cx),
         client_tls,
+        client_compression: client_compression(&mut fields, cx),
         monitor: accounts::monitor(&mut fields, cx),
         cluster: cluster::clusters(&mut fields, cx),
         limits: limits(fields.section(cx, "limits"), cx),
@@ -161,6 +164,18 @@ pub(super) fn certificate_files(
         _ => {}
     }
     None
+}
+
+fn client_compression(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Vec<Compression> {
+    let Some(item) = fields.take("compression") else { return defaults::CLIENT_COMPRESSION.into() };
+    let elements = item.elements();
+    let names = [("none", None), ("zlib", Some(Compression::Zlib)), ("zstd", Some(Compression::Zstd))];
+    let chosen: Vec<_> = elements.iter().filter_map(|element| element.choice(cx, &names)).collect();
+    if elements.is_empty() || (chosen.len() > 1 && chosen.contains(&None)) {
+        let help = Some("write `[zlib, zstd]`, one of the two, or `none`".to_owned());
+        item.error(cx, "expected the algorithms that clients may use", help);
+    }
+    chosen.into_iter().flatten().collect()
 }
 
 fn limits(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Limits {

@@ -57,6 +57,7 @@ fn for_servers(
         console: None,
         auth: Auth::Passthrough,
         client_tls: ClientTls::default(),
+        client_compression: defaults::CLIENT_COMPRESSION.into(),
         monitor,
         cluster,
         limits: Limits::default(),

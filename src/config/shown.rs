@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::listen::Keepalive;
-use super::model::{Auth, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion};
+use super::model::{Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion};
 use super::units::{DURATION, PERCENT, SIZE};
 
 impl Config {
@@ -53,6 +53,8 @@ impl Config {
         out.put("monitor.failures", self.monitor.failures);
         out.put("monitor.successes", self.monitor.successes);
         self.tls(&mut out);
+        let allowed: Vec<_> = self.client_compression.iter().map(|allowed| compression(*allowed)).collect();
+        out.list("compression", &allowed);
         self.cluster(&mut out);
         let limits = &self.limits;
         out.put("limits.clients", limits.clients);
@@ -101,6 +103,7 @@ impl Config {
         out.optional(name("tls.certificate"), files.map(|files| files.certificate.display()));
         out.optional(name("tls.key"), files.map(|files| files.key.display()));
         out.keepalive(&name("keepalive"), &cluster.keepalive);
+        out.put(name("compression"), cluster.compression.map_or("none", compression));
         out.put(name("forward_attributes"), cluster.forward_attributes);
         match cluster.reads.max_lag {
             Some(lag) => out.duration(name("reads.max_lag"), lag),
@@ -117,6 +120,13 @@ impl Config {
         out.duration(name("pool.queue_timeout"), queue_timeout);
         out.duration(name("pool.connect_timeout"), connect_timeout);
         out.duration(name("pool.primary_wait"), primary_wait);
+    }
+}
+
+fn compression(algorithm: Compression) -> &'static str {
+    match algorithm {
+        Compression::Zlib => "zlib",
+        Compression::Zstd => "zstd",
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::socket::Ahead;
 use crate::wire::stream::Stream;
+use crate::wire::track::Shown;
 
 /// A client that takes none of its reply for this long is given up, as by a server's `net_write_timeout`.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
@@ -71,6 +72,8 @@ pub struct Client {
     pub capabilities: Capabilities,
     /// What interrupts it.
     pub signals: Arc<Signals>,
+    /// What session tracking shows it, where that is not what servers show by default.
+    pub shown: Option<Arc<Shown>>,
 }
 
 /// Why a wait for a server ended.
@@ -125,16 +128,9 @@ impl Client {
     /// # Errors
     /// The network's, or `TimedOut`.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        if let Stream::Plain(socket) = &self.stream {
-            match socket.try_write(rest) {
-                Ok(length) => rest = &rest[length..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            if rest.is_empty() {
-                return Ok(());
-            }
+        let rest = &bytes[self.stream.try_write(bytes)?..];
+        if rest.is_empty() {
+            return Ok(());
         }
         timeout(WRITE_LIMIT, self.send_slow(rest)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }

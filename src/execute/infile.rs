@@ -9,19 +9,23 @@ use super::client::Client;
 use super::relay::RelayError;
 use crate::backend::connection::Connection;
 use crate::wire::buffer::Buffer;
-use crate::wire::frame::{HEADER, Header};
+use crate::wire::frame::{HEADER, Header, Renumber};
 
 /// A client that stops in the middle of its file is given up, as by a server's `net_read_timeout`.
 const READ_LIMIT: Duration = Duration::from_secs(30);
 
-/// Passes the client's packets on until the empty one that ends the file. `buffer` is used for the way and must be
-/// empty; it is empty again afterwards.
+/// Passes the client's packets on until the empty one that ends the file. The first has `number`, which a compressed
+/// connection on either side may count otherwise; then the number of the packet after the last is given. `buffer` is
+/// used for the way and must be empty; it is empty again afterwards.
 pub(super) async fn pump(
     connection: &mut Connection,
     client: &mut Client,
     buffer: &mut Buffer,
-) -> Result<(), RelayError> {
+    number: u8,
+) -> Result<u8, RelayError> {
     let mut skip = 0;
+    let compressed = client.stream.is_compressed() || connection.stream.is_compressed();
+    let mut renumber = compressed.then(|| Renumber::from(number));
     loop {
         if buffer.space().is_empty() {
             buffer.reserve(buffer.capacity());
@@ -32,6 +36,9 @@ pub(super) async fn pump(
             Some(read) => read.map_err(RelayError::Client)?,
             None => return Err(RelayError::Killed),
         };
+        if let Some(renumber) = &mut renumber {
+            renumber.pass(&mut buffer.space()[..length]);
+        }
         buffer.fill(length);
         let (pass, ended) = scan(buffer.filled(), &mut skip);
         connection
@@ -42,7 +49,8 @@ pub(super) async fn pump(
         buffer.consume(pass);
         if ended {
             // A client has nothing to say before the server's answer.
-            return if buffer.filled().is_empty() { Ok(()) } else { Err(RelayError::Protocol) };
+            let next = renumber.map_or(0, |renumber| renumber.next);
+            return if buffer.filled().is_empty() { Ok(next) } else { Err(RelayError::Protocol) };
         }
     }
 }

@@ -1,18 +1,21 @@
 //! Forwards one reply from a server to a client, and says how it ended.
 //!
-//! Rows pass as they came. OK packets are shortened in place for clients that did not ask for session tracking.
+//! Rows pass as they came. OK packets are shortened in place for clients that did not ask for session tracking, or not for all
+//! that Tidegate has servers report.
 //! An error before which nothing was sent is not sent but given to the caller, who may still try elsewhere.
 
 use std::io;
+use std::sync::Arc;
 
 use super::client::{Client, Waited};
 use super::infile;
 use crate::backend::connection::Connection;
 use crate::wire::buffer::{Buffer, LARGE, ORDINARY};
 use crate::wire::capabilities::Capabilities;
-use crate::wire::frame::{HEADER, put_header};
+use crate::wire::frame::{HEADER, Renumber, put_header};
 use crate::wire::ok::{Ok as OkPacket, Status};
-use crate::wire::reply::{Scanner, Step, Terminal, eof_status, eof_warnings};
+use crate::wire::reply::{LOOK, Scanner, Step, Terminal, eof_status, eof_warnings};
+use crate::wire::track::Shown;
 
 /// Largest packet that is looked at whole: OK with session tracking, ERR.
 const WHOLE_MAX: usize = 1 << 20;
@@ -101,6 +104,10 @@ pub async fn relay(
 ) -> Result<End, RelayError> {
     let mut end = End::default();
     let mut mark = 0; // bytes of the buffer that may go to the client
+    let mut renumber = connection.stream.next_packet().map(Renumber::from);
+    if let Some(renumber) = &mut renumber {
+        renumber.pass(buffer.filled_mut());
+    }
     loop {
         let wanted = match scanner.advance(&buffer.filled()[mark..]) {
             Step::End { start, end: stop, terminal } => {
@@ -118,8 +125,10 @@ pub async fn relay(
                     statement_id,
                 )?;
                 if terminal == Terminal::Infile {
+                    let request = buffer.filled().get(start + 3).copied().unwrap_or_default();
                     send(client, buffer, &mut mark, &mut end).await?;
-                    infile::pump(connection, client, buffer).await?;
+                    let answer = infile::pump(connection, client, buffer, request.wrapping_add(1)).await?;
+                    renumber = renumber.map(|_| Renumber::from(answer));
                     continue;
                 }
                 if scanner.is_done() {
@@ -130,7 +139,7 @@ pub async fn relay(
             }
             Step::More(plain) => {
                 mark += plain;
-                HEADER + 1
+                LOOK
             }
             Step::Need { start, length } if length <= WHOLE_MAX => {
                 mark += start;
@@ -142,7 +151,12 @@ pub async fn relay(
         send(client, buffer, &mut mark, &mut end).await?;
         make_room(buffer, wanted, full);
         match client.wait_for(&mut connection.stream, buffer.space()).await {
-            Waited::Server(Ok(length @ 1..)) => buffer.fill(length),
+            Waited::Server(Ok(length @ 1..)) => {
+                if let Some(renumber) = &mut renumber {
+                    renumber.pass(&mut buffer.space()[..length]);
+                }
+                buffer.fill(length);
+            }
             Waited::Server(result) => {
                 let error = result.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
                 return Err(RelayError::Server { error, sent: end.sent > 0 });
@@ -208,11 +222,11 @@ fn note(
             }
             end.changes.extend_from_slice(ok.changes);
             connection.status = ok.status;
-            let stripped = connection.capabilities.contains(Capabilities::SESSION_TRACK)
-                && !client.capabilities.contains(Capabilities::SESSION_TRACK)
-                && !(ok.info.is_empty() && ok.changes.is_empty());
-            if stripped {
-                return Ok(strip(buffer, start..stop, client.capabilities));
+            let told = client.capabilities.contains(Capabilities::SESSION_TRACK);
+            let longer = !ok.changes.is_empty() || !(told || ok.info.is_empty());
+            if connection.capabilities.contains(Capabilities::SESSION_TRACK) && longer {
+                let shown = told.then(|| client.shown.as_ref().unwrap_or(&connection.shown));
+                return Ok(shorten(buffer, start..stop, client.capabilities, shown));
             }
         }
         Terminal::Eof => {
@@ -254,12 +268,20 @@ fn note(
     Ok(stop)
 }
 
-/// Rewrites the OK packet at `packet` for a client without session tracking; it only gets shorter. Gives its new end.
-fn strip(buffer: &mut Buffer, packet: std::ops::Range<usize>, client: Capabilities) -> usize {
+/// Rewrites the OK packet at `packet` for a client that is told of no changes, or of those that are `shown`; it only gets
+/// shorter. Gives its new end.
+fn shorten(
+    buffer: &mut Buffer,
+    packet: std::ops::Range<usize>,
+    client: Capabilities,
+    shown: Option<&Arc<Shown>>,
+) -> usize {
     let bytes = buffer.filled_mut();
     let sequence = bytes[packet.start + 3];
     let payload = bytes[packet.start + HEADER..packet.end].to_vec();
-    let Some(ok) = OkPacket::parse(&payload, Capabilities::SESSION_TRACK) else { return packet.end };
+    let Some(mut ok) = OkPacket::parse(&payload, Capabilities::SESSION_TRACK) else { return packet.end };
+    let changes = shown.and_then(|shown| shown.filter(ok.changes)).unwrap_or_default();
+    ok.changes = &changes;
     let mut fresh = Vec::with_capacity(packet.len());
     fresh.extend_from_slice(&[0; HEADER]);
     ok.put(&mut fresh, payload[0], client);

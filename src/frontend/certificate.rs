@@ -23,7 +23,7 @@ pub struct Certificate {
 impl Certificate {
     /// The certificate that the client has shown, if it has shown one.
     pub(super) fn of(stream: &Stream) -> Option<Self> {
-        let Stream::Tls(tls) = stream else { return None };
+        let tls = stream.tls()?;
         Self::read(tls.get_ref().1.peer_certificates()?.first()?)
     }
 

@@ -1,7 +1,7 @@
 //! What every login needs: who may come in, how to ask the servers, and what to announce for them.
 //!
 //! Owns: the greeting's content. Does not know: single clients. Invariant: nothing is announced that the servers
-//! behind do not offer, but TLS, which is ours.
+//! behind do not offer, but TLS and compression, which are ours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use super::accounts::Accounts;
 use super::judge::Judge;
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
-use crate::config::{ClientTls, ProxyProtocol};
+use crate::config::{ClientTls, Compression, ProxyProtocol};
 use crate::ids::ClientId;
 use crate::session::worker::Caller;
 use crate::wire::auth::{Plugin, Salt};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::handshake::{Attributes, Greeting};
+use crate::wire::packer::Algorithm;
 
 /// SERVER_STATUS_AUTOCOMMIT, as servers greet.
 const GREETING_STATUS: u16 = 2;
@@ -49,6 +50,8 @@ pub struct LoginContext {
     pub(super) tls: Option<FrontendTls>,
     pub(super) require_tls: bool,
     pub(super) require_certificate: bool,
+    /// The flags of the compression that clients may ask for.
+    compression: Capabilities,
     pub(super) key: Arc<LoginKey>,
     /// For a whole login, the client's part and the servers'.
     pub(super) time_limit: Duration,
@@ -81,12 +84,19 @@ impl LoginContext {
             tls,
             require_tls: require,
             require_certificate,
+            compression: Capabilities::empty(),
             key,
             time_limit,
             proxy_protocol,
             forward_attributes,
             facts,
         }
+    }
+
+    /// Clients may compress their connections with these; without this with none.
+    pub fn compressing(mut self, allowed: &[Compression]) -> Self {
+        self.compression = allowed.iter().map(|allowed| Algorithm::from(*allowed).flag()).collect();
+        self
     }
 
     /// Greets with these facts from now on.
@@ -111,7 +121,8 @@ impl LoginContext {
 
     /// The flags that clients may use.
     pub(super) fn offered(&self) -> Capabilities {
-        let offered = Capabilities::OFFERED.intersection(self.facts.load().capabilities);
+        let offered =
+            Capabilities::OFFERED.intersection(self.facts.load().capabilities).union(self.compression);
         if self.tls.is_some() { offered.union(Capabilities::SSL) } else { offered }
     }
 

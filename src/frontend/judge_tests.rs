@@ -44,7 +44,7 @@ fn refusing(listener: TcpListener, error: ErrPacket) -> JoinHandle<Vec<u8>> {
 fn judge(servers: Vec<Server>, mode: ServerTlsMode) -> ServersJudge {
     // `verified` needs an authority, and differs from `required` in nothing that is tested here.
     let tls = BackendTls::prepare(&ServerTls { mode, ..ServerTls::default() }, false).unwrap();
-    let dialing = Dialing { tls, keepalive: Keepalive::default() };
+    let dialing = Dialing { tls, compression: None, keepalive: Keepalive::default() };
     ServersJudge::new(servers, dialing, Duration::from_secs(60))
 }
 

@@ -22,6 +22,7 @@ use crate::session::worker::Caller;
 use crate::wire::auth::{Plugin, Salt, fresh_salt};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::handshake::{Attributes, ClientHello, Response};
+use crate::wire::packer::Compression;
 use crate::wire::packet_io::PacketIo;
 use crate::wire::proxy_header::{self, HeaderError, Said};
 use crate::wire::socket::{Peer, Socket};
@@ -44,6 +45,8 @@ pub struct Login {
     pub database: Option<Vec<u8>>,
     /// The flags in force: the client's, as far as they were offered.
     pub capabilities: Capabilities,
+    /// What its connection is to be compressed with after the final OK.
+    pub compression: Option<Compression>,
     /// Id of the collation that it asked for; 0 is the server's default.
     pub collation: u16,
     /// What server connections that are opened for it show of it, where the configuration has them do so.
@@ -103,7 +106,7 @@ async fn enter(
     context: &LoginContext,
     clock: Clock,
 ) -> Result<Login, LoginError> {
-    let mut io = PacketIo::new(Stream::Plain(socket), 0);
+    let mut io = PacketIo::new(Stream::from(socket), 0);
     let outcome = greet(&mut io, peer, id, context).await;
     let mut greeted = told(&mut io, outcome).await?;
     if greeted.hello == ClientHello::Tls {
@@ -114,11 +117,12 @@ async fn enter(
     let (offered, salt) = (greeted.offered, greeted.challenge.salt);
     let outcome = admit(&mut io, greeted, *peer, context, clock).await;
     let (account, response) = told(&mut io, outcome).await?;
-    let capabilities = response.flags().intersection(offered).difference(Capabilities::SSL);
+    let capabilities = response.capabilities.intersection(offered).difference(Capabilities::SSL);
     let attributes = context.forwarded(response.attributes, Caller { id, peer: *peer });
-    let Response { database, collation, .. } = response;
+    let Response { database, collation, zstd_level, .. } = response;
+    let compression = Compression::asked(capabilities, zstd_level);
     let (stream, sequence) = io.into_parts();
-    Ok(Login { stream, account, database, capabilities, collation, attributes, salt, sequence })
+    Ok(Login { stream, account, database, capabilities, compression, collation, attributes, salt, sequence })
 }
 
 /// Makes a client another user. `payload` is the command's, its first byte included; it was packet number 0.
@@ -229,11 +233,11 @@ fn decode(packet: Vec<u8>, offered: Capabilities) -> Result<ClientHello, Reject>
 
 async fn encrypt(io: PacketIo<Stream>, context: &LoginContext) -> Result<PacketIo<Stream>, Reject> {
     let (stream, sequence) = io.into_parts();
-    let (Stream::Plain(socket), Some(tls)) = (stream, &context.tls) else {
+    let (Some(socket), Some(tls)) = (stream.into_socket(), &context.tls) else {
         return Err(Reject::malformed("TLS where there is none to be had"));
     };
     let tls = tls.accept(socket).await.map_err(|error| Reject::tls(&error))?;
-    Ok(PacketIo::new(Stream::Tls(tls), sequence))
+    Ok(PacketIo::new(tls.into(), sequence))
 }
 
 /// From the client's response to its account.
@@ -253,8 +257,8 @@ async fn admit(
     if context.require_tls && !transport.is_private() {
         return Err(Reject::tls_required());
     }
-    let can_switch = response.flags().contains(Capabilities::PLUGIN_AUTH);
-    let handles_expired = response.flags().contains(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS);
+    let can_switch = response.capabilities.contains(Capabilities::PLUGIN_AUTH);
+    let handles_expired = response.capabilities.contains(Capabilities::CAN_HANDLE_EXPIRED_PASSWORDS);
     let deadline = clock.answers;
     let exchange =
         Exchange { io, context, peer, transport, certificate, can_switch, handles_expired, deadline };
@@ -263,10 +267,10 @@ async fn admit(
 }
 
 fn transport(stream: &Stream) -> Transport {
-    match stream {
-        Stream::Tls(_) => Transport::Tls,
-        Stream::Plain(Socket::Unix(_)) => Transport::Local,
-        Stream::Plain(Socket::Tcp(_)) => Transport::Plain,
+    match stream.socket() {
+        _ if stream.is_tls() => Transport::Tls,
+        Socket::Unix(_) => Transport::Local,
+        Socket::Tcp(_) => Transport::Plain,
     }
 }
 

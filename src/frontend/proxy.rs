@@ -35,6 +35,7 @@ use crate::session::{PIN_NAMES, ProblemKind};
 use crate::sql::Dialect;
 use crate::topology::{Snapshot, State, Topology};
 use crate::wire::capabilities::Capabilities;
+use crate::wire::packer::Algorithm;
 
 /// Causes to refuse a client before its login.
 const REFUSALS: &[&str] = &["too many clients"];
@@ -96,6 +97,7 @@ impl Proxy {
         let addresses = listeners.iter().filter_map(|listener| listener.address().ok()).collect();
         let dialing = Dialing {
             tls: BackendTls::prepare(&config.cluster.tls, matches!(config.auth, Auth::Users(_)))?,
+            compression: config.cluster.compression.map(|wanted| Algorithm::from(wanted).into()),
             keepalive: config.cluster.keepalive.clone(),
         };
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
@@ -118,7 +120,7 @@ impl Proxy {
             dialing.clone(),
             config.cluster.pool.connect_timeout,
         ));
-        let context = Arc::new(LoginContext::new(
+        let context = LoginContext::new(
             Arc::new(Accounts::new(&config.auth)),
             Arc::clone(&judge) as _,
             frontend_tls.clone(),
@@ -128,7 +130,8 @@ impl Proxy {
             config.proxy_protocol.clone(),
             config.cluster.forward_attributes,
             facts(&topology.snapshot()),
-        ));
+        );
+        let context = Arc::new(context.compressing(&config.client_compression));
         let registry = Arc::<Registry>::default();
         let common = Common {
             servers: cores::shared_servers(&config, &Arc::new(dialing), &(Arc::clone(&context) as _)),
@@ -285,14 +288,14 @@ fn facts(snapshot: &Snapshot) -> ServerFacts {
     match &snapshot.facts {
         Some(facts) => ServerFacts {
             version: greeting_version(&facts.version_text),
-            capabilities: Capabilities::from_bits_retain(facts.capabilities),
+            capabilities: Capabilities::of(facts.capabilities, facts.mariadb_capabilities),
             collation: facts.greeting_collation,
             mariadb: facts.version.dialect == Dialect::MariaDb,
         },
         // No server has been seen yet: what all supported ones have in common.
         None => ServerFacts {
             version: b"8.0.11-Tidegate".to_vec(),
-            capabilities: Capabilities::OFFERED.difference(Capabilities::QUERY_ATTRIBUTES),
+            capabilities: Capabilities::OFFERED.intersection(Capabilities::COMMON),
             collation: 45,
             mariadb: false,
         },

@@ -25,6 +25,7 @@ use crate::wire::err::ErrPacket;
 use crate::wire::handshake::{Greeting, Response, ssl_request};
 use crate::wire::packet_io::PacketIo;
 use crate::wire::socket::Peer;
+use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
 
 /// How long a test waits for what must come.
@@ -129,7 +130,7 @@ impl Door {
             login(tcp.into(), &mut peer, ClientId(7), &self.context).await
         };
         let visit = async {
-            let stream = Stream::Plain(TcpStream::connect(address).await.unwrap().into());
+            let stream = Stream::from(Socket::from(TcpStream::connect(address).await.unwrap()));
             client(Client::greeted(stream).await).await
         };
         let both = async { tokio::join!(serve, visit) };
@@ -163,18 +164,18 @@ impl Client {
         let Self { mut io, greeting } = self;
         io.write(&ssl_request(FLAGS | Capabilities::SSL, 45)).await.unwrap();
         let (stream, sequence) = io.into_parts();
-        let Stream::Plain(tcp) = stream else { panic!("encrypted twice") };
+        let tcp = stream.into_socket().unwrap();
         let tls =
             BackendTls::prepare(&ServerTls { mode: ServerTlsMode::Required, ..ServerTls::default() }, false)
                 .unwrap();
         let connector = tls.connector(true).unwrap().unwrap();
         let tls = encrypt(connector, tcp, "127.0.0.1").await.unwrap();
-        Self { io: PacketIo::new(Stream::Tls(tls), sequence), greeting }
+        Self { io: PacketIo::new(tls.into(), sequence), greeting }
     }
 
     pub async fn respond(&mut self, user: &str, plugin: &str, auth: Vec<u8>, flags: Capabilities) {
         let response = Response {
-            capabilities: flags.bits(),
+            capabilities: flags,
             collation: 45,
             user: user.into(),
             auth: auth.into(),

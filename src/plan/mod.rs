@@ -340,6 +340,7 @@ mod tests {
         assert_eq!(at(Class::Read, Uses::empty(), soft).0, Target::Replica);
         assert_eq!(at(Class::Read, Uses::USER_VARIABLE_READ, soft).0, Target::Held);
         assert_eq!(at(Class::Write, Uses::empty(), soft).0, Target::Held);
+        assert_eq!(at(Class::Begin(Access::ReadOnly), Uses::empty(), soft).0, Target::Held);
     }
 
     #[test]

@@ -23,6 +23,7 @@ impl Session {
         match command.payload().first().copied() {
             Some(com::QUERY) => self.query(command).await,
             Some(com::STMT_EXECUTE) => self.execute(command).await,
+            Some(com::STMT_BULK_EXECUTE) if self.has_bulk() => self.execute(command).await,
             Some(com::STMT_PREPARE) => self.prepare(command).await,
             Some(com::STMT_CLOSE) => self.close_statement(command),
             Some(com::STMT_SEND_LONG_DATA) => self.send_long_data(command).await,
@@ -39,6 +40,11 @@ impl Session {
             Some(com::QUIT) => Flow::Close,
             _ => self.refuse(&Problem::Request(1047, "Unknown command".into())).await,
         }
+    }
+
+    /// Whether COM_STMT_BULK_EXECUTE was offered, and taken.
+    fn has_bulk(&self) -> bool {
+        self.class.capabilities.contains(Capabilities::STMT_BULK_OPERATIONS)
     }
 
     /// A command whose answer is the server's, and which is routed like a statement of `class`.
@@ -183,7 +189,8 @@ impl Session {
                 self.worker.know_schema(self.account.id, &schema);
             }
         }
-        let ok = reply::ok(sequence, self.standing(), self.client.capabilities);
+        let (schema, flags) = (&self.desired.schema, self.client.capabilities);
+        let ok = reply::welcome(sequence, self.standing(), schema, flags);
         self.tell(&ok).await == Flow::Continue
     }
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::worker::{Reserved, Worker};
 use crate::execute::client::Client;
 use crate::wire::buffer::{Buffer, ORDINARY};
-use crate::wire::frame::{HEADER, Header, PAYLOAD_MAX};
+use crate::wire::frame::{HEADER, Header, PAYLOAD_MAX, Renumber};
 
 /// A client that stops in the middle of a packet is given up, as by a server's `net_read_timeout`.
 const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -90,19 +90,22 @@ pub async fn next(
         (None, None) => match first_bytes(client, worker, mask).await {
             Ok(Some(buffer)) => buffer,
             Ok(None) => return Incoming::Signalled,
-            Err(_) => return Incoming::Closed,
+            Err(error) => return unreadable(&error),
         },
         (None, Some(patience)) => match timeout(patience, first_bytes(client, worker, mask)).await {
             Ok(Ok(Some(buffer))) => buffer,
             Ok(Ok(None)) => return Incoming::Signalled,
-            Ok(Err(_)) => return Incoming::Closed,
+            Ok(Err(error)) => return unreadable(&error),
             Err(_) => return Incoming::Idle,
         },
     };
     let mut reserved: Option<Reserved> = None;
     let mut counted = COUNTED_ABOVE;
+    // In a compressed stream the frames count, and servers do not look at the packets' numbers: libmariadb's are wrong
+    // where a statement has several.
+    let compressed = client.stream.is_compressed();
     let end = loop {
-        let wanted = match measure(buffer.filled(), worker.config.limits.packet_max) {
+        let wanted = match measure(buffer.filled(), worker.config.limits.packet_max, !compressed) {
             Measured::Whole(end) => break end,
             Measured::More(wanted) => wanted,
             Measured::TooLarge(sequence) => return Incoming::TooLarge(sequence),
@@ -124,9 +127,13 @@ pub async fn next(
         }
         match timeout(READ_LIMIT, client.stream.read(buffer.space())).await {
             Ok(Ok(length @ 1..)) => buffer.fill(length),
+            Ok(Err(error)) => return unreadable(&error),
             _ => return Incoming::Closed,
         }
     };
+    if compressed {
+        Renumber::from(0).pass(&mut buffer.filled_mut()[..end]);
+    }
     let assembled = (end > PAYLOAD_MAX).then(|| assemble(&buffer.filled()[..end]));
     if let Some(payload) = &assembled {
         match worker.reserve_packet(payload.len()) {
@@ -135,6 +142,11 @@ pub async fn next(
         }
     }
     Incoming::Command(Command { buffer, end, assembled, _reserved: reserved })
+}
+
+/// A stream that cannot be read any more has ended, or holds compressed frames that are none.
+fn unreadable(error: &io::Error) -> Incoming {
+    if error.kind() == io::ErrorKind::InvalidData { Incoming::OutOfOrder } else { Incoming::Closed }
 }
 
 fn keep(reserved: &mut Option<Reserved>, more: Reserved) {
@@ -174,12 +186,12 @@ enum Measured {
     OutOfOrder,
 }
 
-/// How long the command at the start of `bytes` is.
-fn measure(bytes: &[u8], payload_max: usize) -> Measured {
+/// How long the command at the start of `bytes` is. `numbered`: its packets' numbers must be right.
+fn measure(bytes: &[u8], payload_max: usize, numbered: bool) -> Measured {
     let (mut at, mut payload) = (0, 0);
     for sequence in (0..=u8::MAX).cycle() {
         let Some(header) = Header::parse(&bytes[at..]) else { return Measured::More(at + HEADER) };
-        if header.sequence != sequence {
+        if numbered && header.sequence != sequence {
             return Measured::OutOfOrder;
         }
         payload += header.length;
@@ -218,19 +230,20 @@ mod tests {
         let text = vec![b'x'; PAYLOAD_MAX + 10];
         let mut packets = Vec::new();
         put_packet(&mut packets, 0, &text);
-        assert!(matches!(measure(&packets, usize::MAX), Measured::Whole(end) if end == packets.len()));
-        assert!(matches!(measure(&packets[..packets.len() - 1], usize::MAX), Measured::More(_)));
-        assert!(matches!(measure(&packets, PAYLOAD_MAX), Measured::TooLarge(2)));
+        assert!(matches!(measure(&packets, usize::MAX, true), Measured::Whole(end) if end == packets.len()));
+        assert!(matches!(measure(&packets[..packets.len() - 1], usize::MAX, true), Measured::More(_)));
+        assert!(matches!(measure(&packets, PAYLOAD_MAX, true), Measured::TooLarge(2)));
         assert_eq!(assemble(&packets), text);
     }
 
     #[test]
     fn a_wrong_sequence_number_is_noticed() {
-        assert!(matches!(measure(&[1, 0, 0, 1, 3], 10), Measured::OutOfOrder));
+        assert!(matches!(measure(&[1, 0, 0, 1, 3], 10, true), Measured::OutOfOrder));
+        assert!(matches!(measure(&[1, 0, 0, 1, 3], 10, false), Measured::Whole(5)));
     }
 
     #[test]
     fn an_announced_length_takes_no_memory() {
-        assert!(matches!(measure(&[0xff, 0xff, 0xff, 0, 3], 1 << 30), Measured::More(_)));
+        assert!(matches!(measure(&[0xff, 0xff, 0xff, 0, 3], 1 << 30, true), Measured::More(_)));
     }
 }

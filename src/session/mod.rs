@@ -48,9 +48,11 @@ use crate::sql::{
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::compress::Side;
 use crate::wire::err::ErrPacket;
 use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
+use crate::wire::packer::Compression;
 use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
 
@@ -118,6 +120,8 @@ pub struct Admitted {
     pub attributes: Option<Box<Attributes>>,
     /// The flags in force.
     pub capabilities: Capabilities,
+    /// What it wants its connection compressed with, from the end of the login on.
+    pub compression: Option<Compression>,
     /// The collation of its handshake.
     pub collation: u16,
     /// The challenge of its greeting.
@@ -142,14 +146,14 @@ impl Session {
         id: ClientId,
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { stream, peer, account, database, attributes, capabilities, collation, salt, sequence } =
-            admitted;
+        let Admitted { stream, peer, account, database, attributes, capabilities, .. } = admitted;
+        let Admitted { compression, collation, salt, sequence, .. } = admitted;
         let class = Class::of(capabilities, collation);
         let signals = Arc::<Signals>::default();
         let who = Who { account: Arc::clone(&account), class, peer };
         let handle = Handle::new(id, who, Arc::clone(&signals));
         let mut session = Self {
-            client: Client { stream, capabilities, signals },
+            client: Client { stream, capabilities, signals, shown: None },
             salt,
             entry: registry.enter(Arc::new(handle)),
             class,
@@ -178,7 +182,13 @@ impl Session {
             worker,
         };
         session.become_fresh();
-        session.finish_login(database, sequence).await.then_some(session)
+        if !session.finish_login(database, sequence).await {
+            return None;
+        }
+        if let Some(compression) = compression {
+            session.client.stream.compress(compression, Side::Server);
+        }
+        Some(session)
     }
 
     /// Serves the client until it leaves.
@@ -259,6 +269,7 @@ impl Session {
 
     /// The session's state is that of a new connection.
     fn become_fresh(&mut self) {
+        self.client.shown = None;
         let snapshot = self.worker.topology.snapshot();
         let autocommit = snapshot.facts.as_ref().is_none_or(|facts| facts.autocommit);
         self.status = if autocommit { Status::AUTOCOMMIT } else { Status::empty() };
@@ -297,9 +308,11 @@ impl Session {
         self.null_is_insert_id = self.is_on(b"sql_auto_is_null");
         self.lexing.charset = match self.desired.get(b"character_set_client") {
             Some(charset) => lex_charset(charset),
-            None => {
-                lex_charset(crate::backend::names::of_collation(self.class.collation.into()).0.as_bytes())
-            }
+            None => lex_charset(
+                crate::backend::names::of_collation(self.class.collation.into(), self.lexing.server.dialect)
+                    .0
+                    .as_bytes(),
+            ),
         };
     }
 

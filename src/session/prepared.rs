@@ -20,7 +20,7 @@ use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
-use crate::wire::execute::{Layout, statement_id};
+use crate::wire::execute::{Layout, statement_id, with_types};
 use crate::wire::frame::{HEADER, PAYLOAD_MAX, put_packet};
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
@@ -179,7 +179,7 @@ impl Session {
         self.statements.known.insert(id, known);
     }
 
-    /// COM_STMT_EXECUTE.
+    /// COM_STMT_EXECUTE, and MariaDB's COM_STMT_BULK_EXECUTE.
     pub(super) async fn execute(&mut self, command: &Command) -> Flow {
         let attributes = self.class.capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
         let payload = command.payload();
@@ -263,12 +263,7 @@ impl Session {
         match (execution.bound_at, &execution.types) {
             (Some(bound), Some(types)) if !knows_types => {
                 // The connection has the types of another client's execution, or none.
-                let mut whole = Vec::with_capacity(payload.len() + types.len());
-                whole.extend_from_slice(&payload[..bound]);
-                whole.push(1);
-                whole.extend_from_slice(types);
-                whole.extend_from_slice(&payload[bound + 1..]);
-                put_packet(out, 0, &whole);
+                put_packet(out, 0, &with_types(payload, bound, types));
             }
             _ => {
                 out.reserve(payload.len() + HEADER * (1 + payload.len() / PAYLOAD_MAX));

@@ -4,6 +4,7 @@ use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
 use crate::wire::frame::{put_lenenc, put_lenenc_string, put_packet};
 use crate::wire::ok::{Ok as OkPacket, Status, put_end};
+use crate::wire::track::schema_entry;
 
 const TYPE_LONGLONG: u8 = 8;
 const CHARSET_BINARY: u16 = 63;
@@ -16,6 +17,14 @@ const BINARY: u16 = 1 << 7;
 pub fn ok(sequence: u8, status: Status, capabilities: Capabilities) -> Vec<u8> {
     let mut payload = Vec::new();
     OkPacket { status, ..OkPacket::default() }.put(&mut payload, 0, capabilities);
+    packet(sequence, &payload)
+}
+
+/// The OK packet of a login, which names the database to those who are told of changes.
+pub fn welcome(sequence: u8, status: Status, schema: &[u8], capabilities: Capabilities) -> Vec<u8> {
+    let changes = if schema.is_empty() { Vec::new() } else { schema_entry(schema) };
+    let mut payload = Vec::new();
+    OkPacket { status, changes: &changes, ..OkPacket::default() }.put(&mut payload, 0, capabilities);
     packet(sequence, &payload)
 }
 
@@ -67,10 +76,16 @@ pub fn number(
     let mut out = Vec::new();
     let mut payload = Vec::new();
     put_lenenc(&mut payload, 1);
+    if capabilities.contains(Capabilities::OPTIONAL_RESULTSET_METADATA) {
+        payload.push(1); // definitions follow, as a client can always take them
+    }
     let mut sequence = put_packet(&mut out, 1, &payload);
     payload.clear();
     for part in [&b"def"[..], b"", b"", b"", name, b""] {
         put_lenenc_string(&mut payload, part); // string<lenenc>
+    }
+    if capabilities.contains(Capabilities::EXTENDED_METADATA) {
+        put_lenenc_string(&mut payload, b""); // string<lenenc>: no extended type
     }
     payload.push(0x0c); // length of what follows
     payload.extend_from_slice(&CHARSET_BINARY.to_le_bytes()); // int<2>
@@ -113,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_number_is_a_whole_result_set_for_old_and_new_clients() {
-        for capabilities in [Capabilities::empty(), Capabilities::DEPRECATE_EOF] {
+        let old = Capabilities::EXTENDED_METADATA | Capabilities::OPTIONAL_RESULTSET_METADATA;
+        for capabilities in [Capabilities::empty(), Capabilities::DEPRECATE_EOF, old] {
             let bytes =
                 number(b"CONNECTION_ID()", (Number::Short, 42), Rows::Text, Status::AUTOCOMMIT, capabilities);
             let mut scanner = Scanner::new(Expect::Results, capabilities);

@@ -9,11 +9,13 @@ use super::attempt::{PRELUDE_LIMIT, TABLES_CREATED, Work};
 use super::pins::Pins;
 use super::{Flow, Last, Session};
 use crate::backend::connection::Connection;
+use crate::backend::exchange::ExchangeError;
 use crate::backend::insert_id::Place;
 use crate::backend::state::{State, is_replayed};
 use crate::execute::relay::End;
 use crate::sql::{self, Class, Dialect, Effect, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
+use crate::wire::track::{CHOICES, Shown};
 
 /// How long a KILL of a statement that has ended may still take; more than the time for a KILL on a server.
 const SPARED_LIMIT: Duration = Duration::from_secs(6);
@@ -78,8 +80,11 @@ impl Session {
         let succeeded = end.error.is_none();
         let mut pins = self.pins;
         let before = Arc::clone(&self.desired);
-        let unexplained =
+        let about_tracking = mentions_tracking(work);
+        let was_dirty = connection.dirty;
+        let mut unexplained =
             !end.changes.is_empty() && self.note_changes(connection, &end.changes, runs_a_routine(statement));
+        unexplained &= !about_tracking;
         if succeeded {
             pins = self.enter(pins.after(statement), work);
         } else if statement.uses.contains(Uses::MULTIPLE) {
@@ -147,6 +152,10 @@ impl Session {
             let reported = if end.insert_id != 0 { end.insert_id } else { before };
             self.insert_id.put(Place::On { server, id, reported });
         }
+        if about_tracking {
+            self.take_in_tracking(connection, work).await;
+            connection.dirty = was_dirty;
+        }
         if succeeded {
             self.note_unreported(connection, work, &before).await;
         }
@@ -185,7 +194,7 @@ impl Session {
         for change in changes(reported) {
             match change {
                 Change::State => some_state = true,
-                Change::Variable { name, .. } if name.starts_with(b"session_track") => {
+                Change::Variable { name, .. } if name.starts_with(b"session_track") && !is_replayed(name) => {
                     tracking_touched = true
                 }
                 Change::Variable { .. } | Change::Schema(_) => named = true,
@@ -339,6 +348,33 @@ impl Session {
         }
     }
 
+    /// The client may have chosen what session tracking shows it: that is kept, and all is tracked again.
+    async fn take_in_tracking(&mut self, connection: &mut Connection, work: &Work<'_>) {
+        let Some(server) = self.worker.pool.server(connection.server).cloned() else { return };
+        let mut buffer = self.worker.buffers.take();
+        let taken_in = async {
+            let chosen = connection.chosen(&mut buffer).await?;
+            server.track(connection, &mut buffer).await?;
+            Ok::<_, ExchangeError>(chosen)
+        };
+        let Ok(chosen) = taken_in.await else {
+            connection.broken = true;
+            return;
+        };
+        connection.broken |= !buffer.filled().is_empty();
+        let text = work.sql();
+        let mut shown = Shown::clone(self.client.shown.as_ref().unwrap_or(&connection.shown));
+        let mut values = chosen.each_ref().map(Option::as_deref);
+        for (value, name) in values.iter_mut().zip(CHOICES) {
+            // What the statement does not name has the value that Tidegate gave it.
+            if !contains_word(text, name.as_bytes()) {
+                *value = None;
+            }
+        }
+        shown.choose(values);
+        self.client.shown = Some(Arc::new(shown));
+    }
+
     /// Keeps the connection while something of the session is on it, else gives it back. A session whose state is lost
     /// must end: what its client sends next is meant for that state.
     #[must_use]
@@ -410,6 +446,17 @@ impl Session {
 fn runs_a_routine(statement: Recognised) -> bool {
     matches!(statement.class, Class::Call | Class::TextPrepared)
         || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
+}
+
+/// Whether a SET may have changed what session tracking reports.
+fn mentions_tracking(work: &Work<'_>) -> bool {
+    let may = work.statement.class == Class::Set || work.statement.uses.contains(Uses::MULTIPLE);
+    may && contains_word(work.sql(), b"session_track")
+}
+
+/// Whether `text` has `word` in it, in upper or lower case.
+fn contains_word(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 /// Whether a SET may have named a collation beside a character set.

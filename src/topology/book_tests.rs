@@ -14,6 +14,7 @@ pub fn book() -> Book {
     let server = |port| config::Server { host: "h".into(), port, weight: 1 };
     let unused = Duration::ZERO;
     let cluster = Cluster {
+        compression: None,
         name: "main".into(),
         servers: vec![server(1), server(2)],
         tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },

@@ -70,7 +70,7 @@ pub(super) fn usual_greeting(version: ServerVersion, version_text: &str, tls: bo
     let prefix = if !mysql && version.number < 110_000 { "5.5.5-" } else { "" };
     Greeting {
         version_text: format!("{prefix}{version_text}"),
-        capabilities: flags.bits(),
+        capabilities: u32::from_le_bytes(flags.low()),
         mariadb_capabilities: 0,
         collation: if mysql { 255 } else { 45 },
         auth_plugin: if mysql && version.number >= 80_000 {
@@ -104,7 +104,7 @@ mod tests {
         let maria = ServerVersion { dialect: Dialect::MariaDb, number: 101_119 };
         let greeting = usual_greeting(maria, "10.11.19-MariaDB", false);
         assert_eq!(greeting.version_text, "5.5.5-10.11.19-MariaDB");
-        let flags = Capabilities::from_bits_retain(greeting.capabilities);
+        let flags = Capabilities::of(greeting.capabilities, 0);
         assert!(
             !flags
                 .intersects(Capabilities::LONG_PASSWORD | Capabilities::QUERY_ATTRIBUTES | Capabilities::SSL)
@@ -113,7 +113,7 @@ mod tests {
         let mysql = ServerVersion { dialect: Dialect::MySql, number: 90_704 };
         let greeting = usual_greeting(mysql, "9.7.4", true);
         assert_eq!(greeting.version_text, "9.7.4");
-        let flags = Capabilities::from_bits_retain(greeting.capabilities);
+        let flags = Capabilities::of(greeting.capabilities, 0);
         assert!(
             flags.contains(Capabilities::LONG_PASSWORD | Capabilities::QUERY_ATTRIBUTES | Capabilities::SSL)
         );

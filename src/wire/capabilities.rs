@@ -3,9 +3,10 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// The 32 capability bits that both dialects share.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub struct Capabilities: u32 {
+    /// The 32 capability bits that both dialects share, and above them MariaDB's extended ones, which a greeting and a
+    /// response have where LONG_PASSWORD is clear.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct Capabilities: u64 {
         /// Improved passwords; MariaDB clears it (`CLIENT_MYSQL`) to announce its extended capabilities.
         const LONG_PASSWORD = 1;
         /// Affected rows count the rows found, not the rows changed.
@@ -70,6 +71,18 @@ bitflags! {
         const SSL_VERIFY_SERVER_CERT = 1 << 30;
         /// The client remembers options; no effect on the wire.
         const REMEMBER_OPTIONS = 1 << 31;
+        /// MariaDB: progress reports of long statements.
+        const PROGRESS = 1 << 32;
+        /// MariaDB: COM_MULTI, which no server has any more.
+        const COM_MULTI = 1 << 33;
+        /// MariaDB: COM_STMT_BULK_EXECUTE.
+        const STMT_BULK_OPERATIONS = 1 << 34;
+        /// MariaDB: column definitions carry the names of extended types.
+        const EXTENDED_METADATA = 1 << 35;
+        /// MariaDB: column definitions are left out where the client has them from the statement's preparation.
+        const CACHE_METADATA = 1 << 36;
+        /// MariaDB: COM_STMT_BULK_EXECUTE answers for each row.
+        const BULK_UNIT_RESULTS = 1 << 37;
     }
 }
 
@@ -86,7 +99,21 @@ impl Capabilities {
         .union(Self::MULTI_RESULTS)
         .union(Self::PS_MULTI_RESULTS)
         .union(Self::DEPRECATE_EOF)
-        .union(Self::QUERY_ATTRIBUTES);
+        .union(Self::OPTIONAL_RESULTSET_METADATA)
+        .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::PROGRESS)
+        .union(Self::STMT_BULK_OPERATIONS)
+        .union(Self::EXTENDED_METADATA);
+
+    /// What servers of one dialect or of some versions alone have.
+    const SPECIAL: Self = Self::OPTIONAL_RESULTSET_METADATA
+        .union(Self::QUERY_ATTRIBUTES)
+        .union(Self::PROGRESS)
+        .union(Self::STMT_BULK_OPERATIONS)
+        .union(Self::EXTENDED_METADATA);
+
+    /// What all supported servers have.
+    pub const COMMON: Self = Self::all().difference(Self::SPECIAL);
 
     /// What Tidegate offers to clients where the servers behind it offer it too.
     pub const OFFERED: Self = Self::CLASS
@@ -102,7 +129,61 @@ impl Capabilities {
         .union(Self::PLUGIN_AUTH_LENENC_DATA)
         .union(Self::CAN_HANDLE_EXPIRED_PASSWORDS)
         .union(Self::SESSION_TRACK);
+
+    /// The flags out of the two fields of a greeting or a response.
+    pub fn of(low: u32, extended: u32) -> Self {
+        let flags = Self::from_bits_retain(low.into());
+        if flags.contains(Self::LONG_PASSWORD) {
+            return flags; // MySQL: what stands in the other field means nothing
+        }
+        flags.union(Self::from_bits_retain(u64::from(extended) << 32))
+    }
+
+    /// The bits that both dialects have.
+    pub fn low(self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.bits().to_le_bytes();
+        [a, b, c, d]
+    }
+
+    /// MariaDB's extended bits.
+    pub fn extended(self) -> [u8; 4] {
+        let [.., a, b, c, d] = self.bits().to_le_bytes();
+        [a, b, c, d]
+    }
 }
 
-/// MariaDB's extended capabilities that Tidegate passes through; none in this release.
-pub const MARIADB_EXTENDED_OFFERED: u32 = 0;
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_table_in_the_documents_has_every_flag_and_its_fate() {
+        let table = include_str!("../../docs/protocol.md");
+        let mut rows = BTreeMap::new();
+        for row in table.lines().filter_map(|line| line.strip_prefix("| `")) {
+            let cells: Vec<_> = row.split(" | ").collect();
+            if let [name, bit, fate, why, ..] = cells[..]
+                && let Ok(bit) = bit.parse::<u32>()
+            {
+                assert!(why.len() > 5, "{name}: why?");
+                assert_eq!(rows.insert(name.trim_end_matches('`'), (bit, fate)), None, "{name} twice");
+            }
+        }
+        let ours = Capabilities::SSL | Capabilities::COMPRESS | Capabilities::ZSTD_COMPRESSION;
+        for (name, flag) in Capabilities::all().iter_names() {
+            let (bit, fate) = rows.remove(name).unwrap_or_else(|| panic!("no row for {name}"));
+            assert_eq!(1 << bit, flag.bits(), "{name}");
+            let expected = match (Capabilities::OFFERED | ours).contains(flag) {
+                false => "refused",
+                true if Capabilities::CLASS.contains(flag) => "supported, class",
+                true if fate == "translated" => fate,
+                true => "supported",
+            };
+            assert_eq!(fate, expected, "{name}");
+        }
+        assert!(rows.is_empty(), "no such flags: {rows:?}");
+        assert_eq!(Capabilities::all().bits().count_ones(), 38);
+    }
+}

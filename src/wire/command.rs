@@ -33,6 +33,8 @@ pub const STMT_RESET: u8 = 0x1a;
 pub const SET_OPTION: u8 = 0x1b;
 /// COM_STMT_FETCH.
 pub const STMT_FETCH: u8 = 0x1c;
+/// MariaDB: COM_STMT_BULK_EXECUTE.
+pub const STMT_BULK_EXECUTE: u8 = 0xfa;
 /// COM_RESET_CONNECTION.
 pub const RESET_CONNECTION: u8 = 0x1f;
 

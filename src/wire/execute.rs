@@ -1,13 +1,16 @@
-//! COM_STMT_EXECUTE: where things are in its payload (MySQL manual, "COM_STMT_EXECUTE").
+//! COM_STMT_EXECUTE and MariaDB's COM_STMT_BULK_EXECUTE: where things are in their payloads (manual pages of the same
+//! names).
 //!
 //! Owns: the places of the statement's id and of the parameters' types, so that both can be replaced. Does not know:
 //! values. Invariant: every place lies inside the payload.
 
-use super::command::STMT_EXECUTE;
+use super::command::{STMT_BULK_EXECUTE, STMT_EXECUTE};
 use super::frame::{lenenc, lenenc_string};
 
 /// Flag: the packet says itself how many parameters it has.
 const PARAMETER_COUNT_AVAILABLE: u8 = 8;
+/// Flag of a bulk: the packet carries the parameters' types.
+const SEND_TYPES: u8 = 128;
 
 /// The statement that a COM_STMT_* payload is about; `None` when it is too short.
 pub fn statement_id(payload: &[u8]) -> Option<u32> {
@@ -15,7 +18,7 @@ pub fn statement_id(payload: &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes([a, b, c, d])) // int<4>
 }
 
-/// Where things are in a COM_STMT_EXECUTE payload.
+/// Where things are in a payload of one of the two.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     /// The byte that says whether types follow; `None` without parameters.
@@ -28,6 +31,9 @@ impl Layout {
     /// Of a payload for a statement with so many `parameters`; `attributes` tells whether the connection has query
     /// attributes. `None` when the payload is too short for what it claims.
     pub fn of(payload: &[u8], parameters: u16, attributes: bool) -> Option<Self> {
+        if payload.first() == Some(&STMT_BULK_EXECUTE) {
+            return Self::of_bulk(payload, parameters);
+        }
         debug_assert_eq!(payload.first(), Some(&STMT_EXECUTE));
         let &[_, _, _, _, _, flags, ..] = payload.first_chunk::<10>()?;
         let counted = attributes && flags & PARAMETER_COUNT_AVAILABLE != 0;
@@ -60,6 +66,28 @@ impl Layout {
         }
         Some(Self { bound_at: Some(bound_at), types: Some(start..payload.len() - rest.len()) })
     }
+
+    fn of_bulk(payload: &[u8], parameters: u16) -> Option<Self> {
+        let &[_, _, _, _, _, flags, _] = payload.first_chunk::<7>()?; // int<2> flags
+        if parameters == 0 {
+            return Some(Self { bound_at: None, types: None });
+        }
+        let types = 7..7 + 2 * usize::from(parameters); // int<1> type, int<1> flags
+        let carried = flags & SEND_TYPES != 0;
+        (!carried || payload.len() >= types.end)
+            .then_some(Self { bound_at: Some(5), types: carried.then_some(types) })
+    }
+}
+
+/// The payload with `types` added, which it does not carry; `bound_at` is its layout's.
+pub fn with_types(payload: &[u8], bound_at: usize, types: &[u8]) -> Vec<u8> {
+    let bulk = payload.first() == Some(&STMT_BULK_EXECUTE);
+    let (head, rest) = payload.split_at((bound_at + if bulk { 2 } else { 1 }).min(payload.len()));
+    let mut whole = [head, types, rest].concat();
+    if let Some(bound) = whole.get_mut(bound_at) {
+        *bound |= if bulk { SEND_TYPES } else { 1 };
+    }
+    whole
 }
 
 #[cfg(test)]
@@ -86,6 +114,23 @@ mod tests {
         head[5] = 0; // as mysql-connector-python sends it
         let payload = [&head[..], &[1, 0, 1, 3, 0, 2, b'a', b'b', 7, 0, 0, 0]].concat();
         assert_eq!(Layout::of(&payload, 1, true), Some(Layout { bound_at: Some(12), types: Some(13..18) }));
+    }
+
+    #[test]
+    fn a_bulk_is_laid_out_otherwise() {
+        let with = b"\xfa\x01\0\0\0\x80\0\x03\0\xfd\0\0\x07\0\0\0\x01";
+        assert_eq!(Layout::of(with, 2, true), Some(Layout { bound_at: Some(5), types: Some(7..11) }));
+        assert_eq!(Layout::of(&with[..10], 2, true), None);
+        let without = b"\xfa\x01\0\0\0\0\0\0\x07\0\0\0\x01";
+        assert_eq!(Layout::of(without, 2, true), Some(Layout { bound_at: Some(5), types: None }));
+        assert_eq!(with_types(without, 5, b"\x03\0\xfd\0"), with);
+        assert_eq!(Layout::of(without, 0, true), Some(Layout { bound_at: None, types: None }));
+    }
+
+    #[test]
+    fn types_are_added() {
+        let without = [&HEAD[..], &[0, 0, 7, 0, 0, 0]].concat();
+        assert_eq!(with_types(&without, 11, &[3, 0]), [&HEAD[..], &[0, 1, 3, 0, 7, 0, 0, 0]].concat());
     }
 
     #[test]

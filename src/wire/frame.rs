@@ -43,6 +43,49 @@ pub fn put_header(out: &mut Vec<u8>, length: usize, sequence: u8) {
     out.extend_from_slice(&[length[0], length[1], length[2], sequence]);
 }
 
+/// Gives packets that pass consecutive numbers. Those that cross a compressed connection need it: after each flush a
+/// server counts its packets on from the number of frames, and so do clients in a file that they send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Renumber {
+    /// The next packet's number.
+    pub next: u8,
+    /// Bytes of the packet that passes still to come.
+    skip: usize,
+    /// What has passed of the header before them.
+    header: [u8; 3],
+    filled: usize,
+}
+
+impl Renumber {
+    /// The next packet to pass gets this number.
+    pub fn from(next: u8) -> Self {
+        Self { next, skip: 0, header: [0; 3], filled: 0 }
+    }
+
+    /// Passes bytes that follow those before, cut anywhere.
+    pub fn pass(&mut self, bytes: &mut [u8]) {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.skip > 0 {
+                let passed = self.skip.min(bytes.len() - at);
+                self.skip -= passed;
+                at += passed;
+                continue;
+            }
+            if let Some(place) = self.header.get_mut(self.filled) {
+                *place = bytes[at];
+                self.filled += 1;
+            } else {
+                bytes[at] = self.next;
+                let [a, b, c] = self.header;
+                *self = Self::from(self.next.wrapping_add(1));
+                self.skip = usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
+            }
+            at += 1;
+        }
+    }
+}
+
 /// Reads a length-encoded integer; gives it with the bytes after it. `None` when short or not an integer.
 pub fn lenenc(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (&first, rest) = bytes.split_first()?;
@@ -96,6 +139,20 @@ mod tests {
             put_lenenc(&mut out, number);
             assert_eq!(lenenc(&out), Some((number, &[][..])));
             assert_eq!(lenenc(&out[..out.len() - 1]), None, "truncated {number}");
+        }
+    }
+
+    #[test]
+    fn packets_are_renumbered_however_they_are_cut() {
+        let (mut wrong, mut right) = (Vec::new(), Vec::new());
+        for (was, becomes, length) in [(9, 254, 3), (10, 255, 0), (2, 0, 300), (2, 1, 1)] {
+            put_packet(&mut wrong, was, &vec![7; length]);
+            put_packet(&mut right, becomes, &vec![7; length]);
+        }
+        for piece in 1..wrong.len() {
+            let (mut renumber, mut bytes) = (Renumber::from(254), wrong.clone());
+            bytes.chunks_mut(piece).for_each(|piece| renumber.pass(piece));
+            assert_eq!((bytes, renumber), (right.clone(), Renumber::from(2)), "by {piece}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::auth::Plugin;
-use super::capabilities::{Capabilities, MARIADB_EXTENDED_OFFERED};
+use super::capabilities::Capabilities;
 use super::cursor::{Cursor, put_lenenc_bytes, put_lenenc_int};
 
 /// Protocol version of the greeting.
@@ -47,7 +47,7 @@ impl Greeting {
     /// The payload for a client.
     pub fn encode(&self) -> Vec<u8> {
         let mut payload = Vec::with_capacity(96 + self.version.len());
-        let [c0, c1, c2, c3] = self.capabilities.bits().to_le_bytes();
+        let [c0, c1, c2, c3] = self.capabilities.low();
         let (first, second) = self.salt.split_at(self.salt.len().min(8));
         payload.push(PROTOCOL_VERSION);
         payload.extend_from_slice(&self.version); // string<NUL>
@@ -61,7 +61,7 @@ impl Greeting {
         payload.extend_from_slice(&[c2, c3]); // int<2>
         payload.push(u8::try_from(self.salt.len() + 1).unwrap_or(u8::MAX)); // int<1>, its NUL counted
         payload.extend_from_slice(&[0; 6]);
-        payload.extend_from_slice(&MARIADB_EXTENDED_OFFERED.to_le_bytes()); // MySQL: reserved, zero as well
+        payload.extend_from_slice(&self.capabilities.extended()); // MySQL: reserved, zero as well
         payload.extend_from_slice(second);
         payload.push(0);
         payload.extend_from_slice(&self.plugin); // string<NUL>
@@ -83,9 +83,10 @@ impl Greeting {
         let collation = cursor.u8()?;
         let status = cursor.u16()?;
         let high = cursor.u16()?;
-        let capabilities = Capabilities::from_bits_retain(u32::from(low) | u32::from(high) << 16);
         let salt_length = usize::from(cursor.u8()?);
-        cursor.bytes(10)?; // reserved; MariaDB's extended capabilities are in the last four, and not used
+        cursor.bytes(6)?; // reserved
+        let extended = cursor.u32()?; // MySQL: reserved as well
+        let capabilities = Capabilities::of(u32::from(low) | u32::from(high) << 16, extended);
         if capabilities.contains(Capabilities::SECURE_CONNECTION) {
             salt.extend_from_slice(cursor.bytes(salt_length.saturating_sub(8).max(13))?);
             if salt.last() == Some(&0) {
@@ -115,8 +116,8 @@ pub enum ClientHello {
 /// What a client says of itself, in its first packet or in COM_CHANGE_USER.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Response {
-    /// The client's flags, as it sent them; 0 in COM_CHANGE_USER.
-    pub capabilities: u32,
+    /// The client's flags, as it sent them; none in COM_CHANGE_USER.
+    pub capabilities: Capabilities,
     /// Id of the collation for the session; of the handshake one byte only, as servers read it (tried on MySQL
     /// 9.7 and MariaDB 10.11). COM_CHANGE_USER has two.
     pub collation: u16,
@@ -130,11 +131,13 @@ pub struct Response {
     pub plugin: Option<Vec<u8>>,
     /// Names and values that the client tells of itself.
     pub attributes: Attributes,
+    /// The level of zstd, where the flags ask for that.
+    pub zstd_level: Option<u8>,
 }
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { capabilities, collation, user, auth: _, database, plugin, attributes } = self;
+        let Self { capabilities, collation, user, auth: _, database, plugin, attributes, zstd_level } = self;
         f.debug_struct("Response")
             .field("capabilities", capabilities)
             .field("collation", collation)
@@ -142,6 +145,7 @@ impl fmt::Debug for Response {
             .field("database", database)
             .field("plugin", plugin)
             .field("attributes", &attributes.len())
+            .field("zstd_level", zstd_level)
             .finish_non_exhaustive()
     }
 }
@@ -151,14 +155,14 @@ impl ClientHello {
     pub fn decode(payload: &[u8], offered: Capabilities) -> Option<Self> {
         let mut cursor = Cursor::new(payload);
         let low = cursor.u16()?;
-        if !Capabilities::from_bits_retain(u32::from(low)).contains(Capabilities::PROTOCOL_41) {
+        if !Capabilities::of(low.into(), 0).contains(Capabilities::PROTOCOL_41) {
             return Some(Self::TooOld);
         }
         let bits = u32::from(low) | u32::from(cursor.u16()?) << 16;
-        let flags = Capabilities::from_bits_retain(bits);
         cursor.u32()?; // largest packet
         let collation = u16::from(cursor.u8()?);
-        cursor.bytes(23)?; // filler; some clients put a second byte of the collation there
+        cursor.bytes(19)?; // filler; some clients put a second byte of the collation there
+        let flags = Capabilities::of(bits, cursor.u32()?);
         if flags.contains(Capabilities::SSL) && offered.contains(Capabilities::SSL) {
             // A longer packet would carry its secrets in the clear, though its client believes in TLS.
             return (payload.len() == FIXED_LENGTH).then_some(Self::Tls);
@@ -178,25 +182,22 @@ impl ClientHello {
         let plugin =
             flags.contains(Capabilities::PLUGIN_AUTH).then(|| cursor.nul_terminated_or_rest().to_vec());
         let attributes = read_attributes(&mut cursor, flags)?;
+        let zstd_level = if flags.contains(Capabilities::ZSTD_COMPRESSION) { cursor.u8() } else { None };
         let database = database.map(<[u8]>::to_vec);
         Some(Self::Response(Response {
-            capabilities: bits,
+            capabilities: flags,
             collation,
             user,
             auth,
             database,
             plugin,
             attributes,
+            zstd_level,
         }))
     }
 }
 
 impl Response {
-    /// The client's flags.
-    pub fn flags(&self) -> Capabilities {
-        Capabilities::from_bits_retain(self.capabilities)
-    }
-
     /// Reads COM_CHANGE_USER, its command byte included, of a client with `capabilities`.
     /// A collation of 0 stands for one that the client left out.
     pub fn decode_change_user(payload: &[u8], capabilities: Capabilities) -> Option<Self> {
@@ -216,14 +217,15 @@ impl Response {
         let named = capabilities.contains(Capabilities::PLUGIN_AUTH) && !cursor.is_empty();
         let plugin = named.then(|| cursor.nul_terminated_or_rest().to_vec());
         let attributes = read_attributes(&mut cursor, capabilities)?;
-        Some(Self { capabilities: 0, collation, user, auth, database, plugin, attributes })
+        let capabilities = Capabilities::empty();
+        Some(Self { capabilities, collation, user, auth, database, plugin, attributes, zstd_level: None })
     }
 
     /// The payload for a server, in the form that its flags ask for. `None` where it cannot
     /// be said: a NUL in a name, a collation past one byte, or a response too long for a server
-    /// without `PLUGIN_AUTH_LENENC_DATA`.
+    /// without `PLUGIN_AUTH_LENENC_DATA`, or zstd without its level.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let mut flags = self.flags();
+        let mut flags = self.capabilities;
         flags.set(Capabilities::CONNECT_WITH_DB, self.database.is_some());
         let has_nul = |text: &[u8]| text.contains(&0);
         if has_nul(&self.user) || self.database.as_deref().is_some_and(has_nul) {
@@ -255,6 +257,9 @@ impl Response {
             put_lenenc_int(&mut payload, pairs.len() as u64);
             payload.extend_from_slice(&pairs);
         }
+        if flags.contains(Capabilities::ZSTD_COMPRESSION) {
+            payload.push(self.zstd_level?); // int<1>
+        }
         Some(payload)
     }
 }
@@ -266,10 +271,11 @@ pub fn ssl_request(capabilities: Capabilities, collation: u8) -> Vec<u8> {
 
 fn fixed_part(capabilities: Capabilities, collation: u8) -> Vec<u8> {
     let mut payload = Vec::with_capacity(256);
-    payload.extend_from_slice(&capabilities.bits().to_le_bytes()); // int<4>
+    payload.extend_from_slice(&capabilities.low()); // int<4>
     payload.extend_from_slice(&MAX_PACKET.to_le_bytes()); // int<4>
     payload.push(collation); // int<1>
-    payload.resize(FIXED_LENGTH, 0);
+    payload.resize(FIXED_LENGTH - 4, 0);
+    payload.extend_from_slice(&capabilities.extended()); // int<4>, MySQL: filler
     payload
 }
 

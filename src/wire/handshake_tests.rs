@@ -6,13 +6,14 @@ use super::*;
 
 fn response(flags: Capabilities) -> Response {
     Response {
-        capabilities: flags.bits(),
+        capabilities: flags,
         collation: 255,
         user: b"app".to_vec(),
         auth: vec![7; 32].into(),
         database: None,
         plugin: Some(b"caching_sha2_password".to_vec()),
         attributes: vec![(b"_pid".to_vec(), b"12".to_vec())],
+        zstd_level: flags.contains(Capabilities::ZSTD_COMPRESSION).then_some(7),
     }
 }
 
@@ -32,7 +33,7 @@ fn greeting_round_trip() {
         version: b"9.7.4".to_vec(),
         connection_id: 77,
         salt: vec![b'x'; 20],
-        capabilities: Capabilities::OFFERED | Capabilities::SSL,
+        capabilities: (Capabilities::OFFERED | Capabilities::SSL).difference(Capabilities::LONG_PASSWORD),
         collation: 255,
         status: 2,
         plugin: b"caching_sha2_password".to_vec(),
@@ -51,11 +52,35 @@ fn greeting_mariadb_10_11() {
     assert_eq!(greeting.plugin, b"mysql_native_password");
     assert!(!greeting.capabilities.contains(Capabilities::LONG_PASSWORD));
     assert!(greeting.capabilities.contains(Capabilities::SESSION_TRACK | Capabilities::CONNECT_ATTRS));
+    let extended = Capabilities::PROGRESS
+        | Capabilities::STMT_BULK_OPERATIONS
+        | Capabilities::EXTENDED_METADATA
+        | Capabilities::CACHE_METADATA;
+    assert_eq!(greeting.capabilities.extended(), extended.extended());
+}
+
+#[test]
+fn extended_flags_are_mariadbs_alone() {
+    let mariadb = MODERN | Capabilities::PROGRESS | Capabilities::EXTENDED_METADATA;
+    let sent = response(mariadb).encode().unwrap();
+    assert_eq!(sent[28..32], [0b1001, 0, 0, 0]);
+    assert_eq!(decode(&sent), Some(ClientHello::Response(response(mariadb))));
+    let mut filled = response(MODERN | Capabilities::LONG_PASSWORD).encode().unwrap();
+    filled[28..32].copy_from_slice(&[0xff; 4]);
+    let Some(ClientHello::Response(mysql)) = decode(&filled) else { panic!("no response") };
+    assert_eq!(mysql.capabilities, MODERN | Capabilities::LONG_PASSWORD);
 }
 
 #[test]
 fn response_round_trip() {
     let response = response(MODERN);
+    assert_eq!(decode(&response.encode().unwrap()), Some(ClientHello::Response(response)));
+}
+
+#[test]
+fn response_with_a_level_of_zstd() {
+    let response = response(MODERN | Capabilities::ZSTD_COMPRESSION);
+    assert_eq!(response.encode().unwrap().last(), Some(&7));
     assert_eq!(decode(&response.encode().unwrap()), Some(ClientHello::Response(response)));
 }
 
@@ -130,7 +155,7 @@ fn change_user_in_its_forms() {
 proptest! {
     #[test]
     fn no_input_panics(payload in proptest::collection::vec(any::<u8>(), 0..300), flags in any::<u32>()) {
-        let flags = Capabilities::from_bits_retain(flags);
+        let flags = Capabilities::of(flags, 0);
         let _ = ClientHello::decode(&payload, flags);
         let _ = Response::decode_change_user(&payload, flags);
         let _ = Greeting::decode(&payload);

@@ -7,6 +7,9 @@ use super::capabilities::Capabilities;
 use super::frame::{HEADER, Header, PAYLOAD_MAX, lenenc};
 use super::ok::Status;
 
+/// Bytes of a packet that say what it is, its header included.
+pub const LOOK: usize = HEADER + 3;
+
 /// What kind of reply a command gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expect {
@@ -75,7 +78,13 @@ enum Phase {
     ColumnsEnd,
     Rows,
     PrepareFirst,
-    Definitions { left: u64, eof: bool, then: u64 },
+    Definitions {
+        left: u64,
+        eof: bool,
+        then: u64,
+    },
+    /// So many ends of definitions that are left out.
+    Ends(u8),
     Done,
 }
 
@@ -85,6 +94,10 @@ pub struct Scanner {
     expect: Expect,
     phase: Phase,
     deprecate_eof: bool,
+    /// Whether definitions follow is said where they are counted.
+    optional_metadata: bool,
+    /// Progress reports may come before anything else.
+    progress: bool,
     /// Bytes of a plain packet still to pass.
     skip: usize,
     /// The packet being passed fills 16 MiB: the next one continues it.
@@ -101,7 +114,9 @@ impl Scanner {
             Expect::Rows | Expect::Fields => Phase::Rows,
         };
         let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
-        Self { expect, phase, deprecate_eof, skip: 0, continued: false, rows: 0 }
+        let optional_metadata = capabilities.contains(Capabilities::OPTIONAL_RESULTSET_METADATA);
+        let progress = capabilities.contains(Capabilities::PROGRESS);
+        Self { expect, phase, deprecate_eof, optional_metadata, progress, skip: 0, continued: false, rows: 0 }
     }
 
     /// Whether the whole reply has been seen.
@@ -131,6 +146,16 @@ impl Scanner {
                 return Step::Malformed;
             }
             let Some(&first) = rest.get(HEADER) else { return Step::More(at) };
+            if first == 0xff && self.progress {
+                match rest.get(HEADER + 1..LOOK) {
+                    None if header.length >= 3 => return Step::More(at),
+                    Some(&[0xff, 0xff]) => {
+                        self.pass(header); // an error in form only: how far the statement has come
+                        continue;
+                    }
+                    _ => {}
+                }
+            }
             if let Some(terminal) = self.look(header, first) {
                 let length = HEADER + header.length;
                 if rest.len() < length {
@@ -190,7 +215,7 @@ impl Scanner {
                 (_, 0xfb) => Terminal::Infile,
                 _ => Terminal::Definitions,
             }),
-            Phase::Definitions { left: 0, .. } => Some(Terminal::Eof),
+            Phase::Definitions { left: 0, .. } | Phase::Ends(_) => Some(Terminal::Eof),
             Phase::Definitions { .. } => Some(Terminal::Definitions),
             Phase::Done => Some(Terminal::Err),
         }
@@ -203,20 +228,31 @@ impl Scanner {
         }
         match (terminal, self.phase) {
             (Terminal::Definitions, Phase::First) => match lenenc(payload) {
-                Some((columns @ 1..=65535, _)) => {
+                Some((columns @ 1..=65535, rest)) => {
                     self.rows = 0;
-                    self.phase = Phase::Columns(columns);
+                    self.phase = match (self.optional_metadata && rest == [0], self.deprecate_eof) {
+                        (false, _) => Phase::Columns(columns),
+                        (true, true) => Phase::Rows,
+                        (true, false) => Phase::ColumnsEnd,
+                    };
                 }
                 _ => return false,
             },
             (Terminal::Definitions | Terminal::Eof, Phase::Definitions { left, eof, then }) => {
                 self.phase = self.definitions_after(left, eof, then);
             }
+            (Terminal::Eof, Phase::Ends(left)) => self.phase = ends(left - 1),
             (Terminal::PrepareOk, _) => {
                 let &[0, _, _, _, _, c0, c1, p0, p1, ..] = payload else { return false };
                 let columns = u64::from(u16::from_le_bytes([c0, c1]));
                 let parameters = u64::from(u16::from_le_bytes([p0, p1]));
-                self.phase = self.definitions_from(parameters, columns);
+                let left_out = self.optional_metadata && payload.get(12) == Some(&0);
+                self.phase = match left_out {
+                    false => self.definitions_from(parameters, columns),
+                    true if self.deprecate_eof => Phase::Done,
+                    // The ends of what is left out come all the same.
+                    true => ends(u8::from(parameters > 0) + u8::from(columns > 0)),
+                };
             }
             (Terminal::Eof, Phase::ColumnsEnd) => {
                 let Some(status) = eof_status(payload) else { return false };
@@ -260,6 +296,10 @@ impl Scanner {
             _ => Phase::Definitions { left: left - 1, eof, then },
         }
     }
+}
+
+fn ends(left: u8) -> Phase {
+    if left == 0 { Phase::Done } else { Phase::Ends(left) }
 }
 
 /// Status flags of an EOF packet's payload.
@@ -417,6 +457,47 @@ mod tests {
     fn an_open_cursor_ends_the_reply_behind_the_columns() {
         let bytes = packets(&[&[1], b"\x03def", &end(Status::CURSOR_EXISTS, OLD)]);
         assert_eq!(scan(Expect::Results, OLD, &bytes, 3), [Terminal::Eof]);
+    }
+
+    #[test]
+    fn definitions_may_be_left_out() {
+        // As MySQL 9.7 answers with resultset_metadata=NONE.
+        for old in [true, false] {
+            let age = if old { OLD } else { NEW };
+            let capabilities = age | Capabilities::OPTIONAL_RESULTSET_METADATA;
+            let eof = end(Status::AUTOCOMMIT, age);
+            let mut rows: Vec<&[u8]> = vec![&[2, 0]];
+            let mut prepared: Vec<&[u8]> = vec![b"\0\x01\0\0\0\x02\0\x01\0\0\0\0\0"];
+            if old {
+                rows.push(&eof);
+                prepared.extend([&eof[..], &eof]);
+            }
+            rows.extend([&b"\x011\x012"[..], &eof]);
+            let with =
+                [vec![&[1, 1], &b"\x03def"[..]], if old { vec![&eof[..]] } else { vec![] }, vec![&eof]];
+            let (rows, prepared, with) = (packets(&rows), packets(&prepared), packets(&with.concat()));
+            for piece in 1..=rows.len() {
+                assert_eq!(scan(Expect::Results, capabilities, &rows, piece).len(), 1, "{old} by {piece}");
+                assert_eq!(scan(Expect::Results, capabilities, &with, piece).len(), 1, "{old} by {piece}");
+                let found = scan(Expect::Prepared, capabilities, &prepared, piece);
+                assert_eq!(found[0], Terminal::PrepareOk, "{old} by {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn progress_is_no_error() {
+        let report = b"\xff\xff\xff\x01\x01\x02\x10\x27\0\x10copy to tmp table";
+        let mut ok = Vec::new();
+        Ok::default().put(&mut ok, 0, NEW);
+        let bytes = packets(&[report, report, &ok]);
+        let failed = packets(&[report, b"\xff\x10\x04#42000bad"]);
+        for piece in 1..=bytes.len() {
+            let capabilities = NEW | Capabilities::PROGRESS;
+            assert_eq!(scan(Expect::Results, capabilities, &bytes, piece), [Terminal::Ok], "by {piece}");
+            assert_eq!(scan(Expect::Results, capabilities, &failed, piece), [Terminal::Err], "by {piece}");
+        }
+        assert_eq!(scan(Expect::Results, NEW, &packets(&[report]), 3), [Terminal::Err]);
     }
 
     #[test]

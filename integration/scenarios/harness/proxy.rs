@@ -21,6 +21,8 @@ pub struct Rules {
     pub pool: String,
     pub limits: String,
     pub server_tls: String,
+    pub server_compression: &'static str,
+    pub compression: &'static str,
     pub client_tls: String,
     pub auth: String,
     pub admin: String,
@@ -42,6 +44,8 @@ impl Default for Rules {
             pool: "{}".into(),
             limits: "{}".into(),
             server_tls: "{}".into(),
+            server_compression: "none",
+            compression: "[zlib, zstd]",
             client_tls: "{}".into(),
             auth: "auth: passthrough".into(),
             admin: "sql: \"127.0.0.1:0\", users: [{name: operator, password: operator-pw}]".into(),
@@ -72,7 +76,9 @@ impl Rules {
             pool,
             limits,
             server_tls,
+            server_compression,
             client_tls,
+            compression,
             auth,
             admin,
             drain,
@@ -85,8 +91,8 @@ impl Rules {
         let listen: String = listen.iter().map(|address| format!(", \"{address}\"")).collect();
         format!(
             "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\", {admin}}}\n{auth}\n\
-             monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\n\
-             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    {in_cluster}\n    tls: {server_tls}\n    pool: {pool}\n    \
+             monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\ncompression: {compression}\n\
+             limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    {in_cluster}\n    tls: {server_tls}\n    compression: {server_compression}\n    pool: {pool}\n    \
              reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
         )
     }

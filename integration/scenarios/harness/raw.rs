@@ -12,10 +12,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer};
 use tidegate::wire::auth::{Plugin, Salt, SwitchRequest, mask, salt_from, scramble};
 use tidegate::wire::capabilities::Capabilities;
+use tidegate::wire::compress::Side;
 use tidegate::wire::cursor::put_lenenc_bytes;
 use tidegate::wire::err::ErrPacket;
 use tidegate::wire::frame::put_packet;
 use tidegate::wire::handshake::{Greeting, ssl_request};
+use tidegate::wire::packer::Compression;
 use tidegate::wire::socket::Socket;
 use tidegate::wire::stream::Stream;
 use tokio::io::AsyncReadExt;
@@ -113,7 +115,7 @@ impl RawClient {
             status: 0,
             plugin: vec![],
         };
-        let stream = Stream::Plain(socket);
+        let stream = Stream::from(socket);
         let mut client = Self {
             stream,
             greeting,
@@ -156,6 +158,9 @@ impl RawClient {
         let response = client.response(login, &salt);
         client.send_numbered(&response).await;
         client.prove(login, salt).await?;
+        if let Some(compression) = Compression::asked(flags, None) {
+            client.stream.compress(compression, Side::Client);
+        }
         Ok(client)
     }
 
@@ -177,6 +182,9 @@ impl RawClient {
                 put_lenenc_bytes(&mut pairs, value.as_bytes());
             }
             put_lenenc_bytes(&mut payload, &pairs);
+        }
+        if self.capabilities.contains(Capabilities::ZSTD_COMPRESSION) {
+            payload.push(1);
         }
         payload
     }
@@ -226,7 +234,7 @@ impl RawClient {
     }
 
     async fn encrypt(self, certificate: Option<&(PathBuf, PathBuf)>) -> Self {
-        let Stream::Plain(socket) = self.stream else { panic!("TLS inside TLS") };
+        let socket = self.stream.into_socket().expect("TLS inside TLS");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -244,7 +252,25 @@ impl RawClient {
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let name = ServerName::try_from("localhost").expect("a name");
         let tls = within("a TLS handshake", connector.connect(name, socket)).await.expect("TLS");
-        Self { stream: Stream::Tls(Box::new(tls.into())), ..self }
+        Self { stream: Box::new(tokio_rustls::TlsStream::from(tls)).into(), ..self }
+    }
+
+    /// The same connection without its compression: bytes are frames now, or what shall pass for such.
+    pub fn speak_in_frames(self) -> Self {
+        let stream = Stream::from(self.stream.into_socket().expect("no TLS"));
+        Self { stream, ..self }
+    }
+
+    /// All bytes up to the end of the connection.
+    pub async fn read_to_end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        within("the end", self.stream.read_to_end(&mut bytes)).await.expect("an end, not a reset");
+        bytes
+    }
+
+    /// The next packet answers a command.
+    pub fn expect_answer(&mut self) {
+        self.sequence = 1;
     }
 
     /// Asks for TLS as `login` has it, whether it comes to be or not.

@@ -138,6 +138,7 @@ impl Fleet {
         Cluster {
             name: "main".into(),
             servers: indexes.iter().map(server).collect(),
+            compression: None,
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,
