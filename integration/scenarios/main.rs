@@ -14,6 +14,7 @@ mod certificates;
 mod commands;
 mod console;
 mod doors;
+mod differential;
 mod drain;
 mod expired;
 mod failure;

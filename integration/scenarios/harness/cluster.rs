@@ -74,6 +74,17 @@ impl Cluster {
         }
     }
 
+    /// One server beside the shared ones: the run's, where it has one (`mysqlalone`, `mariadbalone`), else an own one.
+    pub fn alone(dialect: Dialect) -> Self {
+        let mut run = Run::read();
+        match run.clusters.remove(&format!("{}alone", name(dialect))) {
+            Some(RunCluster { servers }) => {
+                Self { dialect, servers, ca: run.tls.ca, other_ca: run.tls.other_ca, own: None }
+            }
+            None => Self::own(dialect, 0),
+        }
+    }
+
     /// The accounts of the run's servers.
     pub fn accounts(dialect: Dialect) -> Vec<Account> {
         let mut accounts = Run::read().accounts;

@@ -1,0 +1,148 @@
+//! The two worlds of a sequence: one server, and a primary with replicas behind Tidegate, with the same content.
+
+use std::net::SocketAddr;
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use super::player::{Packet, Player};
+use super::{SESSIONS, Sequence};
+use crate::harness::{Cluster, Login, Rules, Scenario, Stage};
+
+/// Where sequences are played.
+pub struct World {
+    stage: Stage,
+    reference: Cluster,
+    scenario: Scenario,
+    /// As root, past Tidegate: the reference, the primary, the replicas.
+    roots: Vec<Conn>,
+    /// What the primary had written when the replicas were last waited for.
+    position: String,
+}
+
+impl World {
+    pub async fn new(scenario: Scenario) -> Self {
+        let rules = Rules::pool("{max: 4}");
+        let stage = scenario.stage_with(rules).await;
+        let reference = Cluster::alone(scenario.dialect);
+        let mut roots = vec![reference.root(0).await];
+        for server in 0..stage.cluster.servers.len() {
+            roots.push(stage.cluster.root(server).await);
+        }
+        Self { stage, reference, scenario, roots, position: String::new() }
+    }
+
+    fn reference_address(&self) -> SocketAddr {
+        let server = &self.reference.servers[0];
+        format!("{}:{}", server.host, server.port).parse().expect("an address")
+    }
+
+    /// Makes both worlds new.
+    async fn reset(&mut self) {
+        for root in &mut self.roots[..2] {
+            for statement in content(self.scenario.is_mysql()) {
+                root.query_drop(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+            }
+        }
+        self.catch_up().await;
+    }
+
+    /// Waits until the replicas have what the primary has written.
+    async fn catch_up(&mut self) {
+        let mysql = self.scenario.is_mysql();
+        let ask = if mysql { "SELECT @@global.gtid_executed" } else { "SELECT @@global.gtid_binlog_pos" };
+        let position: String = self.roots[1].query_first(ask).await.expect("an answer").expect("a row");
+        if position == self.position {
+            return;
+        }
+        let function = if mysql { "WAIT_FOR_EXECUTED_GTID_SET" } else { "MASTER_GTID_WAIT" };
+        let wait = format!("SELECT {function}('{position}', 30)");
+        for root in &mut self.roots[2..] {
+            let result: i64 = root.query_first(&wait).await.expect("an answer").expect("a row");
+            assert_eq!(result, 0, "a replica does not catch up");
+        }
+        self.position = position;
+    }
+
+    /// Plays a sequence in both worlds, step by step; the first step whose answers differ.
+    pub async fn play(&mut self, sequence: &Sequence) -> Option<Difference> {
+        self.reset().await;
+        let mut players = Vec::new();
+        let login = Login { database: Some("diff_a".into()), ..sequence.login.clone() };
+        for _ in 0..SESSIONS {
+            let direct = Player::login(self.reference_address(), &login).await;
+            players.push((direct, Player::login(self.stage.proxy.address, &login).await));
+        }
+        for (index, (session, text)) in sequence.lines.iter().enumerate() {
+            let line = super::step::Line::parse(text);
+            let (direct, through) = &mut players[*session];
+            let expected = direct.play(&line.step).await;
+            let found = through.play(&line.step).await;
+            if let Some(what) = super::compare::difference(&expected, &found, &line) {
+                return Some(Difference { line: index, what, expected, found });
+            }
+            self.catch_up().await;
+        }
+        None
+    }
+}
+
+/// Where two worlds part.
+pub struct Difference {
+    pub line: usize,
+    pub what: String,
+    pub expected: Vec<Packet>,
+    pub found: Vec<Packet>,
+}
+
+/// What makes a world new.
+fn content(mysql: bool) -> Vec<String> {
+    let mut sql: Vec<String> = vec!["SET SESSION sql_mode = ''".into()];
+    for session in 0..SESSIONS {
+        sql.push(format!("DROP DATABASE IF EXISTS diff_x{session}"));
+    }
+    for schema in ["diff_a", "diff_b"] {
+        sql.push(format!("DROP DATABASE IF EXISTS {schema}"));
+        sql.push(format!("CREATE DATABASE {schema} CHARACTER SET utf8mb4"));
+        sql.push(format!("USE {schema}"));
+        let definer = "CREATE DEFINER=app@'%'";
+        for s in 0..SESSIONS {
+            for form in CONTENT {
+                sql.push(form.replace("CREATE DEFINER", definer).replace("{s}", &s.to_string()));
+            }
+        }
+    }
+    let _ = mysql;
+    sql
+}
+
+/// What each session finds in each database.
+const CONTENT: &[&str] = &[
+    "CREATE TABLE t{s} (id INT AUTO_INCREMENT PRIMARY KEY, n INT, s VARCHAR(20), UNIQUE (n))",
+    "INSERT INTO t{s} VALUES (1, 1, 'one'), (2, 2, 'two'), (3, 3, NULL)",
+    "CREATE TABLE parent{s} (id INT PRIMARY KEY)",
+    "CREATE TABLE child{s} (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent{s} (id))",
+    "INSERT INTO parent{s} VALUES (1), (2)",
+    "INSERT INTO child{s} VALUES (1, 1)",
+    "CREATE TABLE all{s} (id INT AUTO_INCREMENT PRIMARY KEY, ti TINYINT, ui TINYINT UNSIGNED, si SMALLINT, mi MEDIUMINT, \
+     i INT UNSIGNED ZEROFILL, bi BIGINT, bu BIGINT UNSIGNED, de DECIMAL(20,6), f FLOAT, d DOUBLE, bt BIT(9), da DATE, \
+     dt DATETIME(3), ts TIMESTAMP(6) NULL, tm TIME(2), y YEAR, c CHAR(10) CHARACTER SET latin1, \
+     vc VARCHAR(50) COLLATE utf8mb4_bin, vb VARBINARY(20), bn BINARY(5), tx TEXT, bl BLOB, e ENUM('a', 'b'), \
+     se SET('x', 'y', 'z'), js JSON)",
+    "INSERT INTO all{s} VALUES (1, -1, 200, -300, 70000, 42, -5000000000, 18446744073709551615, 1234.567890, 1.5, -2.25, \
+     b'101010101', '2020-02-03', '2020-02-03 04:05:06.789', '2020-02-03 04:05:06.789012', '-12:34:56.78', 2024, 'cäfé', \
+     'ünï😀', x'00ff', 'ab', 'text', x'fffe00', 'b', 'x,z', '{\"a\": [1, 2]}')",
+    "INSERT INTO all{s} (id) VALUES (2)",
+    "INSERT INTO all{s} (id, ti, vc, da, tm) VALUES (3, 0, '', '0000-00-00', '00:00:00')",
+    "CREATE DEFINER VIEW v{s} AS SELECT id, s FROM t{s}",
+    "CREATE DEFINER PROCEDURE p{s}_rows(a INT) BEGIN SELECT a; SELECT * FROM t{s} ORDER BY id; END",
+    "CREATE DEFINER PROCEDURE p{s}_out(a INT, OUT b INT) SET b = a + 1",
+    "CREATE DEFINER PROCEDURE p{s}_set(a INT) BEGIN SET @a = a; SET SESSION div_precision_increment = a; END",
+    "CREATE DEFINER PROCEDURE p{s}_warn() SELECT CAST('x' AS SIGNED)",
+    "CREATE DEFINER PROCEDURE p{s}_write(a INT) BEGIN INSERT INTO t{s} (n) VALUES (a); SELECT ROW_COUNT(), LAST_INSERT_ID(); END",
+    "CREATE DEFINER PROCEDURE p{s}_temp() BEGIN CREATE TEMPORARY TABLE IF NOT EXISTS tmp{s} (a INT); SELECT * FROM tmp{s}; END",
+    "CREATE DEFINER PROCEDURE p{s}_signal(a INT) BEGIN IF a > 2 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'from a procedure'; \
+     ELSE SIGNAL SQLSTATE '01000'; END IF; END",
+    "CREATE DEFINER FUNCTION f{s}(a INT) RETURNS INT DETERMINISTIC NO SQL RETURN a * 2",
+    "CREATE DEFINER FUNCTION f{s}_set(a VARCHAR(50)) RETURNS VARCHAR(50) NO SQL BEGIN SET @c = a; RETURN a; END",
+];
