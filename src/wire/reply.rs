@@ -31,6 +31,8 @@ pub enum Terminal {
     Ok,
     /// An EOF packet of the old kind.
     Eof,
+    /// EOF behind column definitions, only where it speaks of session state: MariaDB says so to every client.
+    ColumnsEof,
     /// An ERR packet.
     Err,
     /// COM_STMT_PREPARE_OK: definitions follow it.
@@ -142,7 +144,11 @@ impl Scanner {
                 match terminal {
                     // These are plain to the reader: the scan simply goes on behind them.
                     Terminal::Definitions => {}
-                    Terminal::Eof if !matches!(self.phase, Phase::Done | Phase::First) => {}
+                    Terminal::Eof if !matches!(self.phase, Phase::Done | Phase::First) => {
+                        if eof_status(&rest[HEADER..length]).is_some_and(|status| status.contains(Status::SESSION_STATE_CHANGED)) {
+                            return Step::End { start: at, end: at + length, terminal: Terminal::ColumnsEof };
+                        }
+                    }
                     _ => return Step::End { start: at, end: at + length, terminal },
                 }
                 at += length;
@@ -235,6 +241,7 @@ impl Scanner {
                 self.phase = self.after_result(status);
             }
             (Terminal::Infile, _) => self.phase = Phase::First,
+            (Terminal::ColumnsEof, _) => return false,
             (Terminal::Err | Terminal::Text | Terminal::Definitions, _) => self.phase = Phase::Done,
         }
         true

@@ -82,6 +82,15 @@ async fn random_sequences_are_answered_as_by_one_server(scenario: Scenario) {
     let count = setting("TIDEGATE_COUNT").unwrap_or(u64::MAX);
     let started = Instant::now();
     let mut failures = 0;
+    if let Ok(path) = std::env::var("TIDEGATE_CASE") {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut lines = text.lines();
+        let flags: usize = lines.next().unwrap().parse().unwrap();
+        let lines = lines.map(|line| { let (n, rest) = line.split_once(' ').unwrap(); (n.parse().unwrap(), rest.to_owned()) }).collect();
+        let sequence = Sequence { login: logins()[flags].clone(), lines };
+        if let Some(difference) = world.play(&sequence).await { println!("line {} {}", difference.line, difference.what); }
+        return;
+    }
     for seed in (first..).take(count as usize) {
         if started.elapsed() > time {
             println!("{} sequences, {failures} differ", seed - first);
@@ -92,6 +101,7 @@ async fn random_sequences_are_answered_as_by_one_server(scenario: Scenario) {
         failures += 1;
         let (line, what) = (difference.line, &difference.what);
         println!("--- seed {seed}: line {line} `{}`: {what}", sequence.lines[line].1);
+        use std::io::Write; std::io::stdout().flush().unwrap();
         let small = shrink::shrink(&mut world, &sequence, &difference).await;
         println!("    smallest sequence, flags {:?}, collation {}:", small.login.capabilities & !Login::OLD, small.login.collation);
         for (session, line) in &small.lines {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tidegate::wire::auth::{Plugin, salt_from, scramble};
 use tidegate::wire::capabilities::Capabilities;
@@ -19,6 +20,9 @@ use crate::harness::{Login, RawClient};
 
 /// The id of a statement that no slot has.
 const NO_STATEMENT: u32 = 0x7fff_ffff;
+
+/// Longest wait for a packet; well below the harness's own, which would end the test.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A packet of a reply.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,7 +43,8 @@ pub struct Player {
 struct Slot {
     id: u32,
     parameters: usize,
-    types: Vec<[u8; 2]>,
+    /// What was sent last.
+    sent: Vec<Value>,
     /// Parameters of which long data was sent.
     long: BTreeSet<usize>,
 }
@@ -144,7 +149,11 @@ impl Player {
     }
 
     async fn packet(&mut self, is_row: bool, seen: &mut Vec<Packet>) -> Result<Vec<u8>, Closed> {
-        let bytes = self.client.next().await.ok_or(Closed)?;
+        let Ok(bytes) = tokio::time::timeout(PATIENCE, self.client.next()).await else {
+            seen.push(Packet { bytes: b"(no answer)".to_vec(), is_row: false });
+            return Err(Closed);
+        };
+        let bytes = bytes.ok_or(Closed)?;
         seen.push(Packet { bytes: bytes.clone(), is_row });
         Ok(bytes)
     }
@@ -242,12 +251,12 @@ impl Player {
         let mut values: Vec<Value> = execution.values.iter().take(slot.parameters).cloned().collect();
         if !execution.types {
             // Values of the types that the server knows, as far as there are any.
-            for (value, kind) in values.iter_mut().zip(&slot.types) {
-                let suits = execution.values.iter().find(|other| other.kind == *kind && other.bytes.is_some());
-                *value = suits.cloned().unwrap_or(Value { kind: *kind, bytes: None });
+            for (value, sent) in values.iter_mut().zip(&slot.sent) {
+                let suits = execution.values.iter().find(|other| other.kind == sent.kind && other.bytes.is_some());
+                *value = suits.unwrap_or(sent).clone();
             }
         } else {
-            slot.types = values.iter().map(|value| value.kind).collect();
+            slot.sent = values.clone();
         }
         let mut payload = vec![com::STMT_EXECUTE];
         payload.extend_from_slice(&id.to_le_bytes());
