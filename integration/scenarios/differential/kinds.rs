@@ -127,7 +127,7 @@ pub const KINDS: &[Kind] = &[
     // Commands
     kind("ping", 2, &["!ping"]),
     kind("reset connection", 2, &["!reset"]),
-    kind("change user", 1, &["!change-user app app-pw diff_a", "!change-user app app-pw diff_b", "!change-user u_odd2 pw diff_a", "!change-user app app-pw ", "!change-user app app-pw diff_a"]),
+    kind("change user", 1, &["!change-user app app-pw diff_a", "!change-user app app-pw diff_b", "!change-user app app-pw ", "!change-user app app-pw diff_a"]),
     kind("field list", 2, &["!field-list {t}", "!field-list {all}", "!field-list nosuch"]),
     kind("set option", 1, &["!set-option 1", "!set-option 0", "!set-option 0", "!set-option 7"]),
     kind("statistics", 1, &["~!statistics"]),

@@ -24,7 +24,7 @@ both_dialects! {
 /// Sessions of a sequence, on either side.
 const SESSIONS: usize = 3;
 /// Steps of a sequence.
-const LENGTH: usize = 40;
+const LENGTH: usize = 100;
 
 /// What is played: sessions and their lines.
 #[derive(Clone)]

@@ -6,6 +6,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::player::{Packet, Player};
+use super::step::Step;
 use super::{SESSIONS, Sequence};
 use crate::harness::{Cluster, Login, Rules, Scenario, Stage};
 
@@ -32,6 +33,12 @@ impl World {
         }
         let known = std::env::var("TIDEGATE_KNOWN").ok().map(|path| std::fs::read_to_string(path).unwrap());
         let known = known.map(|text| text.lines().map(|l| l.split('#').next().unwrap().trim_end().to_owned()).filter(|l| !l.is_empty()).collect()).unwrap_or_default();
+        for root in &mut roots[..2] {
+            root.query_drop("SET SESSION sql_mode = ''").await.expect("a mode");
+            for statement in routines() {
+                root.query_drop(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+            }
+        }
         Self { stage, reference, scenario, roots, position: String::new(), known }
     }
 
@@ -43,7 +50,7 @@ impl World {
     /// Makes both worlds new.
     async fn reset(&mut self, sessions: &[usize]) {
         for root in &mut self.roots[..2] {
-            for statement in content(sessions) {
+            for statement in tables(sessions) {
                 root.query_drop(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
             }
         }
@@ -67,17 +74,28 @@ impl World {
         self.position = position;
     }
 
+    /// Ends the sessions; what they held is free after.
+    async fn end(&mut self, players: Vec<(Player, Player)>) {
+        for (mut direct, mut through) in players {
+            direct.play(&Step::ResetConnection).await;
+            through.play(&Step::ResetConnection).await;
+        }
+    }
+
     /// Plays a sequence in both worlds, step by step; the first step whose answers differ.
     pub async fn play(&mut self, sequence: &Sequence) -> Option<Difference> {
+        let start = std::time::Instant::now();
         let sessions: Vec<usize> =
             (0..SESSIONS).filter(|session| sequence.lines.iter().any(|(other, _)| other == session)).collect();
         self.reset(&sessions).await;
+        let t_reset = start.elapsed();
         let mut players = Vec::new();
         let login = Login { database: Some("diff_a".into()), ..sequence.login.clone() };
         for _ in 0..SESSIONS {
             let direct = Player::login(self.reference_address(), &login).await;
             players.push((direct, Player::login(self.stage.proxy.address, &login).await));
         }
+        if std::env::var("TIDEGATE_TIME").is_ok() { println!("reset {t_reset:?} login {:?}", start.elapsed() - t_reset); }
         for (index, (session, text)) in sequence.lines.iter().enumerate() {
             let line = super::step::Line::parse(text);
             let (direct, through) = &mut players[*session];
@@ -89,10 +107,13 @@ impl World {
                     self.catch_up().await;
                     continue;
                 }
+                self.end(players).await;
                 return Some(Difference { line: index, what, expected, found });
             }
             self.catch_up().await;
         }
+        self.end(players).await;
+        if std::env::var("TIDEGATE_TIME").is_ok() { println!("all {:?}", start.elapsed()); }
         None
     }
 }
@@ -105,28 +126,46 @@ pub struct Difference {
     pub found: Vec<Packet>,
 }
 
-/// What makes a world new.
-fn content(sessions: &[usize]) -> Vec<String> {
-    let mut sql: Vec<String> = vec!["SET SESSION sql_mode = ''".into()];
-    for session in 0..SESSIONS {
-        sql.push(format!("DROP DATABASE IF EXISTS diff_x{session}"));
-    }
+/// What is there from the first sequence to the last.
+fn routines() -> Vec<String> {
+    let mut sql = Vec::new();
     for schema in ["diff_a", "diff_b"] {
         sql.push(format!("DROP DATABASE IF EXISTS {schema}"));
         sql.push(format!("CREATE DATABASE {schema} CHARACTER SET utf8mb4"));
-        sql.push(format!("USE {schema}"));
-        let definer = "CREATE DEFINER=app@'%'";
-        for s in sessions {
-            for form in CONTENT {
-                sql.push(form.replace("CREATE DEFINER", definer).replace("{s}", &s.to_string()));
-            }
-        }
+    }
+    sql.push("USE diff_a".into());
+    for session in 0..SESSIONS {
+        sql.extend(TABLES.iter().chain(ROUTINES).map(|form| form.replace("{s}", &session.to_string())));
     }
     sql
 }
 
-/// What each session finds in each database.
-const CONTENT: &[&str] = &[
+/// What makes the tables of sessions new.
+fn tables(sessions: &[usize]) -> Vec<String> {
+    let mut sql = vec!["SET SESSION sql_mode = ''".to_owned(), "USE diff_a".into()];
+    for session in sessions {
+        let forms = DROPS.iter().chain(TABLES).chain(OTHER_TABLES);
+        sql.extend(forms.map(|form| form.replace("{s}", &session.to_string())));
+    }
+    sql
+}
+
+const DROPS: &[&str] = &[
+    "DROP DATABASE IF EXISTS diff_x{s}",
+    "DROP TABLE IF EXISTS child{s}, parent{s}, t{s}, all{s}, x{s}, y{s}, diff_b.t{s}, diff_b.x{s}, diff_b.y{s}",
+    "DROP VIEW IF EXISTS w{s}, diff_b.w{s}",
+    "DROP PROCEDURE IF EXISTS q{s}",
+    "DROP PROCEDURE IF EXISTS diff_b.q{s}",
+];
+
+/// In the other database there is little.
+const OTHER_TABLES: &[&str] = &[
+    "CREATE TABLE diff_b.t{s} (id INT AUTO_INCREMENT PRIMARY KEY, n INT, s VARCHAR(20), UNIQUE (n))",
+    "INSERT INTO diff_b.t{s} VALUES (7, 7, 'b')",
+];
+
+/// What each session finds.
+const TABLES: &[&str] = &[
     "CREATE TABLE t{s} (id INT AUTO_INCREMENT PRIMARY KEY, n INT, s VARCHAR(20), UNIQUE (n))",
     "INSERT INTO t{s} VALUES (1, 1, 'one'), (2, 2, 'two'), (3, 3, NULL)",
     "CREATE TABLE parent{s} (id INT PRIMARY KEY)",
@@ -143,15 +182,18 @@ const CONTENT: &[&str] = &[
      'ünï😀', x'00ff', 'ab', 'text', x'fffe00', 'b', 'x,z', '{\"a\": [1, 2]}')",
     "INSERT INTO all{s} (id) VALUES (2)",
     "INSERT INTO all{s} (id, ti, vc, da, tm) VALUES (3, 0, '', '0000-00-00', '00:00:00')",
-    "CREATE DEFINER VIEW v{s} AS SELECT id, s FROM t{s}",
-    "CREATE DEFINER PROCEDURE p{s}_rows(a INT) BEGIN SELECT a; SELECT * FROM t{s} ORDER BY id; END",
-    "CREATE DEFINER PROCEDURE p{s}_out(a INT, OUT b INT) SET b = a + 1",
-    "CREATE DEFINER PROCEDURE p{s}_set(a INT) BEGIN SET @a = a; SET SESSION div_precision_increment = a; END",
-    "CREATE DEFINER PROCEDURE p{s}_warn() SELECT CAST('x' AS SIGNED)",
-    "CREATE DEFINER PROCEDURE p{s}_write(a INT) BEGIN INSERT INTO t{s} (n) VALUES (a); SELECT ROW_COUNT(), LAST_INSERT_ID(); END",
-    "CREATE DEFINER PROCEDURE p{s}_temp() BEGIN CREATE TEMPORARY TABLE IF NOT EXISTS tmp{s} (a INT); SELECT * FROM tmp{s}; END",
-    "CREATE DEFINER PROCEDURE p{s}_signal(a INT) BEGIN IF a > 2 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'from a procedure'; \
+];
+
+const ROUTINES: &[&str] = &[
+    "CREATE DEFINER=app@'%' VIEW v{s} AS SELECT id, s FROM t{s}",
+    "CREATE DEFINER=app@'%' PROCEDURE p{s}_rows(a INT) BEGIN SELECT a; SELECT * FROM t{s} ORDER BY id; END",
+    "CREATE DEFINER=app@'%' PROCEDURE p{s}_out(a INT, OUT b INT) SET b = a + 1",
+    "CREATE DEFINER=app@'%' PROCEDURE p{s}_set(a INT) BEGIN SET @a = a; SET SESSION div_precision_increment = a; END",
+    "CREATE DEFINER=app@'%' PROCEDURE p{s}_warn() SELECT CAST('x' AS SIGNED)",
+    "CREATE DEFINER=app@'%' PROCEDURE p{s}_write(a INT) BEGIN INSERT INTO t{s} (n) VALUES (a); SELECT ROW_COUNT(), LAST_INSERT_ID(); END",
+    "CREATE DEFINER=app@'%' PROCEDURE p{s}_temp() BEGIN CREATE TEMPORARY TABLE IF NOT EXISTS tmp{s} (a INT); SELECT * FROM tmp{s}; END",
+    "CREATE DEFINER=app@'%' PROCEDURE p{s}_signal(a INT) BEGIN IF a > 2 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'from a procedure'; \
      ELSE SIGNAL SQLSTATE '01000'; END IF; END",
-    "CREATE DEFINER FUNCTION f{s}(a INT) RETURNS INT DETERMINISTIC NO SQL RETURN a * 2",
-    "CREATE DEFINER FUNCTION f{s}_set(a VARCHAR(50)) RETURNS VARCHAR(50) NO SQL BEGIN SET @c = a; RETURN a; END",
+    "CREATE DEFINER=app@'%' FUNCTION f{s}(a INT) RETURNS INT DETERMINISTIC NO SQL RETURN a * 2",
+    "CREATE DEFINER=app@'%' FUNCTION f{s}_set(a VARCHAR(50)) RETURNS VARCHAR(50) NO SQL BEGIN SET @c = a; RETURN a; END",
 ];
