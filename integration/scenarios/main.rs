@@ -20,6 +20,7 @@ mod expired;
 mod failure;
 mod idle;
 mod kill;
+mod leak;
 mod logins;
 mod pins;
 mod round_trips;

@@ -1,11 +1,11 @@
 //! The same sequences of statements on one server and through Tidegate: every packet must be the same.
 
-mod compare;
-mod kinds;
-mod player;
-mod random;
+pub mod compare;
+pub mod kinds;
+pub mod player;
+pub mod random;
 mod shrink;
-mod step;
+pub mod step;
 mod value;
 mod world;
 
@@ -71,7 +71,7 @@ fn sequence(seed: u64) -> Sequence {
     Sequence { login, lines }
 }
 
-fn setting(name: &str) -> Option<u64> {
+pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: a number")))
 }
 
