@@ -43,6 +43,8 @@ pub struct Player {
 struct Slot {
     id: u32,
     parameters: usize,
+    /// A cursor may be open.
+    cursor: bool,
     /// What was sent last.
     sent: Vec<Value>,
     /// Parameters of which long data was sent.
@@ -85,6 +87,7 @@ impl Player {
             }
             Step::Prepare(slot, sql) => self.prepare(*slot, sql, seen).await,
             Step::Execute(execution) => {
+                self.close_cursor(execution.slot, execution.cursor).await?;
                 self.send_execute(execution).await;
                 self.results(&[], seen).await
             }
@@ -137,6 +140,19 @@ impl Player {
                 self.packet(false, seen).await.map(drop)
             }
         }
+    }
+
+    /// MySQL 9.7 gives no end to the rows of a statement with an open cursor that is executed again and that it has to
+    /// prepare again: so cursors are closed first.
+    async fn close_cursor(&mut self, slot: usize, again: bool) -> Result<(), Closed> {
+        let Some(known) = &mut self.slots[slot] else { return Ok(()) };
+        let id = known.id.to_le_bytes();
+        if std::mem::replace(&mut known.cursor, again) {
+            known.long.clear();
+            self.client.command(com::STMT_RESET, &id).await;
+            self.packet(false, &mut Vec::new()).await?;
+        }
+        Ok(())
     }
 
     fn id(&self, slot: usize) -> u32 {

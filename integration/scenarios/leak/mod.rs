@@ -41,7 +41,7 @@ struct World {
 
 impl World {
     async fn new(scenario: Scenario, sessions: usize) -> Self {
-        let rules = Rules::pool(&format!("{{max: {CONNECTIONS}, queue: 1000, queue_timeout: 60s}}"));
+        let rules = Rules::pool(&format!("{{max: {}, queue: 1000, queue_timeout: 60s}}", setting("C").unwrap_or(8)));
         let stage = scenario.stage_with(rules).await;
         let reference = Cluster::alone(scenario.dialect);
         let sql = content(sessions);
@@ -140,18 +140,19 @@ async fn no_pin_outlives_its_act(scenario: Scenario) {
 /// TIDEGATE_LEAK_SECONDS makes it long, TIDEGATE_SEED another one.
 async fn two_hundred_sessions_share_eight_connections(scenario: Scenario) {
     let seed = setting("TIDEGATE_SEED").unwrap_or(1);
+    let sessions = setting("N").unwrap_or(200) as usize;
     let time = Duration::from_secs(setting("TIDEGATE_LEAK_SECONDS").unwrap_or(10));
     println!("seed {seed}");
-    let world = World::new(scenario, SESSIONS).await;
+    let world = World::new(scenario, sessions).await;
     let addresses = [world.alone, world.stage.proxy.address];
     let mut actors = Vec::new();
-    for session in 0..SESSIONS {
+    for session in 0..sessions {
         actors.push(Actor::new(session, seed, addresses).await);
     }
     let started = Instant::now();
     let mut rounds = 0;
     while started.elapsed() < time || rounds == 0 {
-        let barrier = Arc::new(Barrier::new(SESSIONS));
+        let barrier = Arc::new(Barrier::new(sessions));
         let tasks: Vec<_> = actors.drain(..).map(|actor| tokio::spawn(round(actor, Arc::clone(&barrier)))).collect();
         let mut wrong = Vec::new();
         for task in tasks {
@@ -169,14 +170,16 @@ async fn two_hundred_sessions_share_eight_connections(scenario: Scenario) {
         }
         rounds += 1;
     }
-    println!("{rounds} rounds of {SESSIONS} sessions with {ROUND} acts each");
+    println!("{rounds} rounds of {sessions} sessions with {ROUND} acts each");
 }
 
 /// Some acts of one session; all begin together.
 async fn round(mut actor: Actor, barrier: Arc<Barrier>) -> Result<Actor, String> {
     barrier.wait().await;
+    let only = std::env::var("TIDEGATE_ACTS").unwrap_or_default();
+    let acts: Vec<_> = ACTS.iter().filter(|(name, _)| only.is_empty() || only.split(',').any(|o| o == *name)).collect();
     for _ in 0..ROUND {
-        let (_, script) = ACTS[actor.random.below(ACTS.len())];
+        let (_, script) = acts[actor.random.below(acts.len())];
         actor.act(script).await?;
     }
     // Whatever was held only for questions about the last statement is given back.
