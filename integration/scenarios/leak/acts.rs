@@ -13,6 +13,8 @@ pub fn placeholders() -> Vec<(&'static str, &'static [&'static str])> {
     let mut all = vec![
         ("observe", &["SELECT {state}", "/* tidegate: primary */ SELECT {state}", "SELECT {state} FROM fixed LIMIT 1"][..]),
         ("state", &[OBSERVE]),
+        // Not in double quotes: where they quote names, the SET fails (D26).
+        ("plain", &["'a'", "''", "'It''s'", "'ünï'", "x'00ff'", "_latin1'«e4»'", "NULL", "_utf8mb4'x' COLLATE utf8mb4_bin"]),
         ("row", &["SELECT n FROM rows_a WHERE id = {s} FOR UPDATE"]),
         ("user", &["app app-pw", "u_empty "]),
         ("setting", &["sql_mode = '{mode}'", "sql_mode = DEFAULT", "time_zone = '+0{id}:00'", "div_precision_increment = {id}", "group_concat_max_len = {id}00", "lc_time_names = 'de_DE'", "lc_time_names = 'fr_FR'", "foreign_key_checks = {bool}", "max_sort_length = 1{id}", "collation_connection = {coll}", "sql_select_limit = DEFAULT"]),
@@ -37,9 +39,9 @@ pub const ACTS: &[Act] = &[
     ("set names", "SET NAMES {cs}\n{observe}"),
     // L2 ("set names", "SET NAMES utf8mb4 COLLATE {coll}\n{observe}"),
     ("use", "USE {db}\n{observe}"),
-    ("use", "!init-db {db}\n{observe}"),
+    // D25 ("use", "!init-db {db}\n{observe}"),
     ("a setting that fails", "SET nosuch = 1\n{observe}"),
-    ("user variables", "SET @a = {num}, @b = {str}\nSELECT @a, @b, CHARSET(@b), COLLATION(@b)\n{observe}\nSELECT @a, @b\nSET @a = NULL, @b = NULL\n!reset"),
+    ("user variables", "SET @a = {num}, @b = {plain}\nSELECT @a, @b, CHARSET(@b), COLLATION(@b)\n{observe}\nSELECT @a, @b\nSET @a = NULL, @b = NULL\n!reset"),
     // P1 ("temporary table", "CREATE TEMPORARY TABLE tmp (a INT)\nINSERT INTO tmp VALUES ({id}), ({id})\nSELECT * FROM tmp\n{observe}\nSELECT COUNT(*) FROM tmp\nDROP TEMPORARY TABLE tmp\nSELECT * FROM tmp"),
     ("temporary table and reset", "CREATE TEMPORARY TABLE tmp (a INT)\nINSERT INTO tmp VALUES (1)\n!reset\nSELECT * FROM tmp\nUSE leak_a"),
     ("transaction", "BEGIN\nUPDATE rows_a SET n = n + 1 WHERE id = {s}\n{row}\n{observe}\nCOMMIT\n{row}"),
@@ -67,13 +69,13 @@ pub const ACTS: &[Act] = &[
     // D2 ("counts", "SELECT a FROM leak_a.fixed\nSELECT FOUND_ROWS()"),
     // D2 ("counts", "UPDATE rows_a SET n = n + 1 WHERE id = {s}\nSELECT ROW_COUNT()"),
     ("several", "SET {setting}; SELECT {state}; UPDATE leak_a.rows_a SET n = n + 1 WHERE id = {s}; SELECT n FROM leak_a.rows_a WHERE id = {s} FOR UPDATE"),
-    ("call", "CALL leak_a.shows({id})\n{observe}"),
+    ("call", "USE leak_a\nCALL leak_a.shows({id})\n{observe}"),
     ("call", "CALL leak_a.sets({id})\n{observe}\n!reset"),
     ("reset", "!reset\n{observe}"),
     ("change user", "!change-user {user} {db}\n{observe}"),
     ("change user", "!change-user {user} leak_a\nSELECT CURRENT_USER()"),
     ("new session", "!reconnect\n{observe}"),
-    ("ping", "!ping\n{observe}"),
+    // D20 ("ping", "!ping\n{observe}"),
 ];
 
 /// What acts play on; `{sessions}` rows, one per session.
