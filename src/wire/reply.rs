@@ -145,7 +145,9 @@ impl Scanner {
                     // These are plain to the reader: the scan simply goes on behind them.
                     Terminal::Definitions => {}
                     Terminal::Eof if !matches!(self.phase, Phase::Done | Phase::First) => {
-                        if eof_status(&rest[HEADER..length]).is_some_and(|status| status.contains(Status::SESSION_STATE_CHANGED)) {
+                        if eof_status(&rest[HEADER..length])
+                            .is_some_and(|status| status.contains(Status::SESSION_STATE_CHANGED))
+                        {
                             return Step::End { start: at, end: at + length, terminal: Terminal::ColumnsEof };
                         }
                     }

@@ -19,7 +19,8 @@ pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<
     }
     let same = expected.iter().zip(&found).take_while(|(expected, found)| expected == found).count();
     let rest = |packets: &[Vec<u8>]| {
-        let texts: Vec<String> = packets.iter().skip(same).take(4).map(|packet| packet.escape_ascii().to_string()).collect();
+        let texts: Vec<String> =
+            packets.iter().skip(same).take(4).map(|packet| packet.escape_ascii().to_string()).collect();
         format!("{} packets: {}", packets.len(), texts.join(" | "))
     };
     Some(format!("from packet {same}\n    server:   {}\n    tidegate: {}", rest(&expected), rest(&found)))
@@ -29,7 +30,11 @@ pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<
 fn seen(packets: &[Packet], line: &Line) -> Vec<Vec<u8>> {
     let mut seen = Vec::new();
     for packet in packets.iter().filter(|packet| line.exact || !packet.is_row) {
-        seen.push(if matters_by_shape(&packet.bytes, line) { without_numbers(&packet.bytes) } else { packet.bytes.clone() });
+        seen.push(if matters_by_shape(&packet.bytes, line) {
+            without_numbers(&packet.bytes)
+        } else {
+            packet.bytes.clone()
+        });
     }
     seen
 }
@@ -40,7 +45,8 @@ fn matters_by_shape(packet: &[u8], line: &Line) -> bool {
         || packet.first() == Some(&0xff)
             && packet.get(9..).is_some_and(|message| {
                 let message = String::from_utf8_lossy(message);
-                message.starts_with("The statement (") || message.contains("for column ``.``.")
+                message.starts_with("The statement (")
+                    || matches!(line.step, Step::Execute(_)) && message.contains(" at row ")
             })
 }
 
@@ -55,8 +61,4 @@ fn without_numbers(text: &[u8]) -> Vec<u8> {
         }
     }
     out
-}
-
-pub fn show(packets: &[Packet]) -> String {
-    packets.iter().map(|packet| packet.bytes.escape_ascii().to_string()).collect::<Vec<_>>().join(" | ")
 }

@@ -268,7 +268,8 @@ impl Player {
         if !execution.types {
             // Values of the types that the server knows, as far as there are any.
             for (value, sent) in values.iter_mut().zip(&slot.sent) {
-                let suits = execution.values.iter().find(|other| other.kind == sent.kind && other.bytes.is_some());
+                let suits =
+                    execution.values.iter().find(|other| other.kind == sent.kind && other.bytes.is_some());
                 *value = suits.unwrap_or(sent).clone();
             }
         } else {

@@ -1,6 +1,6 @@
 //! A failing sequence made small.
 
-use super::Sequence;
+use super::sequence::Sequence;
 use super::world::{Difference, World};
 
 /// Takes lines out as long as some difference remains.
@@ -31,7 +31,10 @@ pub async fn shrink(world: &mut World, sequence: &Sequence, difference: &Differe
 fn is_same(a: &Difference, in_a: &Sequence, b: &Difference, in_b: &Sequence) -> bool {
     let kind = |difference: &Difference| {
         [&difference.expected, &difference.found].map(|packets| {
-            (packets.len() > 1, packets.first().map(|packet| packet.bytes[..packet.bytes.len().min(3)].to_vec()))
+            (
+                packets.len() > 1,
+                packets.first().map(|packet| packet.bytes[..packet.bytes.len().min(3)].to_vec()),
+            )
         })
     };
     in_a.lines[a.line].1 == in_b.lines[b.line].1 && kind(a) == kind(b)

@@ -24,7 +24,11 @@ pub enum Step {
     InitDb(Vec<u8>),
     Ping,
     ResetConnection,
-    ChangeUser { user: String, password: String, database: String },
+    ChangeUser {
+        user: String,
+        password: String,
+        database: String,
+    },
     FieldList(Vec<u8>),
     SetOption(u16),
     Statistics,

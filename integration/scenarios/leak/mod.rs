@@ -2,6 +2,9 @@
 //!
 //! The model of a session is a connection of its own to one server that nobody else uses: it is told the same, and
 //! must answer the same.
+//!
+//! TIDEGATE_SEED and TIDEGATE_SECONDS make it another and longer; TIDEGATE_ACTS=name,name plays only these acts,
+//! TIDEGATE_OPEN=1 also those that show what is known to differ.
 
 mod acts;
 
@@ -13,16 +16,16 @@ use mysql_async::prelude::Queryable;
 use tidegate::wire::capabilities::Capabilities;
 use tokio::sync::Barrier;
 
-use self::acts::{ACTS, content, placeholders};
+use self::acts::{Act, acts, content, placeholders};
 use crate::differential::compare::difference;
+use crate::differential::forms::{Placeholders, Random};
 use crate::differential::player::Player;
-use crate::differential::random::{Random, fill};
-use crate::differential::step::{Line, Step};
 use crate::differential::setting;
+use crate::differential::step::{Line, Step};
 use crate::harness::{Cluster, Login, Rules, Scenario, Stage};
 
 both_dialects! {
-    no_pin_outlives_its_act,
+    no_pin_outlives_its_cause,
     two_hundred_sessions_share_eight_connections,
 }
 
@@ -30,6 +33,8 @@ const SESSIONS: usize = 200;
 const CONNECTIONS: u64 = 8;
 /// Acts of a session between two looks at what is held.
 const ROUND: usize = 5;
+/// Rounds of the short form.
+const ROUNDS: usize = 1;
 
 /// The worlds: one server for the models, a cluster behind Tidegate.
 struct World {
@@ -40,11 +45,12 @@ struct World {
 }
 
 impl World {
-    async fn new(scenario: Scenario, sessions: usize) -> Self {
-        let rules = Rules::pool(&format!("{{max: {}, queue: 1000, queue_timeout: 60s}}", setting("C").unwrap_or(8)));
+    async fn new(scenario: Scenario) -> Self {
+        let rules =
+            Rules::pool(&format!("{{max: {}, queue: 1000, queue_timeout: 60s}}", setting("C").unwrap_or(8)));
         let stage = scenario.stage_with(rules).await;
         let reference = Cluster::alone(scenario.dialect);
-        let sql = content(sessions);
+        let sql = content(SESSIONS);
         let sql: Vec<&str> = sql.iter().map(String::as_str).collect();
         reference.run(0, &sql).await;
         stage.cluster.run(0, &sql).await;
@@ -54,10 +60,20 @@ impl World {
         Self { stage, alone, _reference: reference }
     }
 
+    /// Connections of clients' accounts to a server, as that counts them.
+    async fn connections(&self, server: usize) -> u64 {
+        let count = "SELECT COUNT(*) FROM information_schema.processlist WHERE user IN ('app', 'u_empty')";
+        let count: Option<u64> =
+            self.stage.cluster.root(server).await.query_first(count).await.expect("a count");
+        count.expect("a row")
+    }
+
     /// Sessions that are pinned, and why.
     async fn pinned(&self) -> Vec<String> {
         let text = self.stage.proxy.get("/metrics").await;
-        let lines = text.lines().filter(|line| line.starts_with("tidegate_pinned_sessions{") && !line.ends_with(" 0"));
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("tidegate_pinned_sessions{") && !line.ends_with(" 0"));
         lines.map(str::to_owned).collect()
     }
 }
@@ -74,10 +90,17 @@ struct Actor {
     past: Vec<String>,
 }
 
+/// What all sessions of a round share.
+struct Play {
+    acts: Vec<Act>,
+    placeholders: Placeholders,
+    barrier: Barrier,
+}
+
 impl Actor {
     async fn new(session: usize, seed: u64, addresses: [SocketAddr; 2]) -> Self {
         let mut random = Random::new(seed.wrapping_mul(1_000_003).wrapping_add(session as u64));
-        let flags = [Capabilities::empty(), Capabilities::DEPRECATE_EOF][random.below(2)];
+        let flags = *random.pick(&[Capabilities::empty(), Capabilities::DEPRECATE_EOF]);
         let login =
             Login { database: Some("leak_a".into()), capabilities: Login::OLD | flags, ..Login::default() };
         let model = Player::login(addresses[0], &login).await;
@@ -85,13 +108,19 @@ impl Actor {
         Self { session, random, login, addresses, model, through, past: Vec::new() }
     }
 
-    /// Plays one act.
-    async fn act(&mut self, script: &str) -> Result<(), String> {
-        let text = fill(script, &placeholders(), self.session, &mut self.random);
-        for line in text.split('\n') {
-            self.line(line).await?;
+    /// Some acts; all sessions begin together.
+    async fn round(mut self, play: Arc<Play>) -> Result<Self, String> {
+        play.barrier.wait().await;
+        for _ in 0..ROUND {
+            let act = self.random.pick(&play.acts);
+            for form in &act.lines {
+                let line = play.placeholders.fill(form, self.session, &mut self.random);
+                self.line(&line).await.map_err(|what| format!("{}: {what}", act.name))?;
+            }
         }
-        Ok(())
+        // What was held only for questions about the last statement is given back.
+        self.line("SELECT 1").await?;
+        Ok(self)
     }
 
     async fn line(&mut self, text: &str) -> Result<(), String> {
@@ -117,43 +146,44 @@ impl Actor {
 }
 
 /// One session alone: after each act, nothing is held.
-async fn no_pin_outlives_its_act(scenario: Scenario) {
-    let world = World::new(scenario, 1).await;
+async fn no_pin_outlives_its_cause(scenario: Scenario) {
+    let world = World::new(scenario).await;
+    let placeholders = placeholders();
     let mut wrong = Vec::new();
-    for (name, script) in ACTS {
-        let addresses = [world.alone, world.stage.proxy.address];
-        let mut actor = Actor::new(0, 1, addresses).await;
-        if let Err(what) = actor.act(script).await {
-            wrong.push(format!("{name}: {what}"));
-            continue;
+    for act in acts() {
+        let mut actor = Actor::new(0, 1, [world.alone, world.stage.proxy.address]).await;
+        for form in act.lines.iter().map(String::as_str).chain(["SELECT 1"]) {
+            let line = placeholders.fill(form, 0, &mut actor.random);
+            if let Err(what) = actor.line(&line).await {
+                wrong.push(format!("{}: {what}", act.name));
+            }
         }
-        actor.act("SELECT 1").await.expect("an answer");
         let pinned = world.pinned().await;
         if !pinned.is_empty() {
-            wrong.push(format!("{name}: {pinned:?}"));
+            wrong.push(format!("{}: {pinned:?}", act.name));
         }
-        actor.act("!reset\n{observe}").await.expect("an answer");
+        // So that its locks are free, and its row.
+        actor.line("!reset").await.expect("a reset is answered alike");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// TIDEGATE_LEAK_SECONDS makes it long, TIDEGATE_SEED another one.
 async fn two_hundred_sessions_share_eight_connections(scenario: Scenario) {
     let seed = setting("TIDEGATE_SEED").unwrap_or(1);
-    let sessions = setting("N").unwrap_or(200) as usize;
-    let time = Duration::from_secs(setting("TIDEGATE_LEAK_SECONDS").unwrap_or(10));
+    let time = setting("TIDEGATE_SECONDS").map(Duration::from_secs);
     println!("seed {seed}");
-    let world = World::new(scenario, sessions).await;
-    let addresses = [world.alone, world.stage.proxy.address];
+    let world = World::new(scenario).await;
     let mut actors = Vec::new();
-    for session in 0..sessions {
-        actors.push(Actor::new(session, seed, addresses).await);
+    for session in 0..SESSIONS {
+        actors.push(Actor::new(session, seed, [world.alone, world.stage.proxy.address]).await);
     }
+    let barrier = Barrier::new(SESSIONS);
+    let play = Arc::new(Play { acts: acts(), placeholders: placeholders(), barrier });
     let started = Instant::now();
     let mut rounds = 0;
-    while started.elapsed() < time || rounds == 0 {
-        let barrier = Arc::new(Barrier::new(sessions));
-        let tasks: Vec<_> = actors.drain(..).map(|actor| tokio::spawn(round(actor, Arc::clone(&barrier)))).collect();
+    while time.map_or(rounds < ROUNDS, |time| started.elapsed() < time) {
+        let tasks: Vec<_> =
+            actors.drain(..).map(|actor| tokio::spawn(actor.round(Arc::clone(&play)))).collect();
         let mut wrong = Vec::new();
         for task in tasks {
             match task.await.expect("a session's task") {
@@ -161,28 +191,14 @@ async fn two_hundred_sessions_share_eight_connections(scenario: Scenario) {
                 Err(what) => wrong.push(what),
             }
         }
-        assert!(wrong.is_empty(), "seed {seed}, round {rounds}: {} sessions\n{}", wrong.len(), wrong.join("\n"));
+        let count = wrong.len();
+        assert_eq!(count, 0, "seed {seed}, round {rounds}: {count} sessions\n{}", wrong.join("\n"));
         assert_eq!(world.pinned().await, Vec::<String>::new(), "seed {seed}, round {rounds}");
         for server in 0..world.stage.cluster.servers.len() {
-            let count = "SELECT COUNT(*) FROM information_schema.processlist WHERE user IN ('app', 'u_empty')";
-            let open: Option<u64> = world.stage.cluster.root(server).await.query_first(count).await.expect("a count");
-            assert!(open <= Some(CONNECTIONS), "{open:?} connections to server {server}");
+            let open = world.connections(server).await;
+            assert!(open <= CONNECTIONS, "{open} connections to server {server}");
         }
         rounds += 1;
     }
-    println!("{rounds} rounds of {sessions} sessions with {ROUND} acts each");
-}
-
-/// Some acts of one session; all begin together.
-async fn round(mut actor: Actor, barrier: Arc<Barrier>) -> Result<Actor, String> {
-    barrier.wait().await;
-    let only = std::env::var("TIDEGATE_ACTS").unwrap_or_default();
-    let acts: Vec<_> = ACTS.iter().filter(|(name, _)| only.is_empty() || only.split(',').any(|o| o == *name)).collect();
-    for _ in 0..ROUND {
-        let (_, script) = acts[actor.random.below(acts.len())];
-        actor.act(script).await?;
-    }
-    // Whatever was held only for questions about the last statement is given back.
-    actor.act("SELECT 1").await?;
-    Ok(actor)
+    println!("{rounds} rounds of {SESSIONS} sessions with {ROUND} acts each");
 }
