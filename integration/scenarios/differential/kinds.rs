@@ -22,7 +22,7 @@ impl Kinds {
     /// Those of the files, as far as TIDEGATE_KINDS wants them.
     pub fn read() -> Self {
         let kind = |(heading, forms): (String, Vec<String>)| {
-            let (name, weight) = heading.split_once(", ").expect("a name and a weight");
+            let (name, weight) = heading.rsplit_once(", ").expect("a name and a weight");
             let weight = weight.parse().expect("a weight");
             super::is_wanted("TIDEGATE_KINDS", name).then_some(Kind { weight, forms })
         };

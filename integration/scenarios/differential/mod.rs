@@ -62,6 +62,7 @@ async fn random_sequences_are_answered_as_by_one_server(scenario: Scenario) {
 
 /// Plays a sequence; where it differs, the smallest part of it that does.
 async fn try_out(world: &mut World, sequence: &Sequence) -> Option<String> {
+    println!("{}", sequence.name); // where it hangs or panics, it was this one
     let difference = world.play(sequence).await?;
     let small = shrink::shrink(world, sequence, &difference).await;
     let what = world.play(&small).await.map_or("not repeated".to_owned(), |difference| difference.what);

@@ -57,7 +57,8 @@ struct Closed;
 impl Player {
     /// Logs in.
     pub async fn login(address: SocketAddr, login: &Login) -> Self {
-        let client = RawClient::login(address, login).await.expect("the login works");
+        let mut client = RawClient::login(address, login).await.expect("the login works");
+        client.expect_any_number(); // they are looked at as the answers are
         Self { client, slots: vec![None; 4], closed: false }
     }
 
@@ -67,6 +68,9 @@ impl Player {
         if !self.closed && self.carry_out(step, &mut seen).await.is_err() {
             self.closed = true;
             seen.push(Packet { bytes: b"(the connection has ended)".to_vec(), is_row: false });
+        }
+        if std::mem::take(&mut self.client.out_of_order) {
+            seen.push(Packet { bytes: b"(packets out of order)".to_vec(), is_row: false });
         }
         seen
     }

@@ -90,6 +90,8 @@ pub struct RawClient {
     pub capabilities: Capabilities,
     sequence: u8,
     checks_numbers: bool,
+    /// Whether a packet had another number than was due.
+    pub out_of_order: bool,
     /// Whether the password itself had to be given.
     pub gave_password: bool,
 }
@@ -120,6 +122,7 @@ impl RawClient {
             capabilities: Capabilities::empty(),
             sequence: 0,
             checks_numbers: true,
+            out_of_order: false,
             gave_password: false,
         };
         let packet = client.read().await;
@@ -294,6 +297,7 @@ impl RawClient {
             let mut header = [0; 4];
             within("a packet", self.stream.read_exact(&mut header)).await.ok()?;
             let [a, b, c, number] = header;
+            self.out_of_order |= number != self.sequence;
             assert!(
                 !self.checks_numbers || number == self.sequence,
                 "packet {number} where {} was due",
