@@ -92,6 +92,9 @@ pub struct Scanner {
     /// The packet being passed fills 16 MiB: the next one continues it.
     continued: bool,
     rows: u64,
+    /// OUT parameters of a procedure: another result follows, though only the EOF behind their columns says so
+    /// (MySQL 9.7).
+    out_parameters: bool,
 }
 
 impl Scanner {
@@ -103,7 +106,7 @@ impl Scanner {
             Expect::Rows | Expect::Fields => Phase::Rows,
         };
         let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
-        Self { expect, phase, deprecate_eof, skip: 0, continued: false, rows: 0 }
+        Self { expect, phase, deprecate_eof, skip: 0, continued: false, rows: 0, out_parameters: false }
     }
 
     /// Whether the whole reply has been seen.
@@ -228,6 +231,7 @@ impl Scanner {
             }
             (Terminal::Eof, Phase::ColumnsEnd) => {
                 let Some(status) = eof_status(payload) else { return false };
+                self.out_parameters = status.contains(Status::PS_OUT_PARAMS | Status::MORE_RESULTS);
                 self.phase = if status.contains(Status::CURSOR_EXISTS) {
                     self.after_result(status)
                 } else {
@@ -235,7 +239,10 @@ impl Scanner {
                 };
             }
             (Terminal::Eof, _) => {
-                let Some(status) = eof_status(payload) else { return false };
+                let Some(mut status) = eof_status(payload) else { return false };
+                status
+                    .set(Status::MORE_RESULTS, status.contains(Status::MORE_RESULTS) || self.out_parameters);
+                self.out_parameters = false;
                 self.phase = self.after_result(status);
             }
             (Terminal::Ok, _) => {
@@ -380,6 +387,36 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    fn eof(status: Status) -> Vec<u8> {
+        let [low, high] = status.bits().to_le_bytes();
+        vec![0xfe, 0, 0, low, high]
+    }
+
+    #[test]
+    fn another_result_follows_out_parameters() {
+        let columns = eof(Status::MORE_RESULTS | Status::PS_OUT_PARAMS);
+        let bytes = packets(&[
+            &[1],
+            b"\x03def",
+            &columns,
+            b"\x00\x00a",
+            &eof(Status::AUTOCOMMIT),
+            b"\x00\x00\x00\x02\x00\x00\x00",
+        ]);
+        for piece in 1..=bytes.len() {
+            assert_eq!(scan(Expect::Results, OLD, &bytes, piece)[0], Terminal::Eof);
+        }
+    }
+
+    #[test]
+    fn word_of_session_state_behind_columns_is_shown() {
+        let columns = eof(Status::SESSION_STATE_CHANGED);
+        let bytes = packets(&[&[1], b"\x03def", &columns, b"\x01a", &eof(Status::AUTOCOMMIT)]);
+        for piece in 1..=bytes.len() {
+            assert_eq!(scan(Expect::Results, OLD, &bytes, piece), [Terminal::ColumnsEof, Terminal::Eof]);
         }
     }
 

@@ -1,19 +1,27 @@
 //! Whether two replies are the same.
 //!
-//! Owns: the list of fields that may differ, each with its reason. Invariant: everything else is equal byte for byte.
+//! Owns: the list of what may differ, each with its reason. Invariant: everything else is equal byte for byte.
+//!
+//! | Field | Why |
+//! |---|---|
+//! | statement ids (`player`) | each server's own count |
+//! | how passwords are proven in COM_CHANGE_USER (`player`) | between each server and its client |
+//! | numbers in COM_STATISTICS | what the server did for all clients |
+//! | the id in "The statement (5) has no open cursor" | a statement's id |
+//! | the row in errors of an execution, "… at row 3" | MariaDB: left over from the statement before on the connection |
+//! | NO_INDEX and NO_GOOD_INDEX after a statement | the optimizer's choice, by each server's statistics |
+//! | SESSION_STATE_CHANGED in the server's EOF | MariaDB sets it there for clients that did not ask; Tidegate does not |
+//! | rows, where the line begins with `~` | what the kind says: clocks, ids of connections |
+
+use tidegate::wire::ok::Status;
 
 use super::player::Packet;
 use super::step::{Line, Step};
 
 /// How two replies differ, in words.
 pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<String> {
-    let (mut expected, found) = (seen(expected, line), seen(found, line));
-    for packet in &mut expected {
-        // MariaDB tells of changed state in EOF packets, by its own trackers, also to clients that did not ask.
-        if let [0xfe, _, _, _, status] = &mut packet[..] {
-            *status &= !0x40;
-        }
-    }
+    let expected = seen(expected, line, Status::SESSION_STATE_CHANGED);
+    let found = seen(found, line, Status::empty());
     if expected == found {
         return None;
     }
@@ -26,28 +34,32 @@ pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<
     Some(format!("from packet {same}\n    server:   {}\n    tidegate: {}", rest(&expected), rest(&found)))
 }
 
-/// The packets that count, without what may differ.
-fn seen(packets: &[Packet], line: &Line) -> Vec<Vec<u8>> {
-    let mut seen = Vec::new();
+/// The packets that count, without what may differ. `eof`: flags that EOF packets of this side may have.
+fn seen(packets: &[Packet], line: &Line, eof: Status) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
     for packet in packets.iter().filter(|packet| line.exact || !packet.is_row) {
-        seen.push(if matters_by_shape(&packet.bytes, line) {
-            without_numbers(&packet.bytes)
-        } else {
-            packet.bytes.clone()
-        });
+        let mut bytes = packet.bytes.clone();
+        if let Some(at) = packet.status_at {
+            let mut hidden = if (bytes[0], bytes.len()) == (0xfe, 5) { eof } else { Status::empty() };
+            if matches!(line.step, Step::Query(_) | Step::Attributes(..) | Step::Execute(_) | Step::Fetch(..))
+            {
+                hidden |= Status::NO_INDEX | Status::NO_GOOD_INDEX;
+            }
+            let [low, high] = hidden.bits().to_le_bytes();
+            bytes[at] &= !low;
+            bytes[at + 1] &= !high;
+        }
+        all.push(if has_numbers(&bytes, line) { without_numbers(&bytes) } else { bytes });
     }
-    seen
+    all
 }
 
-/// COM_STATISTICS tells how much a server did; "statement (5) has no open cursor" has the id that the server counts.
-fn matters_by_shape(packet: &[u8], line: &Line) -> bool {
+/// Whether its numbers are the server's own.
+fn has_numbers(packet: &[u8], line: &Line) -> bool {
+    let message = packet.strip_prefix(b"\xff").map(String::from_utf8_lossy).unwrap_or_default();
     matches!(line.step, Step::Statistics)
-        || packet.first() == Some(&0xff)
-            && packet.get(9..).is_some_and(|message| {
-                let message = String::from_utf8_lossy(message);
-                message.starts_with("The statement (")
-                    || matches!(line.step, Step::Execute(_)) && message.contains(" at row ")
-            })
+        || message.contains("The statement (")
+        || matches!(line.step, Step::Execute(_)) && message.contains(" at row ")
 }
 
 /// The text with one 0 for each number.

@@ -20,11 +20,9 @@ const LINES: &[(&str, &str)] = &[
     ("!cursor", "D11, D12: pinned to a replica; lost beside a soft pin"),
     ("!fetch", "D12"),
     ("!long", "D11: pinned to a replica"),
-    ("SET TRANSACTION READ", "D21: dropped by a statement without tables on MariaDB"),
-    ("SET TRANSACTION ISO", "D21"),
-    ("START TRANSACTION READ ONLY", "P2: 1290 instead of 1792"),
+    ("SET TRANSACTION ISO", "D21: dropped by a statement without tables on MariaDB"),
+    ("TRANSACTION READ ONLY", "D21, D30, P2: 1290 instead of 1792; lost beside a soft pin"),
     ("INTO @", "D27: variables set by a statement that fails"),
-    ("(@a, @b) SET", "D29: the insert id that MariaDB does not report"),
     ("COLLATE utf8mb4", "L2: the charset of result columns"),
     ("COLLATE latin1", "L2"),
 ];

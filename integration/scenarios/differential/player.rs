@@ -12,7 +12,7 @@ use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::command as com;
 use tidegate::wire::cursor::put_lenenc_bytes;
 use tidegate::wire::frame::{lenenc, put_lenenc};
-use tidegate::wire::ok::{Ok as OkPacket, Status};
+use tidegate::wire::ok::Status;
 
 use super::step::{Execution, Step};
 use super::value::Value;
@@ -29,6 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(12);
 pub struct Packet {
     pub bytes: Vec<u8>,
     pub is_row: bool,
+    /// Where status flags begin, in a packet that ends something.
+    pub status_at: Option<usize>,
+}
+
+impl Packet {
+    fn plain(bytes: Vec<u8>) -> Self {
+        Self { bytes, is_row: false, status_at: None }
+    }
 }
 
 /// One connection.
@@ -67,10 +75,10 @@ impl Player {
         let mut seen = Vec::new();
         if !self.closed && self.carry_out(step, &mut seen).await.is_err() {
             self.closed = true;
-            seen.push(Packet { bytes: b"(the connection has ended)".to_vec(), is_row: false });
+            seen.push(Packet::plain(b"(the connection has ended)".to_vec()));
         }
         if std::mem::take(&mut self.client.out_of_order) {
-            seen.push(Packet { bytes: b"(packets out of order)".to_vec(), is_row: false });
+            seen.push(Packet::plain(b"(packets out of order)".to_vec()));
         }
         seen
     }
@@ -170,11 +178,11 @@ impl Player {
 
     async fn packet(&mut self, is_row: bool, seen: &mut Vec<Packet>) -> Result<Vec<u8>, Closed> {
         let Ok(bytes) = tokio::time::timeout(PATIENCE, self.client.next()).await else {
-            seen.push(Packet { bytes: b"(no answer)".to_vec(), is_row: false });
+            seen.push(Packet::plain(b"(no answer)".to_vec()));
             return Err(Closed);
         };
         let bytes = bytes.ok_or(Closed)?;
-        seen.push(Packet { bytes: bytes.clone(), is_row });
+        seen.push(Packet { bytes: bytes.clone(), is_row, status_at: None });
         Ok(bytes)
     }
 
@@ -184,7 +192,7 @@ impl Player {
             let first = self.packet(false, seen).await?;
             let status = match first[0] {
                 0xff => return Ok(()),
-                0x00 => self.status(&first),
+                0x00 => self.status(seen),
                 0xfb => {
                     if !file.is_empty() {
                         self.client.send_numbered(file).await;
@@ -197,9 +205,14 @@ impl Player {
                     for _ in 0..count {
                         self.packet(false, seen).await?;
                     }
-                    match self.end_of_columns(seen).await? {
-                        Some(status) => status,
-                        None => self.rows(seen).await?,
+                    let columns = self.end_of_columns(seen).await?;
+                    if columns.contains(Status::CURSOR_EXISTS) {
+                        columns
+                    } else {
+                        // Of OUT parameters, MySQL says there that more follows, and not behind the row.
+                        let more = columns.contains(Status::PS_OUT_PARAMS);
+                        let status = self.rows(seen).await?;
+                        if more { status | Status::MORE_RESULTS } else { status }
                     }
                 }
             };
@@ -209,14 +222,13 @@ impl Player {
         }
     }
 
-    /// Behind the columns: where a cursor was opened there are no rows.
-    async fn end_of_columns(&mut self, seen: &mut Vec<Packet>) -> Result<Option<Status>, Closed> {
+    /// What the EOF behind the columns says, where there is one.
+    async fn end_of_columns(&mut self, seen: &mut Vec<Packet>) -> Result<Status, Closed> {
         if self.client.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-            return Ok(None);
+            return Ok(Status::empty());
         }
-        let eof = self.packet(false, seen).await?;
-        let status = self.status(&eof);
-        Ok(status.contains(Status::CURSOR_EXISTS).then_some(status))
+        self.packet(false, seen).await?;
+        Ok(self.status(seen))
     }
 
     /// Rows or column definitions, up to their end.
@@ -228,16 +240,24 @@ impl Player {
                 if let Some(last) = seen.last_mut() {
                     last.is_row = false;
                 }
-                return Ok(if is_end { self.status(&packet) } else { Status::empty() });
+                return Ok(if is_end { self.status(seen) } else { Status::empty() });
             }
         }
     }
 
-    fn status(&self, packet: &[u8]) -> Status {
-        if packet[0] == 0xfe && !self.client.capabilities.contains(Capabilities::DEPRECATE_EOF) {
-            return Status::from_bits_retain(u16::from_le_bytes([packet[3], packet[4]]));
-        }
-        OkPacket::parse(packet, self.client.capabilities).expect("a well-formed OK packet").status
+    /// The status flags of the packet that came last, an OK or an EOF.
+    fn status(&self, seen: &mut [Packet]) -> Status {
+        let Packet { bytes, status_at, .. } = seen.last_mut().expect("a packet");
+        let is_eof = bytes[0] == 0xfe && !self.client.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let at = if is_eof {
+            3
+        } else {
+            let (_, rest) = lenenc(&bytes[1..]).expect("affected rows");
+            let (_, rest) = lenenc(rest).expect("an insert id");
+            bytes.len() - rest.len()
+        };
+        *status_at = Some(at);
+        Status::from_bits_retain(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
     }
 
     async fn prepare(&mut self, slot: usize, sql: &[u8], seen: &mut Vec<Packet>) -> Result<(), Closed> {
@@ -321,7 +341,7 @@ impl Player {
         self.client.command(com::CHANGE_USER, &rest).await;
         // How passwords are proven is between each server and its client: only the end is kept.
         let bytes = self.client.prove_raw(&Login::account(user, password), salt).await.ok_or(Closed)?;
-        seen.push(Packet { bytes, is_row: false });
+        seen.push(Packet::plain(bytes));
         Ok(())
     }
 }

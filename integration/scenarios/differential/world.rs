@@ -100,6 +100,9 @@ impl World {
             let (direct, through) = &mut players[*session];
             let expected = direct.play(&line.step).await;
             let found = through.play(&line.step).await;
+            if std::env::var("TIDEGATE_SHOW").is_ok() {
+                println!("{text}\n   {}\n   {}", show(&expected), show(&found));
+            }
             let difference = compare::difference(&expected, &found, &line);
             if let Some(what) = difference.filter(|what| open::of_answer(what).is_none()) {
                 self.end(players).await;
@@ -191,3 +194,7 @@ const ROUTINES: &[&str] = &[
     "CREATE DEFINER=app@'%' FUNCTION f{s}(a INT) RETURNS INT DETERMINISTIC NO SQL RETURN a * 2",
     "CREATE DEFINER=app@'%' FUNCTION f{s}_set(a VARCHAR(50)) RETURNS VARCHAR(50) NO SQL BEGIN SET @c = a; RETURN a; END",
 ];
+
+fn show(packets: &[Packet]) -> String {
+    packets.iter().map(|packet| packet.bytes.escape_ascii().to_string()).collect::<Vec<_>>().join(" | ")
+}
