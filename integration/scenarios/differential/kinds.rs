@@ -30,6 +30,11 @@ impl Kinds {
         Self { kinds, placeholders: placeholders() }
     }
 
+    /// What each session begins with.
+    pub fn beginning(&self) -> String {
+        self.placeholders.fill("{known}", 0, &mut Random::new(0))
+    }
+
     /// One line, or several, of a kind chosen by weight.
     pub fn lines(&self, session: usize, random: &mut Random) -> Vec<String> {
         let mut at = random.below(self.kinds.iter().map(|kind| kind.weight).sum());

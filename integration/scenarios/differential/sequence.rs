@@ -38,7 +38,7 @@ impl Sequence {
     pub fn random(kinds: &Kinds, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let login = random.pick(&logins()).clone();
-        let mut lines = Vec::new();
+        let mut lines: Vec<_> = (0..SESSIONS).map(|session| (session, kinds.beginning())).collect();
         while lines.len() < LENGTH {
             let session = random.below(SESSIONS);
             lines.extend(kinds.lines(session, &mut random).into_iter().map(|line| (session, line)));
