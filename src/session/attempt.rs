@@ -407,6 +407,7 @@ impl Session {
         let mut difference = connection.state.difference(&self.desired, names).ok_or_else(impossible)?;
         if difference.reset {
             let server = self.worker.pool.server(connection.server).cloned().ok_or_else(impossible)?;
+            connection.pay_debt(buffer).await?; // what a session left there goes with the reset
             if self.desired.base == crate::backend::state::Base::Handshake {
                 connection.reset(&server, buffer).await?;
             } else {
