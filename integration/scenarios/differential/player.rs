@@ -99,8 +99,8 @@ impl Player {
             }
             Step::Prepare(slot, sql) => self.prepare(*slot, sql, seen).await,
             Step::Execute(execution) => {
-                self.close_cursor(execution.slot, execution.cursor).await?;
-                self.send_execute(execution).await;
+                let cursor = self.renew_cursor(execution.slot, execution.cursor).await?;
+                self.send_execute(execution, cursor).await;
                 self.results(&[], seen).await
             }
             Step::Fetch(slot, rows) => {
@@ -154,17 +154,18 @@ impl Player {
         }
     }
 
-    /// MySQL 9.7 gives no end to the rows of a statement with an open cursor that is executed again and that it has to
-    /// prepare again: so cursors are closed first.
-    async fn close_cursor(&mut self, slot: usize, again: bool) -> Result<(), Closed> {
-        let Some(known) = &mut self.slots[slot] else { return Ok(()) };
+    /// Whether to open a cursor; one that is open is closed. MySQL 9.7 gives no end to the rows of a statement that has
+    /// had a cursor and is executed without one: so it gets a cursor again.
+    async fn renew_cursor(&mut self, slot: usize, wanted: bool) -> Result<bool, Closed> {
+        let Some(known) = &mut self.slots[slot] else { return Ok(wanted) };
         let id = known.id.to_le_bytes();
-        if std::mem::replace(&mut known.cursor, again) {
-            known.long.clear();
-            self.client.command(com::STMT_RESET, &id).await;
-            self.packet(false, &mut Vec::new()).await?;
+        if !std::mem::replace(&mut known.cursor, wanted || known.cursor) {
+            return Ok(wanted);
         }
-        Ok(())
+        known.long.clear();
+        self.client.command(com::STMT_RESET, &id).await;
+        self.packet(false, &mut Vec::new()).await?;
+        Ok(true)
     }
 
     fn id(&self, slot: usize) -> u32 {
@@ -285,11 +286,14 @@ impl Player {
         Ok(())
     }
 
-    async fn send_execute(&mut self, execution: &Execution) {
+    async fn send_execute(&mut self, execution: &Execution, cursor: bool) {
         let mut slot = self.slots[execution.slot].clone().unwrap_or_default();
         let id = self.id(execution.slot);
         let mut values: Vec<Value> = execution.values.iter().take(slot.parameters).cloned().collect();
-        if !execution.types {
+        // MySQL keeps the types of the first execution for what it says of columns, as long as it keeps the statement:
+        // on another connection, Tidegate prepares it anew (D23).
+        let keeps = !self.client.greeting.version.windows(7).any(|word| word == b"MariaDB");
+        if !execution.types || keeps && !slot.sent.is_empty() {
             // Values of the types that the server knows, as far as there are any.
             for (value, sent) in values.iter_mut().zip(&slot.sent) {
                 let suits =
@@ -301,7 +305,7 @@ impl Player {
         }
         let mut payload = vec![com::STMT_EXECUTE];
         payload.extend_from_slice(&id.to_le_bytes());
-        payload.push(u8::from(execution.cursor));
+        payload.push(u8::from(cursor));
         payload.extend_from_slice(&1u32.to_le_bytes());
         if !values.is_empty() {
             put_values(&mut payload, &values, &slot.long, execution.types, false);

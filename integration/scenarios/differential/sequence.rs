@@ -28,8 +28,9 @@ fn logins() -> Vec<Login> {
         with(Capabilities::DEPRECATE_EOF),
         with(Capabilities::DEPRECATE_EOF | Capabilities::QUERY_ATTRIBUTES),
         with(Capabilities::FOUND_ROWS | Capabilities::DEPRECATE_EOF),
-        with(Capabilities::IGNORE_SPACE),
         Login { collation: 8, ..old.clone() },
+        // D13: MariaDB's sql_mode has it after a login and not after a reset; left out of random sequences.
+        with(Capabilities::IGNORE_SPACE),
     ]
 }
 
@@ -37,7 +38,9 @@ impl Sequence {
     /// The random sequence of a seed.
     pub fn random(kinds: &Kinds, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let login = random.pick(&logins()).clone();
+        let logins = logins();
+        let tried = logins.len() - usize::from(!super::open::are_played());
+        let login = random.pick(&logins[..tried]).clone();
         let mut lines: Vec<_> = (0..SESSIONS).map(|session| (session, kinds.beginning())).collect();
         while lines.len() < LENGTH {
             let session = random.below(SESSIONS);

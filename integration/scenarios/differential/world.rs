@@ -100,9 +100,6 @@ impl World {
             let (direct, through) = &mut players[*session];
             let expected = direct.play(&line.step).await;
             let found = through.play(&line.step).await;
-            if std::env::var("TIDEGATE_SHOW").is_ok() {
-                println!("{text}\n   {}\n   {}", show(&expected), show(&found));
-            }
             let difference = compare::difference(&expected, &found, &line);
             if let Some(what) = difference {
                 self.end(players).await;
@@ -185,16 +182,12 @@ const ROUTINES: &[&str] = &[
     "CREATE DEFINER=app@'%' VIEW v{s} AS SELECT id, s FROM t{s}",
     "CREATE DEFINER=app@'%' PROCEDURE p{s}_rows(a INT) BEGIN SELECT a; SELECT * FROM t{s} ORDER BY id; END",
     "CREATE DEFINER=app@'%' PROCEDURE p{s}_out(a INT, OUT b INT) SET b = a + 1",
-    "CREATE DEFINER=app@'%' PROCEDURE p{s}_set(a INT) BEGIN SET @a = a; SET SESSION div_precision_increment = a; END",
+    "CREATE DEFINER=app@'%' PROCEDURE p{s}_set(a INT) BEGIN SET @p = a; SET SESSION div_precision_increment = a; END",
     "CREATE DEFINER=app@'%' PROCEDURE p{s}_warn() SELECT CAST('x' AS SIGNED)",
     "CREATE DEFINER=app@'%' PROCEDURE p{s}_write(a INT) BEGIN INSERT INTO t{s} (n) VALUES (a); SELECT ROW_COUNT(), LAST_INSERT_ID(); END",
     "CREATE DEFINER=app@'%' PROCEDURE p{s}_temp() BEGIN CREATE TEMPORARY TABLE IF NOT EXISTS tmp{s} (a INT); SELECT * FROM tmp{s}; END",
     "CREATE DEFINER=app@'%' PROCEDURE p{s}_signal(a INT) BEGIN IF a > 2 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'from a procedure'; \
      ELSE SIGNAL SQLSTATE '01000'; END IF; END",
     "CREATE DEFINER=app@'%' FUNCTION f{s}(a INT) RETURNS INT DETERMINISTIC NO SQL RETURN a * 2",
-    "CREATE DEFINER=app@'%' FUNCTION f{s}_set(a VARCHAR(50)) RETURNS VARCHAR(50) NO SQL BEGIN SET @c = a; RETURN a; END",
+    "CREATE DEFINER=app@'%' FUNCTION f{s}_set(a VARCHAR(50)) RETURNS VARCHAR(50) NO SQL BEGIN SET @f = a; RETURN a; END",
 ];
-
-fn show(packets: &[Packet]) -> String {
-    packets.iter().map(|packet| packet.bytes.escape_ascii().to_string()).collect::<Vec<_>>().join(" | ")
-}
