@@ -159,7 +159,8 @@ impl Player {
     async fn renew_cursor(&mut self, slot: usize, wanted: bool) -> Result<bool, Closed> {
         let Some(known) = &mut self.slots[slot] else { return Ok(wanted) };
         let id = known.id.to_le_bytes();
-        if !std::mem::replace(&mut known.cursor, wanted || known.cursor) {
+        if !known.cursor {
+            known.cursor = wanted;
             return Ok(wanted);
         }
         known.long.clear();
