@@ -15,6 +15,7 @@ mod commands;
 mod console;
 mod doors;
 mod differential;
+mod doors;
 mod drain;
 mod expired;
 mod failure;
