@@ -56,13 +56,13 @@ async fn random_sequences_are_answered_as_by_one_server(scenario: Scenario) {
         played += 1;
         failures.extend(try_out(&mut world, &Sequence::random(&kinds, seed)).await);
     }
-    println!("{played} random sequences from seed {first}, {} differences", failures.len());
+    eprintln!("{played} random sequences from seed {first}, {} differences", failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// Plays a sequence; where it differs, the smallest part of it that does.
 async fn try_out(world: &mut World, sequence: &Sequence) -> Option<String> {
-    println!("{}", sequence.name); // where it hangs or panics, it was this one
+    eprintln!("{}", sequence.name); // where it hangs or panics, it was this one
     let difference = world.play(sequence).await?;
     let small = shrink::shrink(world, sequence, &difference).await;
     let what = world.play(&small).await.map_or("not repeated".to_owned(), |difference| difference.what);
@@ -74,6 +74,6 @@ async fn try_out(world: &mut World, sequence: &Sequence) -> Option<String> {
         "--- {name}, flags {flags:?}, collation {collation}: {first}\n{}\n  {what}",
         lines.join("\n")
     );
-    println!("{text}");
+    eprintln!("{text}");
     Some(text)
 }

@@ -171,7 +171,7 @@ async fn no_pin_outlives_its_cause(scenario: Scenario) {
 async fn two_hundred_sessions_share_eight_connections(scenario: Scenario) {
     let seed = setting("TIDEGATE_SEED").unwrap_or(1);
     let time = setting("TIDEGATE_SECONDS").map(Duration::from_secs);
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let world = World::new(scenario).await;
     let mut actors = Vec::new();
     for session in 0..SESSIONS {
@@ -200,5 +200,5 @@ async fn two_hundred_sessions_share_eight_connections(scenario: Scenario) {
         }
         rounds += 1;
     }
-    println!("{rounds} rounds of {SESSIONS} sessions with {ROUND} acts each");
+    eprintln!("{rounds} rounds of {SESSIONS} sessions with {ROUND} acts each");
 }
