@@ -123,7 +123,7 @@ fn writes_are_writes() {
     let load = Uses::LAST_INSERT_ID; // set without a word in the OK packet
     both("LOAD DATA INFILE 'f' INTO TABLE t (a, b) SET c = a", Class::Write, load);
     both("LOAD DATA LOCAL INFILE 'f' INTO TABLE t", Class::Write, load | Uses::LOCAL_INFILE);
-    both("LOAD XML LOW_PRIORITY LOCAL INFILE 'f' INTO TABLE t", Class::Write, Uses::LOCAL_INFILE);
+    both("LOAD XML LOW_PRIORITY LOCAL INFILE 'f' INTO TABLE t", Class::Write, load | Uses::LOCAL_INFILE);
     both("EXPLAIN UPDATE t SET a = 1", Class::Other, NONE);
 }
 
