@@ -13,7 +13,6 @@ mod before;
 mod certificates;
 mod commands;
 mod console;
-mod doors;
 mod differential;
 mod doors;
 mod drain;
