@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mysql_async::prelude::Queryable;
 use tidegate::wire::capabilities::Capabilities;
 use tokio::sync::Barrier;
 
@@ -25,7 +24,6 @@ use crate::differential::step::{Line, Step};
 use crate::harness::{Cluster, Login, Rules, Scenario, Stage};
 
 both_dialects! {
-    no_pin_outlives_its_cause,
     two_hundred_sessions_share_eight_connections,
 }
 
@@ -60,12 +58,11 @@ impl World {
         Self { stage, alone, _reference: reference }
     }
 
-    /// Connections of clients' accounts to a server, as that counts them.
+    /// Connections to a server.
     async fn connections(&self, server: usize) -> u64 {
-        let count = "SELECT COUNT(*) FROM information_schema.processlist WHERE user IN ('app', 'u_empty')";
-        let count: Option<u64> =
-            self.stage.cluster.root(server).await.query_first(count).await.expect("a count");
-        count.expect("a row")
+        let server = &self.stage.cluster.servers[server];
+        let label = format!("server=\"{}:{}\"", server.host, server.port);
+        self.stage.proxy.metric("tidegate_pool_open", &[&label]).await
     }
 
     /// Sessions that are pinned, and why.
@@ -146,8 +143,7 @@ impl Actor {
 }
 
 /// One session alone: after each act, nothing is held.
-async fn no_pin_outlives_its_cause(scenario: Scenario) {
-    let world = World::new(scenario).await;
+async fn no_pin_outlives_its_cause(world: &World) {
     let placeholders = placeholders();
     let mut wrong = Vec::new();
     for act in acts() {
@@ -173,6 +169,7 @@ async fn two_hundred_sessions_share_eight_connections(scenario: Scenario) {
     let time = setting("TIDEGATE_SECONDS").map(Duration::from_secs);
     eprintln!("seed {seed}");
     let world = World::new(scenario).await;
+    no_pin_outlives_its_cause(&world).await;
     let mut actors = Vec::new();
     for session in 0..SESSIONS {
         actors.push(Actor::new(session, seed, [world.alone, world.stage.proxy.address]).await);
