@@ -47,3 +47,7 @@ lint:
 # sysbench through Tidegate, with the servers' own counters
 soak *OPTIONS:
     ./integration/soak {{OPTIONS}}
+
+# The same statements on one server and through Tidegate, for minutes; `--leak`: 200 sessions over 8 connections (`--time`, `--seed`)
+differential *OPTIONS:
+    ./integration/differential {{OPTIONS}}

@@ -116,6 +116,10 @@ pub async fn receive(
                 }
                 fill(connection, buffer).await?;
             }
+            Step::End { end, terminal: Terminal::ColumnsEof, .. } => {
+                plain.extend_from_slice(&buffer.filled()[..end]);
+                buffer.consume(end);
+            }
             Step::End { start, end, terminal } => {
                 let bytes = buffer.filled();
                 plain.extend_from_slice(&bytes[..start]);
@@ -136,7 +140,7 @@ pub async fn receive(
                         let id = payload.get(1..5).and_then(|id| id.first_chunk().copied());
                         answer.prepared = Some(u32::from_le_bytes(id.ok_or(ExchangeError::Protocol)?));
                     }
-                    Terminal::Text | Terminal::Definitions => {}
+                    Terminal::Text | Terminal::Definitions | Terminal::ColumnsEof => {}
                 }
                 if !plain.is_empty() && answer.prepared.is_none() {
                     (answer.columns, answer.rows) = result_set(&plain).ok_or(ExchangeError::Protocol)?;

@@ -22,6 +22,9 @@ pub enum Place {
         id: BackendId,
         /// The OK packet's value.
         reported: u64,
+        /// The session's value before, where the connection may hold another session's still: a reported id that was
+        /// given explicitly is not taken over (REPLACE, ON DUPLICATE KEY UPDATE).
+        before: Option<u64>,
     },
     /// Known.
     Known(u64),
@@ -49,10 +52,13 @@ impl InsertId {
     /// The connection `id` gives it up: its value, read back, or what its OK packet said where it cannot be read.
     pub fn settle(&self, server: ServerId, id: BackendId, value: Option<u64>) {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Place::On { server: s, id: i, reported } = *place
+        if let Place::On { server: s, id: i, reported, before } = *place
             && (s, i) == (server, id)
         {
-            *place = Place::Known(value.unwrap_or(reported));
+            *place = Place::Known(match (value, before) {
+                (Some(value), Some(before)) if value != reported => before,
+                (value, _) => value.unwrap_or(reported),
+            });
             self.changed.notify_waiters();
         }
     }

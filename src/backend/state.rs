@@ -150,7 +150,11 @@ impl State {
         for (name, _) in
             has.variables.iter().filter(|(name, _)| lost(name) && !NAMES.contains(&name.as_slice()))
         {
-            put_item(&mut set, &[name, b"=DEFAULT"]);
+            if DEFAULT_IS_WRONG.contains(&name.as_slice()) {
+                put_item(&mut set, &[name, b"=@@global.", name]);
+            } else {
+                put_item(&mut set, &[name, b"=DEFAULT"]);
+            }
         }
         for (name, value) in &wanted.variables {
             let forgotten = renamed && NAMES.contains(&name.as_slice());
@@ -164,6 +168,9 @@ impl State {
         Some(Difference { reset, schema, role, set: (!set.is_empty()).then_some(set) })
     }
 }
+
+/// MySQL 9.7 switches these off when they are set to DEFAULT, though they are on globally.
+const DEFAULT_IS_WRONG: [&[u8]; 2] = [b"foreign_key_checks", b"unique_checks"];
 
 /// Whether a variable of this name belongs to the replayable state.
 pub fn is_replayed(name: &[u8]) -> bool {
@@ -260,6 +267,13 @@ mod tests {
             set_text(&theirs, &mine).unwrap(),
             "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci',autocommit=DEFAULT,sql_mode=''"
         );
+    }
+
+    #[test]
+    fn checks_are_taken_back_to_what_they_are_globally() {
+        let theirs = state("", &[("foreign_key_checks", "OFF"), ("sql_notes", "OFF")]);
+        let set = set_text(&theirs, &State::default()).unwrap();
+        assert_eq!(set, "SET foreign_key_checks=@@global.foreign_key_checks,sql_notes=DEFAULT");
     }
 
     #[test]

@@ -223,7 +223,8 @@ fn note(
             end.changes.extend_from_slice(ok.changes);
             connection.status = ok.status;
             let told = client.capabilities.contains(Capabilities::SESSION_TRACK);
-            let longer = !ok.changes.is_empty() || !(told || ok.info.is_empty());
+            let flagged = ok.status.contains(Status::SESSION_STATE_CHANGED);
+            let longer = !ok.changes.is_empty() || !told && (flagged || !ok.info.is_empty());
             if connection.capabilities.contains(Capabilities::SESSION_TRACK) && longer {
                 let shown = told.then(|| client.shown.as_ref().unwrap_or(&connection.shown));
                 return Ok(shorten(buffer, start..stop, client.capabilities, shown));
@@ -234,6 +235,7 @@ fn note(
             end.warnings = eof_warnings(payload).unwrap_or(0);
             end.rows = Some(scanner.rows());
             connection.status = end.status;
+            hide_tracking(buffer, start, end.status, client.capabilities);
         }
         Terminal::Err => {
             let code = payload.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
@@ -263,9 +265,21 @@ fn note(
                     .copy_from_slice(&shown.to_le_bytes());
             }
         }
+        Terminal::ColumnsEof => {
+            let status = eof_status(payload).ok_or(RelayError::Protocol)?;
+            hide_tracking(buffer, start, status, client.capabilities);
+        }
         Terminal::Infile | Terminal::Text | Terminal::Definitions => end.status = connection.status,
     }
     Ok(stop)
+}
+
+/// Takes the word of session tracking out of the EOF packet at `start`, for a client that did not ask for it.
+fn hide_tracking(buffer: &mut Buffer, start: usize, status: Status, client: Capabilities) {
+    if !client.contains(Capabilities::SESSION_TRACK) {
+        let shown = status.difference(Status::SESSION_STATE_CHANGED).bits().to_le_bytes();
+        buffer.filled_mut()[start + HEADER + 3..start + HEADER + 5].copy_from_slice(&shown);
+    }
 }
 
 /// Rewrites the OK packet at `packet` for a client that is told of no changes, or of those that are `shown`; it only gets

@@ -368,9 +368,11 @@ impl Session {
         let uses = work.statement.uses;
         // Of a session that has made none, too: the connection has another's.
         let insert_id = match self.insert_id.place() {
-            Place::Known(value) => Some(value),
-            Place::Nowhere => Some(0),
-            Place::On { .. } => None,
+            Place::Known(value) => Some(value.to_string()),
+            Place::Nowhere => Some("0".to_owned()),
+            Place::On { reported, before, .. } => {
+                before.map(|before| format!("IF(LAST_INSERT_ID()={reported},{reported},{before})"))
+            }
         };
         if work.statement.may_use_insert_id()
             && let Some(value) = insert_id
@@ -407,6 +409,7 @@ impl Session {
         let mut difference = connection.state.difference(&self.desired, names).ok_or_else(impossible)?;
         if difference.reset {
             let server = self.worker.pool.server(connection.server).cloned().ok_or_else(impossible)?;
+            connection.pay_debt(buffer).await?; // what a session left there goes with the reset
             if self.desired.base == crate::backend::state::Base::Handshake {
                 connection.reset(&server, buffer).await?;
             } else {

@@ -132,7 +132,7 @@ impl Session {
             self.worker.pool.check_in(connection);
         }
         if statement.may_use_insert_id()
-            && let Place::On { server, id, reported } = self.insert_id.place()
+            && let Place::On { server, id, reported, .. } = self.insert_id.place()
         {
             if !suits(server) {
                 self.insert_id.put(Place::Known(reported));

@@ -139,18 +139,19 @@ impl Session {
         self.set_pins(pins);
         self.note_variables(connection, work, succeeded);
         // A statement that names it had it right on this connection, and may have set it without a report.
-        let local = statement.uses.contains(Uses::LOCAL_INFILE); // MariaDB reports no id for it
-        // Rows before the one that failed may have made one.
-        let named = succeeded && (statement.may_use_insert_id() || local)
-            || !succeeded && statement.class == Class::Write;
+        let named = succeeded && statement.may_use_insert_id();
         if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
-            let before = match self.insert_id.place() {
-                Place::Nowhere => 0,
-                Place::On { reported, .. } | Place::Known(reported) => reported,
+            let (value, is_here) = match self.insert_id.place() {
+                Place::Nowhere => (0, false),
+                Place::Known(value) => (value, false),
+                Place::On { server: s, id: i, reported, before } => {
+                    (reported, (s, i) == (server, id) && before.is_none())
+                }
             };
-            let reported = if end.insert_id != 0 { end.insert_id } else { before };
-            self.insert_id.put(Place::On { server, id, reported });
+            let reported = if end.insert_id != 0 { end.insert_id } else { value };
+            let before = (!named && !is_here).then_some(value);
+            self.insert_id.put(Place::On { server, id, reported, before });
         }
         if about_tracking {
             self.take_in_tracking(connection, work).await;
@@ -427,7 +428,7 @@ impl Session {
     /// The connection is gone, and what was on it.
     pub(super) fn lose(&mut self, mut connection: Box<Connection>) {
         connection.broken = true;
-        if let Place::On { server, id, reported } = self.insert_id.place()
+        if let Place::On { server, id, reported, .. } = self.insert_id.place()
             && (server, id) == (connection.server, connection.id)
         {
             self.insert_id.put(Place::Known(reported));

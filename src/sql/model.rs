@@ -127,7 +127,7 @@ bitflags! {
         const XA = 1 << 8;
         /// PREPARE / EXECUTE / DEALLOCATE in text.
         const TEXT_PREPARED = 1 << 9;
-        /// LAST_INSERT_ID(), @@last_insert_id, @@identity.
+        /// LAST_INSERT_ID(), @@last_insert_id, @@identity; LOAD DATA.
         const LAST_INSERT_ID = 1 << 10;
         /// FOUND_ROWS().
         const FOUND_ROWS = 1 << 11;

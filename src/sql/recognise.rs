@@ -158,6 +158,7 @@ fn load(scan: &mut Scan<'_>) -> Class {
     if scan.next_keyword() == Keyword::Index {
         return Class::Ddl;
     }
+    scan.uses |= Uses::LAST_INSERT_ID; // it sets that, and its OK packet does not say so (tried on both dialects)
     while let Some(item) = scan.next() {
         match item.keyword {
             Keyword::Local => scan.uses |= Uses::LOCAL_INFILE,

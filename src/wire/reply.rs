@@ -34,6 +34,8 @@ pub enum Terminal {
     Ok,
     /// An EOF packet of the old kind.
     Eof,
+    /// EOF behind column definitions, only where it speaks of session state: MariaDB says so to every client.
+    ColumnsEof,
     /// An ERR packet.
     Err,
     /// COM_STMT_PREPARE_OK: definitions follow it.
@@ -103,6 +105,9 @@ pub struct Scanner {
     /// The packet being passed fills 16 MiB: the next one continues it.
     continued: bool,
     rows: u64,
+    /// OUT parameters of a procedure: another result follows, though only the EOF behind their columns says so
+    /// (MySQL 9.7).
+    out_parameters: bool,
 }
 
 impl Scanner {
@@ -116,7 +121,17 @@ impl Scanner {
         let deprecate_eof = capabilities.contains(Capabilities::DEPRECATE_EOF);
         let optional_metadata = capabilities.contains(Capabilities::OPTIONAL_RESULTSET_METADATA);
         let progress = capabilities.contains(Capabilities::PROGRESS);
-        Self { expect, phase, deprecate_eof, optional_metadata, progress, skip: 0, continued: false, rows: 0 }
+        Self {
+            expect,
+            phase,
+            deprecate_eof,
+            optional_metadata,
+            progress,
+            skip: 0,
+            continued: false,
+            rows: 0,
+            out_parameters: false,
+        }
     }
 
     /// Whether the whole reply has been seen.
@@ -167,7 +182,13 @@ impl Scanner {
                 match terminal {
                     // These are plain to the reader: the scan simply goes on behind them.
                     Terminal::Definitions => {}
-                    Terminal::Eof if !matches!(self.phase, Phase::Done | Phase::First) => {}
+                    Terminal::Eof if !matches!(self.phase, Phase::Done | Phase::First) => {
+                        if eof_status(&rest[HEADER..length])
+                            .is_some_and(|status| status.contains(Status::SESSION_STATE_CHANGED))
+                        {
+                            return Step::End { start: at, end: at + length, terminal: Terminal::ColumnsEof };
+                        }
+                    }
                     _ => return Step::End { start: at, end: at + length, terminal },
                 }
                 at += length;
@@ -256,6 +277,7 @@ impl Scanner {
             }
             (Terminal::Eof, Phase::ColumnsEnd) => {
                 let Some(status) = eof_status(payload) else { return false };
+                self.out_parameters = status.contains(Status::PS_OUT_PARAMS | Status::MORE_RESULTS);
                 self.phase = if status.contains(Status::CURSOR_EXISTS) {
                     self.after_result(status)
                 } else {
@@ -263,7 +285,10 @@ impl Scanner {
                 };
             }
             (Terminal::Eof, _) => {
-                let Some(status) = eof_status(payload) else { return false };
+                let Some(mut status) = eof_status(payload) else { return false };
+                status
+                    .set(Status::MORE_RESULTS, status.contains(Status::MORE_RESULTS) || self.out_parameters);
+                self.out_parameters = false;
                 self.phase = self.after_result(status);
             }
             (Terminal::Ok, _) => {
@@ -271,6 +296,7 @@ impl Scanner {
                 self.phase = self.after_result(status);
             }
             (Terminal::Infile, _) => self.phase = Phase::First,
+            (Terminal::ColumnsEof, _) => return false,
             (Terminal::Err | Terminal::Text | Terminal::Definitions, _) => self.phase = Phase::Done,
         }
         true
@@ -411,6 +437,36 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    fn eof(status: Status) -> Vec<u8> {
+        let [low, high] = status.bits().to_le_bytes();
+        vec![0xfe, 0, 0, low, high]
+    }
+
+    #[test]
+    fn another_result_follows_out_parameters() {
+        let columns = eof(Status::MORE_RESULTS | Status::PS_OUT_PARAMS);
+        let bytes = packets(&[
+            &[1],
+            b"\x03def",
+            &columns,
+            b"\x00\x00a",
+            &eof(Status::AUTOCOMMIT),
+            b"\x00\x00\x00\x02\x00\x00\x00",
+        ]);
+        for piece in 1..=bytes.len() {
+            assert_eq!(scan(Expect::Results, OLD, &bytes, piece)[0], Terminal::Eof);
+        }
+    }
+
+    #[test]
+    fn word_of_session_state_behind_columns_is_shown() {
+        let columns = eof(Status::SESSION_STATE_CHANGED);
+        let bytes = packets(&[&[1], b"\x03def", &columns, b"\x01a", &eof(Status::AUTOCOMMIT)]);
+        for piece in 1..=bytes.len() {
+            assert_eq!(scan(Expect::Results, OLD, &bytes, piece), [Terminal::ColumnsEof, Terminal::Eof]);
         }
     }
 

@@ -62,16 +62,20 @@ fn name(dialect: Dialect) -> &'static str {
 impl Cluster {
     /// The servers that all scenarios of a run share: a primary with two replicas. Nobody may break them.
     pub fn shared(dialect: Dialect) -> Self {
+        Self::of_run(dialect, name(dialect)).expect("a cluster of the dialect")
+    }
+
+    /// One server beside the shared ones: the run's, where it has one (`mysqlalone`, `mariadbalone`), else an own one.
+    pub fn alone(dialect: Dialect) -> Self {
+        let name = format!("{}alone", name(dialect));
+        Self::of_run(dialect, &name).unwrap_or_else(|| Self::own(dialect, 0))
+    }
+
+    fn of_run(dialect: Dialect, name: &str) -> Option<Self> {
         let mut run = Run::read();
-        let servers = run.clusters.remove(name(dialect)).expect("a cluster of the dialect").servers;
-        Self {
-            dialect,
-            servers,
-            ca: run.tls.ca.clone(),
-            other_ca: run.tls.other_ca.clone(),
-            tls: run.tls,
-            own: None,
-        }
+        let servers = run.clusters.remove(name)?.servers;
+        let (ca, other_ca) = (run.tls.ca.clone(), run.tls.other_ca.clone());
+        Some(Self { dialect, servers, ca, other_ca, tls: run.tls, own: None })
     }
 
     /// The accounts of the run's servers.

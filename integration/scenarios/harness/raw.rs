@@ -92,6 +92,8 @@ pub struct RawClient {
     pub capabilities: Capabilities,
     sequence: u8,
     checks_numbers: bool,
+    /// Whether a packet had another number than was due.
+    pub out_of_order: bool,
     /// Whether the password itself had to be given.
     pub gave_password: bool,
 }
@@ -122,6 +124,7 @@ impl RawClient {
             capabilities: Capabilities::empty(),
             sequence: 0,
             checks_numbers: true,
+            out_of_order: false,
             gave_password: false,
         };
         let packet = client.read().await;
@@ -197,13 +200,21 @@ impl RawClient {
     }
 
     /// Answers what is asked until the login is decided.
-    pub async fn prove(&mut self, login: &Login, mut salt: Salt) -> Result<Okay, ErrPacket> {
+    pub async fn prove(&mut self, login: &Login, salt: Salt) -> Result<Okay, ErrPacket> {
+        let packet = self.prove_raw(login, salt).await.expect("a packet, not the end of the connection");
+        match packet[0] {
+            0x00 => Ok(Okay::read(&packet, self.capabilities)),
+            _ => Err(ErrPacket::decode(&packet).expect("an ERR packet")),
+        }
+    }
+
+    /// The same; gives the packet that decides, or `None` when the connection is closed.
+    pub async fn prove_raw(&mut self, login: &Login, mut salt: Salt) -> Option<Vec<u8>> {
         let mut plugin = login.plugin;
         loop {
-            let packet = self.read().await;
+            let packet = self.next().await?;
             match packet[0] {
-                0x00 => return Ok(Okay::read(&packet, self.capabilities)),
-                0xff => return Err(ErrPacket::decode(&packet).expect("an ERR packet")),
+                0x00 | 0xff => return Some(packet),
                 0xfe => {
                     let request = SwitchRequest::decode(&packet).expect("an AuthSwitchRequest");
                     plugin = Plugin::from_name(request.plugin).expect("a known plugin");
@@ -312,6 +323,7 @@ impl RawClient {
             let mut header = [0; 4];
             within("a packet", self.stream.read_exact(&mut header)).await.ok()?;
             let [a, b, c, number] = header;
+            self.out_of_order |= number != self.sequence;
             assert!(
                 !self.checks_numbers || number == self.sequence,
                 "packet {number} where {} was due",

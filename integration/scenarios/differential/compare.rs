@@ -1,0 +1,76 @@
+//! Whether two replies are the same.
+//!
+//! Owns: the list of what may differ, each with its reason. Invariant: everything else is equal byte for byte.
+//!
+//! | Field | Why |
+//! |---|---|
+//! | statement ids (`player`) | each server's own count |
+//! | how passwords are proven in COM_CHANGE_USER (`player`) | between each server and its client |
+//! | numbers in COM_STATISTICS | what the server did for all clients |
+//! | the id in "The statement (5) has no open cursor" | a statement's id |
+//! | the row in errors of an execution, "… at row 3" | MariaDB: left over from the statement before on the connection |
+//! | NO_INDEX and NO_GOOD_INDEX after a statement | the optimizer's choice, by each server's statistics |
+//! | SESSION_STATE_CHANGED in the server's EOF | MariaDB sets it there for clients that did not ask; Tidegate does not |
+//! | rows, where the line begins with `~` | what the kind says: clocks, ids of connections |
+
+use tidegate::wire::ok::Status;
+
+use super::player::Packet;
+use super::step::{Line, Step};
+
+/// How two replies differ, in words.
+pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<String> {
+    let expected = seen(expected, line, Status::SESSION_STATE_CHANGED);
+    let found = seen(found, line, Status::empty());
+    if expected == found {
+        return None;
+    }
+    let same = expected.iter().zip(&found).take_while(|(expected, found)| expected == found).count();
+    let rest = |packets: &[Vec<u8>]| {
+        let texts: Vec<String> =
+            packets.iter().skip(same).take(4).map(|packet| packet.escape_ascii().to_string()).collect();
+        format!("{} packets: {}", packets.len(), texts.join(" | "))
+    };
+    Some(format!("from packet {same}\n    server:   {}\n    tidegate: {}", rest(&expected), rest(&found)))
+}
+
+/// The packets that count, without what may differ. `eof`: flags that EOF packets of this side may have.
+fn seen(packets: &[Packet], line: &Line, eof: Status) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for packet in packets.iter().filter(|packet| line.exact || !packet.is_row) {
+        let mut bytes = packet.bytes.clone();
+        if let Some(at) = packet.status_at {
+            let mut hidden = if (bytes[0], bytes.len()) == (0xfe, 5) { eof } else { Status::empty() };
+            if matches!(line.step, Step::Query(_) | Step::Attributes(..) | Step::Execute(_) | Step::Fetch(..))
+            {
+                hidden |= Status::NO_INDEX | Status::NO_GOOD_INDEX;
+            }
+            let [low, high] = hidden.bits().to_le_bytes();
+            bytes[at] &= !low;
+            bytes[at + 1] &= !high;
+        }
+        all.push(if has_numbers(&bytes, line) { without_numbers(&bytes) } else { bytes });
+    }
+    all
+}
+
+/// Whether its numbers are the server's own.
+fn has_numbers(packet: &[u8], line: &Line) -> bool {
+    let message = packet.strip_prefix(b"\xff").map(String::from_utf8_lossy).unwrap_or_default();
+    matches!(line.step, Step::Statistics)
+        || message.contains("The statement (")
+        || matches!(line.step, Step::Execute(_)) && message.contains(" at row ")
+}
+
+/// The text with one 0 for each number.
+fn without_numbers(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for byte in text {
+        match (byte.is_ascii_digit(), out.last()) {
+            (true, Some(b'0')) => {}
+            (true, _) => out.push(b'0'),
+            (false, _) => out.push(*byte),
+        }
+    }
+    out
+}
