@@ -8,6 +8,7 @@ both_dialects! {
     prepared_texts_leave_no_variables_to_others,
     rights_that_were_granted_count_for_new_logins,
     a_locked_account_does_not_come_in,
+    a_session_outlives_a_change_of_its_account,
     null_may_ask_for_the_insert_id,
     warnings_are_not_left_to_others,
 }
@@ -117,4 +118,20 @@ async fn warnings_are_not_left_to_others(scenario: Scenario) {
     other.ok("SET @a = 1").await;
     assert_eq!(other.value("SELECT @@warning_count").await.unwrap(), "0");
     assert!(other.select("SHOW WARNINGS").await.rows.is_empty(), "after a statement without tables");
+}
+
+async fn a_session_outlives_a_change_of_its_account(scenario: Scenario) {
+    let stage = single(scenario).await;
+    let mut root = RawClient::login(stage.proxy.address, &Login::account("root", "")).await.unwrap();
+    let user = "soon_locked";
+    root.ok(format!("DROP USER IF EXISTS {user}")).await;
+    root.ok(format!("CREATE USER {user} IDENTIFIED BY 'pw'")).await;
+    let mut client = RawClient::login(stage.proxy.address, &Login::account(user, "pw")).await.unwrap();
+    assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
+    client.ok("BEGIN").await;
+    client.ok("COMMIT").await;
+    // Past Tidegate's pool of one connection: the client's connection is not taken for it.
+    stage.cluster.run(0, &[&format!("ALTER USER {user} ACCOUNT LOCK")]).await;
+    assert_eq!(client.value("SELECT 8").await.unwrap(), "8");
+    root.ok(format!("DROP USER {user}")).await;
 }

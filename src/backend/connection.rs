@@ -39,10 +39,16 @@ pub struct Key {
     pub class: Class,
 }
 
-/// A session that has used a connection: its client, and how often that has begun anew (COM_RESET_CONNECTION,
-/// COM_CHANGE_USER).
+/// A session as connections know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct User(pub ClientId, pub u32);
+pub struct User {
+    /// Its client.
+    pub client: ClientId,
+    /// How often that has begun anew (COM_RESET_CONNECTION, COM_CHANGE_USER).
+    pub incarnation: u32,
+    /// The accounts' state at its login, see [`super::server::Shared::epoch`]: older connections do not serve it.
+    pub epoch: u64,
+}
 
 /// A server connection, logged in and with session tracking on.
 #[derive(Debug)]
@@ -94,7 +100,7 @@ pub struct Connection {
     pub spoken_to: Instant,
     /// The thread whose runtime watches its socket.
     pub home: usize,
-    _permit: Permit<Box<Connection>>,
+    permit: Permit<Box<Connection>>,
 }
 
 impl Connection {
@@ -141,7 +147,7 @@ impl Connection {
             used: now,
             spoken_to: now,
             home: server.home,
-            _permit: permit,
+            permit,
         };
         if account.expired {
             connection.state = Arc::new(State::with_schema(opening.database.unwrap_or_default().to_vec()));
@@ -271,6 +277,11 @@ impl Connection {
         server.track(self, buffer).await?;
         self.dirty = false;
         Ok(())
+    }
+
+    /// Closes, without a goodbye; what is left is the right to open another one.
+    pub fn into_permit(self) -> Permit<Box<Self>> {
+        self.permit
     }
 
     /// Says goodbye and closes, without waiting.

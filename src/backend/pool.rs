@@ -110,7 +110,7 @@ impl Pool {
         }
     }
 
-    /// Accounts or their rights have changed: connections that are open now serve no statement more.
+    /// Accounts or their rights have changed: connections that are open now do not serve clients that log in from now on.
     pub fn age(&self) {
         self.servers.iter().for_each(|server| server.next_epoch());
     }
@@ -142,7 +142,10 @@ impl Pool {
         let key = Key { account: account.id, class };
         let connection = match self.take_idle(server, key, wanted, user) {
             Some(connection) => connection,
-            None => self.lease_slow(server, account, key, wanted, opening).await?,
+            None => {
+                self.lease_slow(server, account, key, wanted, opening, user.map_or(0, |user| user.epoch))
+                    .await?
+            }
         };
         self.count(server, PoolMetrics::leased);
         Ok(connection)
@@ -177,20 +180,21 @@ impl Pool {
         wanted: &State,
         user: Option<Session>,
     ) -> Option<Box<Connection>> {
-        let epoch = self.server(server)?.epoch();
+        let epoch = user.map_or(0, |user| user.epoch);
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&(server, key))?;
         loop {
-            let usable = |c: &Connection| wanted.is_reachable_from(&c.state);
+            let usable = |c: &Connection| c.epoch >= epoch && wanted.is_reachable_from(&c.state);
             let recent = || list.iter().enumerate().rev().take(LOOK_AT);
-            let same = |c: &Connection| std::ptr::eq(&*c.state, wanted) || *c.state == *wanted;
+            let same =
+                |c: &Connection| c.epoch >= epoch && (std::ptr::eq(&*c.state, wanted) || *c.state == *wanted);
             let clean = |c: &Connection| c.debt.is_none() && (c.routine_of.is_none() || c.routine_of == user);
             let (at, _) = recent()
                 .find(|(_, c)| clean(c) && same(c))
                 .or_else(|| recent().find(|(_, c)| same(c)))
                 .or_else(|| list.iter().enumerate().rev().find(|(_, c)| usable(c)))?;
             let mut connection = list.remove(at);
-            if connection.epoch == epoch && !connection.is_stale() {
+            if !connection.is_stale() {
                 return Some(connection);
             }
             self.count(server, PoolMetrics::closed);
@@ -205,6 +209,7 @@ impl Pool {
         key: Key,
         wanted: &State,
         opening: Opening<'_>,
+        epoch: u64,
     ) -> Result<Box<Connection>, LeaseError> {
         let Some(server) = self.server(id) else {
             return Err(ConnectError::Protocol("no such server in the pool").into());
@@ -225,6 +230,12 @@ impl Pool {
         match timeout(self.settings.queue_timeout, granted).await {
             Err(_) | Ok(Err(_)) => Err(LeaseError::QueueTimeout),
             Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, opening, permit).await,
+            // Logged in before the accounts changed that the session has logged in after.
+            Ok(Ok(Grant::Connection(mut connection))) if connection.epoch < epoch => {
+                self.count(id, PoolMetrics::closed);
+                settle_debt(&mut connection);
+                self.open(server, account, key.class, opening, connection.into_permit()).await
+            }
             Ok(Ok(Grant::Connection(connection))) => Ok(self.at_home(connection)?),
         }
     }
@@ -260,12 +271,7 @@ impl Pool {
     /// Takes a connection back: the ladder is reuse, roll back, reset, close.
     pub fn check_in(self: &Rc<Self>, mut connection: Box<Connection>) {
         let now = Instant::now();
-        let epoch = self.server(connection.server).map(|server| server.epoch());
-        if connection.broken
-            || self.closed.get()
-            || now >= connection.expires
-            || epoch != Some(connection.epoch)
-        {
+        if connection.broken || self.closed.get() || now >= connection.expires {
             self.checked_in(connection.server, Rung::Close);
             self.close(connection);
         } else if connection.dirty

@@ -117,6 +117,7 @@ enum Step {
 impl Session {
     /// Carries out `work` where the route says, elsewhere where that fails and nothing is lost by it.
     pub(super) async fn perform(&mut self, work: &Work<'_>, mut route: Route) -> Flow {
+        self.note_accounts(work);
         let mut tried: Vec<ServerId> = Vec::new();
         let mut retried_statement = false;
         let mut failures = 0;

@@ -147,6 +147,7 @@ impl Session {
             crate::registry::Handle::new(self.entry.handle.id, who, Arc::clone(&self.client.signals));
         self.entry.replace(Arc::new(handle));
         self.account = user.account;
+        self.epoch = self.worker.pool.epoch();
         self.attributes = user.attributes;
         self.desired = Arc::new(State::default());
         self.become_fresh();

@@ -96,8 +96,12 @@ impl Session {
         match target {
             Target::Held | Target::Any => self.held.take(),
             Target::Primary | Target::Replica if asks_before => self.held.take(),
-            // Softly pinned: the statement needs nothing of what is there.
-            Target::Replica => None,
+            // Softly pinned: the statement needs nothing of what is there, but is at home where no replica serves.
+            Target::Replica => {
+                let snapshot = self.worker.topology.snapshot();
+                let alone = snapshot.pick_replica(0, &[]).is_none() && snapshot.primary == Some(held.server);
+                if alone { self.held.take() } else { None }
+            }
             Target::Primary => self.held.take(),
         }
     }

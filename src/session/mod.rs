@@ -97,6 +97,8 @@ pub struct Session {
     last: Last,
     /// How often the session has begun anew.
     incarnation: u32,
+    /// The accounts' state at its login.
+    epoch: u64,
     /// `sql_auto_is_null` is on: `WHERE id IS NULL` may ask for LAST_INSERT_ID().
     null_is_insert_id: bool,
     /// Sequence number of the reply to the command in hand.
@@ -175,6 +177,7 @@ impl Session {
             variables: Variables::default(),
             last: Last::default(),
             incarnation: 0,
+            epoch: worker.pool.epoch(),
             null_is_insert_id: false,
             sequence: 1,
             since: Instant::now(),
@@ -279,7 +282,7 @@ impl Session {
 
     /// This session, as connections remember it.
     fn me(&self) -> User {
-        User(self.entry.handle.id, self.incarnation)
+        User { client: self.entry.handle.id, incarnation: self.incarnation, epoch: self.epoch }
     }
 
     /// What a statement is, in this session.

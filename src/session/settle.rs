@@ -257,7 +257,13 @@ impl Session {
                 self.read_back_variables(connection, names).await;
             }
         }
-        if matches!(class, Class::Ddl | Class::Other | Class::SetGlobal)
+        self.note_accounts(work);
+    }
+
+    /// Notes a statement about accounts: before it is sent, so that who has seen its answer finds nothing proven, and after
+    /// it, for what was proven meanwhile.
+    pub(super) fn note_accounts(&self, work: &Work<'_>) {
+        if matches!(work.statement.class, Class::Ddl | Class::Other | Class::SetGlobal)
             && sql::changes_accounts(work.sql(), &self.lexing)
         {
             self.worker.pool.age();
