@@ -20,7 +20,7 @@ use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
-use crate::wire::execute::{Layout, statement_id};
+use crate::wire::execute::{Layout, asks_for_cursor, statement_id};
 use crate::wire::frame::{HEADER, PAYLOAD_MAX, put_packet};
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
@@ -86,7 +86,9 @@ impl Statements {
             self.long_data.remove(&execution.id);
         }
         let open = end.error.is_none() && !end.status.contains(Status::LAST_ROW_SENT);
-        if open && end.status.contains(Status::CURSOR_EXISTS) {
+        // A routine's own cursor shows in the flag, too (MariaDB), and is gone.
+        let asked = !execution.executes || asks_for_cursor(execution.payload);
+        if open && asked && end.status.contains(Status::CURSOR_EXISTS) {
             self.cursors.insert(execution.id);
         } else if execution.executes || !open {
             self.cursors.remove(&execution.id);
@@ -225,7 +227,7 @@ impl Session {
             Execution { id, source: &source, payload, types, bound_at, carries_types, executes: true };
         let work = Work {
             packets: command.packets(),
-            expect: Expect::Results,
+            expect: if asks_for_cursor(payload) { Expect::Cursor } else { Expect::Results },
             statement,
             text: None,
             preparing: None,

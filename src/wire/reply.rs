@@ -12,6 +12,8 @@ use super::ok::Status;
 pub enum Expect {
     /// OK, ERR, result sets, LOCAL INFILE: COM_QUERY, COM_STMT_EXECUTE.
     Results,
+    /// As `Results`, or a cursor instead of rows: COM_STMT_EXECUTE that asks for one.
+    Cursor,
     /// One OK, EOF or ERR.
     Simple,
     /// COM_STMT_PREPARE's answer with its definitions.
@@ -96,7 +98,7 @@ impl Scanner {
     /// A scan of the reply to a command that expects `expect`, on a connection with `capabilities`.
     pub fn new(expect: Expect, capabilities: Capabilities) -> Self {
         let phase = match expect {
-            Expect::Results | Expect::Simple | Expect::Text => Phase::First,
+            Expect::Results | Expect::Cursor | Expect::Simple | Expect::Text => Phase::First,
             Expect::Prepared => Phase::PrepareFirst,
             Expect::Rows | Expect::Fields => Phase::Rows,
         };
@@ -220,7 +222,8 @@ impl Scanner {
             }
             (Terminal::Eof, Phase::ColumnsEnd) => {
                 let Some(status) = eof_status(payload) else { return false };
-                self.phase = if status.contains(Status::CURSOR_EXISTS) {
+                // MariaDB also sets the flag for a cursor inside a routine, with rows behind it.
+                self.phase = if self.expect == Expect::Cursor && status.contains(Status::CURSOR_EXISTS) {
                     self.after_result(status)
                 } else {
                     Phase::Rows
@@ -241,7 +244,7 @@ impl Scanner {
     }
 
     fn after_result(&self, status: Status) -> Phase {
-        let more = self.expect == Expect::Results && status.contains(Status::MORE_RESULTS);
+        let more = matches!(self.expect, Expect::Results | Expect::Cursor) && status.contains(Status::MORE_RESULTS);
         if more { Phase::First } else { Phase::Done }
     }
 
@@ -416,6 +419,13 @@ mod tests {
     #[test]
     fn an_open_cursor_ends_the_reply_behind_the_columns() {
         let bytes = packets(&[&[1], b"\x03def", &end(Status::CURSOR_EXISTS, OLD)]);
+        assert_eq!(scan(Expect::Cursor, OLD, &bytes, 3), [Terminal::Eof]);
+    }
+
+    #[test]
+    fn a_routines_cursor_ends_no_reply_of_which_none_was_asked() {
+        let rows_end = end(Status::CURSOR_EXISTS, OLD);
+        let bytes = packets(&[&[1], b"\x03def", &rows_end, b"\x01a", &rows_end]);
         assert_eq!(scan(Expect::Results, OLD, &bytes, 3), [Terminal::Eof]);
     }
 
