@@ -91,14 +91,17 @@ impl State {
 
     /// Gives a variable a value; true when it had another.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
-        match self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)) {
-            Ok(at) if self.variables[at].1 == value => return false,
-            Ok(at) => self.variables[at].1 = value.to_vec(),
-            Err(at) => self.variables.insert(at, (name.to_vec(), value.to_vec())),
-        }
-        // Setting the character set of the connection sets its collation too, which is not reported.
+        // Setting the character set of the connection sets its collation too, which is not reported: also where the
+        // character set stays as it was.
+        let before = self.variables.len();
         if name == b"character_set_connection" {
             self.variables.retain(|(known, _)| known != b"collation_connection");
+        }
+        let forgot = self.variables.len() < before;
+        match self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)) {
+            Ok(at) if self.variables[at].1 == value => return forgot,
+            Ok(at) => self.variables[at].1 = value.to_vec(),
+            Err(at) => self.variables.insert(at, (name.to_vec(), value.to_vec())),
         }
         true
     }
@@ -292,6 +295,13 @@ mod tests {
     fn a_new_character_set_forgets_the_collation() {
         let mut one = state("", &[("collation_connection", "utf8mb4_bin")]);
         one.observe(Change::Variable { name: b"character_set_connection", value: b"latin1" });
+        assert_eq!(one.get(b"collation_connection"), None);
+    }
+
+    #[test]
+    fn the_same_character_set_again_forgets_the_collation() {
+        let mut one = state("", &[("character_set_connection", "latin1"), ("collation_connection", "utf16_bin")]);
+        assert!(one.observe(Change::Variable { name: b"character_set_connection", value: b"latin1" }));
         assert_eq!(one.get(b"collation_connection"), None);
     }
 
