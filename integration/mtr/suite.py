@@ -39,6 +39,13 @@ def installed() -> Path:
     raise LauncherError("mariadb-test is not installed: run `integration/servers install mariadb-test`")
 
 
+def check_version(server: str) -> None:
+    """The expected results are those of one version."""
+    said = subprocess.run(["mariadb-test", "--no-defaults", "--version"], capture_output=True, text=True).stdout
+    if f"Distrib {server}-MariaDB" not in said:
+        raise LauncherError(f"mariadb-test is not of the server's version {server}: {said.strip()}")
+
+
 def tests() -> list:
     """The names of all tests of suite `main`, without the suite."""
     return sorted(path.stem for path in (installed() / "main").glob("*.test"))

@@ -81,7 +81,8 @@ async fn what_routines_set_is_not_seen_by_others(scenario: Scenario) {
 /// MariaDB's status flags say of a routine's cursor what they say of a client's, and rows follow all the same.
 async fn a_cursor_inside_a_routine_hides_no_rows(scenario: Scenario) {
     let stage = scenario.stage().await;
-    let body = "DECLARE x INT; DECLARE c CURSOR FOR SELECT 41 + 1; OPEN c; FETCH c INTO x; CLOSE c; SELECT x;";
+    let body =
+        "DECLARE x INT; DECLARE c CURSOR FOR SELECT 41 + 1; OPEN c; FETCH c INTO x; CLOSE c; SELECT x;";
     stage.given(&[&format!("CREATE PROCEDURE p() BEGIN {body} END")]).await;
     for capabilities in [Login::OLD, Login::default().capabilities] {
         let mut client = stage.raw_with(Login { capabilities, ..Login::default() }).await;

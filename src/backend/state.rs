@@ -300,7 +300,8 @@ mod tests {
 
     #[test]
     fn the_same_character_set_again_forgets_the_collation() {
-        let mut one = state("", &[("character_set_connection", "latin1"), ("collation_connection", "utf16_bin")]);
+        let mut one =
+            state("", &[("character_set_connection", "latin1"), ("collation_connection", "utf16_bin")]);
         assert!(one.observe(Change::Variable { name: b"character_set_connection", value: b"latin1" }));
         assert_eq!(one.get(b"collation_connection"), None);
     }

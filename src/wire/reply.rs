@@ -244,7 +244,8 @@ impl Scanner {
     }
 
     fn after_result(&self, status: Status) -> Phase {
-        let more = matches!(self.expect, Expect::Results | Expect::Cursor) && status.contains(Status::MORE_RESULTS);
+        let more =
+            matches!(self.expect, Expect::Results | Expect::Cursor) && status.contains(Status::MORE_RESULTS);
         if more { Phase::First } else { Phase::Done }
     }
 
