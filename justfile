@@ -47,3 +47,7 @@ lint:
 # sysbench through Tidegate, with the servers' own counters
 soak *OPTIONS:
     ./integration/soak {{OPTIONS}}
+
+# MariaDB's own test suite through Tidegate (`--ci` for the sample, TEST… for some)
+mtr *OPTIONS:
+    ./integration/mtr/run {{OPTIONS}}
