@@ -64,7 +64,10 @@ def fresh(binary: Path | None):
 
 @contextlib.contextmanager
 def _tidegate(binary: Path, fleet: Fleet):
-    with tidegate.running(binary, fleet.json()["clusters"]["mtr"], fleet.folder, monitor=("root", ""), pool=POOL) as proxy:
+    data = suite.installed() / "std_data"
+    tls = f"{{certificate: {data}/server-cert.pem, key: {data}/server-key.pem}}"
+    cluster = fleet.json()["clusters"]["mtr"]
+    with tidegate.running(binary, cluster, fleet.folder, monitor=("root", ""), pool=POOL, tls=tls) as proxy:
         yield proxy.port
 
 

@@ -63,7 +63,7 @@ def run(names: list, port: int, folder: Path) -> list:
     # In --extern mode nothing names the server to the tests. Nobody listens on the socket: every connection goes to the port.
     socket = folder / "none.sock"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MTR_", "MYSQL", "TIDEGATE_"))}
-    environment |= {"MASTER_MYPORT": str(port), "MASTER_MYSOCK": str(socket)}
+    environment |= {"MASTER_MYPORT": str(port), "MASTER_MYSOCK": str(socket), "USER": "root"}
     command = ["perl", "mariadb-test-run.pl", f"--vardir={var}", f"--tmpdir={folder}", "--suite=main", "--noreorder", "--force",
                "--max-test-fail=0", f"--testcase-timeout={TEST_LIMIT_MIN}", "--suite-timeout=120", "--skip-rpl",
                *(f"--extern={setting}" for setting in ("host=127.0.0.1", f"port={port}", f"socket={socket}", "protocol=tcp", "ssl=0")),

@@ -5,13 +5,12 @@ servers die with the thread that started them.
 """
 
 import multiprocessing
-import re
+import queue
 import shutil
-import time
+import signal
 from pathlib import Path
 
 from launcher.cache import LauncherError
-from launcher.client import SqlError
 from launcher.watchdog import die_with_parent
 
 from . import site, suite
@@ -20,12 +19,11 @@ from .suite import Outcome
 CHUNK = 15
 
 
-def run(names: list, binary: Path | None, jobs: int, logs: Path | None, alone: bool = False):
-    """Yields the outcome of each test as it is known, in no order. `logs` gets a file for each failure. With `alone`, each test
-    has a server of its own from the start."""
+def run(names: list, binary: Path | None, jobs: int, logs: Path | None):
+    """Yields the outcome of each test as it is known, in no order. `logs` gets files for each failure."""
     context = multiprocessing.get_context("fork")
     todo, done = context.Queue(), context.Queue()
-    size = 1 if alone else min(CHUNK, -(-len(names) // jobs))
+    size = min(CHUNK, -(-len(names) // jobs))
     for start in range(0, len(names), size):
         todo.put(names[start:start + size])
     for _ in range(jobs):
@@ -35,18 +33,28 @@ def run(names: list, binary: Path | None, jobs: int, logs: Path | None, alone: b
         worker.start()
     try:
         for _ in names:
-            outcome = done.get(timeout=1800)
-            if isinstance(outcome, str):
-                raise LauncherError(outcome)
-            yield outcome
+            yield _next(done, workers)
     finally:
         for worker in workers:
             worker.terminate()
             worker.join()
 
 
+def _next(done, workers: list) -> Outcome:
+    while True:
+        try:
+            outcome = done.get(timeout=5)
+        except queue.Empty:
+            if not any(worker.is_alive() for worker in workers):
+                raise LauncherError("the workers are gone before the tests are done") from None
+            continue
+        if isinstance(outcome, str):
+            raise LauncherError(outcome)
+        return outcome
+
+
 def _work(todo, done, binary: Path | None, logs: Path | None) -> None:
-    die_with_parent(15)
+    die_with_parent(signal.SIGTERM)
     try:
         while chunk := todo.get():
             for outcome in _chunk(chunk, binary, logs):
