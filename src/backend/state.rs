@@ -191,7 +191,8 @@ fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
     }
     let plain = |b: &u8| (b' '..=b'~').contains(b) && !matches!(b, b'\'' | b'\\' | b'"');
     if value.iter().all(plain) {
-        return [b"'", value, b"'"].concat();
+        // Without the introducer it would be UTF-16 where the connection's collation is: "Unknown time zone: 'SYSTEM'".
+        return [b"_utf8mb4'", value, b"'"].concat();
     }
     let mut hex = b"_utf8mb4 x'".to_vec();
     for byte in value {
@@ -248,8 +249,8 @@ mod tests {
         );
         assert_eq!(
             set_text(&State::default(), &wanted).unwrap(),
-            "SET autocommit='OFF',character_set_results=NULL,init=_utf8mb4 x'6127625c63',long_query_time=2.5,\
-             sort_buffer_size=300000,time_zone='+02:00'"
+            "SET autocommit=_utf8mb4'OFF',character_set_results=NULL,init=_utf8mb4 x'6127625c63',long_query_time=2.5,\
+             sort_buffer_size=300000,time_zone=_utf8mb4'+02:00'"
         );
     }
 
@@ -260,7 +261,7 @@ mod tests {
         let mine = state("", &[("sql_mode", "")]);
         assert_eq!(
             set_text(&theirs, &mine).unwrap(),
-            "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci',autocommit=DEFAULT,sql_mode=''"
+            "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci',autocommit=DEFAULT,sql_mode=_utf8mb4''"
         );
     }
 
