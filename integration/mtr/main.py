@@ -92,7 +92,7 @@ def _why(name: str, outcome: suite.Outcome, given) -> str:
     """A failure that nobody knows: does it still pass directly?"""
     if outcome.result != "fail":
         return f"{outcome.result} ({outcome.why}): does not run here, though it stands in direct.txt"
-    again = next(iter(workers.run([name], None, 1, None)))
+    again, = workers.run([name], None, 1, None)
     return "fails through Tidegate, passes directly" if again.result == "pass" else "fails directly, too, though it stands in direct.txt"
 
 

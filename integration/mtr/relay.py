@@ -7,7 +7,7 @@ not share the runner's interpreter; it dies with its parent.
 import asyncio
 import contextlib
 import multiprocessing
-import os
+import signal
 import socket
 
 from launcher.watchdog import die_with_parent
@@ -32,9 +32,9 @@ def relaying(target: int):
 
 def _run(listener: socket.socket, target: int) -> None:
     die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the runner's handler: nothing is to be cleaned up here
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(listener, target))
-    os._exit(0)
 
 
 async def _serve(listener: socket.socket, target: int) -> None:

@@ -51,7 +51,8 @@ def fresh(binary: Path | None):
         for name in ("std_data", "tmp"):
             (folder / name).symlink_to(folder / suite.VAR / name)
         tempfile.tempdir = str(folder)
-        fleet = Fleet([Shape("mtr", "mariadb", 0)], [("mtr", f"--{option}") for option in [*OPTIONS, *certificates, f"secure-file-priv={folder}"]], performance_schema=True)
+        options = [("mtr", f"--{option}") for option in [*OPTIONS, *certificates, f"secure-file-priv={folder}"]]
+        fleet = Fleet([Shape("mtr", "mariadb", 0)], options, performance_schema=True)
         try:
             fleet.start()
             server = fleet.server("mtr-0")
@@ -92,7 +93,8 @@ def _prepare(server) -> None:
 
 
 def _client(server, sql: str, database: str) -> None:
-    done = subprocess.run([str(server.installation.client), "--no-defaults", "--protocol=socket", f"--socket={server.socket}", "--user=root", "--default-character-set=latin1", database],
-                          input=sql, capture_output=True, text=True, timeout=60)
+    command = [str(server.installation.client), "--no-defaults", "--protocol=socket", f"--socket={server.socket}", "--user=root",
+               "--default-character-set=latin1", database]
+    done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise LauncherError(f"cannot prepare the server for mariadb-test: {done.stderr.strip()[-800:]}")

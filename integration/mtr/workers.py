@@ -34,9 +34,12 @@ def run(names: list, binary: Path | None, jobs: int, logs: Path | None):
     try:
         for _ in names:
             yield _next(done, workers)
-    finally:
+    except BaseException:
         for worker in workers:
             worker.terminate()
+        raise
+    finally:
+        for worker in workers:
             worker.join()
 
 
@@ -61,6 +64,8 @@ def _work(todo, done, binary: Path | None, logs: Path | None) -> None:
                 done.put(outcome)
     except Exception as error:  # whatever it is, the runner must hear of it, or it would wait
         done.put(f"a worker ended: {error!r}")
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to unwind
 
 
 def _chunk(names: list, binary: Path | None, logs: Path | None):

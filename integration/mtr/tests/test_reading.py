@@ -47,7 +47,9 @@ class Reading(unittest.TestCase):
             self.assertTrue((lists.HERE / "direct.txt").read_text().startswith("# head\n"))
 
     def _lists(self, **texts):
-        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        folder = Path(temporary.name)
         for name, text in texts.items():
             (folder / f"{name}.txt").write_text(text)
         return mock.patch.object(lists, "HERE", folder)
