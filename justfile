@@ -51,3 +51,6 @@ soak *OPTIONS:
 # The same statements on one server and through Tidegate, for minutes; `--leak`: 200 sessions over 8 connections (`--time`, `--seed`)
 differential *OPTIONS:
     ./integration/differential {{OPTIONS}}
+# MariaDB's own test suite through Tidegate (`--ci` for the sample, TEST… for some)
+mtr *OPTIONS:
+    ./integration/mtr/run {{OPTIONS}}

@@ -29,6 +29,8 @@ def install(what: str) -> None:
         _mysql()
     if what in ("tools", "all"):
         _tools()
+    if what == "mariadb-test":
+        _mariadb_test()
 
 
 def _mariadb() -> None:
@@ -45,6 +47,14 @@ def _mysql() -> None:
             mysql_packages.unpack(binaries.mysql_folder(), _apt_install)
         found = binaries.require("mysql")
     note(f"mysql {found.version}: {found.server}")
+
+
+def _mariadb_test() -> None:
+    """Its package depends on the server's of the same version, so apt may bring both up to date."""
+    _mariadb()
+    with locked("install-mariadb-test"):
+        if not shutil.which("mariadb-test", path=binaries.SEARCH_PATH):
+            _apt_install(["mariadb-test"])
 
 
 def _tools() -> None:

@@ -18,6 +18,7 @@ READY_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
 #: The account of the SQL console.
 CONSOLE_USER = ("operator", "operator-pw")
+MONITOR = ("tidegate", "monitor-pw")
 
 
 @dataclass
@@ -41,13 +42,15 @@ class Tidegate:
 
 @contextlib.contextmanager
 def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = (),
-            console: bool = False, compression: str = "none"):
+            console: bool = False, compression: str = "none", monitor: tuple = MONITOR, pool: str = "{}", tls: str = "{}"):
     """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the
     servers, `weights` their shares of the reads, all alike by default; `console`: with the SQL console for CONSOLE_USER;
-    `compression` is that towards the servers."""
+    `compression` is that towards the servers; `monitor`: the name and password of the probes' account; `pool`: the cluster's
+    pool section, `tls` that towards clients."""
     console_port = take_port() if console else None
     proxy = _start(binary, folder, name, console_port,
-                   lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port, compression))
+                   lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port, compression,
+                                                 monitor, pool, tls))
     try:
         _wait_ready(proxy)
         yield proxy
@@ -56,7 +59,8 @@ def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", s
 
 
 def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = (),
-          console_port: int | None = None, compression: str = "none") -> str:
+          console_port: int | None = None, compression: str = "none", monitor: tuple = MONITOR, pool: str = "{}",
+          tls: str = "{}") -> str:
     shares = weights or (1,) * len(cluster["servers"])
     servers = "\n".join(f"      - {{address: '{server['host']}:{server['port']}', weight: {share}}}"
                         for server, share in zip(cluster["servers"], shares))
@@ -67,15 +71,17 @@ listen: 127.0.0.1:{port}
 admin:
   http: 127.0.0.1:{http_port}{console}
 auth: passthrough
+tls: {tls}
 monitor:
-  user: tidegate
-  password: monitor-pw
+  user: {monitor[0]}
+  password: '{monitor[1]}'
 clusters:
   main:
     servers:
 {servers}
     tls: {{mode: {server_tls}}}
     compression: {compression}
+    pool: {pool}
 """
 
 

@@ -14,6 +14,7 @@ both_dialects! {
     change_user_does_not_get_around_required_tls,
     encrypted_server_connections_satisfy_required_tls,
     a_fresh_account_needs_no_server,
+    a_name_is_read_in_its_clients_charset,
     a_refused_backend_account_is_told_apart,
     old_clients_change_user_by_the_greetings_challenge,
     change_user_ends_at_the_time_limit,
@@ -54,6 +55,25 @@ async fn accounts_that_require_tls_are_for_clients_on_tls(scenario: Scenario) {
     assert_eq!(refusal(&stage, &native).await, 1045, "by a scramble that only a known password can check");
     let second = enter(&stage, &u_tls(true)).await.expect("the others' refusals are not its business");
     assert!(!second.gave_password, "still known");
+}
+
+/// The bytes of `é` in UTF-8 are `Ã©` to a client of latin1, and so to its server.
+async fn a_name_is_read_in_its_clients_charset(scenario: Scenario) {
+    const LATIN1_SWEDISH_CI: u8 = 8;
+    let stage = scenario.stage().await;
+    let (sent, meant) = ("u_caf\u{e9}", "u_caf\u{c3}\u{a9}");
+    stage
+        .given(&[
+            &format!("CREATE USER '{meant}'@'%' IDENTIFIED BY 'pw'"),
+            &format!("GRANT SELECT ON *.* TO '{meant}'@'%'"),
+        ])
+        .await;
+    let login = |collation| Login { collation, tls: true, ..Login::account(sent, "pw") };
+    let utf8 = Login::default().collation;
+    assert_eq!(refusal(&stage, &login(utf8)).await, 1045, "another name");
+    let mut client = enter(&stage, &login(LATIN1_SWEDISH_CI)).await.expect("the name is read as latin1");
+    assert_eq!(client.value("SELECT 7").await.as_deref(), Some("7"));
+    stage.given(&[&format!("DROP USER '{meant}'@'%'")]).await;
 }
 
 async fn change_user_does_not_get_around_required_tls(scenario: Scenario) {

@@ -2,12 +2,13 @@
 
 use mysql_async::prelude::Queryable;
 
-use crate::harness::{Login, Rules, Scenario};
+use crate::harness::{Login, Outcome, Rules, Scenario};
 
 both_dialects! {
     t13_a_temporary_table_that_a_call_made_stays,
     a_user_variable_that_a_function_set_stays,
     what_routines_set_is_not_seen_by_others,
+    a_cursor_inside_a_routine_hides_no_rows,
 }
 
 const MAKE: &str = "CREATE TEMPORARY TABLE made (a INT); INSERT INTO made VALUES (42);";
@@ -75,4 +76,22 @@ async fn what_routines_set_is_not_seen_by_others(scenario: Scenario) {
     client.ok("CALL p(@out)").await;
     client.value("SELECT id FROM which").await.unwrap();
     assert_eq!(client.value("SELECT @out").await.unwrap(), "5", "an OUT parameter");
+}
+
+/// MariaDB's status flags say of a routine's cursor what they say of a client's, and rows follow all the same.
+async fn a_cursor_inside_a_routine_hides_no_rows(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let body =
+        "DECLARE x INT; DECLARE c CURSOR FOR SELECT 41 + 1; OPEN c; FETCH c INTO x; CLOSE c; SELECT x;";
+    stage.given(&[&format!("CREATE PROCEDURE p() BEGIN {body} END")]).await;
+    for capabilities in [Login::OLD, Login::default().capabilities] {
+        let mut client = stage.raw_with(Login { capabilities, ..Login::default() }).await;
+        let results = client.query("CALL p()").await;
+        assert!(matches!(&results[..], [Outcome::Rows(_), Outcome::Ok(_)]), "{results:?}");
+        let prepared = client.prepare("CALL p()").await.unwrap();
+        client.send_execute(prepared, 0, &[], true).await;
+        let results = client.outcomes().await;
+        assert!(matches!(&results[..], [Outcome::Rows(_), .., Outcome::Ok(_)]), "{results:?}");
+        assert_eq!(client.value("SELECT 7").await.unwrap(), "7", "the next statement's reply is its own");
+    }
 }

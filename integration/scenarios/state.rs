@@ -8,6 +8,8 @@ use crate::harness::{Login, Outcome, Rules, Scenario, Stage, until, within};
 both_dialects! {
     settings_do_not_leak_between_sessions,
     default_databases_do_not_leak_between_sessions,
+    names_set_again_take_a_collation_back,
+    settings_are_replayed_under_a_collation_that_is_not_ascii,
     t13_temporary_tables_stay_usable,
     user_locks_stay_until_released,
     t9_user_variables_keep_one_value_and_reads_stay_free,
@@ -90,6 +92,33 @@ async fn settings_do_not_leak_between_sessions(scenario: Scenario) {
                 assert_eq!(text(&mut other, &show).await, usual, "{set} of another session: {show}");
             }
         }
+    }
+}
+
+/// `SET collation_connection` changes the character set beside it, which only the second SET NAMES takes back.
+async fn names_set_again_take_a_collation_back(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for set in ["SET NAMES latin1", "SET collation_connection = 'utf16_bin'", "SET NAMES latin1"] {
+        client.query_drop(set).await.unwrap();
+    }
+    for _ in 0..2 {
+        text(&mut other, "SELECT CHARSET('x') FROM which").await;
+        let seen = text(&mut client, "SELECT CHARSET('x') FROM which").await;
+        assert_eq!(seen.as_deref(), Some("latin1"));
+    }
+}
+
+/// A bare literal would be UTF-16, which no server takes for the name of a locale or a time zone.
+async fn settings_are_replayed_under_a_collation_that_is_not_ascii(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for set in ["SET collation_connection = 'utf16_bin'", "SET time_zone = _latin1'+05:00'"] {
+        client.query_drop(set).await.unwrap();
+    }
+    for _ in 0..2 {
+        text(&mut other, "SELECT @@time_zone FROM which").await;
+        assert_eq!(text(&mut client, "SELECT @@time_zone FROM which").await.as_deref(), Some("+05:00"));
     }
 }
 

@@ -91,14 +91,17 @@ impl State {
 
     /// Gives a variable a value; true when it had another.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
-        match self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)) {
-            Ok(at) if self.variables[at].1 == value => return false,
-            Ok(at) => self.variables[at].1 = value.to_vec(),
-            Err(at) => self.variables.insert(at, (name.to_vec(), value.to_vec())),
-        }
-        // Setting the character set of the connection sets its collation too, which is not reported.
+        // Setting the character set of the connection sets its collation too, which is not reported: also where the
+        // character set stays as it was.
+        let before = self.variables.len();
         if name == b"character_set_connection" {
             self.variables.retain(|(known, _)| known != b"collation_connection");
+        }
+        let forgot = self.variables.len() < before;
+        match self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)) {
+            Ok(at) if self.variables[at].1 == value => return forgot,
+            Ok(at) => self.variables[at].1 = value.to_vec(),
+            Err(at) => self.variables.insert(at, (name.to_vec(), value.to_vec())),
         }
         true
     }
@@ -196,7 +199,8 @@ fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
     }
     let plain = |b: &u8| (b' '..=b'~').contains(b) && !matches!(b, b'\'' | b'\\' | b'"');
     if value.iter().all(plain) {
-        return [b"'", value, b"'"].concat();
+        // Without the introducer it would be UTF-16 where the connection's collation is: "Unknown time zone: 'SYSTEM'".
+        return [b"_utf8mb4'", value, b"'"].concat();
     }
     let mut hex = b"_utf8mb4 x'".to_vec();
     for byte in value {
@@ -253,8 +257,8 @@ mod tests {
         );
         assert_eq!(
             set_text(&State::default(), &wanted).unwrap(),
-            "SET autocommit='OFF',character_set_results=NULL,init=_utf8mb4 x'6127625c63',long_query_time=2.5,\
-             sort_buffer_size=300000,time_zone='+02:00'"
+            "SET autocommit=_utf8mb4'OFF',character_set_results=NULL,init=_utf8mb4 x'6127625c63',long_query_time=2.5,\
+             sort_buffer_size=300000,time_zone=_utf8mb4'+02:00'"
         );
     }
 
@@ -265,7 +269,7 @@ mod tests {
         let mine = state("", &[("sql_mode", "")]);
         assert_eq!(
             set_text(&theirs, &mine).unwrap(),
-            "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci',autocommit=DEFAULT,sql_mode=''"
+            "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci',autocommit=DEFAULT,sql_mode=_utf8mb4''"
         );
     }
 
@@ -307,6 +311,14 @@ mod tests {
     fn a_new_character_set_forgets_the_collation() {
         let mut one = state("", &[("collation_connection", "utf8mb4_bin")]);
         one.observe(Change::Variable { name: b"character_set_connection", value: b"latin1" });
+        assert_eq!(one.get(b"collation_connection"), None);
+    }
+
+    #[test]
+    fn the_same_character_set_again_forgets_the_collation() {
+        let mut one =
+            state("", &[("character_set_connection", "latin1"), ("collation_connection", "utf16_bin")]);
+        assert!(one.observe(Change::Variable { name: b"character_set_connection", value: b"latin1" }));
         assert_eq!(one.get(b"collation_connection"), None);
     }
 

@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let user = &response.user[..];
         let known = self.context.accounts.remembered(user);
         if let Some(known) = known.into_iter().find(|known| proof.shows(known.account.secret.expose())) {
-            let account = self.confirmed(known).await?;
+            let account = self.confirmed(known, response.collation).await?;
             self.tell_fast_success(&proof).await?;
             return Ok(Verdict::Accepted(account));
         }
@@ -188,25 +188,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Err(self.denied(response, true));
         }
         let accounts = &self.context.accounts;
-        match self.ask_servers(user, &password).await {
+        match self.ask_servers(user, &password, response.collation).await {
             Ok(reach) => Ok(Verdict::Accepted(accounts.remember(user, &password, reach))),
             Err(JudgeError::Expired) => Ok(Verdict::Accepted(accounts.expired(user, &password))),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn ask_servers(&self, user: &[u8], password: &[u8]) -> Result<Reach, JudgeError> {
+    async fn ask_servers(&self, user: &[u8], password: &[u8], collation: u16) -> Result<Reach, JudgeError> {
         let Self { transport: client, deadline, handles_expired, .. } = *self;
-        self.context.judge.judge(Question { user, password, client, handles_expired, deadline }).await
+        self.context
+            .judge
+            .judge(Question { user, password, collation, client, handles_expired, deadline })
+            .await
     }
 
     /// A remembered account of which the servers' word still holds, or has just been given again.
-    async fn confirmed(&self, known: Remembered) -> Result<Arc<Account>, Reject> {
+    async fn confirmed(&self, known: Remembered, collation: u16) -> Result<Arc<Account>, Reject> {
         let (accounts, account) = (&self.context.accounts, &known.account);
         if accounts.is_fresh(&known, self.transport) {
             return Ok(known.account);
         }
-        match self.ask_servers(&account.user, account.secret.expose()).await {
+        match self.ask_servers(&account.user, account.secret.expose(), collation).await {
             Ok(reach) => {
                 accounts.accepted(account, reach);
                 Ok(known.account)

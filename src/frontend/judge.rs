@@ -82,6 +82,8 @@ pub struct Question<'a> {
     pub user: &'a [u8],
     /// Its password.
     pub password: &'a [u8],
+    /// Id of the client's collation: what the bytes of the account's name mean.
+    pub collation: u16,
     /// How the client that claims it is connected.
     pub client: Transport,
     /// Whether that client can be let in to set another password where this one has expired.
@@ -134,7 +136,7 @@ impl ServersJudge {
             secret: Secret::new(question.password.to_vec()),
             expired: question.handles_expired,
         };
-        let class = Class::of(Capabilities::empty(), 0);
+        let class = Class::of(Capabilities::empty(), question.collation);
         let dialing = match question.client {
             Transport::Plain | Transport::Local if !self.dialing.tls.is_must() => &self.without_tls,
             Transport::Plain | Transport::Local | Transport::Tls => &self.dialing,

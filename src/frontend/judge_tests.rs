@@ -52,6 +52,7 @@ fn question(client: Transport, limit: Duration) -> Question<'static> {
     Question {
         user: b"app",
         password: b"secret",
+        collation: 45,
         client,
         handles_expired: false,
         deadline: Instant::now() + limit,

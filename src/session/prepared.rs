@@ -20,15 +20,13 @@ use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
-use crate::wire::execute::{Layout, statement_id, with_types};
+use crate::wire::execute::{Layout, asks_for_cursor, statement_id, with_types};
 use crate::wire::frame::{HEADER, PAYLOAD_MAX, put_packet};
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 
 /// MariaDB: the statement that was prepared last.
 const LAST_PREPARED: u32 = u32::MAX;
-/// Where COM_STMT_EXECUTE says whether it opens a cursor.
-const CURSOR_AT: usize = 5;
 /// ER_UNKNOWN_STMT_HANDLER.
 const UNKNOWN_STATEMENT: u16 = 1243;
 
@@ -86,7 +84,9 @@ impl Statements {
             self.long_data.remove(&execution.id);
         }
         let open = end.error.is_none() && !end.status.contains(Status::LAST_ROW_SENT);
-        if open && end.status.contains(Status::CURSOR_EXISTS) {
+        // A routine's own cursor shows in the flag, too (MariaDB), and is gone.
+        let asked = !execution.executes || asks_for_cursor(execution.payload);
+        if open && asked && end.status.contains(Status::CURSOR_EXISTS) {
             self.cursors.insert(execution.id);
         } else if execution.executes || !open {
             self.cursors.remove(&execution.id);
@@ -217,7 +217,7 @@ impl Session {
         let mut situation = self.situation();
         situation.pinned |= self.pins.intersects(Pins::LONG_DATA | Pins::CURSOR);
         let mut route = plan::route(statement, situation);
-        if payload.get(CURSOR_AT).is_some_and(|kind| *kind != 0) {
+        if asks_for_cursor(payload) {
             route = self.for_pin(route, Pins::CURSOR);
         }
         let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
@@ -225,7 +225,7 @@ impl Session {
             Execution { id, source: &source, payload, types, bound_at, carries_types, executes: true };
         let work = Work {
             packets: command.packets(),
-            expect: Expect::Results,
+            expect: if asks_for_cursor(payload) { Expect::Cursor } else { Expect::Results },
             statement,
             text: None,
             preparing: None,

@@ -27,6 +27,11 @@ pub struct Layout {
     pub types: Option<std::ops::Range<usize>>,
 }
 
+/// Whether an execution's payload asks for a cursor of any kind (flags CURSOR_TYPE_READ_ONLY, _FOR_UPDATE, _SCROLLABLE).
+pub fn asks_for_cursor(payload: &[u8]) -> bool {
+    payload.get(5).is_some_and(|flags| flags & 0x07 != 0)
+}
+
 impl Layout {
     /// Of a payload for a statement with so many `parameters`; `attributes` tells whether the connection has query
     /// attributes. `None` when the payload is too short for what it claims.
