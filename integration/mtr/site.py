@@ -35,8 +35,19 @@ performance-schema-max-file-instances=10000 performance-schema-max-table-instanc
 performance-schema-max-thread-instances=400 performance-schema-session-connect-attrs-size=2048
 """.split()
 
-#: Tests wait until the server has no more connections than at their start, which a pool keeps open for later.
-POOL = "{idle_timeout: 1s}"
+#: Probes as root: an account of their own would stand in what tests print. Idle connections go soon, because tests wait until
+#: the server has no more connections than at their start.
+RULES = """version: 1
+listen: 127.0.0.1:{port}
+admin: {{http: 127.0.0.1:{http_port}}}
+auth: passthrough
+tls: {{certificate: {data}/server-cert.pem, key: {data}/server-key.pem}}
+monitor: {{user: root}}
+clusters:
+  main:
+    servers: ["127.0.0.1:{server}"]
+    pool: {{idle_timeout: 1s}}
+"""
 
 
 @contextlib.contextmanager
@@ -65,10 +76,13 @@ def fresh(binary: Path | None):
 
 @contextlib.contextmanager
 def _tidegate(binary: Path, fleet: Fleet):
-    data = suite.installed() / "std_data"
-    tls = f"{{certificate: {data}/server-cert.pem, key: {data}/server-key.pem}}"
     cluster = fleet.json()["clusters"]["mtr"]
-    with tidegate.running(binary, cluster, fleet.folder, monitor=("root", ""), pool=POOL, tls=tls) as proxy:
+    server, data = cluster["servers"][0], suite.installed() / "std_data"
+
+    def rules(port: int, http_port: int) -> str:
+        return RULES.format(port=port, http_port=http_port, server=server["port"], data=data)
+
+    with tidegate.running(binary, cluster, fleet.folder, rules_of=rules) as proxy:
         yield proxy.port
 
 
