@@ -18,7 +18,6 @@ READY_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
 #: The account of the SQL console.
 CONSOLE_USER = ("operator", "operator-pw")
-MONITOR = ("tidegate", "monitor-pw")
 
 
 @dataclass
@@ -42,15 +41,13 @@ class Tidegate:
 
 @contextlib.contextmanager
 def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = (),
-            console: bool = False, compression: str = "none", monitor: tuple = MONITOR, pool: str = "{}", tls: str = "{}"):
+            console: bool = False, compression: str = "none", rules_of=None):
     """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the
     servers, `weights` their shares of the reads, all alike by default; `console`: with the SQL console for CONSOLE_USER;
-    `compression` is that towards the servers; `monitor`: the name and password of the probes' account; `pool`: the cluster's
-    pool section, `tls` that towards clients."""
+    `compression` is that towards the servers. `rules_of(port, http_port)` gives another rules file than `rules`."""
     console_port = take_port() if console else None
     proxy = _start(binary, folder, name, console_port,
-                   lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port, compression,
-                                                 monitor, pool, tls))
+                   rules_of or (lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port, compression)))
     try:
         _wait_ready(proxy)
         yield proxy
@@ -59,8 +56,7 @@ def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", s
 
 
 def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = (),
-          console_port: int | None = None, compression: str = "none", monitor: tuple = MONITOR, pool: str = "{}",
-          tls: str = "{}") -> str:
+          console_port: int | None = None, compression: str = "none") -> str:
     shares = weights or (1,) * len(cluster["servers"])
     servers = "\n".join(f"      - {{address: '{server['host']}:{server['port']}', weight: {share}}}"
                         for server, share in zip(cluster["servers"], shares))
@@ -71,17 +67,15 @@ listen: 127.0.0.1:{port}
 admin:
   http: 127.0.0.1:{http_port}{console}
 auth: passthrough
-tls: {tls}
 monitor:
-  user: {monitor[0]}
-  password: '{monitor[1]}'
+  user: tidegate
+  password: monitor-pw
 clusters:
   main:
     servers:
 {servers}
     tls: {{mode: {server_tls}}}
     compression: {compression}
-    pool: {pool}
 """
 
 
