@@ -12,6 +12,7 @@ both_dialects! {
     t4_a_session_that_inserted_nothing_has_no_id,
     what_writes_asks_no_replica_about_the_statement_before,
     t14_row_counts_are_the_sessions_own,
+    t4_an_insert_id_and_a_row_count_are_asked_together,
     t14_what_cannot_be_known_is_refused,
     t14_found_rows_are_the_sessions_own,
     t14_warnings_are_those_of_the_statement_before,
@@ -261,4 +262,14 @@ async fn what_writes_asks_no_replica_about_the_statement_before(scenario: Scenar
         let count: Option<u64> = stage.cluster.root(server).await.query_first(sql).await.unwrap();
         assert_eq!(count, Some(2), "server {server}");
     }
+}
+
+async fn t4_an_insert_id_and_a_row_count_are_asked_together(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let mut client = stage.raw().await;
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO t (id, v) VALUES (5000, 1)").await;
+    client.ok("INSERT INTO t (v) VALUES (1), (2)").await;
+    let both = client.select("SELECT LAST_INSERT_ID(), ROW_COUNT()").await.texts().remove(0);
+    assert_eq!(both, [Some("5001".to_owned()), Some("2".to_owned())]);
 }

@@ -371,6 +371,8 @@ impl Session {
         let insert_id = match self.insert_id.place() {
             Place::Known(value) => Some(value.to_string()),
             Place::Nowhere => Some("0".to_owned()),
+            // A SET would take the row count that the same statement asks about.
+            Place::On { .. } if uses.intersects(ABOUT_BEFORE) => None,
             Place::On { reported, before, .. } => {
                 before.map(|before| format!("IF(LAST_INSERT_ID()={reported},{reported},{before})"))
             }
