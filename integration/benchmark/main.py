@@ -34,6 +34,7 @@ def main() -> int:
             measured = [targets.direct(cluster), stack.enter_context(targets.haproxy(cluster, folder, os.cpu_count()))]
             if given.tidegate:
                 measured.append(stack.enter_context(targets.proxied(given.tidegate, cluster, folder)))
+            measured += [stack.enter_context(targets.proxied(binary, cluster, folder, binary.name)) for binary in given.beside]
             for target in measured:
                 _warm(servers, cluster, target)
             memory = {target.name: idle.memory_kib_per_client(target, idle_clients) for target in measured if target.pid}
@@ -51,6 +52,8 @@ def _arguments():
     parser = argparse.ArgumentParser(prog="integration/bench")
     parser.add_argument("--quick", action="store_true", help="one short round, smaller tables, 500 idle clients")
     parser.add_argument("--tidegate", type=Path, metavar="BINARY")
+    parser.add_argument("--beside", type=Path, metavar="BINARY", action="append", default=[],
+                        help="another build of Tidegate, measured under its file's name; may be given more than once")
     parser.add_argument("--time", type=int, help="seconds per run")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--workloads", default="", help="only these, separated by commas")

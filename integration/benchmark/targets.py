@@ -61,10 +61,10 @@ backend primary
 
 
 @contextlib.contextmanager
-def proxied(binary: Path, cluster: dict, folder: Path):
+def proxied(binary: Path, cluster: dict, folder: Path, name: str = "tidegate"):
     # HAProxy carries what the client sends, and sysbench sends plain text: so does Tidegate here.
-    with tidegate.running(binary, cluster, folder, server_tls="off") as proxy:
-        yield Target("tidegate", proxy.port, proxy.process.pid)
+    with tidegate.running(binary, cluster, folder, name, server_tls="off") as proxy:
+        yield Target(name, proxy.port, proxy.process.pid)
 
 
 def _wait_open(port: int, process: subprocess.Popen, log: Path) -> None:

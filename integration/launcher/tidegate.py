@@ -61,6 +61,7 @@ def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred
     servers = "\n".join(f"      - {{address: '{server['host']}:{server['port']}', weight: {share}}}"
                         for server, share in zip(cluster["servers"], shares))
     user, password = CONSOLE_USER
+    compressed = f"\n    compression: {compression}" if compression != "none" else ""
     console = f"\n  sql: 127.0.0.1:{console_port}\n  users: [{{name: {user}, password: {password}}}]" if console_port else ""
     return f"""version: 1
 listen: 127.0.0.1:{port}
@@ -74,8 +75,7 @@ clusters:
   main:
     servers:
 {servers}
-    tls: {{mode: {server_tls}}}
-    compression: {compression}
+    tls: {{mode: {server_tls}}}{compressed}
 """
 
 
