@@ -1,26 +1,21 @@
 //! One statement on one connection: what must be sent before it, the statement, the relay of its reply.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::timeout;
-
-use super::lease::ABOUT_BEFORE;
+use super::execution::Execution;
 use super::observed::Tally;
-use super::prepared::Execution;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
-use crate::backend::exchange::{self, ExchangeError};
-use crate::backend::insert_id::{InsertId, Place};
+use crate::backend::exchange::ExchangeError;
 use crate::backend::statements::Source;
 use crate::execute::relay::{End, RelayError, relay};
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
-use crate::sql::{self, Class, Dialect, Lexing, Recognised, Uses};
+use crate::sql::{self, Class, Lexing, Recognised};
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
-use crate::wire::frame::{HEADER, put_packet};
+use crate::wire::frame::HEADER;
 use crate::wire::ok::Status;
 use crate::wire::reply::{Expect, Scanner};
 
@@ -34,19 +29,8 @@ const UNKNOWN_VARIABLE: u16 = 1193;
 /// ER_UNKNOWN_STMT_HANDLER, ER_NEED_REPREPARE.
 const STALE_STATEMENT: [u16; 2] = [1243, 1615];
 
-/// Time for each of the replies to what goes before a statement; all are quick on a server that lives.
-pub(super) const PRELUDE_LIMIT: Duration = Duration::from_secs(10);
-
 /// Connections that may fail under one statement before the client is told.
 const FAILURES_MAX: u32 = 8;
-
-/// Leaves no warnings and no rows to ask about. MariaDB clears its warnings only for statements that use tables (tried).
-const CLEARS: &[u8] = b"DO (SELECT 1 FROM (SELECT 1) nothing)";
-
-/// How many tables the session has created. CREATE TEMPORARY TABLE … AS SELECT within a procedure is not reported by
-/// session tracking (tried on both dialects), but it is counted.
-pub(super) const TABLES_CREATED: &[u8] =
-    b"SHOW SESSION STATUS WHERE Variable_name IN ('Com_create_table', 'Com_create_temporary_table')";
 
 /// Something to be done on a server for the client.
 pub(super) struct Work<'a> {
@@ -102,16 +86,6 @@ impl From<ExchangeError> for Failure {
             ExchangeError::Protocol => Self::Unsent(std::io::ErrorKind::InvalidData.into()),
         }
     }
-}
-
-/// A reply that must be consumed before the statement's own.
-enum Step {
-    /// OK or an error.
-    Simple,
-    /// The LAST_INSERT_ID() of another session.
-    ReadBack(Arc<InsertId>),
-    /// [`TABLES_CREATED`].
-    TablesCreated,
 }
 
 impl Session {
@@ -314,182 +288,6 @@ impl Session {
             return Err(Failure::Relay(RelayError::Protocol));
         }
         Ok(end)
-    }
-
-    /// Collects what a connection needs before the statement may run on it.
-    async fn catch_up(
-        &mut self,
-        connection: &mut Connection,
-        work: &Work<'_>,
-        before: &mut Vec<u8>,
-        steps: &mut Vec<Step>,
-        buffer: &mut Buffer,
-    ) -> Result<(), Failure> {
-        let me = Some(self.me());
-        if connection.routine_of.is_some() && connection.routine_of != me {
-            let server = self.worker.pool.server(connection.server).cloned();
-            let server = server.ok_or(Failure::Unsent(std::io::ErrorKind::NotFound.into()))?;
-            let clear = async {
-                connection.pay_debt(buffer).await?;
-                connection.reset(&server, buffer).await
-            };
-            let cleared = timeout(PRELUDE_LIMIT, clear).await;
-            cleared.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
-        }
-        let fresh = !Arc::ptr_eq(&connection.state, &self.desired) && connection.state != self.desired;
-        if fresh {
-            self.replay(connection, before, steps, buffer).await?;
-        } else if !Arc::ptr_eq(&connection.state, &self.desired) {
-            connection.state = Arc::clone(&self.desired);
-        }
-        if let Some(debt) = connection.debt.take_if(|debt| !Arc::ptr_eq(debt, &self.insert_id)) {
-            let here = matches!(debt.place(), Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
-            // The owner may be gone, or have a newer value elsewhere.
-            if here && Arc::strong_count(&debt) > 1 {
-                command::put_query(before, b"SELECT LAST_INSERT_ID()", connection.capabilities);
-                steps.push(Step::ReadBack(debt));
-            }
-        }
-        if connection.statements.has_closing() {
-            for id in connection.statements.take_closing() {
-                let [a, b, c, d] = id.to_le_bytes();
-                put_packet(before, 0, &[command::STMT_CLOSE, a, b, c, d]);
-            }
-        }
-        let mut variables = Vec::new();
-        self.bring_variables(connection, work, &mut variables);
-        if !variables.is_empty() {
-            command::put_query(before, &variables, connection.capabilities);
-            steps.push(Step::Simple);
-        }
-        if work.statement.class == Class::Call && connection.tables_created.is_none() {
-            command::put_query(before, TABLES_CREATED, connection.capabilities);
-            steps.push(Step::TablesCreated);
-        }
-        let uses = work.statement.uses;
-        // Of a session that has made none, too: the connection has another's.
-        let insert_id = match self.insert_id.place() {
-            Place::Known(value) => Some(value.to_string()),
-            Place::Nowhere => Some("0".to_owned()),
-            // A SET would take the row count that the same statement asks about.
-            Place::On { .. } if uses.intersects(ABOUT_BEFORE) => None,
-            Place::On { reported, before, .. } => {
-                before.map(|before| format!("IF(LAST_INSERT_ID()={reported},{reported},{before})"))
-            }
-        };
-        if work.statement.may_use_insert_id()
-            && let Some(value) = insert_id
-        {
-            let sql = format!("SET SESSION last_insert_id={value}");
-            command::put_query(before, sql.as_bytes(), connection.capabilities);
-            steps.push(Step::Simple);
-        }
-        let another = connection.user != me;
-        let elsewhere = self.last.place != Some((connection.server, connection.id)) || another;
-        connection.user = me;
-        // MariaDB's statements without tables leave the warnings as they are, for whoever asks later.
-        let outlasts = connection.warned && self.lexing.server.dialect == Dialect::MariaDb;
-        if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts {
-            // What another session's statement left there is not for this client.
-            command::put_query(before, CLEARS, connection.capabilities);
-            connection.warned = false;
-            steps.push(Step::Simple);
-        }
-        Ok(())
-    }
-
-    /// Brings the connection's state to the desired one.
-    async fn replay(
-        &mut self,
-        connection: &mut Connection,
-        before: &mut Vec<u8>,
-        steps: &mut Vec<Step>,
-        buffer: &mut Buffer,
-    ) -> Result<(), Failure> {
-        let names = connection.names();
-        let names = (names.0.as_str(), names.1.as_str());
-        let impossible = || Failure::Unsent(std::io::ErrorKind::Unsupported.into());
-        let mut difference = connection.state.difference(&self.desired, names).ok_or_else(impossible)?;
-        if difference.reset {
-            let server = self.worker.pool.server(connection.server).cloned().ok_or_else(impossible)?;
-            connection.pay_debt(buffer).await?; // what a session left there goes with the reset
-            if self.desired.base == crate::backend::state::Base::Handshake {
-                connection.reset(&server, buffer).await?;
-            } else {
-                connection.reset_as_client(&server, buffer).await?;
-            }
-            difference = connection.state.difference(&self.desired, names).ok_or_else(impossible)?;
-        }
-        if let Some(schema) = &difference.schema {
-            let mut payload = vec![command::INIT_DB];
-            payload.extend_from_slice(schema);
-            put_packet(before, 0, &payload);
-            steps.push(Step::Simple);
-        }
-        for statement in [&difference.role, &difference.set].into_iter().flatten() {
-            command::put_query(before, statement, connection.capabilities);
-            steps.push(Step::Simple);
-        }
-        connection.state = Arc::clone(&self.desired);
-        Ok(())
-    }
-
-    /// Consumes the replies to what went before.
-    async fn consume(
-        &mut self,
-        connection: &mut Connection,
-        steps: &mut Vec<Step>,
-        buffer: &mut Buffer,
-    ) -> Result<(), Failure> {
-        for step in steps.drain(..) {
-            let answer = timeout(PRELUDE_LIMIT, exchange::receive(connection, buffer, Expect::Results)).await;
-            let answer =
-                answer.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??.into_ok()?;
-            match step {
-                Step::Simple => {}
-                Step::TablesCreated => connection.tables_created = Some(answer.sum()),
-                Step::ReadBack(debt) => {
-                    let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-                    debt.settle(connection.server, connection.id, value);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The database and the settings of this session exist for its account: asked of a server, without a statement.
-    pub(super) async fn check_state(&mut self) -> Result<(), Problem> {
-        let mut route = Route { target: Target::Any, reason: Reason::SessionState };
-        let idle = Recognised { class: Class::Set, uses: Uses::empty(), hint: None };
-        let mut connection = self.obtain(&mut route, idle, &mut Vec::new()).await?;
-        let mut buffer = self.worker.buffers.take();
-        let (mut before, mut steps) = (Vec::new(), Vec::new());
-        let work = Work {
-            packets: &[],
-            expect: Expect::Simple,
-            statement: idle,
-            text: None,
-            preparing: None,
-            execution: None,
-        };
-        let result = async {
-            self.catch_up(&mut connection, &work, &mut before, &mut steps, &mut buffer).await?;
-            connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
-            self.consume(&mut connection, &mut steps, &mut buffer).await
-        };
-        match result.await {
-            Ok(()) => {
-                let _ = self.keep_or_release(connection); // a session that begins has no state to lose
-                Ok(())
-            }
-            Err(failure) => {
-                self.lose(connection);
-                Err(match failure {
-                    Failure::Prelude(error) => Problem::Server(error),
-                    _ => Problem::Connect("lost during the login".into()),
-                })
-            }
-        }
     }
 }
 

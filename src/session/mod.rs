@@ -6,18 +6,23 @@
 
 mod attempt;
 mod commands;
+mod execution;
 mod expired;
+mod farewell;
 pub mod incoming;
 pub mod kill;
 mod lease;
 mod ledger;
 mod observed;
 mod pins;
+mod prelude;
 mod prepared;
 mod problem;
 mod query;
+mod readback;
 mod reply;
 mod settle;
+mod statements;
 mod variables;
 pub mod worker;
 
@@ -29,8 +34,8 @@ use self::incoming::Incoming;
 use self::ledger::Ledger;
 use self::observed::Tally;
 use self::pins::Pins;
-use self::prepared::Statements;
 pub use self::problem::{CANNOT_CONNECT, Kind as ProblemKind, Problem};
+use self::statements::Statements;
 use self::variables::Variables;
 use self::worker::Worker;
 use crate::backend::account::Account;
@@ -49,7 +54,6 @@ use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::compress::Side;
-use crate::wire::err::ErrPacket;
 use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
 use crate::wire::packer::Compression;
@@ -61,9 +65,6 @@ pub const PIN_NAMES: &[&str] = &Pins::NAMES;
 
 /// How long a connection is kept for SHOW WARNINGS and its like, while the client is silent.
 const QUESTION_TIME: Duration = Duration::from_secs(1);
-
-/// The servers' default `wait_timeout`, while none has been asked.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(28_800);
 
 /// What a statement left that the next one may ask about.
 #[derive(Clone, Copy, Debug, Default)]
@@ -242,34 +243,6 @@ impl Session {
         }
     }
 
-    /// The sweep has raised its signal when the client had just sent a command, which has been carried out since.
-    fn was_woken_too_early(&self) -> bool {
-        let signals = &self.client.signals;
-        if !signals.is_raised(Signals::IDLE) || self.is_idle_for_too_long() {
-            return false;
-        }
-        signals.lower(Signals::IDLE);
-        true // other signals are seen when the wait is begun again
-    }
-
-    fn is_idle_for_too_long(&self) -> bool {
-        self.entry.handle.idle.is_over(self.worker.registry.now())
-    }
-
-    /// The session may be idle as long as on a server: by its own `wait_timeout`, else by the server's for clients of
-    /// its kind.
-    fn limit_idleness(&self) {
-        let own =
-            self.desired.get(b"wait_timeout").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-        let limit = own.map(Duration::from_secs).or_else(|| {
-            let snapshot = self.worker.topology.snapshot();
-            let facts = snapshot.facts.as_ref()?;
-            let interactive = self.class.capabilities.contains(Capabilities::INTERACTIVE);
-            Some(if interactive { facts.interactive_timeout } else { facts.wait_timeout })
-        });
-        self.entry.handle.idle.set_limit(limit.unwrap_or(WAIT_TIMEOUT));
-    }
-
     /// The session's state is that of a new connection.
     fn become_fresh(&mut self) {
         self.client.shown = None;
@@ -347,54 +320,6 @@ impl Session {
         }
     }
 
-    /// Tells the client why it is disconnected, where there is something to tell.
-    async fn dismiss(&mut self, why: Incoming) {
-        let sequence = if let Incoming::TooLarge(sequence) = why { sequence } else { 1 };
-        let error = match why {
-            Incoming::Closed | Incoming::Idle | Incoming::Command(_) => return,
-            Incoming::Signalled if self.client.signals.is_raised(Signals::KILL) => return,
-            Incoming::Signalled if self.is_idle_for_too_long() => {
-                // MariaDB says nothing (tried on 10.11). MySQL's packet answers none, so it is number 0.
-                if self.lexing.server.dialect == Dialect::MySql {
-                    let sent = self.client.send(&reply::error(0, &idle_for_too_long())).await;
-                    tracing::debug!(client = %self.entry.handle.id, told = sent.is_ok(), "client was idle for too long");
-                }
-                return;
-            }
-            Incoming::Signalled => ErrPacket::new(1053, b"08S01", "Server shutdown in progress"),
-            Incoming::TooLarge(_) => ErrPacket::new(
-                1153,
-                b"08S01",
-                "Got a packet bigger than 'max_allowed_packet' bytes (Tidegate: limits.packet)",
-            ),
-            Incoming::NoMemory => ErrPacket::new(
-                1041,
-                b"HY000",
-                "Tidegate: out of memory for large statements (limits.packet_memory)",
-            ),
-            Incoming::OutOfOrder => ErrPacket::new(1156, b"08S01", "Got packets out of order"),
-        };
-        tracing::info!(client = %self.entry.handle.id, code = error.code, "client dismissed");
-        if self.client.send(&reply::error(sequence, &error)).await.is_ok() {
-            self.linger().await;
-        }
-    }
-
-    /// Reads on for a moment, so that closing does not take the error away from a client that is still sending.
-    async fn linger(&mut self) {
-        let work = async {
-            let mut sink = self.worker.buffers.take();
-            for _ in 0..4096 {
-                match self.client.stream.read(sink.space()).await {
-                    Ok(1..) => {}
-                    _ => break,
-                }
-            }
-        };
-        // Whoever is not done by then loses the message, not more.
-        drop(tokio::time::timeout(std::time::Duration::from_secs(1), work).await);
-    }
-
     /// Sends bytes of our own making.
     async fn tell(&mut self, bytes: &[u8]) -> Flow {
         self.worker.counters.sent(bytes.len() as u64);
@@ -443,13 +368,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-/// ER_CLIENT_INTERACTION_TIMEOUT, in MySQL's words.
-fn idle_for_too_long() -> ErrPacket {
-    let message = "The client was disconnected by the server because of inactivity. See wait_timeout and \
-                   interactive_timeout for configuring this behavior.";
-    ErrPacket::new(4031, b"HY000", message)
 }
 
 /// How the lexer sees a character set.

@@ -1,123 +1,26 @@
-//! Prepared statements: one identity per client statement, prepared where it runs.
+//! The commands about prepared statements: one identity per client statement, prepared where it runs.
 //!
-//! Owns: the client's ids, and how an execution is written for one server connection. Does not know: routes.
-//! Invariant: a server's statement id never reaches a client, and a client's never a server.
+//! Owns: what each command does and refuses. Does not know: servers' ids of statements (`execution`).
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::attempt::{Failure, Work};
+use super::attempt::Work;
+use super::execution::Execution;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::statements::Known;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
-use crate::backend::exchange;
-use crate::backend::state::State;
 use crate::backend::statements::Source;
 use crate::execute::relay::End;
 use crate::plan::{self, Target};
 use crate::sql::{Class, Dialect, Recognised, Uses};
-use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
-use crate::wire::command;
-use crate::wire::execute::{Layout, asks_for_cursor, statement_id, with_types};
-use crate::wire::frame::{HEADER, PAYLOAD_MAX, put_packet};
-use crate::wire::ok::Status;
+use crate::wire::execute::{Layout, asks_for_cursor, statement_id};
 use crate::wire::reply::Expect;
 
-/// MariaDB: the statement that was prepared last.
-const LAST_PREPARED: u32 = u32::MAX;
 /// ER_UNKNOWN_STMT_HANDLER.
 const UNKNOWN_STATEMENT: u16 = 1243;
-
-/// A statement that a client has prepared.
-#[derive(Debug)]
-struct Known {
-    source: Arc<Source>,
-    statement: Recognised,
-    /// The text's digest; 0 with digests off.
-    digest: u64,
-    parameters: u16,
-    /// The types that the client sent last; it need not send them again.
-    types: Option<Arc<[u8]>>,
-    /// Why COM_STMT_SEND_LONG_DATA failed; told at the execution.
-    long_data_failed: bool,
-}
-
-/// The client's statements.
-#[derive(Debug, Default)]
-pub(super) struct Statements {
-    known: HashMap<u32, Known>,
-    last: u32,
-    /// Those with an open cursor on the held connection.
-    cursors: HashSet<u32>,
-    /// Those with long data on the held connection that waits for an execution.
-    long_data: HashSet<u32>,
-}
-
-impl Statements {
-    fn resolve(&self, id: u32) -> u32 {
-        if id == LAST_PREPARED { self.last } else { id }
-    }
-
-    /// All are gone: COM_RESET_CONNECTION, COM_CHANGE_USER.
-    pub fn clear(&mut self) {
-        *self = Self { last: self.last, ..Self::default() };
-    }
-
-    /// The held connection is gone, with what was on it.
-    pub fn lose(&mut self) {
-        self.cursors.clear();
-        self.long_data.clear();
-    }
-
-    /// The pins that cursors and long data make.
-    fn pins(&self, mut pins: Pins) -> Pins {
-        pins.set(Pins::CURSOR, !self.cursors.is_empty());
-        pins.set(Pins::LONG_DATA, !self.long_data.is_empty());
-        pins
-    }
-
-    /// What an execution, a fetch or a reset leaves; its pins.
-    pub fn after(&mut self, execution: &Execution<'_>, end: &End, pins: Pins) -> Pins {
-        if execution.executes {
-            self.long_data.remove(&execution.id);
-        }
-        let open = end.error.is_none() && !end.status.contains(Status::LAST_ROW_SENT);
-        // A routine's own cursor shows in the flag, too (MariaDB), and is gone.
-        let asked = !execution.executes || asks_for_cursor(execution.payload);
-        if open && asked && end.status.contains(Status::CURSOR_EXISTS) {
-            self.cursors.insert(execution.id);
-        } else if execution.executes || !open {
-            self.cursors.remove(&execution.id);
-        }
-        self.pins(pins)
-    }
-
-    /// Which copy of a source the client prepares: two statements of one client must not share one on a server, or
-    /// one's cursor would be closed and its long data taken by the other.
-    fn copy(&self, text: &[u8], state: &State) -> u32 {
-        let same =
-            self.known.values().filter(|known| *known.source.text == *text && *known.source.state == *state);
-        same.map(|known| known.source.copy + 1).max().unwrap_or(0)
-    }
-}
-
-/// An execution, or something else about a statement, to be written for one connection.
-pub(super) struct Execution<'a> {
-    /// The client's id of it.
-    id: u32,
-    pub source: &'a Arc<Source>,
-    payload: &'a [u8],
-    /// The client's types for this execution.
-    types: Option<Arc<[u8]>>,
-    /// Where the packet says whether types follow, if it has parameters.
-    bound_at: Option<usize>,
-    /// The packet itself carries the types.
-    carries_types: bool,
-    /// It is an execution, which ends long data.
-    executes: bool,
-}
 
 impl Session {
     /// COM_STMT_PREPARE.
@@ -134,7 +37,7 @@ impl Session {
             self.statements.copy(text, &self.desired),
             &self.worker.hasher,
         ));
-        let id = self.free_id();
+        let id = self.statements.free_id();
         self.settle_before(statement).await;
         let route = plan::route(statement, self.situation());
         // Preparing has none of the statement's effects.
@@ -149,16 +52,6 @@ impl Session {
         };
         self.statements.last = id;
         self.perform(&work, route).await
-    }
-
-    fn free_id(&self) -> u32 {
-        let mut id = self.statements.last;
-        loop {
-            id = id.wrapping_add(1);
-            if id != 0 && id != LAST_PREPARED && !self.statements.known.contains_key(&id) {
-                return id;
-            }
-        }
     }
 
     /// COM_STMT_PREPARE has been answered.
@@ -234,109 +127,6 @@ impl Session {
         let flow = self.perform(&work, route).await;
         self.end_statement(counted, route);
         flow
-    }
-
-    /// Appends the execution as this connection must get it, preparing the statement there first where needed.
-    pub(super) async fn dress(
-        &mut self,
-        connection: &mut Connection,
-        execution: &Execution<'_>,
-        out: &mut Vec<u8>,
-        buffer: &mut Buffer,
-    ) -> Result<(), Failure> {
-        let source = execution.source;
-        if connection.statements.get(source).is_none() {
-            self.prepare_again(connection, source, buffer).await?;
-        }
-        let Some(open) = connection.statements.get(source) else {
-            return Err(Failure::Unsent(std::io::ErrorKind::NotFound.into()));
-        };
-        let id = open.id.to_le_bytes();
-        let knows_types = execution.bound_at.is_none()
-            || execution.carries_types
-            || matches!((&open.types, &execution.types), (Some(a), Some(b)) if Arc::ptr_eq(a, b) || a == b);
-        if execution.bound_at.is_some() {
-            open.types.clone_from(&execution.types);
-        }
-        let payload = execution.payload;
-        let at = out.len();
-        match (execution.bound_at, &execution.types) {
-            (Some(bound), Some(types)) if !knows_types => {
-                // The connection has the types of another client's execution, or none.
-                put_packet(out, 0, &with_types(payload, bound, types));
-            }
-            _ => {
-                out.reserve(payload.len() + HEADER * (1 + payload.len() / PAYLOAD_MAX));
-                put_packet(out, 0, payload);
-            }
-        }
-        if let Some(place) = out.get_mut(at + HEADER + 1..at + HEADER + 5) {
-            place.copy_from_slice(&id);
-        }
-        Ok(())
-    }
-
-    /// Prepares a client's statement on a connection that does not have it, in the state that it was prepared in.
-    async fn prepare_again(
-        &mut self,
-        connection: &mut Connection,
-        source: &Arc<Source>,
-        buffer: &mut Buffer,
-    ) -> Result<(), Failure> {
-        let names = connection.names();
-        let names = (names.0.as_str(), names.1.as_str());
-        let mut packets = Vec::new();
-        let mut replies = 0;
-        let put_difference =
-            |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
-                // A database cannot be unset, and a reset would take the other statements: then the present state must do.
-                let Some(difference) = from
-                    .difference(to, names)
-                    .filter(|difference| !difference.reset && difference.role.is_none())
-                else {
-                    return false;
-                };
-                if let Some(schema) = difference.schema {
-                    put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
-                    *replies += 1;
-                }
-                if let Some(set) = difference.set {
-                    command::put_query(packets, &set, connection.capabilities);
-                    *replies += 1;
-                }
-                true
-            };
-        let elsewhere = source.state != self.desired;
-        let switched = elsewhere && put_difference(&self.desired, &source.state, &mut packets, &mut replies);
-        let before = replies;
-        put_packet(&mut packets, 0, &[&[command::STMT_PREPARE], &source.text[..]].concat());
-        if switched {
-            put_difference(&source.state, &self.desired, &mut packets, &mut replies);
-        }
-        connection.stream.write_all(&packets).await.map_err(Failure::Unsent)?;
-        for _ in 0..before {
-            exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
-        }
-        let answer = exchange::receive(connection, buffer, Expect::Prepared).await?;
-        for _ in before..replies {
-            exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
-        }
-        if let Some(error) = answer.error {
-            return Err(Failure::Reprepare(error));
-        }
-        let id = answer.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
-        let max = self.open_max();
-        connection.statements.insert(Arc::clone(source), id, max);
-        Ok(())
-    }
-
-    /// Statements that may be open on the connection in use. None is closed while one of them may have a cursor or long
-    /// data; the client's own limit bounds them then.
-    fn open_max(&self) -> usize {
-        if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA) {
-            return usize::MAX;
-        }
-        self.worker.config.limits.prepared_per_backend_max
     }
 
     /// COM_STMT_SEND_LONG_DATA: no reply, whatever happens.

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::timeout;
 
 use super::Session;
-use super::attempt::{PRELUDE_LIMIT, Work};
+use super::attempt::Work;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
+use super::prelude::PRELUDE_LIMIT;
 use crate::backend::connection::Connection;
 use crate::backend::variables::{Name, Value, read_back};
 use crate::sql::{self, Class, PreparedText, Recognised, Uses};

@@ -1,19 +1,23 @@
 //! Idle connections of one core, and how a session gets one.
 //!
-//! Owns: the idle connections of this core to every server; the check-in ladder. Does not know: clients, statements.
+//! Owns: the idle connections of this core to every server; `ladder`: how one comes back; `upkeep`: what is done about once a second. Does not know: clients, statements.
 //! Invariant: a connection that is handed out belongs to the account and class asked for, is logged in, outside a
 //! transaction, and its `state` is known. What threads share is the gate of each server.
+
+mod ladder;
+mod upkeep;
 
 use std::cell::{Cell, RefCell};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use self::upkeep::User;
 use super::account::Account;
 use super::class::Class;
 use super::connect::{ConnectError, Opening};
@@ -23,16 +27,11 @@ use super::server::Server;
 use super::state::State;
 use crate::config;
 use crate::ids::{BackendId, ServerId};
-use crate::observe::{Metrics, PoolMetrics, Rung};
+use crate::observe::{Metrics, PoolMetrics};
 use crate::wire::buffer::Freelist;
-use crate::wire::ok::Status;
 
 /// How many idle connections are looked at for one whose state is already right.
 const LOOK_AT: usize = 8;
-/// How long before its server would a connection is closed that is idle; more than the time between two tidyings.
-const HASTE: Duration = Duration::from_secs(2);
-/// Time for a roll back or a reset at check-in.
-const REPAIR_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -72,13 +71,6 @@ pub struct Pool {
     users: RefCell<FxHashMap<(ServerId, Key), User>>,
     refilling: Cell<bool>,
     closed: Cell<bool>,
-}
-
-/// An account in use.
-#[derive(Debug)]
-struct User {
-    account: Arc<Account>,
-    seen: Instant,
 }
 
 impl Pool {
@@ -268,61 +260,6 @@ impl Pool {
         Ok(connection)
     }
 
-    /// Takes a connection back: the ladder is reuse, roll back, reset, close.
-    pub fn check_in(self: &Rc<Self>, mut connection: Box<Connection>) {
-        let now = Instant::now();
-        if connection.broken || self.closed.get() || now >= connection.expires {
-            self.checked_in(connection.server, Rung::Close);
-            self.close(connection);
-        } else if connection.dirty
-            || connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS)
-        {
-            let pool = Rc::clone(self);
-            tokio::task::spawn_local(async move { pool.repair(connection).await });
-        } else {
-            self.checked_in(connection.server, Rung::Reuse);
-            connection.used = now;
-            connection.spoken_to = now;
-            self.keep(connection);
-        }
-    }
-
-    /// As [`Pool::check_in`], but returns only when a transaction is rolled back and what must be reset is reset.
-    pub async fn check_in_settled(self: &Rc<Self>, connection: Box<Connection>) {
-        let unsettled = connection.dirty || connection.status.contains(Status::IN_TRANSACTION);
-        if unsettled && !connection.broken && !self.closed.get() {
-            Rc::clone(self).repair(connection).await;
-        } else {
-            self.check_in(connection);
-        }
-    }
-
-    async fn repair(self: Rc<Self>, mut connection: Box<Connection>) {
-        let Some(server) = self.server(connection.server).cloned() else { return };
-        let mut buffer = self.buffers.take();
-        let (work, rung) = if connection.dirty {
-            let work = async {
-                connection.pay_debt(&mut buffer).await?; // the reset would take it
-                connection.reset(&server, &mut buffer).await
-            };
-            (timeout(REPAIR_LIMIT, work).await, Rung::Reset)
-        } else {
-            let work = async { connection.run(b"ROLLBACK", &mut buffer).await?.into_ok().map(|_| ()) };
-            (timeout(REPAIR_LIMIT, work).await, Rung::Rollback)
-        };
-        if matches!(work, Ok(Ok(())))
-            && buffer.filled().is_empty()
-            && !connection.status.contains(Status::IN_TRANSACTION)
-        {
-            self.checked_in(connection.server, rung);
-            connection.spoken_to = Instant::now();
-            self.keep(connection);
-        } else {
-            self.checked_in(connection.server, Rung::Close);
-            self.close(connection);
-        }
-    }
-
     /// Puts a clean connection where the next session finds it: with who waits, or with the idle ones.
     fn keep(&self, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
@@ -355,78 +292,6 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let (_, list) = idle.iter_mut().find(|((id, _), list)| *id == server && !list.is_empty())?;
         Some(list.remove(0))
-    }
-
-    /// Closes connections that are idle too long, too old, or gone; to be called about once a second. `patience`: how long
-    /// a server lets connections of a kind be idle. One is closed shortly before its server would, so that no statement is
-    /// sent into a connection that is just being closed.
-    pub fn tidy(&self, patience: impl Fn(ServerId, Key) -> Duration) {
-        let now = Instant::now();
-        let mut closing = Vec::new();
-        {
-            let mut idle = self.idle.borrow_mut();
-            for ((server, key), list) in idle.iter_mut() {
-                let usual = patience(*server, *key);
-                let mut spare = list.len().saturating_sub(self.min_idle);
-                for at in (0..list.len()).rev() {
-                    let connection = &mut list[at];
-                    let old = spare > 0 && now.duration_since(connection.used) >= self.settings.idle_timeout;
-                    let patience = own_patience(connection).unwrap_or(usual).saturating_sub(HASTE);
-                    let unsafe_soon = now.duration_since(connection.spoken_to) >= patience;
-                    if old || unsafe_soon || now >= connection.expires || connection.is_stale() {
-                        spare = spare.saturating_sub(1);
-                        closing.push(list.remove(at));
-                    }
-                }
-            }
-            idle.retain(|_, list| !list.is_empty());
-        }
-        closing.into_iter().for_each(|connection| self.close(connection));
-    }
-
-    /// Opens connections until `min_idle` lie here for every account in use; forgets accounts that are not in use any
-    /// more. To be called beside [`Pool::tidy`].
-    pub async fn refill(self: Rc<Self>) {
-        if self.refilling.replace(true) {
-            return; // a slow server: the one before is still at it
-        }
-        self.refill_once().await;
-        self.refilling.set(false);
-    }
-
-    async fn refill_once(&self) {
-        let now = Instant::now();
-        let mut short = Vec::new();
-        {
-            let idle = self.idle.borrow();
-            let mut users = self.users.borrow_mut();
-            for (place, user) in users.iter_mut() {
-                let list = idle.get(place).map_or(&[][..], Vec::as_slice);
-                user.seen = list.iter().map(|connection| connection.used).fold(user.seen, Instant::max);
-            }
-            users.retain(|_, user| now.duration_since(user.seen) < self.settings.idle_timeout);
-            for (place, user) in users.iter() {
-                let missing = self.min_idle.saturating_sub(idle.get(place).map_or(0, Vec::len));
-                short.push((*place, Arc::clone(&user.account), user.seen, missing));
-            }
-        }
-        for ((server, key), account, seen, missing) in short {
-            let Some(known) = self.server(server) else { continue };
-            for _ in 0..missing {
-                let Some(permit) = known.gate.try_permit() else { break };
-                // A server that cannot be reached is the monitor's business; it is tried again in a second.
-                let Ok(mut connection) =
-                    self.open(known, &account, key.class, Opening::default(), permit).await
-                else {
-                    break;
-                };
-                connection.used = seen;
-                self.keep(connection);
-            }
-            if let Some(user) = self.users.borrow_mut().get_mut(&(server, key)) {
-                user.seen = seen; // our own opening is no use
-            }
-        }
     }
 
     /// Closes every idle connection to `server`, or to all, for an account whose password is no longer right or a
@@ -475,10 +340,6 @@ impl Pool {
             count(metrics);
         }
     }
-
-    fn checked_in(&self, server: ServerId, rung: Rung) {
-        self.count(server, |metrics| metrics.checked_in(rung));
-    }
 }
 
 /// Counts a session that waits, until it no longer does.
@@ -495,12 +356,6 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.pool(self.1).inspect(|pool| pool.wait_ends());
     }
-}
-
-/// The `wait_timeout` that a session has set on the connection.
-fn own_patience(connection: &Connection) -> Option<Duration> {
-    let text = std::str::from_utf8(connection.state.get(b"wait_timeout")?).ok()?;
-    text.parse().ok().map(Duration::from_secs)
 }
 
 /// The connection goes where its value cannot be read back: the OK packet's word must do.

@@ -1,0 +1,139 @@
+//! An execution as one server connection must get it.
+//!
+//! Owns: preparing a statement where it is not yet, its id and types there. Does not know: routes, replies to clients.
+//! Invariant: a server's statement id never reaches a client, and a client's never a server.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::attempt::Failure;
+use super::pins::Pins;
+use crate::backend::connection::Connection;
+use crate::backend::exchange;
+use crate::backend::statements::Source;
+use crate::wire::buffer::Buffer;
+use crate::wire::command;
+use crate::wire::execute::with_types;
+use crate::wire::frame::{HEADER, PAYLOAD_MAX, put_packet};
+use crate::wire::reply::Expect;
+
+/// An execution, or something else about a statement, to be written for one connection.
+pub(super) struct Execution<'a> {
+    /// The client's id of it.
+    pub id: u32,
+    pub source: &'a Arc<Source>,
+    pub payload: &'a [u8],
+    /// The client's types for this execution.
+    pub types: Option<Arc<[u8]>>,
+    /// Where the packet says whether types follow, if it has parameters.
+    pub bound_at: Option<usize>,
+    /// The packet itself carries the types.
+    pub carries_types: bool,
+    /// It is an execution, which ends long data.
+    pub executes: bool,
+}
+
+impl Session {
+    /// Appends the execution as this connection must get it, preparing the statement there first where needed.
+    pub(super) async fn dress(
+        &mut self,
+        connection: &mut Connection,
+        execution: &Execution<'_>,
+        out: &mut Vec<u8>,
+        buffer: &mut Buffer,
+    ) -> Result<(), Failure> {
+        let source = execution.source;
+        if connection.statements.get(source).is_none() {
+            self.prepare_again(connection, source, buffer).await?;
+        }
+        let Some(open) = connection.statements.get(source) else {
+            return Err(Failure::Unsent(std::io::ErrorKind::NotFound.into()));
+        };
+        let id = open.id.to_le_bytes();
+        let knows_types = execution.bound_at.is_none()
+            || execution.carries_types
+            || matches!((&open.types, &execution.types), (Some(a), Some(b)) if Arc::ptr_eq(a, b) || a == b);
+        if execution.bound_at.is_some() {
+            open.types.clone_from(&execution.types);
+        }
+        let payload = execution.payload;
+        let at = out.len();
+        match (execution.bound_at, &execution.types) {
+            (Some(bound), Some(types)) if !knows_types => {
+                // The connection has the types of another client's execution, or none.
+                put_packet(out, 0, &with_types(payload, bound, types));
+            }
+            _ => {
+                out.reserve(payload.len() + HEADER * (1 + payload.len() / PAYLOAD_MAX));
+                put_packet(out, 0, payload);
+            }
+        }
+        if let Some(place) = out.get_mut(at + HEADER + 1..at + HEADER + 5) {
+            place.copy_from_slice(&id);
+        }
+        Ok(())
+    }
+
+    /// Prepares a client's statement on a connection that does not have it, in the state that it was prepared in.
+    async fn prepare_again(
+        &mut self,
+        connection: &mut Connection,
+        source: &Arc<Source>,
+        buffer: &mut Buffer,
+    ) -> Result<(), Failure> {
+        let names = connection.names();
+        let names = (names.0.as_str(), names.1.as_str());
+        let mut packets = Vec::new();
+        let mut replies = 0;
+        let put_difference =
+            |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
+                // A database cannot be unset, and a reset would take the other statements: then the present state must do.
+                let Some(difference) = from
+                    .difference(to, names)
+                    .filter(|difference| !difference.reset && difference.role.is_none())
+                else {
+                    return false;
+                };
+                if let Some(schema) = difference.schema {
+                    put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
+                    *replies += 1;
+                }
+                if let Some(set) = difference.set {
+                    command::put_query(packets, &set, connection.capabilities);
+                    *replies += 1;
+                }
+                true
+            };
+        let elsewhere = source.state != self.desired;
+        let switched = elsewhere && put_difference(&self.desired, &source.state, &mut packets, &mut replies);
+        let before = replies;
+        put_packet(&mut packets, 0, &[&[command::STMT_PREPARE], &source.text[..]].concat());
+        if switched {
+            put_difference(&source.state, &self.desired, &mut packets, &mut replies);
+        }
+        connection.stream.write_all(&packets).await.map_err(Failure::Unsent)?;
+        for _ in 0..before {
+            exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
+        }
+        let answer = exchange::receive(connection, buffer, Expect::Prepared).await?;
+        for _ in before..replies {
+            exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
+        }
+        if let Some(error) = answer.error {
+            return Err(Failure::Reprepare(error));
+        }
+        let id = answer.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
+        let max = self.open_max();
+        connection.statements.insert(Arc::clone(source), id, max);
+        Ok(())
+    }
+
+    /// Statements that may be open on the connection in use. None is closed while one of them may have a cursor or long
+    /// data; the client's own limit bounds them then.
+    pub(super) fn open_max(&self) -> usize {
+        if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA) {
+            return usize::MAX;
+        }
+        self.worker.config.limits.prepared_per_backend_max
+    }
+}

@@ -1,0 +1,104 @@
+//! A client's prepared statements, by its ids.
+//!
+//! Owns: what is known of each, and which have a cursor or long data on the held connection. Does not know: servers' ids.
+//! Invariant: two statements of one client never share one on a server.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::execution::Execution;
+use super::pins::Pins;
+use crate::backend::state::State;
+use crate::backend::statements::Source;
+use crate::execute::relay::End;
+use crate::sql::Recognised;
+use crate::wire::execute::asks_for_cursor;
+use crate::wire::ok::Status;
+
+/// MariaDB: the statement that was prepared last.
+const LAST_PREPARED: u32 = u32::MAX;
+
+/// A statement that a client has prepared.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub source: Arc<Source>,
+    pub statement: Recognised,
+    /// The text's digest; 0 with digests off.
+    pub digest: u64,
+    pub parameters: u16,
+    /// The types that the client sent last; it need not send them again.
+    pub types: Option<Arc<[u8]>>,
+    /// Why COM_STMT_SEND_LONG_DATA failed; told at the execution.
+    pub long_data_failed: bool,
+}
+
+/// The client's statements.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    pub known: HashMap<u32, Known>,
+    pub last: u32,
+    /// Those with an open cursor on the held connection.
+    pub cursors: HashSet<u32>,
+    /// Those with long data on the held connection that waits for an execution.
+    pub long_data: HashSet<u32>,
+}
+
+impl Statements {
+    /// An id that no open statement has.
+    pub fn free_id(&self) -> u32 {
+        let mut id = self.last;
+        loop {
+            id = id.wrapping_add(1);
+            if id != 0 && id != LAST_PREPARED && !self.known.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// MariaDB's clients may mean the last one without its id.
+    pub fn resolve(&self, id: u32) -> u32 {
+        if id == LAST_PREPARED { self.last } else { id }
+    }
+
+    /// All are gone: COM_RESET_CONNECTION, COM_CHANGE_USER.
+    pub fn clear(&mut self) {
+        *self = Self { last: self.last, ..Self::default() };
+    }
+
+    /// The held connection is gone, with what was on it.
+    pub fn lose(&mut self) {
+        self.cursors.clear();
+        self.long_data.clear();
+    }
+
+    /// The pins that cursors and long data make.
+    pub fn pins(&self, mut pins: Pins) -> Pins {
+        pins.set(Pins::CURSOR, !self.cursors.is_empty());
+        pins.set(Pins::LONG_DATA, !self.long_data.is_empty());
+        pins
+    }
+
+    /// What an execution, a fetch or a reset leaves; its pins.
+    pub fn after(&mut self, execution: &Execution<'_>, end: &End, pins: Pins) -> Pins {
+        if execution.executes {
+            self.long_data.remove(&execution.id);
+        }
+        let open = end.error.is_none() && !end.status.contains(Status::LAST_ROW_SENT);
+        // A routine's own cursor shows in the flag, too (MariaDB), and is gone.
+        let asked = !execution.executes || asks_for_cursor(execution.payload);
+        if open && asked && end.status.contains(Status::CURSOR_EXISTS) {
+            self.cursors.insert(execution.id);
+        } else if execution.executes || !open {
+            self.cursors.remove(&execution.id);
+        }
+        self.pins(pins)
+    }
+
+    /// Which copy of a source the client prepares: two statements of one client must not share one on a server, or
+    /// one's cursor would be closed and its long data taken by the other.
+    pub fn copy(&self, text: &[u8], state: &State) -> u32 {
+        let same =
+            self.known.values().filter(|known| *known.source.text == *text && *known.source.state == *state);
+        same.map(|known| known.source.copy + 1).max().unwrap_or(0)
+    }
+}
