@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::ids::{ClientId, ServerId};
 use crate::observe::Metrics;
 use crate::registry::{Handle, Registry};
-use crate::session::worker::{Parts, Worker};
+use crate::session::worker::{Caller, Parts, Worker};
 use crate::session::{Admitted, Problem, Session, kill};
 use crate::topology::Topology;
 use crate::wire::buffer::Freelist;
@@ -248,16 +248,16 @@ async fn serve(worker: Rc<Worker>, context: Arc<LoginContext>, arrival: Arrival,
     let _counted = Counted::begin(Arc::clone(&worker.metrics), clients);
     // The login's state is large and short-lived: it is not kept with the session's.
     let admitted = Box::pin(admit(&worker, &context, arrival)).await;
-    if let Some((id, admitted)) = admitted {
+    if let Some((caller, admitted)) = admitted {
         let registry = Arc::clone(&worker.registry);
-        let session = Box::pin(Session::begin(worker, &registry, id, admitted)).await;
+        let session = Box::pin(Session::begin(worker, &registry, caller, admitted)).await;
         if let Some(session) = session {
             session.run().await;
         }
     }
 }
 
-async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Option<(ClientId, Admitted)> {
+async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Option<(Caller, Admitted)> {
     let Arrival { stream, mut peer, id } = arrival;
     let socket = match stream {
         Accepted::Tcp(tcp) => tokio::net::TcpStream::from_std(tcp).ok()?.into(),
@@ -265,34 +265,8 @@ async fn admit(worker: &Worker, context: &LoginContext, arrival: Arrival) -> Opt
     };
     match login::login(socket, &mut peer, id, context).await {
         Ok(login) => {
-            let login::Login {
-                stream,
-                account,
-                database,
-                attributes,
-                capabilities,
-                compression,
-                collation,
-                salt,
-                sequence,
-                ..
-            } = login;
-            tracing::debug!(client = %id, %peer, user = %String::from_utf8_lossy(&account.user), "client logged in");
-            Some((
-                id,
-                Admitted {
-                    stream,
-                    peer,
-                    account,
-                    database,
-                    attributes,
-                    capabilities,
-                    compression,
-                    collation,
-                    salt,
-                    sequence,
-                },
-            ))
+            tracing::debug!(client = %id, %peer, user = %String::from_utf8_lossy(&login.account.user), "client logged in");
+            Some((Caller { id, peer }, login))
         }
         Err(error) => {
             worker.metrics.clients.login_failed.count(error.kind as usize);

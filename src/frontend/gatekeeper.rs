@@ -1,11 +1,10 @@
 //! What the login does for the layers below: COM_CHANGE_USER, and what servers say of accounts while sessions run.
 
-use std::sync::Arc;
 
 use super::context::LoginContext;
 use super::login;
 use crate::backend::account::{Account, Witness};
-use crate::session::worker::{Caller, Changing, Gatekeeper, NewUser};
+use crate::session::worker::{Caller, Changing, Gatekeeper};
 use crate::wire::auth::Salt;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::stream::Stream;
@@ -21,13 +20,7 @@ impl Gatekeeper for LoginContext {
     ) -> Changing<'a> {
         Box::pin(async move {
             match login::change_user(stream, caller, payload, self, capabilities, salt).await {
-                Ok(changed) => Some(NewUser {
-                    account: Arc::clone(&changed.account),
-                    database: changed.database,
-                    attributes: changed.attributes,
-                    collation: changed.collation,
-                    sequence: changed.sequence,
-                }),
+                Ok(user) => Some(user),
                 Err(error) => {
                     tracing::info!(kind = error.kind.label(), detail = %error.detail, "change of user refused");
                     None

@@ -18,10 +18,11 @@ use super::exchange::{Challenge, Exchange};
 use super::judge::Transport;
 use crate::backend::account::Account;
 use crate::ids::ClientId;
-use crate::session::worker::Caller;
+use crate::session::Admitted;
+use crate::session::worker::{Caller, NewUser};
 use crate::wire::auth::{Plugin, Salt, fresh_salt};
 use crate::wire::capabilities::Capabilities;
-use crate::wire::handshake::{Attributes, ClientHello, Response};
+use crate::wire::handshake::{ClientHello, Response};
 use crate::wire::packer::Compression;
 use crate::wire::packet_io::PacketIo;
 use crate::wire::proxy_header::{self, HeaderError, Said};
@@ -33,44 +34,6 @@ const DRAIN_MAX: usize = 64 * 1024;
 
 /// The part of the time limit that is kept for telling a client what the servers did not answer in time.
 const KEPT_FOR_TELLING: u32 = 10;
-
-/// A client that was let in, up to the final OK.
-#[derive(Debug)]
-pub struct Login {
-    /// The connection; nothing of it is buffered elsewhere.
-    pub stream: Stream,
-    /// The account that it may use.
-    pub account: Arc<Account>,
-    /// The database that it named; not checked.
-    pub database: Option<Vec<u8>>,
-    /// The flags in force: the client's, as far as they were offered.
-    pub capabilities: Capabilities,
-    /// What its connection is to be compressed with after the final OK.
-    pub compression: Option<Compression>,
-    /// Id of the collation that it asked for; 0 is the server's default.
-    pub collation: u16,
-    /// What server connections that are opened for it show of it, where the configuration has them do so.
-    pub attributes: Option<Box<Attributes>>,
-    /// The challenge of its greeting.
-    pub salt: Salt,
-    /// Sequence number of the OK, or of the error about the database.
-    pub sequence: u8,
-}
-
-/// A client that has become another user, up to the final OK.
-#[derive(Debug)]
-pub struct ChangedUser {
-    /// The account that it may use now.
-    pub account: Arc<Account>,
-    /// The database that it named; not checked.
-    pub database: Option<Vec<u8>>,
-    /// Id of the collation that it asked for; 0 is the server's default.
-    pub collation: u16,
-    /// What server connections that are opened for it show of it, where the configuration has them do so.
-    pub attributes: Option<Box<Attributes>>,
-    /// Sequence number of the OK, or of the error about the database.
-    pub sequence: u8,
-}
 
 /// When a login must be over, and when its question to the servers.
 #[derive(Clone, Copy)]
@@ -93,7 +56,7 @@ pub async fn login(
     peer: &mut Peer,
     id: ClientId,
     context: &LoginContext,
-) -> Result<Login, LoginError> {
+) -> Result<Admitted, LoginError> {
     let clock = Clock::start(context);
     let outcome = timeout_at(clock.end, enter(socket, peer, id, context, clock)).await;
     outcome.unwrap_or_else(|_| Err(LoginError::timed_out()))
@@ -105,7 +68,7 @@ async fn enter(
     id: ClientId,
     context: &LoginContext,
     clock: Clock,
-) -> Result<Login, LoginError> {
+) -> Result<Admitted, LoginError> {
     let mut io = PacketIo::new(Stream::from(socket), 0);
     let outcome = greet(&mut io, peer, id, context).await;
     let mut greeted = told(&mut io, outcome).await?;
@@ -122,7 +85,17 @@ async fn enter(
     let Response { database, collation, zstd_level, .. } = response;
     let compression = Compression::asked(capabilities, zstd_level);
     let (stream, sequence) = io.into_parts();
-    Ok(Login { stream, account, database, capabilities, compression, collation, attributes, salt, sequence })
+    Ok(Admitted {
+        stream,
+        account,
+        database,
+        capabilities,
+        compression,
+        collation,
+        attributes,
+        salt,
+        sequence,
+    })
 }
 
 /// Makes a client another user. `payload` is the command's, its first byte included; it was packet number 0.
@@ -136,7 +109,7 @@ pub async fn change_user(
     context: &LoginContext,
     capabilities: Capabilities,
     salt: &Salt,
-) -> Result<ChangedUser, LoginError> {
+) -> Result<NewUser, LoginError> {
     let clock = Clock::start(context);
     let outcome =
         timeout_at(clock.end, become_user(stream, caller, payload, context, capabilities, salt, clock)).await;
@@ -151,7 +124,7 @@ async fn become_user(
     capabilities: Capabilities,
     salt: &Salt,
     clock: Clock,
-) -> Result<ChangedUser, LoginError> {
+) -> Result<NewUser, LoginError> {
     let (transport, certificate, peer) = (transport(stream), Certificate::of(stream), caller.peer);
     let mut io = PacketIo::new(&mut *stream, 1);
     let outcome = match Response::decode_change_user(payload, capabilities) {
@@ -170,7 +143,7 @@ async fn become_user(
     match outcome {
         Ok((account, Response { database, collation, attributes, .. })) => {
             let attributes = context.forwarded(attributes, caller);
-            Ok(ChangedUser { account, database, collation, attributes, sequence })
+            Ok(NewUser { account, database, collation, attributes, sequence })
         }
         Err(reject) => Err(refuse(stream, sequence, reject).await),
     }

@@ -23,6 +23,7 @@ use crate::admin::console::{Asking, Console, CoreView, Cores, Operator, VERSION}
 use crate::config::{self, Auth, Config, ProxyProtocol};
 use crate::ids::ClientId;
 use crate::registry::Handle;
+use crate::session::Admitted;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
 use crate::wire::socket::Peer;
@@ -123,7 +124,7 @@ async fn enter(stream: TcpStream, peer: SocketAddr, console: Arc<Console>, conte
     drop(stream.set_nodelay(true));
     let mut peer = Peer::Network(peer);
     match login::login(stream.into(), &mut peer, id, context).await {
-        Ok(login::Login { stream, account, database, capabilities, sequence, .. }) => {
+        Ok(Admitted { stream, account, database, capabilities, sequence, .. }) => {
             let user = account.user.clone();
             tracing::info!(operator = %String::from_utf8_lossy(&user), %peer, "an operator has logged in to the console");
             let operator = Operator { id, user, capabilities, database: None };

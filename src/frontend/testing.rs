@@ -13,12 +13,13 @@ use tokio::net::{TcpListener, TcpStream};
 use super::accounts::{Accounts, FRESH};
 use super::context::{LoginContext, ServerFacts};
 use super::judge::{Judge, JudgeError, Question, Reach, Transport, Verdict};
-use super::login::{Login, LoginError, login};
+use super::login::{LoginError, login};
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
 use crate::backend::tls::{BackendTls, encrypt};
 use crate::config::{Auth, ClientTls, ProxyProtocol, ServerTls, ServerTlsMode};
 use crate::ids::ClientId;
+use crate::session::Admitted;
 use crate::wire::auth::{Plugin, Salt, mask, salt_from, scramble};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
@@ -122,7 +123,7 @@ impl Door {
     }
 
     /// One client comes in; what the proxy and what the client made of it.
-    pub async fn visit<T>(&self, client: impl AsyncFnOnce(Client) -> T) -> (Result<Login, LoginError>, T) {
+    pub async fn visit<T>(&self, client: impl AsyncFnOnce(Client) -> T) -> (Result<Admitted, LoginError>, T) {
         let address = self.listener.local_addr().unwrap();
         let serve = async {
             let (tcp, _) = self.listener.accept().await.unwrap();

@@ -48,15 +48,18 @@ pub(super) struct Work<'a> {
     pub execution: Option<Execution<'a>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// A command that is not a statement's text.
+    pub fn command(packets: &'a [u8], expect: Expect, statement: Recognised) -> Self {
+        Self { packets, expect, statement, text: None, preparing: None, execution: None }
+    }
+
     /// The statement's text; empty for commands without one.
     pub fn sql(&self) -> &[u8] {
         let prepared = self.execution.as_ref().map(|execution| &*execution.source.text);
         self.text.or(prepared).unwrap_or_default()
     }
-}
 
-impl Work<'_> {
     /// The database that USE or COM_INIT_DB names, where its name can be told.
     pub fn database(&self, lexing: &Lexing) -> Option<Vec<u8>> {
         match self.packets.get(HEADER..) {

@@ -55,30 +55,21 @@ impl Session {
             Class::Use => plan::route(statement, self.situation()),
             _ => Route { target: Target::Any, reason: Reason::ServerState },
         };
-        let work = Work {
-            packets: command.packets(),
-            expect,
-            statement,
-            text: None,
-            preparing: None,
-            execution: None,
-        };
+        let work = Work::command(command.packets(), expect, statement);
         self.perform(&work, route).await
+    }
+
+    /// A command that the held connection answers.
+    async fn ask_held(&mut self, command: &Command) -> Flow {
+        let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
+        let work = Work::command(command.packets(), Expect::Simple, statement);
+        self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await
     }
 
     /// COM_PING: the held connection is asked, so that it stays alive; otherwise Tidegate answers.
     async fn ping(&mut self, command: &Command) -> Flow {
         if self.held.is_some() {
-            let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
-            let work = Work {
-                packets: command.packets(),
-                expect: Expect::Simple,
-                statement,
-                text: None,
-                preparing: None,
-                execution: None,
-            };
-            return self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await;
+            return self.ask_held(command).await;
         }
         self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
     }
@@ -97,16 +88,7 @@ impl Session {
         }
         self.class.capabilities.set(Capabilities::MULTI_STATEMENTS, allowed);
         if self.held.is_some() {
-            let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
-            let work = Work {
-                packets: command.packets(),
-                expect: Expect::Simple,
-                statement,
-                text: None,
-                preparing: None,
-                execution: None,
-            };
-            return self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await;
+            return self.ask_held(command).await;
         }
         self.tell(&reply::end(1, self.standing(), self.client.capabilities)).await
     }

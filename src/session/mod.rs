@@ -37,14 +37,14 @@ use self::pins::Pins;
 pub use self::problem::{CANNOT_CONNECT, Kind as ProblemKind, Problem};
 use self::statements::Statements;
 use self::variables::Variables;
-use self::worker::Worker;
+use self::worker::{Caller, Worker};
 use crate::backend::account::Account;
 use crate::backend::class::Class;
 use crate::backend::connection::{Connection, User};
 use crate::backend::insert_id::InsertId;
 use crate::backend::state::State;
 use crate::execute::client::{Client, Signals};
-use crate::ids::{BackendId, ClientId, ServerId};
+use crate::ids::{BackendId, ServerId};
 use crate::plan::Situation;
 use crate::registry::{Entry, Handle, Registry, Who};
 use crate::sql::{
@@ -57,7 +57,6 @@ use crate::wire::compress::Side;
 use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
 use crate::wire::packer::Compression;
-use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
 
 /// Names of the pins, for metrics.
@@ -109,15 +108,14 @@ pub struct Session {
     tally: Tally,
 }
 
-/// What a login has established.
+/// What a login has established, up to the final OK.
+#[derive(Debug)]
 pub struct Admitted {
     /// The connection.
     pub stream: Stream,
-    /// Where the client is.
-    pub peer: Peer,
-    /// The account.
+    /// The account that the client may use.
     pub account: Arc<Account>,
-    /// The database that the client named.
+    /// The database that it named; not checked.
     pub database: Option<Vec<u8>>,
     /// What server connections that are opened for the client show of it; `None`: nothing.
     pub attributes: Option<Box<Attributes>>,
@@ -146,10 +144,10 @@ impl Session {
     pub async fn begin(
         worker: Rc<Worker>,
         registry: &Arc<Registry>,
-        id: ClientId,
+        Caller { id, peer }: Caller,
         admitted: Admitted,
     ) -> Option<Self> {
-        let Admitted { stream, peer, account, database, attributes, capabilities, .. } = admitted;
+        let Admitted { stream, account, database, attributes, capabilities, .. } = admitted;
         let Admitted { compression, collation, salt, sequence, .. } = admitted;
         let class = Class::of(capabilities, collation);
         let signals = Arc::<Signals>::default();

@@ -191,14 +191,7 @@ impl Session {
         let mut connection = self.obtain(&mut route, idle, &mut Vec::new()).await?;
         let mut buffer = self.worker.buffers.take();
         let (mut before, mut steps) = (Vec::new(), Vec::new());
-        let work = Work {
-            packets: &[],
-            expect: Expect::Simple,
-            statement: idle,
-            text: None,
-            preparing: None,
-            execution: None,
-        };
+        let work = Work::command(&[], Expect::Simple, idle);
         let result = async {
             self.catch_up(&mut connection, &work, &mut before, &mut steps, &mut buffer).await?;
             connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;

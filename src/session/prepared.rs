@@ -43,12 +43,8 @@ impl Session {
         // Preparing has none of the statement's effects.
         let neutral = Recognised { class: Class::Read, uses: statement.uses & Uses::MULTIPLE, hint: None };
         let work = Work {
-            packets: command.packets(),
-            expect: Expect::Prepared,
-            statement: neutral,
-            text: None,
             preparing: Some((source, id)),
-            execution: None,
+            ..Work::command(command.packets(), Expect::Prepared, neutral)
         };
         self.statements.last = id;
         self.perform(&work, route).await
@@ -117,12 +113,12 @@ impl Session {
         let execution =
             Execution { id, source: &source, payload, types, bound_at, carries_types, executes: true };
         let work = Work {
-            packets: command.packets(),
-            expect: if asks_for_cursor(payload) { Expect::Cursor } else { Expect::Results },
-            statement,
-            text: None,
-            preparing: None,
             execution: Some(execution),
+            ..Work::command(
+                command.packets(),
+                if asks_for_cursor(payload) { Expect::Cursor } else { Expect::Results },
+                statement,
+            )
         };
         let flow = self.perform(&work, route).await;
         self.end_statement(counted, route);
@@ -182,14 +178,7 @@ impl Session {
             carries_types: false,
             executes: false,
         };
-        let work = Work {
-            packets: &[],
-            expect: Expect::Simple,
-            statement,
-            text: None,
-            preparing: None,
-            execution: None,
-        };
+        let work = Work::command(&[], Expect::Simple, statement);
         match self.send_only(&mut connection, &work, &execution).await {
             Ok(()) => {
                 self.hold(connection);
@@ -248,14 +237,7 @@ impl Session {
             carries_types: false,
             executes: false,
         };
-        let work = Work {
-            packets: command.packets(),
-            expect,
-            statement,
-            text: None,
-            preparing: None,
-            execution: Some(execution),
-        };
+        let work = Work { execution: Some(execution), ..Work::command(command.packets(), expect, statement) };
         if expect == Expect::Simple {
             self.statements.cursors.remove(&id);
             self.set_pins(self.statements.pins(self.pins));

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -80,6 +81,15 @@ pub trait Gatekeeper: Send + Sync {
 
 /// What the sessions of one core share. Lives on one thread.
 pub struct Worker {
+    parts: Parts,
+    /// Statements by digest, where somebody can look at them.
+    pub digests: Option<RefCell<Digests>>,
+    random: Cell<u64>,
+    schemas: RefCell<Schemas>,
+}
+
+/// What a worker is made of.
+pub struct Parts {
     /// The configuration.
     pub config: Arc<Config>,
     /// The servers, watched.
@@ -100,70 +110,22 @@ pub struct Worker {
     pub packet_memory: Arc<AtomicUsize>,
     /// Hashes prepared statements' sources; the same on all cores.
     pub hasher: RandomState,
-    /// Statements by digest, where somebody can look at them.
-    pub digests: Option<RefCell<Digests>>,
-    random: Cell<u64>,
-    schemas: RefCell<Schemas>,
 }
 
-/// What a worker is made of.
-pub struct Parts {
-    /// See [`Worker`].
-    pub config: Arc<Config>,
-    /// See [`Worker`].
-    pub topology: Arc<Topology>,
-    /// See [`Worker`].
-    pub pool: Rc<Pool>,
-    /// See [`Worker`].
-    pub buffers: Rc<Freelist>,
-    /// See [`Worker`].
-    pub registry: Arc<Registry>,
-    /// See [`Worker`].
-    pub gatekeeper: Arc<dyn Gatekeeper>,
-    /// See [`Worker`].
-    pub metrics: Arc<Metrics>,
-    /// See [`Worker`].
-    pub counters: Arc<WorkerMetrics>,
-    /// See [`Worker`].
-    pub packet_memory: Arc<AtomicUsize>,
-    /// See [`Worker`].
-    pub hasher: RandomState,
+impl Deref for Worker {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
 }
 
 impl Worker {
     /// A worker without sessions.
     pub fn new(parts: Parts) -> Self {
-        let Parts {
-            config,
-            topology,
-            pool,
-            buffers,
-            registry,
-            gatekeeper,
-            metrics,
-            counters,
-            packet_memory,
-            hasher,
-        } = parts;
+        let counts = parts.config.console.as_ref().is_some_and(|console| console.digests);
         let random = Cell::new(RandomState::new().hash_one(0) | 1);
-        let schemas = RefCell::default();
-        let counts = config.console.as_ref().is_some_and(|console| console.digests);
-        let digests = counts.then(RefCell::default);
-        Self {
-            config,
-            topology,
-            pool,
-            buffers,
-            registry,
-            gatekeeper,
-            metrics,
-            counters,
-            packet_memory,
-            hasher,
-            digests,
-            random,
-            schemas,
-        }
+        Self { parts, digests: counts.then(RefCell::default), random, schemas: RefCell::default() }
     }
 
     /// A number that spreads evenly (xorshift64*, Vigna 2016); not for secrets.
