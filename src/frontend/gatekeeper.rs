@@ -1,6 +1,5 @@
 //! What the login does for the layers below: COM_CHANGE_USER, and what servers say of accounts while sessions run.
 
-
 use super::context::LoginContext;
 use super::login;
 use crate::backend::account::{Account, Witness};

@@ -16,6 +16,7 @@ mod balance;
 mod book;
 mod facts;
 mod greeting;
+mod gtid;
 mod health;
 mod journal;
 mod monitor;
@@ -27,6 +28,7 @@ mod snapshot;
 
 pub use balance::Readers;
 pub use facts::ServerFacts;
+pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
 pub use monitor::Topology;
 pub use reads::LeftOut;
