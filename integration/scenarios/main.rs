@@ -13,6 +13,7 @@ mod before;
 mod certificates;
 mod commands;
 mod compression;
+mod consistency;
 mod console;
 mod differential;
 mod doors;

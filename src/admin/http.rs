@@ -167,7 +167,7 @@ mod tests {
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,
-            reads: Reads { max_lag: None },
+            reads: Reads { max_lag: None, ..Reads::default() },
             pool: Pool {
                 max: 1,
                 min_idle: 0,

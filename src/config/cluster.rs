@@ -11,7 +11,7 @@ use super::defaults;
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
-use super::model::{Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode};
+use super::model::{Cluster, Compression, Consistency, Pool, Reads, Server, ServerTls, ServerTlsMode};
 use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
@@ -190,6 +190,9 @@ fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {
             }
         }
     }
+    let levels = [("session", Consistency::Session), ("eventual", Consistency::Eventual)];
+    reads.consistency = fields.choice(cx, "consistency", &levels, reads.consistency);
+    reads.wait = fields.duration(cx, "wait", reads.wait, 0..=5 * 1000);
     fields.finish(cx);
     reads
 }

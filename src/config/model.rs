@@ -248,6 +248,19 @@ pub enum ServerTlsMode {
 pub struct Reads {
     /// A replica further behind than this takes no reads; `None` is written `unlimited`.
     pub max_lag: Option<Duration>,
+    /// What a read must not miss.
+    pub consistency: Consistency,
+    /// How long a read may wait on a replica for its session's own writes; zero: it goes to the primary at once.
+    pub wait: Duration,
+}
+
+/// What a read must not miss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consistency {
+    /// The session's own writes, and what it has read before.
+    Session,
+    /// Nothing: a replica may be behind by `max_lag`.
+    Eventual,
 }
 
 /// Connections to each server.

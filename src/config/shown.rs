@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::listen::Keepalive;
-use super::model::{Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion};
+use super::model::{
+    Auth, Compression, Config, Consistency, LogFormat, Pool, Require, ServerTlsMode, TlsVersion,
+};
 use super::units::{DURATION, PERCENT, SIZE};
 
 impl Config {
@@ -109,6 +111,14 @@ impl Config {
             Some(lag) => out.duration(name("reads.max_lag"), lag),
             None => out.put(name("reads.max_lag"), "unlimited"),
         }
+        out.put(
+            name("reads.consistency"),
+            match cluster.reads.consistency {
+                Consistency::Session => "session",
+                Consistency::Eventual => "eventual",
+            },
+        );
+        out.duration(name("reads.wait"), cluster.reads.wait);
         let Pool { max, min_idle, idle_timeout, lifetime, lifetime_jitter_percent, .. } = cluster.pool;
         let Pool { queue, queue_timeout, connect_timeout, primary_wait, .. } = cluster.pool;
         out.put(name("pool.max"), max);

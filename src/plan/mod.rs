@@ -92,6 +92,8 @@ reasons! {
     Hint = "hint",
     /// No replica may serve reads.
     NoReplica = "no replica can serve",
+    /// No replica has what the session has written or read, or had it in time.
+    NotFresh = "replicas are behind the session",
     /// A replica refused it as read only; run again on the primary.
     RefusedByReplica = "refused by a replica",
     /// KILL.

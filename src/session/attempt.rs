@@ -75,6 +75,8 @@ pub(super) enum Failure {
     Prelude(ErrPacket),
     /// A statement could not be prepared again where it was to be executed; the connection is as it was.
     Reprepare(ErrPacket),
+    /// The replica has not had in time what the session has written. The statement may be on its way to it.
+    Behind,
     /// The connection failed before the statement was sent.
     Unsent(std::io::Error),
     /// While the statement ran.
@@ -177,6 +179,10 @@ impl Session {
                     let kept = self.keep_or_release(connection);
                     let flow = self.refuse(&Problem::Server(error)).await;
                     return if kept == Flow::Close { kept } else { flow };
+                }
+                Err(Failure::Behind) => {
+                    self.worker.note_late(server);
+                    self.lose(connection); // what it would answer is not to be seen
                 }
                 Err(Failure::Relay(RelayError::Client(_) | RelayError::Killed)) => {
                     self.abandon(connection);

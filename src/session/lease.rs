@@ -23,6 +23,9 @@ const INSERT_ID_LIMIT: Duration = Duration::from_secs(5);
 /// How long a primary that refuses connections is left alone between two tries.
 const PRIMARY_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long between two looks at replicas that are behind a session, while there is no primary.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
+
 /// What asks about the statement before.
 pub(super) const ABOUT_BEFORE: Uses = Uses::DIAGNOSTICS.union(Uses::FOUND_ROWS).union(Uses::ROW_COUNT);
 
@@ -165,17 +168,21 @@ impl Session {
             if let Some(changes) = &mut changes {
                 changes.mark_unchanged(); // before the look, so that no change falls between the look and the wait
             }
+            let mut behind = false;
             {
                 let snapshot = self.worker.topology.snapshot();
-                let replica = || snapshot.pick_replica(self.worker.random(), tried);
+                let random = self.worker.random();
+                let replica = || snapshot.pick_replica(random, tried);
                 let primary = snapshot.primary.filter(|id| !tried.contains(id));
                 match route.target {
                     Target::Replica => {
-                        if let Some(id) = replica() {
+                        if let Some(id) = self.choose_replica(&snapshot, tried) {
                             return Ok(id);
                         }
+                        behind = replica().is_some();
                         if let Some(id) = primary {
-                            *route = Route { target: Target::Replica, reason: Reason::NoReplica };
+                            let reason = if behind { Reason::NotFresh } else { Reason::NoReplica };
+                            *route = Route { target: Target::Replica, reason };
                             return Ok(id);
                         }
                     }
@@ -195,7 +202,12 @@ impl Session {
                 changes = Some(self.worker.topology.subscribe());
                 continue;
             };
-            if timeout_at(deadline, changes.changed()).await.is_err() {
+            // A replica that catches up changes nothing that would be told.
+            let next = if behind { deadline.min(Instant::now() + CATCH_UP_PAUSE) } else { deadline };
+            if timeout_at(next, changes.changed()).await.is_err() {
+                if Instant::now() < deadline {
+                    continue;
+                }
                 let why = self.worker.topology.snapshot().explain_unusable_to_client();
                 tracing::warn!(
                     servers = self.worker.topology.snapshot().explain_unusable(),

@@ -9,6 +9,7 @@ mod commands;
 mod execution;
 mod expired;
 mod farewell;
+mod freshness;
 pub mod incoming;
 pub mod kill;
 mod lease;
@@ -30,6 +31,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::freshness::Freshness;
 use self::incoming::Incoming;
 use self::ledger::Ledger;
 use self::observed::Tally;
@@ -94,6 +96,7 @@ pub struct Session {
     statements: Statements,
     insert_id: Arc<InsertId>,
     variables: Variables,
+    freshness: Freshness,
     last: Last,
     /// How often the session has begun anew.
     incarnation: u32,
@@ -174,6 +177,7 @@ impl Session {
             statements: Statements::default(),
             insert_id: Arc::default(),
             variables: Variables::default(),
+            freshness: Freshness::default(),
             last: Last::default(),
             incarnation: 0,
             epoch: worker.pool.epoch(),

@@ -27,6 +27,9 @@ pub(super) const PRELUDE_LIMIT: Duration = Duration::from_secs(10);
 /// Leaves no warnings and no rows to ask about. MariaDB clears its warnings only for statements that use tables (tried).
 const CLEARS: &[u8] = b"DO (SELECT 1 FROM (SELECT 1) nothing)";
 
+/// ER_QUERY_TIMEOUT: the client's `max_execution_time`.
+const TIMED_OUT: u16 = 3024;
+
 /// How many tables the session has created. CREATE TEMPORARY TABLE … AS SELECT within a procedure is not reported by
 /// session tracking (tried on both dialects), but it is counted.
 pub(super) const TABLES_CREATED: &[u8] =
@@ -40,6 +43,8 @@ pub(super) enum Step {
     ReadBack(Arc<InsertId>),
     /// [`TABLES_CREATED`].
     TablesCreated,
+    /// The wait for what the session has written.
+    Position,
 }
 
 impl Session {
@@ -62,6 +67,11 @@ impl Session {
             };
             let cleared = timeout(PRELUDE_LIMIT, clear).await;
             cleared.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
+        }
+        let wait = self.worker.config.cluster.reads.wait.as_secs_f64();
+        if let Some(sql) = self.freshness.take_wait(connection.server, self.lexing.server.dialect, wait) {
+            command::put_query(before, &sql, connection.capabilities);
+            steps.push(Step::Position);
         }
         let fresh = !Arc::ptr_eq(&connection.state, &self.desired) && connection.state != self.desired;
         if fresh {
@@ -170,10 +180,17 @@ impl Session {
     ) -> Result<(), Failure> {
         for step in steps.drain(..) {
             let answer = timeout(PRELUDE_LIMIT, exchange::receive(connection, buffer, Expect::Results)).await;
-            let answer =
-                answer.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??.into_ok()?;
+            let answer = answer.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
+            let timed_out = answer.error.as_ref().is_some_and(|error| error.code == TIMED_OUT);
+            if matches!(step, Step::Position)
+                && (timed_out || answer.error.is_none() && answer.value() != Some(b"0"))
+            {
+                return Err(Failure::Behind);
+            }
+            let answer = answer.into_ok()?;
             match step {
                 Step::Simple => {}
+                Step::Position => self.freshness.has_waited(connection.server),
                 Step::TablesCreated => connection.tables_created = Some(answer.sum()),
                 Step::ReadBack(debt) => {
                     let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());

@@ -39,6 +39,7 @@ impl Session {
                 self.last = Last { place, row_count: -1, ..self.last };
             }
         } else {
+            self.note_freshness(connection.server, work, &end);
             self.note_effects(&mut connection, &end, work).await;
         }
         let unsent = end.error.as_mut().and_then(|error| error.unsent.take());

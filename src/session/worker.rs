@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::backend::account::Account;
 use crate::backend::pool::Pool;
 use crate::config::Config;
-use crate::ids::{AccountId, ClientId};
+use crate::ids::{AccountId, ClientId, ServerId};
 use crate::observe::{Digests, Metrics, WorkerMetrics};
 use crate::registry::Registry;
 use crate::topology::Topology;
@@ -27,6 +27,8 @@ use crate::wire::stream::Stream;
 
 /// How long an account's access to a database is taken for granted at login.
 const SCHEMA_KNOWN: Duration = Duration::from_secs(10);
+/// How long nothing waits on a replica that was waited for in vain.
+const LATE_FOR: Duration = Duration::from_secs(1);
 const SCHEMAS_MAX: usize = 1024;
 
 /// Databases that accounts were let into: when, and in which epoch of the pool's.
@@ -85,6 +87,9 @@ pub struct Worker {
     /// Statements by digest, where somebody can look at them.
     pub digests: Option<RefCell<Digests>>,
     random: Cell<u64>,
+    spread: Cell<u64>,
+    /// Replicas on which a wait was in vain, and until when none waits there again.
+    late: RefCell<HashMap<ServerId, Instant>>,
     schemas: RefCell<Schemas>,
 }
 
@@ -124,8 +129,15 @@ impl Worker {
     /// A worker without sessions.
     pub fn new(parts: Parts) -> Self {
         let counts = parts.config.console.as_ref().is_some_and(|console| console.digests);
-        let random = Cell::new(RandomState::new().hash_one(0) | 1);
-        Self { parts, digests: counts.then(RefCell::default), random, schemas: RefCell::default() }
+        let seed = RandomState::new().hash_one(0);
+        Self {
+            parts,
+            digests: counts.then(RefCell::default),
+            random: Cell::new(seed | 1),
+            spread: Cell::new(seed),
+            late: RefCell::default(),
+            schemas: RefCell::default(),
+        }
     }
 
     /// A number that spreads evenly (xorshift64*, Vigna 2016); not for secrets.
@@ -136,6 +148,23 @@ impl Worker {
         x ^= x >> 27;
         self.random.set(x);
         x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number by which any run of picks spreads over shares as the shares are, closer than by chance: sessions read on where
+    /// they have begun, and few of them must spread well, too (steps of the golden ratio: Knuth, TAOCP 3, 6.4).
+    pub fn spread(&self) -> u64 {
+        self.spread.set(self.spread.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        self.spread.get()
+    }
+
+    /// Whether reads may wait on this replica for what their session has written.
+    pub fn may_wait_at(&self, id: ServerId) -> bool {
+        self.late.borrow().get(&id).is_none_or(|until| *until <= Instant::now())
+    }
+
+    /// A wait there was in vain: the next ones would be, too.
+    pub fn note_late(&self, id: ServerId) {
+        self.late.borrow_mut().insert(id, Instant::now() + LATE_FOR);
     }
 
     /// Whether a server has let this account into this database a moment ago.

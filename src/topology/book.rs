@@ -11,6 +11,7 @@ use crate::ids::ServerId;
 
 use super::balance::Readers;
 use super::facts::ServerFacts;
+use super::gtid::Transactions;
 use super::health::{Cause, Health, News, State, Thresholds};
 use super::reads::{self, LastLag, LeftOut, ReadLimits};
 use super::replication::Replication;
@@ -24,6 +25,8 @@ pub(super) struct Observation {
     pub identity: Identity,
     /// Its settings.
     pub facts: Arc<ServerFacts>,
+    /// The transactions that it has executed; `None` where they carry no GTIDs.
+    pub executed: Option<Transactions>,
 }
 
 /// How a probe ended.

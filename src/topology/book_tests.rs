@@ -20,7 +20,7 @@ pub fn book() -> Book {
         tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
         keepalive: Keepalive::default(),
         forward_attributes: false,
-        reads: Reads { max_lag: Some(Duration::from_secs(2)) },
+        reads: Reads::default(),
         pool: Pool {
             max: 1,
             min_idle: 0,
@@ -62,10 +62,11 @@ fn said(server_id: u32, read_only: bool, channels: Vec<Channel>) -> Outcome {
         wait_timeout: Duration::from_secs(28_800),
         interactive_timeout: Duration::from_secs(28_800),
         max_allowed_packet: 1 << 26,
+        gtids: true,
     };
     let replication = Replication::Channels(channels);
     let identity = Identity { read_only, server_id, server_uuid: None, replication };
-    Outcome::Good(Observation { identity, facts: Arc::new(facts) })
+    Outcome::Good(Observation { identity, facts: Arc::new(facts), executed: None })
 }
 
 /// What a primary says.

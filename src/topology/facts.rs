@@ -38,6 +38,8 @@ pub struct ServerFacts {
     pub interactive_timeout: Duration,
     /// `@@global.max_allowed_packet` in bytes.
     pub max_allowed_packet: u64,
+    /// What it writes carries GTIDs, which its OK packets tell.
+    pub gtids: bool,
 }
 
 /// Reads `9.7.4-0debian1` or `10.11.19-MariaDB-0+deb12u1`; the comment helps where a build hides its name.

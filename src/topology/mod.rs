@@ -10,6 +10,7 @@
 //! | `probe`, `greeting` | all I/O of this layer |
 //! | `book` | pure: events in, snapshots out |
 //! | `health`, `roles`, `reads`, `balance` | pure: is it up, what is it, may it serve reads, how many |
+//! | `gtid` | pure: sets of transactions |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
 
 mod balance;
@@ -30,7 +31,7 @@ pub use balance::Readers;
 pub use facts::ServerFacts;
 pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
-pub use monitor::Topology;
+pub use monitor::{Position, Topology};
 pub use reads::LeftOut;
 pub use roles::Role;
 pub use snapshot::{Server, Snapshot};

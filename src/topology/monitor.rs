@@ -17,6 +17,7 @@ use crate::config;
 use crate::ids::ServerId;
 
 use super::book::{Book, Observation, Outcome};
+use super::gtid::Transactions;
 use super::health::{Cause, Signal};
 use super::journal;
 use super::probe::{Failure, Prober, Target};
@@ -41,10 +42,21 @@ struct Shared {
     servers: Vec<Watched>,
 }
 
+/// What a server had executed at one moment.
+#[derive(Debug)]
+pub struct Position {
+    /// Not later than the moment; `None` before the first good probe.
+    pub at: Option<std::time::Instant>,
+    /// The transactions; `None` where they are not known, or carry no GTIDs.
+    pub executed: Option<Transactions>,
+}
+
 /// What sessions touch of a server without the book's lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
     probe_now: Notify,
+    /// What it had executed at the last good probe.
+    position: ArcSwap<Position>,
     /// A failed connect was reported since the last good probe: more of them change nothing.
     reported: AtomicBool,
 }
@@ -59,7 +71,7 @@ impl Topology {
             snapshot: ArcSwap::from_pointee(first),
             generation: watch::Sender::new(0),
             all_probed: watch::Sender::new(false),
-            servers: cluster.servers.iter().map(|_| Watched::default()).collect(),
+            servers: cluster.servers.iter().map(|_| Watched::new()).collect(),
         });
         let mut tasks = JoinSet::new();
         for (id, server) in (0..).map(ServerId).zip(&cluster.servers) {
@@ -73,6 +85,11 @@ impl Topology {
     /// The cluster as it is known now: one atomic load.
     pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         self.shared.snapshot.load()
+    }
+
+    /// What a server had executed when it was probed last.
+    pub fn position(&self, id: ServerId) -> Option<Guard<Arc<Position>>> {
+        self.shared.servers.get(usize::from(id.0)).map(|watched| watched.position.load())
     }
 
     /// Generations as they are published.
@@ -107,6 +124,13 @@ impl Topology {
     /// Ends all probes. The last snapshot stays as it is.
     pub fn shutdown(&self) {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+}
+
+impl Watched {
+    fn new() -> Self {
+        let position = ArcSwap::from_pointee(Position { at: None, executed: None });
+        Self { probe_now: Notify::new(), position, reported: AtomicBool::new(false) }
     }
 }
 
@@ -147,11 +171,16 @@ async fn watch_server(shared: Arc<Shared>, id: ServerId, target: Target, rhythm:
             _ = ticks.tick() => {}
             () = watched.probe_now.notified() => tokio::time::sleep(PROBE_GAP).await,
         }
+        let at = Some(Instant::now().into_std());
         let (returned, result) = run_probe(prober, rhythm.timeout).await;
         prober = returned.unwrap_or_else(|| Prober::new(target.clone()));
         tell_failure(&shared, id, &result, &mut told);
         let outcome = match result {
-            Ok(observation) => Outcome::Good(observation),
+            Ok(mut observation) => {
+                let executed = observation.executed.take();
+                watched.position.store(Arc::new(Position { at, executed }));
+                Outcome::Good(observation)
+            }
             Err(Failure::Busy(_)) => Outcome::Busy,
             Err(Failure::Failed(cause, _)) => Outcome::Failed(cause),
         };

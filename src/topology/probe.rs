@@ -17,6 +17,7 @@ use crate::sql::{Dialect, ServerVersion};
 use super::book::Observation;
 use super::facts::{self, ServerFacts};
 use super::greeting::{self, Greeting};
+use super::gtid::Transactions;
 use super::health::Cause;
 use super::replication::{Channel, Replication};
 use super::roles::Identity;
@@ -192,6 +193,9 @@ impl Link {
             wait_timeout,
             interactive_timeout,
             max_allowed_packet,
+            gtids,
+            applied,
+            written,
         ] = &values[..]
         else {
             return Err(not_understood("variables"));
@@ -215,6 +219,7 @@ impl Link {
             wait_timeout: seconds(wait_timeout),
             interactive_timeout: seconds(interactive_timeout),
             max_allowed_packet: max_allowed_packet.parse().unwrap_or(1 << 24),
+            gtids: is_on(gtids),
         };
         let identity = Identity {
             read_only: is_on(read_only) || is_on(super_read_only),
@@ -222,7 +227,11 @@ impl Link {
             server_uuid: Some(server_uuid.clone()).filter(|uuid| !uuid.is_empty()),
             replication,
         };
-        Ok(Observation { identity, facts: Arc::new(facts) })
+        // What a MariaDB replica wrote itself counts in the same domain as what it should have applied: only the latter is asked of it.
+        let follows = !identity.replication.channels().is_empty();
+        let executed = if follows || written.is_empty() { applied } else { written };
+        let executed = Transactions::parse(executed.as_bytes()).filter(|_| facts.gtids);
+        Ok(Observation { identity, facts: Arc::new(facts), executed })
     }
 
     /// A second round trip, only when the collation is another one than at the last probe.
@@ -242,22 +251,37 @@ impl Link {
 /// The statements of one probe, sent together.
 fn statements(version: ServerVersion) -> &'static str {
     macro_rules! both {
-        ($super_read_only:literal, $uuid:literal, $status:literal) => {
+        ($super_read_only:literal, $uuid:literal, $gtids:literal, $status:literal) => {
             concat!(
                 "SELECT @@global.read_only, ", $super_read_only, ", @@global.server_id, ", $uuid,
                 ", @@global.autocommit, @@global.sql_mode, @@global.collation_server, \
                  @@global.lower_case_table_names, @@global.wait_timeout, @@global.interactive_timeout, \
-                 @@global.max_allowed_packet; ", $status
+                 @@global.max_allowed_packet, ", $gtids, "; ", $status
             )
+        };
+    }
+    macro_rules! mysql {
+        ($status:literal) => {
+            both!(
+                "@@global.super_read_only",
+                "@@global.server_uuid",
+                "@@global.log_bin AND @@global.gtid_mode IN ('ON', 'ON_PERMISSIVE'), @@global.gtid_executed, ''",
+                $status
+            )
+        };
+    }
+    macro_rules! mariadb {
+        ($status:literal) => {
+            both!("0", "''", "@@global.log_bin, @@global.gtid_slave_pos, @@global.gtid_binlog_pos", $status)
         };
     }
     match (version.dialect, version.number) {
         (Dialect::MySql, 80_022..) => {
-            both!("@@global.super_read_only", "@@global.server_uuid", "SHOW REPLICA STATUS")
+            mysql!("SHOW REPLICA STATUS")
         }
-        (Dialect::MySql, _) => both!("@@global.super_read_only", "@@global.server_uuid", "SHOW SLAVE STATUS"),
-        (Dialect::MariaDb, 100_501..) => both!("0", "''", "SHOW ALL REPLICAS STATUS"),
-        (Dialect::MariaDb, _) => both!("0", "''", "SHOW ALL SLAVES STATUS"),
+        (Dialect::MySql, _) => mysql!("SHOW SLAVE STATUS"),
+        (Dialect::MariaDb, 100_501..) => mariadb!("SHOW ALL REPLICAS STATUS"),
+        (Dialect::MariaDb, _) => mariadb!("SHOW ALL SLAVES STATUS"),
     }
 }
 

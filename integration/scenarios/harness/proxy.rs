@@ -28,6 +28,8 @@ pub struct Rules {
     pub admin: String,
     pub drain: String,
     pub max_lag: String,
+    /// Further options of `reads`.
+    pub reads: String,
     /// Addresses beside the free port of loopback.
     pub listen: Vec<String>,
     /// Further lines of the file's top.
@@ -51,6 +53,8 @@ impl Default for Rules {
             admin: "sql: \"127.0.0.1:0\", users: [{name: operator, password: operator-pw}]".into(),
             drain: "{timeout: 3s}".into(),
             max_lag: "10s".into(),
+            // Most scenarios want their reads spread, and wait for the replicas themselves.
+            reads: "consistency: eventual".into(),
             listen: vec![],
             top: String::new(),
             in_cluster: "forward_attributes: false".into(),
@@ -83,6 +87,7 @@ impl Rules {
             admin,
             drain,
             max_lag,
+            reads,
             listen,
             top,
             in_cluster,
@@ -93,7 +98,7 @@ impl Rules {
             "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\", {admin}}}\n{auth}\n\
              monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\ncompression: {compression}\n\
              limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    {in_cluster}\n    tls: {server_tls}\n    compression: {server_compression}\n    pool: {pool}\n    \
-             reads: {{max_lag: {max_lag}}}\n    servers:\n{servers}"
+             reads: {{max_lag: {max_lag}, {reads}}}\n    servers:\n{servers}"
         )
     }
 }

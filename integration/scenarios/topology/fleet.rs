@@ -142,7 +142,7 @@ impl Fleet {
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,
-            reads: Reads { max_lag: Some(Duration::from_secs(2)) },
+            reads: Reads::default(),
             pool: Pool {
                 max: 1,
                 min_idle: 0,

@@ -1,0 +1,188 @@
+//! What reads on replicas must not miss. Each scenario has servers of its own, whose replicas apply late.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use mysql_async::prelude::Queryable;
+use tidegate::sql::Dialect;
+
+use crate::harness::{RawClient, Rules, Scenario, Stage, until};
+
+both_dialects! {
+    t21_a_session_reads_its_own_writes,
+    a_session_never_goes_back_in_time,
+    a_wait_in_vain_ends_at_the_primary,
+    what_a_failed_statement_has_written_is_read,
+    questions_about_the_server_bind_nobody,
+    eventual_takes_any_replica,
+}
+
+fn rules() -> Rules {
+    Rules { reads: "consistency: session".into(), ..Rules::default() }
+}
+
+/// Has a replica apply everything so many seconds after it was written.
+async fn delay(stage: &Stage, replica: usize, seconds: u32) {
+    let statements = match stage.cluster.dialect {
+        Dialect::MySql => [
+            "STOP REPLICA".to_owned(),
+            format!("CHANGE REPLICATION SOURCE TO SOURCE_DELAY = {seconds}"),
+            "START REPLICA".into(),
+        ],
+        Dialect::MariaDb => [
+            "STOP SLAVE".to_owned(),
+            format!("CHANGE MASTER TO MASTER_DELAY = {seconds}"),
+            "START SLAVE".into(),
+        ],
+    };
+    stage.cluster.run(replica, &statements.each_ref().map(String::as_str)).await;
+    let label = format!(":{}\"", stage.cluster.servers[replica].port);
+    stage.proxy.until_metric("tidegate_server_lag_seconds", &[&label], |_| true).await;
+}
+
+/// A value, and the place of the server that gave it.
+async fn read(stage: &Stage, client: &mut RawClient, value: &str) -> (u64, usize) {
+    let row = client.select(format!("SELECT ({value}), id FROM which")).await.texts().remove(0);
+    let number = |column: usize| row[column].as_ref().expect("not NULL").parse().expect("a number");
+    (number(0), stage.place(number(1)))
+}
+
+/// With `TIDEGATE_PAIRS` for more; prints what share of the reads the replicas served.
+#[expect(clippy::print_stdout, reason = "the shares are figures to be read")]
+async fn t21_a_session_reads_its_own_writes(scenario: Scenario) {
+    let pairs: u64 = std::env::var("TIDEGATE_PAIRS").map_or(150, |text| text.parse().expect("a number"));
+    let stage = scenario.own_stage(2, rules()).await;
+    stage.given(&["CREATE TABLE pairs (id BIGINT PRIMARY KEY)", "INSERT INTO pairs VALUES (0)"]).await;
+    let mut client = stage.raw().await;
+    let prepared = client.prepare("SELECT MAX(id) FROM pairs").await.expect("it can be prepared");
+    let mut written = 0;
+    for delays in [[0, 0], [1, 0], [1, 1]] {
+        for (replica, seconds) in (1..).zip(delays) {
+            delay(&stage, replica, seconds).await;
+        }
+        let mut served = [0u64; 3];
+        for _ in 0..pairs {
+            written += 1;
+            client.ok(format!("INSERT INTO pairs VALUES ({written})")).await;
+            match written % 3 {
+                0 => assert_eq!(client.execute(prepared, &[]).await.rows().bytes().len(), 1),
+                1 => drop(client.ok("START TRANSACTION READ ONLY").await),
+                _ => {}
+            }
+            let (value, place) = read(&stage, &mut client, "SELECT MAX(id) FROM pairs").await;
+            assert_eq!(value, written, "from server {place} with delays of {delays:?} s");
+            served[place] += 1;
+            if written % 3 == 1 {
+                client.ok("COMMIT").await;
+            }
+        }
+        println!("delays {delays:?} s: {served:?} reads by the primary and the replicas");
+        let by_replicas = served[1] + served[2];
+        match delays {
+            [0, 0] => assert!(by_replicas > 0, "{served:?}"),
+            [_, 0] => {}
+            _ => assert!(served[0] > 0, "{served:?}"),
+        }
+    }
+}
+
+async fn a_session_never_goes_back_in_time(scenario: Scenario) {
+    let stage = scenario.own_stage(2, rules()).await;
+    stage.given(&["CREATE TABLE clock (tick BIGINT)", "INSERT INTO clock VALUES (0)"]).await;
+    delay(&stage, 2, 1).await;
+    let (stop, ticks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let ticking = {
+        let (mut root, stop, ticks) = (stage.client().await, Arc::clone(&stop), Arc::clone(&ticks));
+        tokio::spawn(async move {
+            while !stop.load(Relaxed) {
+                root.query_drop("UPDATE clock SET tick = tick + 1").await.expect("a tick");
+                ticks.fetch_add(1, Relaxed);
+            }
+            root.disconnect().await.expect("goodbye");
+        })
+    };
+    let mut clients = [stage.raw().await, stage.raw().await, stage.raw().await];
+    let mut seen = [(0, 0); 3];
+    for round in 1..=40 {
+        for (client, last) in clients.iter_mut().zip(&mut seen) {
+            for _ in 0..5 {
+                let (tick, place) = read(&stage, client, "SELECT tick FROM clock").await;
+                assert!(tick >= last.0, "{tick} from server {place} after {last:?}");
+                *last = (tick, place);
+            }
+        }
+        let before = ticks.load(Relaxed);
+        // A pause, in which servers are probed and sessions may move.
+        until("the clock ticks", || async { ticks.load(Relaxed) > before + round % 4 * 20 }).await;
+    }
+    stop.store(true, Relaxed);
+    ticking.await.expect("no tick failed");
+}
+
+/// The replica's appliers wait at a lock, which does not show in its status before a second has passed.
+async fn a_wait_in_vain_ends_at_the_primary(scenario: Scenario) {
+    let stage = scenario.own_stage(1, rules()).await;
+    stage.given(&["CREATE TABLE t (n BIGINT)", "INSERT INTO t VALUES (0)"]).await;
+    let mut client = stage.raw().await;
+    assert_eq!(read(&stage, &mut client, "SELECT MAX(n) FROM t").await, (0, 1));
+    let mut root = stage.cluster.root(1).await;
+    root.query_drop("FLUSH TABLES WITH READ LOCK").await.expect("root may lock");
+    client.ok("INSERT INTO t VALUES (1)").await;
+    for _ in 0..3 {
+        assert_eq!(read(&stage, &mut client, "SELECT MAX(n) FROM t").await, (1, 0));
+    }
+    let behind = &["reason=\"replicas are behind the session\""];
+    assert!(stage.proxy.metric("tidegate_statements_total", behind).await >= 3);
+    // Who has written nothing is served there.
+    let mut other = stage.raw().await;
+    assert_eq!(read(&stage, &mut other, "SELECT MAX(n) FROM t").await, (0, 1));
+    root.query_drop("UNLOCK TABLES").await.expect("it was locked");
+    let client = tokio::sync::Mutex::new(client);
+    until("the replica is read again", || async {
+        let (value, place) = read(&stage, &mut *client.lock().await, "SELECT MAX(n) FROM t").await;
+        assert_eq!(value, 1);
+        place == 1
+    })
+    .await;
+}
+
+async fn what_a_failed_statement_has_written_is_read(scenario: Scenario) {
+    let stage = scenario.own_stage(1, rules()).await;
+    stage
+        .given(&[
+            "CREATE TABLE t (n BIGINT)",
+            "INSERT INTO t VALUES (0)",
+            "CREATE PROCEDURE half(v BIGINT) BEGIN INSERT INTO t VALUES (v); SIGNAL SQLSTATE '45000'; END",
+        ])
+        .await;
+    delay(&stage, 1, 1).await;
+    let mut client = stage.raw().await;
+    for value in 1..=3 {
+        assert_eq!(client.error(format!("CALL half({value})")).await.code, 1644);
+        assert_eq!(read(&stage, &mut client, "SELECT MAX(n) FROM t").await.0, value);
+    }
+}
+
+/// What drivers ask at their start is answered by the primary, and makes no session stay there.
+async fn questions_about_the_server_bind_nobody(scenario: Scenario) {
+    let stage = scenario.own_stage(1, rules()).await;
+    for question in
+        ["SELECT @@version, @@server_id", "SELECT LAST_INSERT_ID()", "SHOW VARIABLES LIKE 'version'"]
+    {
+        let mut client = stage.raw().await;
+        client.select(question).await;
+        assert_eq!(read(&stage, &mut client, "1").await.1, 1, "{question}");
+    }
+}
+
+async fn eventual_takes_any_replica(scenario: Scenario) {
+    let rules = Rules { reads: "consistency: eventual".into(), ..Rules::default() };
+    let stage = scenario.own_stage(1, rules).await;
+    stage.given(&["CREATE TABLE t (n BIGINT)", "INSERT INTO t VALUES (0)"]).await;
+    let mut root = stage.cluster.root(1).await;
+    root.query_drop("FLUSH TABLES WITH READ LOCK").await.expect("root may lock");
+    let mut client = stage.raw().await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    assert_eq!(read(&stage, &mut client, "SELECT MAX(n) FROM t").await, (0, 1));
+    root.query_drop("UNLOCK TABLES").await.expect("it was locked");
+}

@@ -1,0 +1,212 @@
+//! What a session's reads must not miss: its own writes, and what it has read before.
+//!
+//! Owns: the session's mark, and which server is known to be past it. Does not know: how lag is measured. Invariant: in doubt a
+//! replica is behind; a primary never is. What is known of a server only grows: it executes, it does not take back.
+//!
+//! - **Own writes** are named by GTIDs, which servers report with the OK. A replica has them if it was seen to, or waited for them.
+//! - **No way back in time**: a session reads on where it has read; elsewhere only where everything is that was there after its
+//!   last read, by the servers' own word. A write of its own is later than all it has read, and stands for it.
+
+use std::time::Instant;
+
+use super::Session;
+use super::attempt::Work;
+use crate::config::Consistency;
+use crate::execute::relay::End;
+use crate::ids::ServerId;
+use crate::sql::{self, Class, Dialect, Recognised, Uses};
+use crate::topology::{Snapshot, Topology, Transactions};
+use crate::wire::ok::{Change, Status, changes};
+
+/// Servers known by number; those beyond are asked about each time.
+const KNOWN_MAX: u16 = 64;
+
+/// A session's mark.
+#[derive(Debug, Default)]
+pub(super) struct Freshness {
+    /// Its own transactions.
+    wrote: Transactions,
+    /// When it wrote something that no GTID names, or that failed after it had perhaps written.
+    wrote_unnamed: Option<Instant>,
+    /// Servers that have all that it wrote: bits by number.
+    having: u64,
+    /// Where it has read last since it wrote, and when.
+    read: Option<(ServerId, Instant)>,
+    /// The server on which the statement in hand must wait for `wrote`.
+    wait_at: Option<ServerId>,
+}
+
+impl Freshness {
+    /// Whether any replica will do.
+    fn is_free(&self) -> bool {
+        self.wrote.is_empty() && self.wrote_unnamed.is_none() && self.read.is_none()
+    }
+
+    fn has_named(&mut self, topology: &Topology, id: ServerId) -> bool {
+        let bit = if id.0 < KNOWN_MAX { 1 << id.0 } else { 0 };
+        if self.wrote.is_empty() || self.having & bit != 0 {
+            return true;
+        }
+        let has = topology
+            .position(id)
+            .is_some_and(|position| position.executed.as_ref().is_some_and(|all| all.contains(&self.wrote)));
+        if has {
+            self.having |= bit;
+        }
+        has
+    }
+
+    /// Whether `id` has all that `other` had at some time after `moment`.
+    fn has_caught_up(topology: &Topology, id: ServerId, other: ServerId, moment: Instant) -> bool {
+        let (Some(it), Some(other)) = (topology.position(id), topology.position(other)) else { return false };
+        let later = other.at.is_some_and(|at| at >= moment);
+        later && matches!((&it.executed, &other.executed), (Some(it), Some(other)) if it.contains(other))
+    }
+
+    fn has_unnamed(&self, topology: &Topology, snapshot: &Snapshot, id: ServerId) -> bool {
+        self.wrote_unnamed.is_none_or(|moment| {
+            snapshot.primary.is_some_and(|primary| Self::has_caught_up(topology, id, primary, moment))
+        })
+    }
+
+    fn is_not_back(&self, topology: &Topology, id: ServerId) -> bool {
+        self.read.is_none_or(|(seen, when)| seen == id || Self::has_caught_up(topology, id, seen, when))
+    }
+
+    /// Whether a read on `id` misses nothing.
+    fn allows(&mut self, topology: &Topology, snapshot: &Snapshot, id: ServerId) -> bool {
+        self.has_named(topology, id) && self.may_wait(topology, snapshot, id)
+    }
+
+    /// Whether it misses nothing but what can be waited for.
+    fn may_wait(&self, topology: &Topology, snapshot: &Snapshot, id: ServerId) -> bool {
+        self.is_not_back(topology, id) && self.has_unnamed(topology, snapshot, id)
+    }
+
+    /// The statement that waits on this server, where one must; `seconds` at most.
+    pub fn take_wait(&mut self, id: ServerId, dialect: Dialect, seconds: f64) -> Option<Vec<u8>> {
+        self.wait_at.take_if(|at| *at == id)?;
+        let function = match dialect {
+            Dialect::MySql => "WAIT_FOR_EXECUTED_GTID_SET",
+            Dialect::MariaDb => "MASTER_GTID_WAIT",
+        };
+        // The client's sql_select_limit is not for this.
+        Some(format!("SELECT {function}('{}',{seconds:.3}) LIMIT 1", self.wrote).into_bytes())
+    }
+
+    /// The wait has ended: the server has all.
+    pub fn has_waited(&mut self, id: ServerId) {
+        if id.0 < KNOWN_MAX {
+            self.having |= 1 << id.0;
+        }
+    }
+
+    /// Takes in a statement that has ended on `id`. `named`: what this server writes carries GTIDs.
+    fn note(&mut self, id: ServerId, statement: Recognised, end: &End, named: bool, reads: bool) {
+        let mut written = Transactions::default();
+        for change in changes(&end.changes) {
+            let text = match change {
+                Change::Gtids(text) | Change::Variable { name: b"last_gtid", value: text } => text,
+                _ => continue,
+            };
+            match Transactions::parse(text) {
+                Some(one) if written.extend(&one) => {}
+                _ => self.wrote_unnamed = Some(Instant::now()),
+            }
+        }
+        let failed = end.error.is_some();
+        if failed && may_have_written(statement) {
+            self.forget_read(); // what it has read the primary has, too
+            self.wrote_unnamed = Some(Instant::now());
+        } else if !written.is_empty() {
+            if !self.wrote.extend(&written) {
+                self.wrote = Transactions::default();
+                self.wrote_unnamed = Some(Instant::now());
+            }
+            self.having = 0;
+            self.forget_read();
+        } else if !named && may_have_written(statement) && !end.status.contains(Status::IN_TRANSACTION) {
+            self.forget_read();
+            self.wrote_unnamed = Some(Instant::now());
+        } else if reads {
+            self.read = Some((id, Instant::now()));
+        }
+    }
+
+    fn forget_read(&mut self) {
+        self.read = None;
+    }
+}
+
+impl Session {
+    /// A replica for a read, fresh enough for this session, or on which it may wait; `None` where only the primary is.
+    pub(super) fn choose_replica(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
+        self.freshness.wait_at = None;
+        let first = snapshot.pick_replica(self.worker.spread(), tried)?;
+        let reads = &self.worker.config.cluster.reads;
+        if reads.consistency == Consistency::Eventual || self.freshness.is_free() {
+            return Some(first);
+        }
+        let topology = &self.worker.topology;
+        let freshness = &mut self.freshness;
+        let may_serve =
+            |id: &ServerId| !tried.contains(id) && snapshot.readers.shares().any(|(reader, _)| reader == *id);
+        // Where it has read it may read on.
+        let home = freshness.read.map(|(seen, _)| seen).filter(may_serve);
+        let candidates = || {
+            let others = snapshot.readers.shares().map(|(id, _)| id).filter(|id| !tried.contains(id));
+            [Some(first), home].into_iter().flatten().chain(others)
+        };
+        if let Some(id) = candidates().find(|id| freshness.allows(topology, snapshot, *id)) {
+            return Some(id);
+        }
+        let is_near = |id: ServerId| {
+            let lag = snapshot.server(id).and_then(|server| server.lag);
+            lag.is_some_and(|lag| lag <= reads.wait) && self.worker.may_wait_at(id)
+        };
+        let id = candidates().find(|id| is_near(*id) && freshness.may_wait(topology, snapshot, *id))?;
+        freshness.wait_at = (!reads.wait.is_zero()).then_some(id);
+        freshness.wait_at
+    }
+
+    /// Takes in what a statement means for later reads.
+    pub(super) fn note_freshness(&mut self, id: ServerId, work: &Work<'_>, end: &End) {
+        if self.worker.config.cluster.reads.consistency == Consistency::Eventual {
+            return;
+        }
+        let snapshot = self.worker.topology.snapshot();
+        let named =
+            snapshot.server(id).and_then(|server| server.facts.as_ref()).is_some_and(|facts| facts.gtids);
+        // What drivers ask a server about itself binds nobody to the primary.
+        let reads = reads_data(work.statement)
+            && (snapshot.primary != Some(id)
+                || end.status.contains(Status::IN_TRANSACTION)
+                || reads_tables(work.statement, || {
+                    sql::Outline::of(work.sql(), &self.lexing).tables.is_empty()
+                }));
+        self.freshness.note(id, work.statement, end, named, reads);
+    }
+}
+
+/// Whether a statement that failed, or that no GTID names, may have left something all the same.
+fn may_have_written(statement: Recognised) -> bool {
+    let class = matches!(
+        statement.class,
+        Class::Write | Class::Ddl | Class::Call | Class::TextPrepared | Class::EndOrSavepoint | Class::Other
+    );
+    class || statement.uses.intersects(Uses::MULTIPLE | Uses::UNKNOWN_FUNCTION)
+}
+
+/// Whether its answer may show data.
+fn reads_data(statement: Recognised) -> bool {
+    use Class::{Begin, Diagnostics, Empty, EndOrSavepoint, Kill, Session, Set, ShowServer, Use};
+    !matches!(
+        statement.class,
+        Empty | Begin(_) | Diagnostics | EndOrSavepoint | Kill | Session | Set | ShowServer | Use
+    )
+}
+
+/// Whether a statement that reads does more than ask about its server.
+fn reads_tables(statement: Recognised, names_none: impl FnOnce() -> bool) -> bool {
+    statement.class != Class::Read || statement.uses.contains(Uses::UNKNOWN_FUNCTION) || !names_none()
+}
