@@ -10,11 +10,12 @@ use crate::config;
 use crate::ids::ServerId;
 
 use super::balance::Readers;
+use super::course::Course;
 use super::facts::ServerFacts;
 use super::gtid::Transactions;
 use super::health::{Cause, Health, News, State, Thresholds};
 use super::reads::{self, LastLag, LeftOut, ReadLimits};
-use super::replication::Replication;
+use super::replication::{IoThread, Replication};
 use super::roles::{self, Assignment, Identity, Member, Role};
 use super::snapshot::{Server, Snapshot};
 
@@ -26,7 +27,7 @@ pub(super) struct Observation {
     /// Its settings.
     pub facts: Arc<ServerFacts>,
     /// The transactions that it has executed; `None` where they carry no GTIDs.
-    pub executed: Option<Transactions>,
+    pub executed: Option<Arc<Transactions>>,
 }
 
 /// How a probe ended.
@@ -45,6 +46,7 @@ pub(super) enum Outcome {
 pub(super) struct Book {
     servers: Vec<Record>,
     primary: Option<usize>,
+    course: Course,
     thresholds: Thresholds,
     limits: ReadLimits,
 }
@@ -64,6 +66,8 @@ struct Record {
 struct Seen {
     at: Instant,
     observation: Observation,
+    /// How late it was by what it had executed, where that can be said.
+    lag: Option<Duration>,
 }
 
 impl Book {
@@ -80,6 +84,7 @@ impl Book {
         Self {
             servers: cluster.servers.iter().map(record).collect(),
             primary: None,
+            course: Course::default(),
             thresholds: Thresholds { failures: monitor.failures.max(1), successes: monitor.successes.max(1) },
             limits: ReadLimits {
                 max_lag: cluster.reads.max_lag,
@@ -98,6 +103,7 @@ impl Book {
         let (thresholds, max_age) = (self.thresholds, self.limits.facts_max_age);
         let Some(record) = self.servers.get_mut(usize::from(id.0)) else { return };
         record.probed = true;
+        let is_primary = self.primary == Some(usize::from(id.0));
         let news = match outcome {
             Outcome::Good(mut observation) => {
                 if let Some(lag) = reads::reported_lag(&observation.identity.replication) {
@@ -108,7 +114,12 @@ impl Book {
                 {
                     observation.facts = seen.observation.facts;
                 }
-                record.seen = Some(Seen { at: now, observation });
+                let executed = observation.executed.as_ref();
+                if let Some(executed) = executed.filter(|_| is_primary) {
+                    self.course.note(now, executed);
+                }
+                let lag = executed.and_then(|executed| self.course.lag(executed, now));
+                record.seen = Some(Seen { at: now, observation, lag });
                 News::Good
             }
             Outcome::Busy => News::Busy,
@@ -128,7 +139,9 @@ impl Book {
     pub fn snapshot(&mut self, generation: u64, now: Instant) -> Snapshot {
         let members: Vec<_> = self.servers.iter().map(Record::as_member).collect();
         let Assignment { primary, roles } = roles::assign(&members, self.primary, self.all_probed());
-        self.primary = primary;
+        if std::mem::replace(&mut self.primary, primary) != primary {
+            self.course.clear();
+        }
         let is_up = |index: &usize| self.servers[*index].health.state() == State::Up;
         let primary = primary.filter(is_up);
 
@@ -213,7 +226,11 @@ impl Record {
     fn lag(&self, primary_is_up: bool, limits: &ReadLimits, now: Instant) -> Result<Duration, LeftOut> {
         let seen = self.seen.as_ref().ok_or(LeftOut::NotProbed(None))?;
         let last = self.known_lag.map(|(at, lag)| LastLag { lag, age: now.saturating_duration_since(at) });
-        reads::lag(&seen.observation.identity.replication, last, primary_is_up, limits)
+        let replication = &seen.observation.identity.replication;
+        let reported = reads::lag(replication, last, primary_is_up, limits)?;
+        // Whole seconds by the source's clock and ours; finer, and by one clock, where GTIDs tell it.
+        let follows_one = matches!(replication.channels(), [channel] if channel.io == IoThread::Runs);
+        Ok(seen.lag.filter(|_| follows_one && primary_is_up).unwrap_or(reported))
     }
 
     fn is_unreadable(&self) -> bool {

@@ -1,8 +1,8 @@
 //! The book fed with probes' ends, without a server or a clock.
 
 use super::super::facts;
+use super::super::replication::Channel;
 use super::super::replication::tests::channel;
-use super::super::replication::{Channel, IoThread};
 use super::*;
 use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode};
 
@@ -206,4 +206,36 @@ fn t30_an_id_that_is_not_configured_is_ignored() {
     book.probed(ServerId(2), primary(), now);
     book.reported(ServerId(2), Some(Cause::Refused));
     assert_eq!(book.snapshot(0, now).servers.len(), 2);
+}
+
+/// What a server says that has executed so much.
+fn executed(mut outcome: Outcome, sequence: u64) -> Outcome {
+    if let Outcome::Good(observation) = &mut outcome {
+        let position = format!("0-1-{sequence}");
+        observation.executed = Transactions::parse(position.as_bytes()).map(Arc::new);
+    }
+    outcome
+}
+
+#[test]
+fn t29_lag_is_told_below_a_second_by_gtids() {
+    let (mut book, start) = (book(), Instant::now());
+    let at = |ms| start + Duration::from_millis(ms);
+    book.probed(A, primary(), at(0));
+    book.probed(B, replica(Some(0)), at(0));
+    let lag_at = |book: &mut Book, now| book.snapshot(0, now).server(B).unwrap().lag;
+    assert_eq!(lag_at(&mut book, at(0)), Some(Duration::ZERO));
+    for (ms, written, applied, lag_ms) in
+        [(100, 10, 10, 0), (200, 20, 19, 0), (300, 30, 19, 100), (400, 30, 25, 100), (500, 30, 30, 0)]
+    {
+        book.probed(A, executed(primary(), written), at(ms));
+        // Whole seconds would say one.
+        book.probed(B, executed(replica(Some(1)), applied), at(ms));
+        assert_eq!(lag_at(&mut book, at(ms)), Some(Duration::from_millis(lag_ms)), "at {ms}");
+    }
+    // What it does not say by GTIDs is told by the status, and NULL is still no lag.
+    book.probed(B, replica(Some(1)), at(600));
+    assert_eq!(lag_at(&mut book, at(600)), Some(Duration::from_secs(1)));
+    book.probed(B, executed(replica(None), 30), at(700));
+    assert_eq!(left_out(&mut book, B, at(700)), Some(LeftOut::LagUnknown));
 }

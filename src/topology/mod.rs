@@ -10,11 +10,12 @@
 //! | `probe`, `greeting` | all I/O of this layer |
 //! | `book` | pure: events in, snapshots out |
 //! | `health`, `roles`, `reads`, `balance` | pure: is it up, what is it, may it serve reads, how many |
-//! | `gtid` | pure: sets of transactions |
+//! | `gtid`, `course` | pure: sets of transactions; what the primary had when, and how late that makes a replica |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
 
 mod balance;
 mod book;
+mod course;
 mod facts;
 mod greeting;
 mod gtid;

@@ -48,7 +48,7 @@ pub struct Position {
     /// Not later than the moment; `None` before the first good probe.
     pub at: Option<std::time::Instant>,
     /// The transactions; `None` where they are not known, or carry no GTIDs.
-    pub executed: Option<Transactions>,
+    pub executed: Option<Arc<Transactions>>,
 }
 
 /// What sessions touch of a server without the book's lock.
@@ -176,8 +176,8 @@ async fn watch_server(shared: Arc<Shared>, id: ServerId, target: Target, rhythm:
         prober = returned.unwrap_or_else(|| Prober::new(target.clone()));
         tell_failure(&shared, id, &result, &mut told);
         let outcome = match result {
-            Ok(mut observation) => {
-                let executed = observation.executed.take();
+            Ok(observation) => {
+                let executed = observation.executed.clone();
                 watched.position.store(Arc::new(Position { at, executed }));
                 Outcome::Good(observation)
             }

@@ -230,7 +230,7 @@ impl Link {
         // What a MariaDB replica wrote itself counts in the same domain as what it should have applied: only the latter is asked of it.
         let follows = !identity.replication.channels().is_empty();
         let executed = if follows || written.is_empty() { applied } else { written };
-        let executed = Transactions::parse(executed.as_bytes()).filter(|_| facts.gtids);
+        let executed = Transactions::parse(executed.as_bytes()).filter(|_| facts.gtids).map(Arc::new);
         Ok(Observation { identity, facts: Arc::new(facts), executed })
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Channel {
     pub io: IoThread,
     /// Whether the thread that applies runs.
     pub sql_runs: bool,
-    /// `Seconds_Behind_Source`; `None` is NULL. Whole seconds: finer lag comes with a later release.
+    /// `Seconds_Behind_Source`; `None` is NULL. Whole seconds; finer ones come from GTIDs (`course`).
     pub lag: Option<Duration>,
     /// Everything that was received has been applied.
     pub applied_all: bool,
