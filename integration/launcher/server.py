@@ -22,7 +22,7 @@ STOP_TIMEOUT_S = 30
 #: Small, fast to start, nothing durable against a power cut. Later options win, so `--opt` overrides any of these.
 COMMON_OPTIONS = (
     "--bind-address=127.0.0.1", "--skip-name-resolve", "--performance-schema=OFF", "--innodb-buffer-pool-size=64M",
-    "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0", "--max-connections=2000", "--max-connect-errors=1000000",
+    "--innodb-use-native-aio=OFF", "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0", "--max-connections=2000", "--max-connect-errors=1000000",
     "--max-allowed-packet=64M", "--back-log=1024", "--local-infile=ON", "--log-bin=binlog",
     "--log-bin-trust-function-creators=ON", "--character-set-server=utf8mb4",
 )

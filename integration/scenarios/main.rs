@@ -9,6 +9,7 @@ mod harness;
 mod accounts;
 mod attributes;
 mod bad_input;
+mod balance;
 mod before;
 mod certificates;
 mod commands;

@@ -1,6 +1,6 @@
 //! One server as one core sees it: its settings, and what is common to all connections to it.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub struct Shared {
     /// How session tracking is turned on; asked from the server once.
     tracking: OnceLock<Tracking>,
     epoch: AtomicU64,
+    in_use: AtomicU32,
 }
 
 impl Shared {
@@ -43,13 +44,29 @@ impl Shared {
         pool: &config::Pool,
     ) -> Self {
         let gate = Arc::new(Gate::new(pool.max, pool.queue));
-        Self { id, config, dialing, witness, gate, tracking: OnceLock::new(), epoch: AtomicU64::new(0) }
+        let (epoch, in_use) = (AtomicU64::new(0), AtomicU32::new(0));
+        Self { id, config, dialing, witness, gate, tracking: OnceLock::new(), epoch, in_use }
     }
 
     /// How often accounts or their rights have changed through Tidegate. A server gives a connection the rights that its
     /// account has at the login, and those on a database at USE; a new session expects new ones.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Relaxed)
+    }
+
+    /// Connections that sessions of all cores have leased.
+    pub fn in_use(&self) -> u32 {
+        self.in_use.load(Relaxed)
+    }
+
+    /// A lease begins.
+    pub(super) fn lease_begins(&self) {
+        self.in_use.fetch_add(1, Relaxed);
+    }
+
+    /// A lease ends.
+    pub(super) fn lease_ends(&self) {
+        self.in_use.fetch_sub(1, Relaxed);
     }
 
     /// They have changed.

@@ -11,7 +11,9 @@ use super::defaults;
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
-use super::model::{Cluster, Compression, Consistency, Pool, Reads, Server, ServerTls, ServerTlsMode};
+use super::model::{
+    Balance, Cluster, Compression, Consistency, Pool, Reads, Server, ServerTls, ServerTlsMode,
+};
 use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
@@ -190,6 +192,7 @@ fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {
             }
         }
     }
+    reads.balance = fields.choice(cx, "balance", &Balance::NAMES, reads.balance);
     let levels = [("session", Consistency::Session), ("eventual", Consistency::Eventual)];
     reads.consistency = fields.choice(cx, "consistency", &levels, reads.consistency);
     reads.wait = fields.duration(cx, "wait", reads.wait, 0..=5 * 1000);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::listen::Keepalive;
 use super::model::{
-    ClientTls, Compression, Consistency, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls,
-    ServerTlsMode, TlsVersion,
+    Balance, ClientTls, Compression, Consistency, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret,
+    ServerTls, ServerTlsMode, TlsVersion,
 };
 
 /// Where clients are accepted: an own port beside MySQL's, from this machine only.
@@ -75,6 +75,7 @@ impl Default for Reads {
     fn default() -> Self {
         Self {
             max_lag: Some(Duration::from_secs(2)),
+            balance: Balance::LagWeighted,
             consistency: Consistency::Session,
             wait: Duration::from_millis(200),
         }

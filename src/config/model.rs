@@ -248,10 +248,44 @@ pub enum ServerTlsMode {
 pub struct Reads {
     /// A replica further behind than this takes no reads; `None` is written `unlimited`.
     pub max_lag: Option<Duration>,
+    /// How they spread over the replicas.
+    pub balance: Balance,
     /// What a read must not miss.
     pub consistency: Consistency,
     /// How long a read may wait on a replica for its session's own writes; zero: it goes to the primary at once.
     pub wait: Duration,
+}
+
+/// How reads spread over the replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Balance {
+    /// By weight and lag, to who has less in flight.
+    #[default]
+    LagWeighted,
+    /// In turn, by weight.
+    RoundRobin,
+    /// To who has the fewest connections in use for its weight.
+    LeastConnections,
+    /// By the client's address.
+    SourceHash,
+    /// By chance, by weight.
+    Random,
+}
+
+impl Balance {
+    /// Names in the rules file.
+    pub(super) const NAMES: [(&'static str, Self); 5] = [
+        ("lag_weighted", Self::LagWeighted),
+        ("round_robin", Self::RoundRobin),
+        ("least_connections", Self::LeastConnections),
+        ("source_hash", Self::SourceHash),
+        ("random", Self::Random),
+    ];
+
+    /// Its name there.
+    pub(super) fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, balance)| *balance == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// What a read must not miss.

@@ -111,6 +111,7 @@ impl Config {
             Some(lag) => out.duration(name("reads.max_lag"), lag),
             None => out.put(name("reads.max_lag"), "unlimited"),
         }
+        out.put(name("reads.balance"), cluster.reads.balance.name());
         out.put(
             name("reads.consistency"),
             match cluster.reads.consistency {

@@ -15,7 +15,7 @@ use crate::config::Consistency;
 use crate::execute::relay::End;
 use crate::ids::ServerId;
 use crate::sql::{self, Class, Dialect, Recognised, Uses};
-use crate::topology::{Snapshot, Topology, Transactions};
+use crate::topology::{Draw, Snapshot, Topology, Transactions};
 use crate::wire::ok::{Change, Status, changes};
 
 /// Servers known by number; those beyond are asked about each time.
@@ -142,7 +142,10 @@ impl Session {
     /// A replica for a read, fresh enough for this session, or on which it may wait; `None` where only the primary is.
     pub(super) fn choose_replica(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
         self.freshness.wait_at = None;
-        let first = snapshot.pick_replica(self.worker.spread(), tried)?;
+        let load = |id| self.worker.pool.server(id).map_or(0, |server| server.in_use());
+        let (spread, turn) = self.worker.draw();
+        let draw = Draw { random: self.worker.random(), spread, turn, source: self.source, load: &load };
+        let first = snapshot.readers.choose(draw, tried)?;
         let reads = &self.worker.config.cluster.reads;
         if reads.consistency == Consistency::Eventual || self.freshness.is_free() {
             return Some(first);

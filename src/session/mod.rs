@@ -27,6 +27,7 @@ mod statements;
 mod variables;
 pub mod worker;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +53,7 @@ use crate::registry::{Entry, Handle, Registry, Who};
 use crate::sql::{
     self, Class as StatementClass, Dialect, LexCharset, Lexing, Recognised, ServerVersion, Uses,
 };
+use crate::topology::mix;
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
@@ -59,6 +61,7 @@ use crate::wire::compress::Side;
 use crate::wire::handshake::Attributes;
 use crate::wire::ok::Status;
 use crate::wire::packer::Compression;
+use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
 
 /// Names of the pins, for metrics.
@@ -97,6 +100,8 @@ pub struct Session {
     insert_id: Arc<InsertId>,
     variables: Variables,
     freshness: Freshness,
+    /// Of the client's address; for balancing.
+    source: u64,
     last: Last,
     /// How often the session has begun anew.
     incarnation: u32,
@@ -178,6 +183,7 @@ impl Session {
             insert_id: Arc::default(),
             variables: Variables::default(),
             freshness: Freshness::default(),
+            source: source_of(peer),
             last: Last::default(),
             incarnation: 0,
             epoch: worker.pool.epoch(),
@@ -381,4 +387,15 @@ fn lex_charset(name: &[u8]) -> LexCharset {
         b"gb18030" => LexCharset::Gb18030,
         _ => LexCharset::AsciiSafe,
     }
+}
+
+/// A number for the client's address, the same in all instances.
+fn source_of(peer: Peer) -> u64 {
+    let bytes = match peer.ip() {
+        Some(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
+        Some(IpAddr::V6(address)) => address.octets(),
+        None => [0; 16],
+    };
+    let halves = u128::from_be_bytes(bytes);
+    mix(halves as u64 ^ mix((halves >> 64) as u64))
 }

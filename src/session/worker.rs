@@ -87,7 +87,7 @@ pub struct Worker {
     /// Statements by digest, where somebody can look at them.
     pub digests: Option<RefCell<Digests>>,
     random: Cell<u64>,
-    spread: Cell<u64>,
+    draws: Cell<u64>,
     /// Replicas on which a wait was in vain, and until when none waits there again.
     late: RefCell<HashMap<ServerId, Instant>>,
     schemas: RefCell<Schemas>,
@@ -134,7 +134,7 @@ impl Worker {
             parts,
             digests: counts.then(RefCell::default),
             random: Cell::new(seed | 1),
-            spread: Cell::new(seed),
+            draws: Cell::new(0),
             late: RefCell::default(),
             schemas: RefCell::default(),
         }
@@ -150,11 +150,12 @@ impl Worker {
         x.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// A number by which any run of picks spreads over shares as the shares are, closer than by chance: sessions read on where
-    /// they have begun, and few of them must spread well, too (steps of the golden ratio: Knuth, TAOCP 3, 6.4).
-    pub fn spread(&self) -> u64 {
-        self.spread.set(self.spread.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
-        self.spread.get()
+    /// Counts picks of replicas. The first number spreads any run of them over shares as the shares are, closer than by chance: sessions
+    /// read on where they have begun, and few of them must spread well, too (steps of the golden ratio: Knuth, TAOCP 3, 6.4).
+    pub fn draw(&self) -> (u64, u64) {
+        let turn = self.draws.get();
+        self.draws.set(turn.wrapping_add(1));
+        (turn.wrapping_mul(0x9E37_79B9_7F4A_7C15), turn)
     }
 
     /// Whether reads may wait on this replica for what their session has written.

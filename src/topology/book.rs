@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config;
+use crate::config::{self, Balance};
 use crate::ids::ServerId;
 
-use super::balance::Readers;
+use super::balance::{Readers, Replica};
 use super::course::Course;
 use super::facts::ServerFacts;
 use super::gtid::Transactions;
@@ -49,6 +49,7 @@ pub(super) struct Book {
     course: Course,
     thresholds: Thresholds,
     limits: ReadLimits,
+    balance: Balance,
 }
 
 #[derive(Debug)]
@@ -86,6 +87,7 @@ impl Book {
             primary: None,
             course: Course::default(),
             thresholds: Thresholds { failures: monitor.failures.max(1), successes: monitor.successes.max(1) },
+            balance: cluster.reads.balance,
             limits: ReadLimits {
                 max_lag: cluster.reads.max_lag,
                 facts_max_age: (monitor.interval + monitor.timeout).saturating_mul(monitor.failures.max(1)),
@@ -155,10 +157,15 @@ impl Book {
         let readers = servers
             .iter()
             .filter(|server| server.role == Role::Replica && server.left_out.is_none())
-            .map(|server| (server.id, server.config.weight, server.lag.unwrap_or_default()));
+            .map(|server| Replica {
+                id: server.id,
+                address: &server.address,
+                weight: server.config.weight,
+                lag: server.lag.unwrap_or_default(),
+            });
         Snapshot {
             generation,
-            readers: Readers::new(readers, self.limits.max_lag),
+            readers: Readers::new(readers, self.limits.max_lag, self.balance),
             primary: primary.map(server_id),
             version: facts.as_ref().map(|facts| facts.version),
             facts,

@@ -28,7 +28,8 @@ mod replication;
 mod roles;
 mod snapshot;
 
-pub use balance::Readers;
+pub(crate) use balance::mix;
+pub use balance::{Draw, Readers};
 pub use facts::ServerFacts;
 pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};

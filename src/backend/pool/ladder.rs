@@ -71,6 +71,7 @@ impl Pool {
     }
 
     fn checked_in(&self, server: ServerId, rung: Rung) {
+        self.server(server).inspect(|server| server.lease_ends());
         self.count(server, |metrics| metrics.checked_in(rung));
     }
 }

@@ -139,7 +139,7 @@ impl Pool {
                     .await?
             }
         };
-        self.count(server, PoolMetrics::leased);
+        self.leased(server);
         Ok(connection)
     }
 
@@ -154,7 +154,7 @@ impl Pool {
             self.close(connection);
             return None;
         }
-        self.count(server, PoolMetrics::leased);
+        self.leased(server);
         Some(connection)
     }
 
@@ -333,6 +333,11 @@ impl Pool {
     fn close_now(&self, mut connection: Box<Connection>) {
         self.count(connection.server, PoolMetrics::closed);
         settle_debt(&mut connection);
+    }
+
+    fn leased(&self, server: ServerId) {
+        self.server(server).inspect(|server| server.lease_begins());
+        self.count(server, PoolMetrics::leased);
     }
 
     fn count(&self, server: ServerId, count: impl Fn(&PoolMetrics)) {
