@@ -15,6 +15,7 @@ both_dialects! {
     what_a_failed_statement_has_written_is_read,
     questions_about_the_server_bind_nobody,
     eventual_takes_any_replica,
+    t22_a_gtid_handed_to_another_session_binds_it,
 }
 
 fn rules() -> Rules {
@@ -184,5 +185,31 @@ async fn eventual_takes_any_replica(scenario: Scenario) {
     let mut client = stage.raw().await;
     client.ok("INSERT INTO t VALUES (1)").await;
     assert_eq!(read(&stage, &mut client, "SELECT MAX(n) FROM t").await, (0, 1));
+    root.query_drop("UNLOCK TABLES").await.expect("it was locked");
+}
+
+async fn t22_a_gtid_handed_to_another_session_binds_it(scenario: Scenario) {
+    let rules = Rules { reads: "consistency: eventual".into(), ..Rules::default() };
+    let stage = scenario.own_stage(1, rules).await;
+    stage.given(&["CREATE TABLE t (n BIGINT)", "INSERT INTO t VALUES (0)"]).await;
+    let mut root = stage.cluster.root(1).await;
+    root.query_drop("FLUSH TABLES WITH READ LOCK").await.expect("root may lock");
+    let (mut writer, mut reader) = (stage.raw().await, stage.raw().await);
+    assert_eq!(writer.value("SELECT tidegate_gtid()").await.as_deref(), Some(""));
+    writer.ok("INSERT INTO t VALUES (1)").await;
+    let rows = writer.select("SELECT tidegate_gtid()").await;
+    assert_eq!(rows.name(0), "tidegate_gtid()");
+    let gtid = rows.value().expect("a position");
+    let newest = "SELECT MAX(n) FROM t";
+    assert_eq!(read(&stage, &mut reader, newest).await, (0, 1));
+    reader.ok("SET SESSION tidegate_consistency = session").await;
+    assert_eq!(read(&stage, &mut reader, newest).await, (0, 1));
+    reader.ok(format!("SET tidegate_gtid = '{gtid}'")).await;
+    assert_eq!(read(&stage, &mut reader, newest).await, (1, 0));
+    reader.ok("SET tidegate_consistency = DEFAULT").await;
+    assert_eq!(read(&stage, &mut reader, newest).await, (0, 1));
+    for wrong in ["SET tidegate_consistency = strong", "SET tidegate_gtid = 'x'"] {
+        assert_eq!(reader.error(wrong).await.code, 1231, "{wrong}");
+    }
     root.query_drop("UNLOCK TABLES").await.expect("it was locked");
 }

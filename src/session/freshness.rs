@@ -9,14 +9,17 @@
 
 use std::time::Instant;
 
-use super::Session;
 use super::attempt::Work;
+use super::{Flow, Problem, Session, reply};
 use crate::config::Consistency;
 use crate::execute::relay::End;
 use crate::ids::ServerId;
-use crate::sql::{self, Class, Dialect, Recognised, Uses};
+use crate::plan::{Reason, Route, Target};
+use crate::sql::{self, Class, Dialect, Own, Recognised, Uses};
 use crate::topology::{Draw, Snapshot, Topology, Transactions};
+use crate::wire::command;
 use crate::wire::ok::{Change, Status, changes};
+use crate::wire::reply::Expect;
 
 /// Servers known by number; those beyond are asked about each time.
 const KNOWN_MAX: u16 = 64;
@@ -32,6 +35,8 @@ pub(super) struct Freshness {
     having: u64,
     /// Where it has read last since it wrote, and when.
     read: Option<(ServerId, Instant)>,
+    /// The level that the session has chosen.
+    level: Option<Consistency>,
     /// The server on which the statement in hand must wait for `wrote`.
     wait_at: Option<ServerId>,
 }
@@ -147,7 +152,7 @@ impl Session {
         let draw = Draw { random: self.worker.random(), spread, turn, source: self.source, load: &load };
         let first = snapshot.readers.choose(draw, tried)?;
         let reads = &self.worker.config.cluster.reads;
-        if reads.consistency == Consistency::Eventual || self.freshness.is_free() {
+        if self.consistency() == Consistency::Eventual || self.freshness.is_free() {
             return Some(first);
         }
         let topology = &self.worker.topology;
@@ -174,8 +179,8 @@ impl Session {
 
     /// Takes in what a statement means for later reads.
     pub(super) fn note_freshness(&mut self, id: ServerId, work: &Work<'_>, end: &End) {
-        if self.worker.config.cluster.reads.consistency == Consistency::Eventual {
-            return;
+        if self.consistency() == Consistency::Eventual && end.changes.is_empty() && end.error.is_none() {
+            return; // what it writes may still be handed to another session
         }
         let snapshot = self.worker.topology.snapshot();
         let named =
@@ -188,6 +193,53 @@ impl Session {
                     sql::Outline::of(work.sql(), &self.lexing).tables.is_empty()
                 }));
         self.freshness.note(id, work.statement, end, named, reads);
+    }
+}
+
+impl Session {
+    fn consistency(&self) -> Consistency {
+        self.freshness.level.unwrap_or(self.worker.config.cluster.reads.consistency)
+    }
+
+    /// A statement that no server knows: about what the session must not miss.
+    pub(super) async fn carry_out_own(&mut self, own: Own) -> Flow {
+        let wrong = |name: &str, value: &[u8]| {
+            let value = String::from_utf8_lossy(value);
+            Problem::Request(1231, format!("Variable '{name}' can't be set to the value of '{value}'").into())
+        };
+        match own {
+            Own::Gtid => return self.tell_gtid().await,
+            Own::SetGtid(text) => {
+                let given = Transactions::parse(&text).filter(|given| self.freshness.wrote.extend(given));
+                if given.is_none() {
+                    return self.refuse(&wrong("tidegate_gtid", &text)).await;
+                }
+                self.freshness.having = 0;
+            }
+            Own::SetConsistency(text) => {
+                self.freshness.level = match &text[..] {
+                    b"default" => None,
+                    b"session" => Some(Consistency::Session),
+                    b"eventual" => Some(Consistency::Eventual),
+                    _ => return self.refuse(&wrong("tidegate_consistency", &text)).await,
+                };
+            }
+        }
+        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
+    }
+
+    /// Hands out what the session has written, for another session to read no less. A server writes the result.
+    async fn tell_gtid(&mut self) -> Flow {
+        if self.freshness.wrote_unnamed.is_some() {
+            let what = "what this session has written cannot be told: a statement failed that may have written, or its server has no GTIDs";
+            return self.refuse(&Problem::Unsupported(what.into())).await;
+        }
+        let sql = format!("SELECT '{}' AS `tidegate_gtid()`", self.freshness.wrote).into_bytes();
+        let mut packets = Vec::new();
+        command::put_query(&mut packets, &sql, self.class.capabilities);
+        let work =
+            Work { text: Some(&sql), ..Work::command(&packets, Expect::Results, self.recognise(&sql)) };
+        self.perform(&work, Route { target: Target::Any, reason: Reason::SessionState }).await
     }
 }
 

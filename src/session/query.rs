@@ -36,6 +36,11 @@ impl Session {
         {
             return self.tell(&answer).await;
         }
+        if (statement.class == Class::Set || statement.uses.contains(Uses::UNKNOWN_FUNCTION))
+            && let Some(own) = sql::own_statement(text, &self.lexing)
+        {
+            return self.carry_out_own(own).await;
+        }
         self.settle_before(statement).await;
         let counted = self.begin_statement(self.digest(text), text);
         let route = plan::route(statement, self.situation());

@@ -11,6 +11,7 @@ mod keywords;
 pub mod lexer;
 mod model;
 mod outline;
+mod own;
 mod question;
 mod recognise;
 mod reduce;
@@ -30,6 +31,7 @@ pub use effects::{Effect, LockKind, changes_accounts, effects, unscoped_variable
 pub use functions::{is_built_in, pure_functions};
 pub use model::*;
 pub use outline::*;
+pub use own::{Own, own_statement};
 pub use question::{BareQuestion, Question, bare_question, parse_kill};
 pub use recognise::recognise;
 pub use variables::{PreparedText, prepared_texts, user_variables, user_variables_read};
