@@ -24,7 +24,7 @@ pub struct World {
 
 impl World {
     pub async fn new(scenario: Scenario) -> Self {
-        let rules = Rules::pool("{max: 4}");
+        let rules = Rules { reads: "consistency: session".into(), ..Rules::pool("{max: 4}") };
         let stage = scenario.stage_with(rules).await;
         let reference = Cluster::alone(scenario.dialect);
         let mut roots = vec![reference.root(0).await];

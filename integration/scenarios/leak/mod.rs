@@ -44,8 +44,8 @@ struct World {
 
 impl World {
     async fn new(scenario: Scenario) -> Self {
-        let rules =
-            Rules::pool(&format!("{{max: {}, queue: 1000, queue_timeout: 60s}}", setting("C").unwrap_or(8)));
+        let pool = format!("{{max: {}, queue: 1000, queue_timeout: 60s}}", setting("C").unwrap_or(8));
+        let rules = Rules { reads: "consistency: session".into(), ..Rules::pool(&pool) };
         let stage = scenario.stage_with(rules).await;
         let reference = Cluster::alone(scenario.dialect);
         let sql = content(SESSIONS);
