@@ -59,6 +59,8 @@ struct Record {
     health: Health,
     probed: bool,
     seen: Option<Seen>,
+    /// It was out for its lag.
+    late: bool,
     /// The last lag that the server itself knew, and when.
     known_lag: Option<(Instant, Duration)>,
 }
@@ -80,6 +82,7 @@ impl Book {
             health: Health::NEW,
             probed: false,
             seen: None,
+            late: false,
             known_lag: None,
         };
         Self {
@@ -151,6 +154,9 @@ impl Book {
             record.as_server(server_id(index), roles[index], primary.is_some(), &self.limits, now)
         };
         let servers: Vec<_> = self.servers.iter().enumerate().map(server).collect();
+        for (record, server) in self.servers.iter_mut().zip(&servers) {
+            record.late = matches!(server.left_out, Some(LeftOut::Late { .. }));
+        }
         let facts = primary
             .and_then(|index| servers[index].facts.clone())
             .or_else(|| servers.iter().find_map(|server| server.facts.clone()));
@@ -202,7 +208,7 @@ impl Record {
             Ok(()) => match self.lag(primary_is_up, limits, now) {
                 Err(reason) => (None, Some(reason)),
                 Ok(lag) if self.config.weight == 0 => (Some(lag), Some(LeftOut::NoWeight)),
-                Ok(lag) => (Some(lag), reads::admit(lag, limits).err()),
+                Ok(lag) => (Some(lag), reads::admit(lag, self.late, limits).err()),
             },
         };
         Server {

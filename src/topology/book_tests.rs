@@ -239,3 +239,14 @@ fn t29_lag_is_told_below_a_second_by_gtids() {
     book.probed(B, executed(replica(None), 30), at(700));
     assert_eq!(left_out(&mut book, B, at(700)), Some(LeftOut::LagUnknown));
 }
+
+#[test]
+fn a_lag_that_swings_about_the_bound_does_not_flap() {
+    let (mut book, now) = (book(), Instant::now());
+    book.probed(A, primary(), now);
+    let mut readers_at = |lag_s| {
+        book.probed(B, replica(Some(lag_s)), now);
+        readers(&mut book, now).len()
+    };
+    assert_eq!([2, 3, 2, 2, 1, 2, 3, 2].map(&mut readers_at), [1, 0, 0, 0, 1, 1, 0, 0]);
+}

@@ -62,7 +62,14 @@ impl fmt::Display for LeftOut {
             Self::SqlStopped(0) => f.write_str("its applying (SQL) thread is stopped"),
             Self::SqlStopped(code) => write!(f, "its applying (SQL) thread is stopped by error {code}"),
             Self::LagUnknown => f.write_str("its lag is not known"),
-            Self::Late { lag, max } => write!(f, "{lag:?} behind, more than {max:?}"),
+            Self::Late { lag, max } if lag > max => write!(f, "{lag:?} behind, more than {max:?}"),
+            Self::Late { lag, max } => {
+                write!(
+                    f,
+                    "{lag:?} behind, after more than {max:?}: it takes reads again below {:?}",
+                    *max / 4 * 3
+                )
+            }
             Self::Stale => f.write_str("no answer for too long"),
         }
     }
@@ -143,10 +150,11 @@ pub(super) fn lag(
     }
 }
 
-/// Whether this lag is within bounds.
-pub(super) fn admit(lag: Duration, limits: &ReadLimits) -> Result<(), LeftOut> {
+/// Whether this lag is within bounds. Who was out for its lag comes back with three quarters of the bound, not at its edge: a lag
+/// that swings about it would send the reads to and fro.
+pub(super) fn admit(lag: Duration, was_late: bool, limits: &ReadLimits) -> Result<(), LeftOut> {
     match limits.max_lag {
-        Some(max) if lag > max => Err(LeftOut::Late { lag, max }),
+        Some(max) if lag > if was_late { max / 4 * 3 } else { max } => Err(LeftOut::Late { lag, max }),
         _ => Ok(()),
     }
 }
@@ -188,10 +196,15 @@ mod tests {
 
     #[test]
     fn the_bound_is_strict() {
-        assert_eq!(admit(Duration::from_secs(2), &LIMITS), Ok(()));
-        let late = LeftOut::Late { lag: Duration::from_secs(3), max: Duration::from_secs(2) };
-        assert_eq!(admit(Duration::from_secs(3), &LIMITS), Err(late));
-        assert_eq!(admit(Duration::from_secs(999_999), &UNLIMITED), Ok(()));
+        let of = |seconds, was_late, limits| admit(Duration::from_secs_f64(seconds), was_late, limits);
+        let late = |seconds| {
+            Err(LeftOut::Late { lag: Duration::from_secs_f64(seconds), max: Duration::from_secs(2) })
+        };
+        assert_eq!(of(2.0, false, &LIMITS), Ok(()));
+        assert_eq!(of(3.0, false, &LIMITS), late(3.0));
+        assert_eq!(of(1.75, true, &LIMITS), late(1.75));
+        assert_eq!(of(1.5, true, &LIMITS), Ok(()));
+        assert_eq!(of(999_999.0, true, &UNLIMITED), Ok(()));
     }
 
     #[test]
