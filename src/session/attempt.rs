@@ -212,8 +212,9 @@ impl Session {
                     failures += 1;
                     if !state_there && (unsent || repeatable(work, on_replica)) && failures < FAILURES_MAX {
                         self.worker.counters.retried();
-                        if on_replica {
-                            tried.push(server); // a primary has no substitute: it is tried again
+                        // A primary has no substitute: it is tried again.
+                        if on_replica && self.worker.topology.snapshot().primary != Some(server) {
+                            tried.push(server);
                         }
                         continue;
                     }

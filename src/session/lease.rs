@@ -20,11 +20,8 @@ use crate::wire::ok::Status;
 /// How long another session may take to read back our LAST_INSERT_ID().
 const INSERT_ID_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a primary that refuses connections is left alone between two tries.
-const PRIMARY_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long between two looks at replicas that are behind a session, while there is no primary.
-const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
+/// How long a server that has no substitute is left alone between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What asks about the statement before.
 pub(super) const ABOUT_BEFORE: Uses = Uses::DIAGNOSTICS.union(Uses::FOUND_ROWS).union(Uses::ROW_COUNT);
@@ -202,12 +199,11 @@ impl Session {
                 changes = Some(self.worker.topology.subscribe());
                 continue;
             };
-            // A replica that catches up changes nothing that would be told.
-            let next = if behind { deadline.min(Instant::now() + CATCH_UP_PAUSE) } else { deadline };
-            if timeout_at(next, changes.changed()).await.is_err() {
-                if Instant::now() < deadline {
-                    continue;
-                }
+            // Those that would do have failed this statement, perhaps by an old connection only: they are tried again. A
+            // replica that catches up changes nothing that would be told.
+            let spent = behind || !tried.is_empty() && self.is_servable(route.target);
+            let until = if spent { deadline.min(Instant::now() + PAUSE) } else { deadline };
+            if timeout_at(until, changes.changed()).await.is_err() && Instant::now() >= deadline {
                 let why = self.worker.topology.snapshot().explain_unusable_to_client();
                 tracing::warn!(
                     servers = self.worker.topology.snapshot().explain_unusable(),
@@ -220,8 +216,15 @@ impl Session {
                     Problem::NoServer(why)
                 });
             }
-            tried.clear(); // the servers have changed since they failed
+            tried.clear(); // the servers have changed since they failed, or have had a pause
         }
+    }
+
+    /// Whether some server would do for this target.
+    fn is_servable(&self, target: Target) -> bool {
+        let snapshot = self.worker.topology.snapshot();
+        snapshot.primary.is_some()
+            || target != Target::Primary && snapshot.pick_replica(self.worker.random(), &[]).is_some()
     }
 
     /// A server has refused what the rules file says: the client has done nothing wrong, and cannot mend it.
@@ -294,7 +297,7 @@ impl Session {
         if route.target == Target::Primary {
             // There is no other: it is asked again when the servers have changed, or after a moment.
             let mut changes = self.worker.topology.subscribe();
-            let pause = deadline.min(Instant::now() + PRIMARY_PAUSE);
+            let pause = deadline.min(Instant::now() + PAUSE);
             // The moment having passed is no error.
             let _ = timeout_at(pause, changes.changed()).await;
         } else {

@@ -264,6 +264,9 @@ impl Pool {
     fn keep(&self, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
         if server.gate.is_wanted() {
+            if connection.is_stale() {
+                return self.close_now(connection); // who waits opens another
+            }
             // A debt goes along: who gets the connection reads it back, on whichever core.
             match server.gate.offer(self.kind(connection.key, &connection.state), connection) {
                 Ok(()) => return,
