@@ -9,6 +9,9 @@ both_dialects! {
     a_user_variable_that_a_function_set_stays,
     what_routines_set_is_not_seen_by_others,
     a_cursor_inside_a_routine_hides_no_rows,
+    what_triggers_and_views_set_is_not_seen_by_others,
+    what_a_prepared_text_leaves_stays,
+    a_role_that_no_text_shows_is_not_handed_on,
 }
 
 const MAKE: &str = "CREATE TEMPORARY TABLE made (a INT); INSERT INTO made VALUES (42);";
@@ -94,4 +97,84 @@ async fn a_cursor_inside_a_routine_hides_no_rows(scenario: Scenario) {
         assert!(matches!(&results[..], [Outcome::Rows(_), .., Outcome::Ok(_)]), "{results:?}");
         assert_eq!(client.value("SELECT 7").await.unwrap(), "7", "the next statement's reply is its own");
     }
+}
+
+/// No text shows that a statement sets a variable, and MariaDB does not report it either.
+async fn what_triggers_and_views_set_is_not_seen_by_others(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules { weights: vec![1, 0, 0], ..Rules::pool("{max: 1}") }).await;
+    stage
+        .given(&[
+            "CREATE TABLE t (id INT)",
+            "CREATE FUNCTION f() RETURNS INT DETERMINISTIC NO SQL BEGIN SET @of_view = 8; RETURN 1; END",
+            "CREATE VIEW v AS SELECT f() AS x",
+            "CREATE TRIGGER r BEFORE INSERT ON t FOR EACH ROW SET @of_trigger = 7",
+        ])
+        .await;
+    let old = || Login { capabilities: Login::OLD, ..Login::default() };
+    let mut client = stage.raw_with(old()).await;
+    client.value("SELECT x FROM v").await.unwrap();
+    client.ok("INSERT INTO t VALUES (1)").await;
+    assert_eq!(client.value("SELECT @of_trigger").await.unwrap(), "7", "its own, right after");
+    if scenario.is_mysql() {
+        drop(client); // a server that reports the variable has it pinned
+    }
+    let mut other = stage.raw_with(old()).await;
+    for name in ["@of_view", "@of_trigger"] {
+        assert_eq!(other.value(format!("SELECT {name}")).await, None, "{name}");
+        assert_eq!(other.value(format!("SELECT {name}")).await, None, "{name} again");
+    }
+}
+
+/// What an EXECUTE has left is there for the session's next statements, reads too, and gone with it.
+async fn what_a_prepared_text_leaves_stays(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    for make in [
+        "CREATE TEMPORARY TABLE made (a CHAR(1))",
+        "CREATE TEMPORARY TABLE made AS SELECT \\'a\\' AS a",
+        "CREATE TEMPORARY TABLE made AS SELECT ''a'' AS a",
+    ] {
+        let mut client = stage.raw().await;
+        client.ok(format!("SET @text = '{make}'")).await;
+        let from = if make.contains("AS") { format!("'{make}'") } else { "@text".to_owned() };
+        client.ok(format!("PREPARE p FROM {from}")).await;
+        client.ok("EXECUTE p").await;
+        client.select("SELECT a FROM made").await;
+        client.ok("DEALLOCATE PREPARE p").await;
+        for _ in 0..4 {
+            client.select("SELECT a FROM made").await;
+        }
+    }
+    let mut client = stage.raw().await;
+    client.ok("PREPARE p FROM 'SELECT 1'").await;
+    client.value("EXECUTE p").await.unwrap();
+    client.ok("DEALLOCATE PREPARE p").await;
+    if !scenario.is_mysql() {
+        client.value("EXECUTE IMMEDIATE 'SELECT 1'").await.unwrap();
+    }
+    stage.proxy.until_metric("tidegate_pinned_sessions", &[], |pinned| pinned == 0).await;
+}
+
+/// COM_RESET_CONNECTION keeps a role: who gets the connection next must not have it.
+async fn a_role_that_no_text_shows_is_not_handed_on(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules { weights: vec![1, 0, 0], ..Rules::pool("{max: 1}") }).await;
+    let role = "role_no_text_shows";
+    stage.cluster.run(0, &[&format!("CREATE ROLE {role}"), &format!("GRANT {role} TO 'app'@'%'")]).await;
+    stage.given(&[&format!("CREATE PROCEDURE p() SQL SECURITY INVOKER SET ROLE {role}")]).await;
+    let prepared = format!("PREPARE p FROM 'SET ROLE {role}'");
+    for statements in [&[&prepared[..], "EXECUTE p", "DEALLOCATE PREPARE p"][..], &["CALL p()"]] {
+        for asks in [true, false] {
+            let mut client = stage.raw().await;
+            for sql in statements {
+                client.ok(sql).await;
+            }
+            if asks {
+                assert!(client.value("SELECT CURRENT_ROLE()").await.unwrap().contains(&role), "its own");
+            }
+            drop(client);
+            let mut other = stage.raw().await;
+            let of_other = other.value("SELECT CURRENT_ROLE()").await;
+            assert!(of_other.as_deref().is_none_or(|role| role == "NONE"), "{statements:?}: {of_other:?}");
+        }
+    }
+    stage.cluster.run(0, &[&format!("DROP ROLE {role}")]).await;
 }

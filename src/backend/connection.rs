@@ -87,11 +87,13 @@ pub struct Connection {
     /// The accounts' state at its login, see [`super::server::Shared::epoch`].
     pub epoch: u64,
     /// Tables that its session has created so far, by the server's count; `None` when that is not known.
-    pub tables_created: Option<u64>,
+    pub counted: Option<u64>,
     /// Must be closed: killed, out of step, or in a state that nobody knows.
     pub broken: bool,
     /// Must be reset before another client gets it.
     pub dirty: bool,
+    /// A reset does not make it as good as new: it is closed after it.
+    pub worn_out: bool,
     /// When it becomes too old.
     pub expires: Instant,
     /// When a client used it last.
@@ -140,9 +142,10 @@ impl Connection {
             variables: Placed::default(),
             warned: false,
             epoch,
-            tables_created: None,
+            counted: None,
             broken: false,
             dirty: false,
+            worn_out: false,
             expires: now + server.lifetime(),
             used: now,
             spoken_to: now,
@@ -232,7 +235,7 @@ impl Connection {
         state.reset();
         self.state = Arc::new(state);
         self.statements.clear();
-        self.tables_created = None;
+        self.counted = None;
         self.routine_of = None;
         self.variables.clear();
         self.warned = false;

@@ -13,7 +13,7 @@ const NAMES: [&[u8]; 4] =
     [b"character_set_client", b"character_set_connection", b"character_set_results", b"collation_connection"];
 
 /// Reported by session tracking, but bound to one connection, or read only: never replayed.
-const NEVER_REPLAYED: [&[u8]; 16] = [
+const NEVER_REPLAYED: [&[u8]; 18] = [
     b"error_count",
     b"gtid_next",
     b"gtid_seq_no",
@@ -21,6 +21,8 @@ const NEVER_REPLAYED: [&[u8]; 16] = [
     b"insert_id",
     b"last_gtid",
     b"last_insert_id",
+    b"profiling",
+    b"profiling_history_size",
     b"pseudo_replica_mode",
     b"pseudo_slave_mode",
     b"pseudo_thread_id",

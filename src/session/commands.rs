@@ -138,6 +138,7 @@ impl Session {
 
     /// Gives back what is held, and forgets what lived on it.
     async fn drop_state(&mut self) {
+        self.look_after_last_call().await;
         if let Some(mut held) = self.held.take() {
             // The client may count on its locks being gone once it has its answer.
             self.unburden(&mut held, true);

@@ -21,6 +21,8 @@ pub(super) struct Ledger {
     bound: BTreeSet<Vec<u8>>,
     user_locks: BTreeSet<Vec<u8>>,
     xa: bool,
+    /// What an execution of the texts may leave.
+    text_pins: Pins,
     /// Reasons of which something is there that has no name here.
     untold: Pins,
     /// The server has not been asked for the user locks since a statement about them.
@@ -74,6 +76,9 @@ impl Ledger {
                 Effect::Untold => self.untold |= added,
             }
         }
+        if self.texts.is_empty() && !self.untold.contains(Pins::TEXT_PREPARED) {
+            self.text_pins = Pins::empty();
+        }
         self.ask_locks |= added.contains(Pins::USER_LOCK);
         if [&self.handlers, &self.texts, &self.bound, &self.user_locks]
             .iter()
@@ -88,6 +93,12 @@ impl Ledger {
     /// Something that stands for these reasons has no name.
     pub fn distrust(&mut self, added: Pins) {
         self.untold |= added;
+    }
+
+    /// Texts have been prepared whose execution may leave this; gives what that of any text may leave.
+    pub fn note_texts(&mut self, left: Pins) -> Pins {
+        self.text_pins |= left;
+        self.text_pins
     }
 
     /// Those of the reasons that still stand.

@@ -236,6 +236,7 @@ impl Session {
             }
             pending = command.into_rest();
         }
+        self.look_after_last_call().await;
         self.leave();
     }
 

@@ -76,6 +76,10 @@ impl Pins {
     /// Reasons that leave nothing on the connection that another client could see.
     pub const HARMLESS: Self = Self::DIAGNOSTICS;
 
+    /// Reasons for which COM_RESET_CONNECTION may leave something: it keeps the role (both dialects), and MariaDB the
+    /// profiles of statements.
+    pub const LASTING: Self = Self::ROLE.union(Self::UNEXPLAINED).union(Self::BINDING_VARIABLE);
+
     /// Whether every statement must go to the held connection.
     pub fn hold_all(self) -> bool {
         !self.difference(Self::SOFT | Self::PASSING | Self::NEXT_TRANSACTION).is_empty()

@@ -30,10 +30,10 @@ const CLEARS: &[u8] = b"DO (SELECT 1 FROM (SELECT 1) nothing)";
 /// ER_QUERY_TIMEOUT: the client's `max_execution_time`.
 const TIMED_OUT: u16 = 3024;
 
-/// How many tables the session has created. CREATE TEMPORARY TABLE … AS SELECT within a procedure is not reported by
-/// session tracking (tried on both dialects), but it is counted.
-pub(super) const TABLES_CREATED: &[u8] =
-    b"SHOW SESSION STATUS WHERE Variable_name IN ('Com_create_table', 'Com_create_temporary_table')";
+/// How many tables the session has created, and how often it has set its role. Within a procedure session tracking reports
+/// neither CREATE TEMPORARY TABLE … AS SELECT (tried on both dialects) nor SET ROLE (MySQL), but they are counted.
+pub(super) const COUNTED: &[u8] = b"SHOW SESSION STATUS WHERE Variable_name IN \
+    ('Com_create_table', 'Com_create_temporary_table', 'Com_set_role')";
 
 /// A reply that must be consumed before the statement's own.
 pub(super) enum Step {
@@ -41,8 +41,8 @@ pub(super) enum Step {
     Simple,
     /// The LAST_INSERT_ID() of another session.
     ReadBack(Arc<InsertId>),
-    /// [`TABLES_CREATED`].
-    TablesCreated,
+    /// [`COUNTED`].
+    Counted,
     /// The wait for what the session has written.
     Position,
 }
@@ -75,7 +75,8 @@ impl Session {
         }
         let fresh = !Arc::ptr_eq(&connection.state, &self.desired) && connection.state != self.desired;
         if fresh {
-            self.replay(connection, before, steps, buffer).await?;
+            let replayed = timeout(PRELUDE_LIMIT, self.replay(connection, before, steps, buffer)).await;
+            replayed.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
         } else if !Arc::ptr_eq(&connection.state, &self.desired) {
             connection.state = Arc::clone(&self.desired);
         }
@@ -99,9 +100,9 @@ impl Session {
             command::put_query(before, &variables, connection.capabilities);
             steps.push(Step::Simple);
         }
-        if work.statement.class == Class::Call && connection.tables_created.is_none() {
-            command::put_query(before, TABLES_CREATED, connection.capabilities);
-            steps.push(Step::TablesCreated);
+        if work.statement.class == Class::Call && connection.counted.is_none() {
+            command::put_query(before, COUNTED, connection.capabilities);
+            steps.push(Step::Counted);
         }
         let uses = work.statement.uses;
         // Of a session that has made none, too: the connection has another's.
@@ -163,6 +164,9 @@ impl Session {
             put_packet(before, 0, &payload);
             steps.push(Step::Simple);
         }
+        if difference.role.is_some() {
+            connection.counted = None;
+        }
         for statement in [&difference.role, &difference.set].into_iter().flatten() {
             command::put_query(before, statement, connection.capabilities);
             steps.push(Step::Simple);
@@ -191,7 +195,7 @@ impl Session {
             match step {
                 Step::Simple => {}
                 Step::Position => self.freshness.has_waited(connection.server),
-                Step::TablesCreated => connection.tables_created = Some(answer.sum()),
+                Step::Counted => connection.counted = Some(answer.sum()),
                 Step::ReadBack(debt) => {
                     let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
                     debt.settle(connection.server, connection.id, value);

@@ -65,6 +65,16 @@ impl Session {
         }
     }
 
+    /// The session ends, or begins anew, right behind a CALL: what that has left may outlive a reset.
+    pub(super) async fn look_after_last_call(&mut self) {
+        if self.pins.contains(Pins::CALLED)
+            && let Some(mut held) = self.held.take()
+        {
+            self.look_after_call(&mut held).await;
+            self.held = Some(held);
+        }
+    }
+
     /// Asks the server about the reasons for which the connection is held and of which only the server knows the end.
     pub(super) async fn settle_pins(&mut self) {
         const ASKED: Pins = Pins::CALLED.union(Pins::USER_LOCK).union(Pins::USER_VARIABLES);
@@ -73,7 +83,7 @@ impl Session {
         }
         let Some(mut held) = self.held.take() else { return };
         if self.pins.contains(Pins::CALLED) {
-            self.look_for_tables(&mut held).await;
+            self.look_after_call(&mut held).await;
         }
         if self.pins.contains(Pins::USER_LOCK) && self.ledger.may_ask_locks() {
             self.look_for_locks(&mut held).await;

@@ -10,12 +10,15 @@ use tokio::time::timeout;
 use super::Session;
 use super::attempt::Work;
 use super::pins::Pins;
-use super::prelude::{PRELUDE_LIMIT, TABLES_CREATED};
+use super::prelude::{COUNTED, PRELUDE_LIMIT};
 use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
 use crate::backend::state::{State, is_replayed};
-use crate::sql::{self, Class, Dialect, Recognised, Uses};
+use crate::sql::{self, Class, Dialect, PreparedText, Recognised, Uses};
 use crate::wire::track::{CHOICES, Shown};
+
+/// System variables in prepared texts that are told apart.
+const SETTINGS_MAX: usize = 64;
 
 impl Session {
     /// What the servers do not report: a database with a wide character set (MariaDB), variables that SET names as
@@ -36,9 +39,12 @@ impl Session {
             next.schema = schema;
             self.adopt(connection, next);
         }
-        let sets = work.statement.class_is_set() || uses.contains(Uses::MULTIPLE);
+        let sets = work.statement.class_is_set() || uses.intersects(Uses::MULTIPLE | Uses::TEXT_PREPARED);
         if sets && self.lexing.server.dialect == Dialect::MariaDb {
-            let names = sql::unscoped_variables(work.sql(), &self.lexing);
+            let mut names = sql::unscoped_variables(work.sql(), &self.lexing);
+            if uses.contains(Uses::TEXT_PREPARED) && sql::executes_text(work.sql(), &self.lexing) {
+                names.extend(self.variables.settings_in_texts.iter().cloned());
+            }
             if !names.is_empty() {
                 self.read_back_variables(connection, names).await;
             }
@@ -90,8 +96,9 @@ impl Session {
     /// `SET NAMES … COLLATE …` reports the character sets but not the collation (tried on both dialects).
     pub(super) async fn read_back_collation(&mut self, connection: &mut Connection) {
         let mut buffer = self.worker.buffers.take();
-        let answer = connection.run(b"SELECT @@collation_connection", &mut buffer).await;
-        match answer.as_ref().ok().and_then(|answer| answer.value()) {
+        let question = connection.run(b"SELECT @@collation_connection", &mut buffer);
+        let answer = timeout(PRELUDE_LIMIT, question).await.ok().and_then(Result::ok);
+        match answer.as_ref().and_then(|answer| answer.value()) {
             Some(collation) if buffer.filled().is_empty() => {
                 let mut next = (*self.desired).clone();
                 if next.set(b"collation_connection", collation) {
@@ -103,20 +110,62 @@ impl Session {
         }
     }
 
-    /// A statement follows a CALL without asking about it: did the procedure create tables, temporary ones perhaps?
-    pub(super) async fn look_for_tables(&mut self, held: &mut Connection) {
+    /// A statement follows a CALL without asking about it: did the procedure create tables, temporary ones perhaps, or set
+    /// a role?
+    pub(super) async fn look_after_call(&mut self, held: &mut Connection) {
         self.set_pins(self.pins.difference(Pins::CALLED));
         let mut buffer = self.worker.buffers.take();
-        let before = held.tables_created.take();
-        let created = match held.run(TABLES_CREATED, &mut buffer).await {
-            Ok(answer) if buffer.filled().is_empty() && answer.error.is_none() => Some(answer.sum()),
+        let before = held.counted.take();
+        let counted = match timeout(PRELUDE_LIMIT, held.run(COUNTED, &mut buffer)).await {
+            Ok(Ok(answer)) if buffer.filled().is_empty() && answer.error.is_none() => Some(answer.sum()),
             _ => None,
         };
-        held.tables_created = created;
-        held.broken |= created.is_none();
-        if created.is_none() || created != before {
+        held.counted = counted;
+        held.broken |= counted.is_none();
+        if counted.is_none() || counted != before {
             self.set_pins(self.pins | Pins::UNEXPLAINED);
         }
+    }
+
+    /// What a statement about prepared texts has left, when it may have run one: a server reports little of that, and says
+    /// nothing of which text it was.
+    pub(super) fn left_by_texts(&mut self, work: &Work<'_>, succeeded: bool) -> Pins {
+        let mut left = Pins::empty();
+        match sql::prepared_texts(work.sql(), &self.lexing) {
+            Some(texts) => texts.iter().for_each(|text| left |= self.text_leaves(text)),
+            None => left = Pins::UNEXPLAINED,
+        }
+        let left = self.ledger.note_texts(left);
+        let multiple = work.statement.uses.contains(Uses::MULTIPLE);
+        if !(succeeded || multiple || left.contains(Pins::USER_LOCK))
+            || !sql::executes_text(work.sql(), &self.lexing)
+        {
+            return Pins::empty();
+        }
+        self.ledger.distrust(left);
+        left
+    }
+
+    /// What the execution of a text that was prepared may leave on the connection.
+    fn text_leaves(&mut self, text: &PreparedText) -> Pins {
+        let Some(text) = self.prepared_text(text) else { return Pins::UNEXPLAINED };
+        let statement = self.recognise(&text);
+        let settings = &mut self.variables.settings_in_texts;
+        if statement.class_is_set() {
+            settings.extend(sql::unscoped_variables(&text, &self.lexing));
+        }
+        let too_many = settings.len() > SETTINGS_MAX;
+        if too_many {
+            settings.clear();
+        }
+        let mut left = Pins::default().after(statement).difference(Pins::TEXT_PREPARED);
+        left.set(
+            Pins::UNEXPLAINED,
+            too_many
+                || statement.uses.contains(Uses::DOUBT)
+                || matches!(statement.class, Class::Call | Class::TextPrepared),
+        );
+        left
     }
 
     /// A statement about user locks has run: which does the session hold still?
@@ -150,7 +199,7 @@ impl Session {
             server.track(connection, &mut buffer).await?;
             Ok::<_, ExchangeError>(chosen)
         };
-        let Ok(chosen) = taken_in.await else {
+        let Ok(Ok(chosen)) = timeout(PRELUDE_LIMIT, taken_in).await else {
             connection.broken = true;
             return;
         };

@@ -85,6 +85,9 @@ impl Session {
         let mut unexplained =
             !end.changes.is_empty() && self.note_changes(connection, &end.changes, runs_a_routine(statement));
         unexplained &= !about_tracking;
+        if statement.uses.contains(Uses::TEXT_PREPARED) {
+            pins |= self.left_by_texts(work, succeeded);
+        }
         if succeeded {
             pins = self.enter(pins.after(statement), work);
         } else if statement.uses.contains(Uses::MULTIPLE) {
@@ -102,8 +105,10 @@ impl Session {
         }
         if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
             pins |= Pins::CALLED; // asking now would take the answer from SHOW WARNINGS and ROW_COUNT()
-        } else if statement.class == Class::Ddl || statement.uses.contains(Uses::MULTIPLE) {
-            connection.tables_created = None;
+        } else if matches!(statement.class, Class::Ddl | Class::TextPrepared)
+            || statement.uses.intersects(Uses::MULTIPLE | Uses::ROLE)
+        {
+            connection.counted = None;
         }
         if pins.contains(Pins::NEXT_TRANSACTION)
             && !statement.uses.contains(Uses::NEXT_TRANSACTION)
@@ -274,8 +279,8 @@ impl Session {
     pub(super) fn unburden(&self, connection: &mut Connection, leaving: bool) {
         if leaving && !self.pins.difference(Pins::HARMLESS).is_empty() {
             connection.dirty = true;
-            // COM_RESET_CONNECTION leaves the role as it is (tried on both dialects).
-            connection.broken |= self.pins.intersects(Pins::ROLE | Pins::EXPIRED_PASSWORD);
+            connection.broken |= self.pins.contains(Pins::EXPIRED_PASSWORD);
+            connection.worn_out |= self.pins.intersects(Pins::LASTING);
         }
         connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));

@@ -81,7 +81,7 @@ pub fn effects(sql: &[u8], lexing: &Lexing) -> Vec<Effect> {
             words.name().map(|name| vec![Effect::Deallocated(lower(name))])
         }
         b"prepare" => words.name().map(|name| vec![Effect::Prepared(lower(name))]),
-        b"execute" => Some(if words.take(b"immediate") { vec![Effect::Untold] } else { vec![] }),
+        b"execute" => Some(vec![]), // what its text does is the session's to know
         b"handler" => handler(words),
         b"lock" if words.take(b"instance") => Some(vec![Effect::Locked(LockKind::Instance)]),
         b"lock" => Some(vec![Effect::Locked(LockKind::Tables)]),
@@ -240,6 +240,7 @@ fn set(mut words: Words<'_>) -> Option<Vec<Effect>> {
         }
         let restored = match (&*name, &*value) {
             _ if !rest.tokens.is_empty() => false,
+            (b"profiling", _) => false, // the profiles stay there
             (_, b"default") | (b"timestamp", b"0") => true,
             (b"sql_log_bin", b"1" | b"on" | b"true") | (b"sql_log_off", b"0" | b"off" | b"false") => true,
             _ => false,

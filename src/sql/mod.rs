@@ -34,4 +34,4 @@ pub use outline::*;
 pub use own::{Own, own_statement};
 pub use question::{BareQuestion, Question, bare_question, parse_kill};
 pub use recognise::recognise;
-pub use variables::{PreparedText, prepared_texts, user_variables, user_variables_read};
+pub use variables::{PreparedText, executes_text, prepared_texts, user_variables, user_variables_read};

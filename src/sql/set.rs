@@ -198,7 +198,7 @@ const INSERT_ID_VARIABLES: [&[u8]; 2] = [b"last_insert_id", b"identity"];
 
 /// Session variables that name this connection, its next row, its place in the binary log, or its clock: setting
 /// them on another connection later would not mean the same.
-const BINDING_VARIABLES: [&[u8]; 31] = [
+const BINDING_VARIABLES: [&[u8]; 33] = [
     b"sql_log_bin",
     b"gtid_next",
     b"gtid_next_list",
@@ -230,4 +230,6 @@ const BINDING_VARIABLES: [&[u8]; 31] = [
     b"proxy_user",
     b"external_user",
     b"rbr_exec_mode",
+    b"profiling",
+    b"profiling_history_size",
 ];

@@ -4,7 +4,7 @@
 //! ASCII in lower case, without quotes of any kind, so that it can be written between backticks everywhere.
 
 use super::lexer::{Kind, Lexer, Token};
-use super::model::Lexing;
+use super::model::{LexCharset, Lexing};
 use super::scan::unquoted;
 
 /// Longest name of a user variable, in bytes of plain ASCII.
@@ -62,14 +62,14 @@ fn name_of(token: &[u8]) -> Option<Vec<u8>> {
 /// A text that PREPARE or EXECUTE IMMEDIATE names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PreparedText {
-    /// Written in the statement; quotes that are doubled or escaped are left as they are.
+    /// Written in the statement; without its quotes.
     Literal(Vec<u8>),
     /// The value of this user variable.
     Variable(Vec<u8>),
 }
 
 /// The texts that the statements of a packet may prepare: what follows FROM or IMMEDIATE. `None` where it is an
-/// expression.
+/// expression, or a literal in which a backslash may be half of a character.
 pub fn prepared_texts(sql: &[u8], lexing: &Lexing) -> Option<Vec<PreparedText>> {
     let mut texts = Vec::new();
     let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
@@ -81,10 +81,7 @@ pub fn prepared_texts(sql: &[u8], lexing: &Lexing) -> Option<Vec<PreparedText>> 
         }
         let text = tokens.next()?;
         texts.push(match text.kind {
-            Kind::String => {
-                let quoted = text.text(sql);
-                PreparedText::Literal(quoted.get(1..quoted.len().saturating_sub(1))?.to_vec())
-            }
+            Kind::String => PreparedText::Literal(unescaped(text.text(sql), lexing)?),
             Kind::UserVariable => PreparedText::Variable(name_of(text.text(sql))?),
             _ => return None,
         });
@@ -95,6 +92,36 @@ pub fn prepared_texts(sql: &[u8], lexing: &Lexing) -> Option<Vec<PreparedText>> 
         }
     }
     Some(texts)
+}
+
+/// The text that a literal stands for; white space for what else is escaped.
+fn unescaped(quoted: &[u8], lexing: &Lexing) -> Option<Vec<u8>> {
+    let (&quote, rest) = quoted.split_first()?;
+    let mut inner = rest.strip_suffix(&[quote])?;
+    let escapes = !lexing.no_backslash_escapes;
+    if escapes && lexing.charset != LexCharset::AsciiSafe && inner.contains(&b'\\') {
+        return None;
+    }
+    let mut text = Vec::with_capacity(inner.len());
+    while let Some((&byte, after)) = inner.split_first() {
+        inner = after;
+        let escaped = byte == b'\\' && escapes;
+        match inner.split_first() {
+            Some((&next, after)) if escaped || byte == quote => {
+                inner = after;
+                text.push(if escaped && b"0bnrtZ".contains(&next) { b' ' } else { next });
+            }
+            _ => text.push(byte),
+        }
+    }
+    Some(text)
+}
+
+/// Whether a packet with statements about prepared texts may run one.
+pub fn executes_text(sql: &[u8], lexing: &Lexing) -> bool {
+    let executes =
+        |token: Token| token.kind == Kind::Word && token.text(sql).eq_ignore_ascii_case(b"execute");
+    Lexer::new(sql, lexing).any(executes)
 }
 
 #[cfg(test)]
@@ -125,6 +152,12 @@ mod tests {
         assert_eq!(texts("EXECUTE IMMEDIATE CONCAT('a', 'b')"), None);
         assert_eq!(texts("EXECUTE IMMEDIATE 'a' 'b'"), None);
         assert_eq!(texts("DEALLOCATE PREPARE p").unwrap(), []);
+        let quotes = PreparedText::Literal(b"SELECT 'a' , 'b'".to_vec());
+        for sql in ["PREPARE p FROM 'SELECT \\'a\\'\\n, ''b'''", "PREPARE p FROM \"SELECT 'a' , 'b'\""] {
+            assert_eq!(texts(sql).unwrap(), std::slice::from_ref(&quotes), "{sql}");
+        }
+        let executes = |sql: &str| executes_text(sql.as_bytes(), &MYSQL);
+        assert!(executes("PREPARE p FROM 'x'; execute p") && !executes("PREPARE p FROM 'EXECUTE q'"));
     }
 
     #[test]

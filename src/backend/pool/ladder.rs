@@ -18,7 +18,7 @@ impl Pool {
     /// Takes a connection back: the ladder is reuse, roll back, reset, close.
     pub fn check_in(self: &Rc<Self>, mut connection: Box<Connection>) {
         let now = Instant::now();
-        if connection.broken || self.closed.get() || now >= connection.expires {
+        if connection.broken || connection.worn_out || self.closed.get() || now >= connection.expires {
             self.checked_in(connection.server, Rung::Close);
             self.close(connection);
         } else if connection.dirty
@@ -60,6 +60,7 @@ impl Pool {
         if matches!(work, Ok(Ok(())))
             && buffer.filled().is_empty()
             && !connection.status.contains(Status::IN_TRANSACTION)
+            && !connection.worn_out
         {
             self.checked_in(connection.server, rung);
             connection.spoken_to = Instant::now();
