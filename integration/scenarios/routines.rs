@@ -168,7 +168,7 @@ async fn a_role_that_no_text_shows_is_not_handed_on(scenario: Scenario) {
                 client.ok(sql).await;
             }
             if asks {
-                assert!(client.value("SELECT CURRENT_ROLE()").await.unwrap().contains(&role), "its own");
+                assert!(client.value("SELECT CURRENT_ROLE()").await.unwrap().contains(role), "its own");
             }
             drop(client);
             let mut other = stage.raw().await;

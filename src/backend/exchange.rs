@@ -133,6 +133,9 @@ pub async fn receive(
                             .ok_or(ExchangeError::Protocol)?;
                         connection.status = ok.status;
                         answer.changes.extend_from_slice(ok.changes);
+                        if answer.changes.len() > ANSWER_MAX {
+                            return Err(ExchangeError::Protocol);
+                        }
                     }
                     Terminal::Eof => connection.status = eof_status(payload).unwrap_or(Status::empty()),
                     Terminal::Infile => return Err(ExchangeError::Protocol),

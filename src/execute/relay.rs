@@ -20,6 +20,9 @@ use crate::wire::track::Shown;
 /// Largest packet that is looked at whole: OK with session tracking, ERR.
 const WHOLE_MAX: usize = 1 << 20;
 
+/// Reports of session state that are kept of one reply, however many results it has.
+const CHANGES_MAX: usize = 4 << 20;
+
 /// How a reply ended.
 #[derive(Debug, Default)]
 pub struct End {
@@ -220,7 +223,13 @@ fn note(
             if ok.last_insert_id != 0 {
                 end.insert_id = ok.last_insert_id;
             }
-            end.changes.extend_from_slice(ok.changes);
+            // The same word again, from each result of a long procedure, says nothing new.
+            if !end.changes.ends_with(ok.changes) {
+                end.changes.extend_from_slice(ok.changes);
+            }
+            if end.changes.len() > CHANGES_MAX {
+                return Err(RelayError::Protocol);
+            }
             connection.status = ok.status;
             let told = client.capabilities.contains(Capabilities::SESSION_TRACK);
             let flagged = ok.status.contains(Status::SESSION_STATE_CHANGED);

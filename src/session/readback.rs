@@ -27,11 +27,11 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
-        before: &Arc<State>,
+        before: Option<&State>,
     ) {
         let Recognised { class, uses, .. } = work.statement;
         if class == Class::Use
-            && before.schema == self.desired.schema
+            && before.is_some_and(|before| before.schema == self.desired.schema)
             && let Some(schema) = work.database(&self.lexing)
             && schema != self.desired.schema
         {

@@ -79,7 +79,7 @@ impl Session {
         let statement = work.statement;
         let succeeded = end.error.is_none();
         let mut pins = self.pins;
-        let before = Arc::clone(&self.desired);
+        let before = (statement.class == Class::Use).then(|| Arc::clone(&self.desired));
         let about_tracking = mentions_tracking(work);
         let was_dirty = connection.dirty;
         let mut unexplained =
@@ -140,7 +140,9 @@ impl Session {
                 found_rows: end.rows.unwrap_or(self.last.found_rows),
             };
         }
-        connection.state = Arc::clone(&self.desired);
+        if !Arc::ptr_eq(&connection.state, &self.desired) {
+            connection.state = Arc::clone(&self.desired);
+        }
         self.set_pins(pins);
         self.note_variables(connection, work, succeeded);
         // A statement that names it had it right on this connection, and may have set it without a report.
@@ -163,9 +165,9 @@ impl Session {
             connection.dirty = was_dirty;
         }
         if succeeded {
-            self.note_unreported(connection, work, &before).await;
+            self.note_unreported(connection, work, before.as_deref()).await;
         }
-        if succeeded && charset_by_name(work.text) && !end.changes.is_empty() {
+        if succeeded && !end.changes.is_empty() && charset_by_name(work.text) {
             self.read_back_collation(connection).await;
         }
     }
