@@ -17,6 +17,7 @@ both_dialects! {
     t14_found_rows_are_the_sessions_own,
     t14_warnings_are_those_of_the_statement_before,
     t14_errors_are_those_of_the_statement_before,
+    t14_counted_rows_outlive_their_connection,
 }
 
 /// One connection to the primary, one to the one replica that serves: whoever comes next has it.
@@ -272,4 +273,14 @@ async fn t4_an_insert_id_and_a_row_count_are_asked_together(scenario: Scenario) 
     client.ok("INSERT INTO t (v) VALUES (1), (2)").await;
     let both = client.select("SELECT LAST_INSERT_ID(), ROW_COUNT()").await.texts().remove(0);
     assert_eq!(both, [Some("5001".to_owned()), Some("2".to_owned())]);
+}
+
+/// A client may think for longer than its connection is kept for the question.
+async fn t14_counted_rows_outlive_their_connection(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules { weights: vec![1, 0, 0], ..Rules::pool("{max: 1}") }).await;
+    stage.given(&["CREATE TABLE t (id INT)", "INSERT INTO t VALUES (1), (2), (3)"]).await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    client.select("SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT 1").await;
+    assert_eq!(other.value("SELECT COUNT(*) FROM t").await.unwrap(), "3", "has waited for the connection");
+    assert_eq!(client.value("SELECT FOUND_ROWS()").await.unwrap(), "3");
 }

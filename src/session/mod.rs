@@ -77,8 +77,10 @@ struct Last {
     place: Option<(ServerId, BackendId)>,
     /// ROW_COUNT().
     row_count: i128,
-    /// FOUND_ROWS().
+    /// FOUND_ROWS(); where the server has counted more rows than it has sent, that is to be asked.
     found_rows: u64,
+    /// It has, and was not asked.
+    counted: bool,
 }
 
 /// One client's session.
@@ -244,6 +246,7 @@ impl Session {
     /// has taken it, a later question still finds it.
     async fn stop_expecting_questions(&mut self) {
         self.settle_pins().await;
+        self.ask_found_rows().await;
         self.set_pins(self.pins.difference(Pins::PASSING));
         if self.pins.is_empty()
             && let Some(connection) = self.held.take()

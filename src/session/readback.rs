@@ -110,6 +110,29 @@ impl Session {
         }
     }
 
+    /// The connection is given up on which SQL_CALC_FOUND_ROWS has counted: a question may come still.
+    pub(super) async fn ask_found_rows(&mut self) {
+        if !self.last.counted {
+            return;
+        }
+        self.last.counted = false;
+        let Some(mut held) = self.held.take_if(|held| self.last.place == Some((held.server, held.id))) else {
+            return;
+        };
+        let mut buffer = self.worker.buffers.take();
+        let answer = timeout(PRELUDE_LIMIT, held.run(b"SELECT FOUND_ROWS()", &mut buffer)).await;
+        held.user = None; // it answers otherwise from now on
+        match answer.ok().and_then(Result::ok).filter(|_| buffer.filled().is_empty()) {
+            Some(answer) => {
+                let text = answer.value().and_then(|text| std::str::from_utf8(text).ok());
+                self.last.found_rows =
+                    text.and_then(|text| text.parse().ok()).unwrap_or(self.last.found_rows);
+            }
+            None => held.broken = true,
+        }
+        self.held = Some(held);
+    }
+
     /// A statement follows a CALL without asking about it: did the procedure create tables, temporary ones perhaps, or set
     /// a role?
     pub(super) async fn look_after_call(&mut self, held: &mut Connection) {

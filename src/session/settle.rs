@@ -138,6 +138,7 @@ impl Session {
                     None => i128::from(end.affected_rows),
                 },
                 found_rows: end.rows.unwrap_or(self.last.found_rows),
+                counted: succeeded && statement.uses.contains(Uses::CALC_FOUND_ROWS),
             };
         }
         if !Arc::ptr_eq(&connection.state, &self.desired) {
