@@ -4,10 +4,10 @@
 //! Invariant: a [`Value`] makes the same type, bytes, character set and collation on either dialect under any sql_mode
 //! and any character set; how the servers were asked stands in `docs/session-state.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::connection::{Connection, User};
+use super::connection::Connection;
 use super::exchange::{Answer, Column, ExchangeError, receive};
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
@@ -33,80 +33,44 @@ const FLAG_UNSIGNED: u16 = 32;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Value(Arc<[u8]>);
 
-/// The variables that are set on a connection.
+/// The variables that are set on a connection; `None` for a value that nobody has read.
 #[derive(Default, Debug)]
-pub struct Placed {
-    /// Those that are known to be; `None` for a value that nobody has read.
-    set: BTreeMap<Name, Option<Value>>,
-    /// The session that uses the connection.
-    user: Option<User>,
-    /// A session before it may have set others, by a trigger or a view, and nothing of the present one's may have.
-    strange: bool,
-    /// Others that have been set to NULL since.
-    cleared: BTreeSet<Name>,
-}
+pub struct Placed(BTreeMap<Name, Option<Value>>);
 
 impl Placed {
     /// Whether none is set.
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty()
-    }
-
-    /// This session uses the connection from now on.
-    pub fn serve(&mut self, user: User) {
-        if self.user != Some(user) {
-            self.strange = self.user.is_some();
-            self.cleared.clear();
-            self.user = Some(user);
-        }
-    }
-
-    /// A statement of the session's may have set some that nothing shows.
-    pub fn may_be_set_unseen(&mut self) {
-        self.strange = false;
-    }
-
-    /// Whether some may be set that nobody knows, and are not the session's.
-    pub fn is_strange(&self) -> bool {
-        self.strange
-    }
-
-    /// Appends to a SET what makes a variable NULL that may be another session's.
-    pub fn clear_strange(&mut self, name: &Name, set: &mut Vec<u8>) {
-        if self.strange && !self.set.contains_key(name) && !self.cleared.contains(name) {
-            put_item(set, &Value::null(name, "_binary''").0);
-            self.cleared.insert(name.clone());
-        }
+        self.0.is_empty()
     }
 
     /// Whether there are too many to be kept for the next client.
     pub fn is_crowded(&self) -> bool {
-        self.set.len() + self.cleared.len() > NAMES_MAX
+        self.0.len() > NAMES_MAX
     }
 
     /// The names of those that are set.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
-        self.set.keys()
+        self.0.keys()
     }
 
     /// A statement may have given this variable a value.
     pub fn touch(&mut self, name: &[u8]) {
-        self.set.insert(name.into(), None);
+        self.0.insert(name.into(), None);
     }
 
     /// This variable has this value now.
     pub fn put(&mut self, name: &[u8], value: &Value) {
-        self.set.insert(name.into(), Some(value.clone()));
+        self.0.insert(name.into(), Some(value.clone()));
     }
 
     /// None is set.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.0.clear();
     }
 
     /// Appends to a SET what gives a variable the wanted value, NULL for none, where it has another.
     pub fn bring(&mut self, name: &[u8], wanted: Option<&Value>, set: &mut Vec<u8>) {
-        match (self.set.get(name), wanted) {
+        match (self.0.get(name), wanted) {
             (None, None) => {}
             (Some(Some(value)), Some(wanted)) if value == wanted => {}
             (_, Some(wanted)) => {
@@ -115,8 +79,7 @@ impl Placed {
             }
             (Some(_), None) => {
                 put_item(set, &Value::null(name, "_binary''").0);
-                self.set.remove(name);
-                self.cleared.insert(name.into());
+                self.0.remove(name);
             }
         }
     }

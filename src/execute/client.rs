@@ -12,6 +12,7 @@ use atomic_waker::AtomicWaker;
 use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
+use super::relay::RelayError;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::socket::Ahead;
 use crate::wire::stream::Stream;
@@ -98,18 +99,42 @@ impl Client {
             if self.signals.poll(context, Signals::KILL).is_ready() {
                 return Poll::Ready(Waited::Killed);
             }
-            if watching && let Poll::Ready(ahead) = self.stream.socket().poll_ahead(context) {
-                match ahead {
-                    Ok(Ahead::Byte(TLS_ALERT)) if self.stream.is_tls() => {
-                        return Poll::Ready(Waited::ClientGone);
-                    }
-                    Ok(Ahead::Byte(_) | Ahead::Bytes) => watching = false, // it has sent its next command already
-                    Ok(Ahead::End) | Err(_) => return Poll::Ready(Waited::ClientGone),
+            if watching && let Poll::Ready(gone) = self.poll_gone(context) {
+                watching = false;
+                if gone {
+                    return Poll::Ready(Waited::ClientGone);
                 }
             }
             Poll::Pending
         })
         .await
+    }
+
+    /// Waits until the client has gone or is killed, while a server is asked something on its behalf.
+    pub async fn leaves(&self) -> RelayError {
+        let mut watching = true;
+        poll_fn(|context| {
+            if self.signals.poll(context, Signals::KILL).is_ready() {
+                return Poll::Ready(RelayError::Killed);
+            }
+            if watching && let Poll::Ready(gone) = self.poll_gone(context) {
+                watching = false;
+                if gone {
+                    return Poll::Ready(RelayError::Client(io::ErrorKind::ConnectionAborted.into()));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Ready with true when the client has gone, with false when it has sent its next command already.
+    fn poll_gone(&self, context: &mut Context<'_>) -> Poll<bool> {
+        self.stream.socket().poll_ahead(context).map(|ahead| match ahead {
+            Ok(Ahead::Byte(TLS_ALERT)) => self.stream.is_tls(),
+            Ok(Ahead::Byte(_) | Ahead::Bytes) => false,
+            Ok(Ahead::End) | Err(_) => true,
+        })
     }
 
     /// Reads what the client sends; `None` when it is killed.

@@ -36,7 +36,7 @@ pub(super) struct Execution<'a> {
 impl Session {
     /// Appends the execution as this connection must get it, preparing the statement there first where needed.
     pub(super) async fn dress(
-        &mut self,
+        &self,
         connection: &mut Connection,
         execution: &Execution<'_>,
         out: &mut Vec<u8>,
@@ -44,7 +44,12 @@ impl Session {
     ) -> Result<(), Failure> {
         let source = execution.source;
         if connection.statements.get(source).is_none() {
-            self.prepare_again(connection, source, buffer).await?;
+            // As long as the server takes, for it may wait for a lock, and as long as the client is there.
+            tokio::select! {
+                biased;
+                prepared = self.prepare_again(connection, source, buffer) => prepared?,
+                left = self.client.leaves() => return Err(Failure::Relay(left)),
+            }
         }
         let Some(open) = connection.statements.get(source) else {
             return Err(Failure::Unsent(std::io::ErrorKind::NotFound.into()));
@@ -76,7 +81,7 @@ impl Session {
 
     /// Prepares a client's statement on a connection that does not have it, in the state that it was prepared in.
     async fn prepare_again(
-        &mut self,
+        &self,
         connection: &mut Connection,
         source: &Arc<Source>,
         buffer: &mut Buffer,
