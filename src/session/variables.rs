@@ -57,7 +57,7 @@ fn may_assign(statement: Recognised) -> bool {
         || statement.class == Class::TextPrepared
 }
 
-/// Whether what it runs may read or set variables that it does not name: triggers, routines, prepared texts.
+/// Whether what it runs may read variables that it does not name: triggers, routines, prepared texts.
 fn reads_unseen(statement: Recognised) -> bool {
     matches!(statement.class, Class::Write | Class::Call | Class::TextPrepared)
         || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
@@ -70,8 +70,6 @@ fn names(found: Option<Vec<Vec<u8>>>) -> Option<Vec<Name>> {
 impl Session {
     /// Appends a SET of those variables that the statement may read and that are not right on the connection.
     pub(super) fn bring_variables(&self, connection: &mut Connection, work: &Work<'_>, set: &mut Vec<u8>) {
-        connection.variables.serve(self.me());
-        self.clear_variables(connection, work, set);
         if self.variables.known.is_empty() && connection.variables.is_empty() {
             return;
         }
@@ -96,27 +94,8 @@ impl Session {
         }
     }
 
-    /// Appends what keeps the statement from reading variables that another session's triggers or views have set there.
-    fn clear_variables(&self, connection: &mut Connection, work: &Work<'_>, set: &mut Vec<u8>) {
-        let uses = work.statement.uses;
-        if !uses.contains(Uses::USER_VARIABLE_READ)
-            || !connection.variables.is_strange()
-            || uses.intersects(ABOUT_BEFORE)
-        {
-            return;
-        }
-        for name in names(sql::user_variables_read(work.sql(), &self.lexing)).unwrap_or_default() {
-            if !self.variables.known.contains_key(&name) && !self.variables.unread.contains(&name) {
-                connection.variables.clear_strange(&name, set);
-            }
-        }
-    }
-
     /// The statement has run on this connection, well or not: the variables that it may have assigned are there.
     pub(super) fn note_variables(&mut self, connection: &mut Connection, work: &Work<'_>, succeeded: bool) {
-        if reads_unseen(work.statement) {
-            connection.variables.may_be_set_unseen();
-        }
         if !may_assign(work.statement) {
             return;
         }
@@ -139,9 +118,6 @@ impl Session {
         }
         let variables = &mut self.variables;
         variables.opaque |= variables.known.len() + variables.unread.len() > NAMES_MAX;
-        if variables.opaque {
-            connection.variables.may_be_set_unseen();
-        }
         if variables.opaque || !variables.unread.is_empty() {
             self.set_pins(self.pins | Pins::USER_VARIABLES);
         }
