@@ -91,12 +91,8 @@ def _counters(server: dict) -> dict:
 
 
 def _deadlocks(cluster: dict) -> int:
-    """Deadlocks and lock waits that ran out of time on the primary so far."""
     with Client(cluster["servers"][0]["socket"]) as client:
-        if cluster["dialect"] == "mariadb":
-            rows = client.query("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
-            return int(rows[0]["Value"])
-        return int(client.value("SELECT SUM(COUNT) FROM information_schema.innodb_metrics WHERE NAME IN ('lock_deadlocks', 'lock_timeouts')"))
+        return fleet.deadlocks(client, cluster["dialect"])
 
 
 def _sysbench(script: str, port: int, rows: int, *options: str) -> str:

@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
                                      description="Starts real MySQL and MariaDB servers in a temporary directory on free ports of 127.0.0.1.")
     verbs = parser.add_subparsers(required=True, metavar="install | up | run | tell")
     installing = verbs.add_parser("install", help="find the servers and tools, or install them")
-    installing.add_argument("what", nargs="?", default="all", choices=["mysql", "mariadb", "tools", "all", "mariadb-test"])
+    installing.add_argument("what", nargs="?", default="all", choices=["mysql", "mariadb", "tools", "all", "orm", "mariadb-test"])
     installing.set_defaults(function=_install)
     shape = argparse.ArgumentParser(add_help=False)
     shape.add_argument("--cluster", action="append", default=[], metavar="NAME=DIALECT[+REPLICAS]")

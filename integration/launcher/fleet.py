@@ -178,3 +178,10 @@ def wait_caught_up(primary: Client, replica: Client, dialect: str, name: str) ->
     gtid = primary.value(f"SELECT {position}").replace("\n", "")
     if gtid and replica.value(f"SELECT {wait}('{gtid}', {CATCH_UP_TIMEOUT_S})") != "0":
         raise LauncherError(f"{name} did not catch up within {CATCH_UP_TIMEOUT_S} s")
+
+
+def deadlocks(primary: Client, dialect: str) -> int:
+    """Deadlocks on this server so far; on MySQL also lock waits that ran out of time."""
+    if dialect == "mariadb":
+        return int(primary.query("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0]["Value"])
+    return int(primary.value("SELECT SUM(COUNT) FROM information_schema.innodb_metrics WHERE NAME IN ('lock_deadlocks', 'lock_timeouts')"))

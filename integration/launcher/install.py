@@ -18,6 +18,8 @@ from .cache import LauncherError, cache_dir, locked, note
 #: What the tests, drivers and benches call, and the package that has it.
 TOOLS = {"openssl": "openssl", "sysbench": "sysbench", "haproxy": "haproxy", "node": "nodejs", "npm": "npm", "mariadb": "mariadb-client"}
 PYTHON_PACKAGES = ("PyMySQL==1.1.1", "mysql-connector-python==9.1.0", "cryptography>=42")
+#: In an environment of their own: only `integration/many` wants an ORM.
+ORM_PACKAGES = (*PYTHON_PACKAGES, "SQLAlchemy==2.0.36")
 NODE_PACKAGES = ("mysql2@3.11.5",)
 POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -29,6 +31,8 @@ def install(what: str) -> None:
         _mysql()
     if what in ("tools", "all"):
         _tools()
+    if what == "orm":
+        _orm()
     if what == "mariadb-test":
         _mariadb_test()
 
@@ -64,24 +68,30 @@ def _tools() -> None:
             missing.append("python3-venv")
         if missing:
             _apt_install(missing)
-        _python_packages()
+        _python_packages("venv", PYTHON_PACKAGES)
         _node_packages()
     note("tools: ready")
 
 
-def python() -> Path:
-    """The Python that has the drivers."""
-    return cache_dir() / "venv" / "bin" / "python"
+def _orm() -> None:
+    with locked("install-orm"):
+        _python_packages("venv-orm", ORM_PACKAGES)
+    note("orm: ready")
 
 
-def _python_packages() -> None:
-    stamp = cache_dir() / "venv" / ".installed"
-    wanted = "\n".join(PYTHON_PACKAGES)
-    if stamp.is_file() and stamp.read_text() == wanted and python().exists():
+def python(environment: str = "venv") -> Path:
+    """The Python that has the drivers; the one of `venv-orm` has an ORM as well."""
+    return cache_dir() / environment / "bin" / "python"
+
+
+def _python_packages(environment: str, packages: tuple) -> None:
+    stamp = cache_dir() / environment / ".installed"
+    wanted = "\n".join(packages)
+    if stamp.is_file() and stamp.read_text() == wanted and python(environment).exists():
         return
-    note(f"installing {', '.join(PYTHON_PACKAGES)}")
-    _run([sys.executable, "-m", "venv", "--clear", str(cache_dir() / "venv")], "make a Python environment", 120)
-    _run([str(python()), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PYTHON_PACKAGES],
+    note(f"installing {', '.join(packages)}")
+    _run([sys.executable, "-m", "venv", "--clear", str(cache_dir() / environment)], "make a Python environment", 120)
+    _run([str(python(environment)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
          "install the Python drivers (is the machine online?)", 300)
     stamp.write_text(wanted)
 

@@ -41,13 +41,14 @@ class Tidegate:
 
 @contextlib.contextmanager
 def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", server_tls: str = "preferred", weights: tuple = (),
-            console: bool = False, compression: str = "none", rules_of=None):
+            console: bool = False, compression: str = "none", pool: str = "{}", users: tuple = (), rules_of=None):
     """`cluster` as in the launcher's JSON; `folder` gets the rules file and the log; `server_tls` is the mode towards the
     servers, `weights` their shares of the reads, all alike by default; `console`: with the SQL console for CONSOLE_USER;
-    `compression` is that towards the servers. `rules_of(port, http_port)` gives another rules file than `rules`."""
+    `compression` is that towards the servers, `pool` as in the rules; `users` are listed there by (name, password), without any the
+    servers judge. `rules_of(port, http_port)` gives another rules file than `rules`."""
     console_port = take_port() if console else None
     proxy = _start(binary, folder, name, console_port,
-                   rules_of or (lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port, compression)))
+                   rules_of or (lambda port, http_port: rules(cluster, port, http_port, server_tls, weights, console_port, compression, pool, users)))
     try:
         _wait_ready(proxy)
         yield proxy
@@ -56,18 +57,20 @@ def running(binary: Path, cluster: dict, folder: Path, name: str = "tidegate", s
 
 
 def rules(cluster: dict, port: int, http_port: int, server_tls: str = "preferred", weights: tuple = (),
-          console_port: int | None = None, compression: str = "none") -> str:
+          console_port: int | None = None, compression: str = "none", pool: str = "{}", users: tuple = ()) -> str:
     shares = weights or (1,) * len(cluster["servers"])
     servers = "\n".join(f"      - {{address: '{server['host']}:{server['port']}', weight: {share}}}"
                         for server, share in zip(cluster["servers"], shares))
     user, password = CONSOLE_USER
     compressed = f"\n    compression: {compression}" if compression != "none" else ""
     console = f"\n  sql: 127.0.0.1:{console_port}\n  users: [{{name: {user}, password: {password}}}]" if console_port else ""
+    listed = ", ".join(f"{{name: {name}, password: {password}}}" for name, password in users)
+    auth = f"users\nusers: [{listed}]" if users else "passthrough"
     return f"""version: 1
 listen: 127.0.0.1:{port}
 admin:
   http: 127.0.0.1:{http_port}{console}
-auth: passthrough
+auth: {auth}
 monitor:
   user: tidegate
   password: monitor-pw
@@ -76,6 +79,7 @@ clusters:
     servers:
 {servers}
     tls: {{mode: {server_tls}}}{compressed}
+    pool: {pool}
 """
 
 

@@ -5,7 +5,7 @@
 use std::fmt::Error;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -34,7 +34,9 @@ impl Metrics {
         let failed = clients.login_failed.iter().map(|(kind, value)| ([("kind", kind)], value));
         counters(encoder, "logins_failed", "Failed logins, by kind", failed)?;
         let pins = self.pins.iter().map(|(reason, value)| ([("reason", reason)], value));
-        gauges(encoder, "pinned_sessions", "Sessions that keep their backend connection, by reason", pins)
+        gauges(encoder, "pinned_sessions", "Sessions that keep their backend connection, by reason", pins)?;
+        let made = self.pins_made.iter().map(|(reason, value)| ([("reason", reason)], value));
+        counters(encoder, "pins", "Times that a session came to keep its backend connection, by reason", made)
     }
 
     /// Pairs that never occurred are left out: most of them cannot.
@@ -83,9 +85,10 @@ impl Metrics {
             ("pool_in_use", "Connections to the server that a session holds"),
             ("pool_waiting", "Sessions that wait for a connection to the server"),
         ];
-        const COUNTERS: [(&str, &str); 2] = [
+        const COUNTERS: [(&str, &str); 3] = [
             ("pool_opened", "Connections made to the server"),
             ("pool_failed", "Connections to the server that could not be made"),
+            ("pool_waits", "Times that a session waited for a connection to the server"),
         ];
         for (index, (name, help)) in GAUGES.into_iter().enumerate() {
             gauges(encoder, name, help, self.each_pool(|pool| pool.gauges()[index]))?;
@@ -93,6 +96,8 @@ impl Metrics {
         for (index, (name, help)) in COUNTERS.into_iter().enumerate() {
             counters(encoder, name, help, self.each_pool(|pool| pool.counters()[index]))?;
         }
+        let help = "Time that sessions have waited for a connection to the server";
+        counters(encoder, "pool_wait_seconds", help, self.each_pool(|pool| pool.waited().as_secs_f64()))?;
         let rungs = self.pools.iter().flat_map(|pool| {
             let values = Rung::NAMES.into_iter().zip(pool.rungs());
             values.map(|(rung, value)| ([("server", pool.server()), ("rung", rung)], value))
@@ -112,11 +117,11 @@ impl Metrics {
     }
 }
 
-fn counters<'a, const N: usize>(
+fn counters<'a, const N: usize, V: EncodeCounterValue>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    values: impl IntoIterator<Item = ([(&'a str, &'a str); N], u64)>,
+    values: impl IntoIterator<Item = ([(&'a str, &'a str); N], V)>,
 ) -> Result<(), Error> {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, value) in values {
@@ -212,12 +217,15 @@ mod tests {
         metrics.clients.refused.count(0);
         metrics.clients.login_failed.count(0);
         metrics.pins.enter(0);
+        metrics.pins_made.count(0);
+        metrics.pins_made.count(0);
         let text = exposed(&metrics);
         has(&text, "tidegate_clients 1");
         has(&text, "tidegate_clients_accepted_total 2");
         has(&text, r#"tidegate_clients_refused_total{cause="limit"} 1"#);
         has(&text, r#"tidegate_logins_failed_total{kind="password"} 1"#);
         has(&text, r#"tidegate_pinned_sessions{reason="temporary_table"} 1"#);
+        has(&text, r#"tidegate_pins_total{reason="temporary_table"} 2"#);
         assert!(text.ends_with("# EOF\n"));
     }
 
@@ -234,12 +242,14 @@ mod tests {
         has(&text, r#"tidegate_pool_in_use{server="b:3306"} 1"#);
         has(&text, r#"tidegate_pool_waiting{server="b:3306"} 1"#);
         has(&text, r#"tidegate_pool_failed_total{server="b:3306"} 1"#);
-        pool.wait_ends();
+        pool.wait_ends(Duration::from_millis(250));
         pool.checked_in(Rung::Reset);
         pool.closed();
         let text = exposed(&metrics);
         has(&text, r#"tidegate_pool_in_use{server="b:3306"} 0"#);
         has(&text, r#"tidegate_pool_waiting{server="b:3306"} 0"#);
+        has(&text, r#"tidegate_pool_waits_total{server="b:3306"} 1"#);
+        has(&text, r#"tidegate_pool_wait_seconds_total{server="b:3306"} 0.25"#);
         has(&text, r#"tidegate_pool_check_ins_total{server="b:3306",rung="reset"} 1"#);
         has(&text, r#"tidegate_pool_check_ins_total{server="a:3306",rung="reset"} 0"#);
         assert!(metrics.pool(ServerId(2)).is_none());

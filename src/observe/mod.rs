@@ -51,6 +51,8 @@ pub struct Metrics {
     pub clients: Clients,
     /// Sessions that keep their backend connection now, by reason.
     pub pins: GaugeSet,
+    /// Reasons to keep a backend connection that came up so far.
+    pub pins_made: CounterSet,
     pools: Vec<PoolMetrics>,
     workers: Vec<Arc<WorkerMetrics>>,
     names: Names,
@@ -62,6 +64,7 @@ impl Metrics {
         Arc::new(Self {
             clients: Clients::new(names.refusals, names.login_failures),
             pins: GaugeSet::new(names.pins),
+            pins_made: CounterSet::new(names.pins),
             pools: servers.into_iter().map(PoolMetrics::new).collect(),
             workers: (0..workers.max(1)).map(|_| Arc::new(WorkerMetrics::new(&names))).collect(),
             names,

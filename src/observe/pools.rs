@@ -1,6 +1,7 @@
 //! Connections to one server.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How a connection came back from its lease: the rungs of the check-in ladder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +29,8 @@ pub struct PoolMetrics {
     waiting: AtomicI64,
     opened: AtomicU64,
     failed: AtomicU64,
+    waits: AtomicU64,
+    waited_us: AtomicU64,
     rungs: [AtomicU64; 4],
 }
 
@@ -40,6 +43,8 @@ impl PoolMetrics {
             waiting: AtomicI64::new(0),
             opened: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
+            waited_us: AtomicU64::new(0),
             rungs: Default::default(),
         }
     }
@@ -74,11 +79,14 @@ impl PoolMetrics {
     /// A session begins to wait for a connection.
     pub fn wait_begins(&self) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A session has got its connection, or gave up.
-    pub fn wait_ends(&self) {
+    /// A session has got its connection, or gave up, after this time.
+    pub fn wait_ends(&self, after: Duration) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let waited_us = after.as_micros().try_into().unwrap_or(u64::MAX);
+        self.waited_us.fetch_add(waited_us, Ordering::Relaxed);
     }
 
     /// The server's address.
@@ -91,9 +99,14 @@ impl PoolMetrics {
         [&self.open, &self.in_use, &self.waiting].map(|value| value.load(Ordering::Relaxed))
     }
 
-    /// Opened, failed.
-    pub fn counters(&self) -> [u64; 2] {
-        [&self.opened, &self.failed].map(|value| value.load(Ordering::Relaxed))
+    /// Opened, failed, waits.
+    pub fn counters(&self) -> [u64; 3] {
+        [&self.opened, &self.failed, &self.waits].map(|value| value.load(Ordering::Relaxed))
+    }
+
+    /// Time that sessions have waited, together.
+    pub fn waited(&self) -> Duration {
+        Duration::from_micros(self.waited_us.load(Ordering::Relaxed))
     }
 
     /// Check-ins by rung, in the order of `Rung::NAMES`.

@@ -358,16 +358,19 @@ impl Session {
         self.set_pins(Pins::default());
     }
 
-    /// Changes the pins, and what the gauge shows.
+    /// Changes the pins, and what the metrics show.
     fn set_pins(&mut self, pins: Pins) {
         if pins == self.pins {
             return;
         }
-        let gauge = &self.worker.metrics.pins;
+        let metrics = &self.worker.metrics;
         for (bit, pin) in Pins::all().iter().enumerate() {
             match (self.pins.contains(pin), pins.contains(pin)) {
-                (false, true) => gauge.enter(bit),
-                (true, false) => gauge.leave(bit),
+                (false, true) => {
+                    metrics.pins.enter(bit);
+                    metrics.pins_made.count(bit);
+                }
+                (true, false) => metrics.pins.leave(bit),
                 _ => continue,
             }
             self.show_pin(bit, pins.contains(pin));

@@ -56,6 +56,8 @@ pub(super) fn pools(metrics: &Metrics, max: usize, cores: &[CoreView]) -> Table 
         ("Idle", Number),
         ("Idle_by_core", Text),
         ("Waiting", Number),
+        ("Waits", Number),
+        ("Wait_seconds", Fraction),
         ("Opened", Number),
         ("Closed", Number),
         ("Failed", Number),
@@ -70,9 +72,10 @@ pub(super) fn pools(metrics: &Metrics, max: usize, cores: &[CoreView]) -> Table 
         let by_core = idle.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
         // The counters are read one after the other: a sum may be off by what has just happened, never below 0.
         let [open, in_use, waiting] = pool.gauges().map(|gauge| u64::try_from(gauge).unwrap_or(0));
-        let [opened, failed] = pool.counters();
+        let [opened, failed, waits] = pool.counters();
         let mut row: Vec<Value> = vec![pool.server().into(), max.into(), open.into(), in_use.into()];
         row.extend([idle.iter().sum::<usize>().into(), by_core.into(), waiting.into()]);
+        row.extend([waits.into(), Value::Fraction(pool.waited().as_secs_f64())]);
         row.extend([opened, opened.saturating_sub(open), failed].map(Value::from));
         row.extend(pool.rungs().map(Value::from));
         table.rows.push(row);

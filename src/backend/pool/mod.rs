@@ -351,18 +351,23 @@ impl Pool {
 }
 
 /// Counts a session that waits, until it no longer does.
-struct Waiting<'a>(&'a Metrics, ServerId);
+struct Waiting<'a> {
+    pool: Option<&'a PoolMetrics>,
+    since: Instant,
+}
 
 impl<'a> Waiting<'a> {
     fn begin(metrics: &'a Metrics, server: ServerId) -> Self {
-        metrics.pool(server).inspect(|pool| pool.wait_begins());
-        Self(metrics, server)
+        let pool = metrics.pool(server).inspect(|pool| pool.wait_begins());
+        Self { pool, since: Instant::now() }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.pool(self.1).inspect(|pool| pool.wait_ends());
+        if let Some(pool) = self.pool {
+            pool.wait_ends(self.since.elapsed());
+        }
     }
 }
 
