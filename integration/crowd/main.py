@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from benchmark import accounting
@@ -64,10 +65,12 @@ class Crowd:
         self._proxy, self._cluster, self._given, self._quiet = proxy, cluster, given, quiet
         self._watch = Watch(proxy, cluster)
         self._said = {}                     # child → what it said it did
+        self._before = Counter()            # errors by kind that making the tables gave (SQLAlchemy asks whether they exist)
 
     def judge(self) -> list:
         _run([str(install.python("venv-orm")), "-B", "-m", "crowd.orm", str(self._proxy.port), "create"])
         _catch_up(self._cluster)
+        self._before = Metrics(self._proxy).by("tidegate_errors_total", "kind")
         deadlocks = self._deadlocks()
         queries = self._at_work()
         deadlocks = self._deadlocks() - deadlocks
@@ -122,7 +125,7 @@ class Crowd:
     def _report(self, metrics: Metrics, words: dict, deadlocks: int) -> None:
         given, watch = self._given, self._watch
         statements = metrics.sum("tidegate_statements_total")
-        print(f"{self._cluster['dialect']} {self._cluster['version']}: {watch.clients_least} clients at the least (sysbench 2 × {given.threads}, "
+        print(f"{self._cluster['dialect']} {self._cluster['version']}: {watch.clients_least:.0f} clients at the least (sysbench 2 × {given.threads}, "
               f"{' and '.join(DRIVERS)} {given.sessions} each, quiet {self._quiet}), {statements:.0f} statements, of "
               f"these by sysbench {', '.join(f'{name} {_number(said, QUERIES):.0f}' for name, said in words.items())}")
         columns = [metrics.by(f"tidegate_pool_{name}", "server") for name in ("opened_total", "waits_total", "wait_seconds_total")]
@@ -134,10 +137,14 @@ class Crowd:
               f"deadlocks and lock waits by the primary's count {deadlocks}; sysbench ignored {self._ignored(words)}")
         for name, said in self._said.items():
             print(f"    {name}: {_counts(said)}")
+        with console_of(self._proxy) as console, console.cursor() as cursor:
+            cursor.execute("SELECT errors, digest_text FROM digests WHERE errors > 0 ORDER BY errors DESC")
+            for errors, digest in cursor.fetchall():
+                print(f"    {errors} errors: {digest[:110]}")
         for reason, times in sorted(metrics.by("tidegate_pins_total", "reason").items()):
             print(f"    pin \"{reason}\": {times:.0f} times in {statements:.0f} statements, at most {watch.pinned[reason]} at once; "
                   f"{EXPLAINED.get(reason, 'NOT EXPLAINED')}")
-            for digest, seen in watch.pins.get(reason, {}).most_common(3):
+            for digest, seen in watch.pins.get(reason, Counter()).most_common(3):
                 print(f"        {digest[:110]} ({seen} × in SHOW PINS)")
 
     def _faults_of_connections(self, metrics: Metrics) -> list:
@@ -157,7 +164,7 @@ class Crowd:
 
     def _faults_of_errors(self, metrics: Metrics, deadlocks: int) -> list:
         """An error that is not a server's is a fault; of servers' errors there are the deadlocks and the duplicates made on purpose."""
-        told = metrics.by("tidegate_errors_total", "kind")
+        told = metrics.by("tidegate_errors_total", "kind") - self._before
         wanted = deadlocks + sum(said.get("duplicates", 0) for said in self._said.values())
         faults = [f"{count:.0f} errors of kind {kind}" for kind, count in told.items() if kind != "backend"]
         if told["backend"] > wanted:

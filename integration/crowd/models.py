@@ -20,7 +20,7 @@ class Customer(Base):
     owner: Mapped[int] = mapped_column(index=True)
     name: Mapped[str] = mapped_column(String(80))
     balance: Mapped[Decimal] = mapped_column(Numeric(12, 2), default=Decimal(0))
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column()
     since: Mapped[datetime] = mapped_column(DateTime, server_default=func.now())
     orders: Mapped[list["Order"]] = relationship(back_populates="customer", cascade="all, delete-orphan")
     __mapper_args__ = {"version_id_col": version}

@@ -12,14 +12,14 @@ import traceback
 from collections import Counter
 
 from sqlalchemy import create_engine, insert, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from .models import PRODUCTS, Base, Customer, Product
 from .units import ORDINARY, any_unit
 
 #: Between two units of a thread, on average.
-PAUSE_S = 1.5
+PAUSE_S = 8
 READY_TIMEOUT_S = 120
 #: Deadlock, lock wait timeout: what every application must try again.
 RETRIED = (1213, 1205)
@@ -62,7 +62,7 @@ class Application:
                 self._count("units", unit.__name__)
                 return
             except Exception as error:
-                code = error.orig.args[0] if isinstance(error, OperationalError) and error.orig.args else None
+                code = error.orig.args[0] if isinstance(error, DBAPIError) and error.orig.args else None
                 if code in RETRIED and attempt < TRIES:
                     self._count("retried")
                     continue

@@ -1,9 +1,12 @@
 """What an application's thread does in one go. Each unit checks its answers, leaves the connection as its pool wants it, and
 touches rows of its own thread only, so that two threads seldom lock each other out."""
 
+import contextlib
 import random
 from decimal import Decimal
+from uuid import uuid4
 
+from mysql.connector.cursor_cext import CMySQLCursorPrepared
 from sqlalchemy import MetaData, delete, func, insert, inspect, select, text, update
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import IntegrityError
@@ -28,10 +31,11 @@ def basket(engine, owner: int) -> None:
     """New rows through three relationships; autoflush shows them to a query of the same session."""
     with Session(engine) as session:
         customer = Customer(owner=owner, name=f"Zoë {owner}", balance=Decimal("10.50"))
-        session.add(customer)
-        order = Order(customer=customer, note="caf\u00e9 \U0001f680", details={"gift": True})
+        order = Order(customer=customer, note=f"café \U0001f680 {uuid4()}", details={"gift": True})
         order.items = [Item(product_id=random.randrange(PRODUCTS), amount=amount) for amount in (1, 2, 3)]
-        same("items by autoflush", session.scalar(select(func.sum(Item.amount)).where(Item.order_id == order.id)), 6)
+        session.add_all((customer, order))
+        ordered = select(func.sum(Item.amount)).join(Item.order).where(Order.customer == customer, Order.note == order.note)
+        same("items by autoflush", session.scalar(ordered), 6)
         session.commit()
         same("the row after commit", (customer.name, customer.balance, customer.version), (f"Zoë {owner}", Decimal("10.50"), 1))
         same("JSON", order.details, {"gift": True})
@@ -41,12 +45,12 @@ def locked(engine, owner: int) -> None:
     """SELECT … FOR UPDATE, then an UPDATE that counts on the version column's row count."""
     with Session(engine) as session, session.begin():
         rows = session.scalars(select(Customer).where(Customer.owner == owner).order_by(Customer.id).with_for_update()).all()
+        wanted = {customer.id: customer.balance + 1 for customer in rows[-3:]}
         for customer in rows[-3:]:
             customer.balance += 1
     with Session(engine) as session:
-        after = {row.id: row.balance for row in session.scalars(select(Customer).where(Customer.owner == owner))}
-        for customer in rows[-3:]:
-            same("the balance", after[customer.id], customer.balance)
+        after = session.execute(select(Customer.id, Customer.balance).where(Customer.id.in_(wanted)))
+        same("the balances", {row.id: row.balance for row in after}, wanted)
 
 
 def savepoint(engine, owner: int) -> None:
@@ -123,11 +127,27 @@ def isolation(engine, _owner: int) -> None:
 
 def plain(engine, _owner: int) -> None:
     """Reads without a transaction, which replicas answer."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with autocommit(engine) as connection:
         for _ in range(10):
             wanted = random.randrange(PRODUCTS)
             same("a product", connection.execute(select(Product.code).where(Product.id == wanted)).all(), [(f"P{wanted}",)])
         same("all", len(connection.execution_options(yield_per=50).scalars(select(Product.id)).all()), PRODUCTS)
+
+
+@contextlib.contextmanager
+def autocommit(engine):
+    """A connection without transactions; SQLAlchemy has no word for it with mysql-connector."""
+    if engine.driver == "pymysql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+        return
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            driver.autocommit = False
 
 
 def rolled_back(engine, owner: int) -> None:
@@ -143,10 +163,11 @@ def raw_cursor(engine, owner: int) -> None:
     """The driver's own prepared statements (mysql-connector has them), user variables, SHOW WARNINGS."""
     connection = engine.raw_connection()
     try:
-        cursor = connection.cursor(prepared=True) if engine.driver == "mysqlconnector" else connection.cursor()
+        prepared = engine.driver == "mysqlconnector"
+        cursor = connection.driver_connection.cursor(cursor_class=CMySQLCursorPrepared) if prepared else connection.cursor()
         for number in (1, 2):
             cursor.execute("SELECT %s + 1, CONCAT(%s, 'x')", (number, "é"))
-            same("a statement", cursor.fetchall(), [(number + 1, "éx")] if engine.driver == "mysqlconnector" else ((number + 1, "éx"),))
+            same("a statement", list(cursor.fetchall()), [(number + 1, "éx")])
         cursor.close()
         cursor = connection.cursor()
         cursor.execute("SET @owner := %s", (owner,))

@@ -1,7 +1,8 @@
 //! The common limit of connections to one server, for all threads together, and the queue in front of it.
 //!
 //! Owns: permits and waiters. Does not know: sockets, sessions.
-//! Invariant: at most `max` permits exist at a time; a permit that is given back goes to the first waiter.
+//! Invariant: at most `max` permits exist at a time; a permit that is given back goes to the first waiter, and a waiter
+//! is overtaken at most `max` times.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -36,6 +37,38 @@ struct Waiter<C> {
     /// Tells kinds of connections apart, see [`Gate::wait`].
     kind: u64,
     grant: oneshot::Sender<Grant<C>>,
+    /// `Queue::served` at which its turn is, first come first served.
+    due: u64,
+}
+
+/// Who waits, in the order of coming.
+#[derive(Debug)]
+struct Queue<C> {
+    waiters: VecDeque<Waiter<C>>,
+    /// How many have been served so far.
+    served: u64,
+}
+
+impl<C> Queue<C> {
+    /// Who gets a connection of `kind`: the first of that kind, so that connections are not closed and opened again for each
+    /// turn of the kinds; unless the first of all, of another kind, has been overtaken `overtaken_max` times.
+    fn place_of(&mut self, kind: u64, overtaken_max: u64) -> Result<usize, Offer> {
+        while self.waiters.front().is_some_and(|waiter| waiter.grant.is_closed()) {
+            self.waiters.pop_front();
+        }
+        let first = self.waiters.front().ok_or(Offer::Unwanted)?;
+        if first.kind != kind && self.served.saturating_sub(first.due) >= overtaken_max {
+            return Err(Offer::Close);
+        }
+        let fits = |waiter: &Waiter<C>| waiter.kind == kind && !waiter.grant.is_closed();
+        self.waiters.iter().position(fits).ok_or(Offer::Close)
+    }
+
+    fn take(&mut self, place: usize) -> Option<Waiter<C>> {
+        let waiter = self.waiters.remove(place)?;
+        self.served += 1;
+        Some(waiter)
+    }
 }
 
 /// The limit of one server.
@@ -45,7 +78,7 @@ pub struct Gate<C> {
     queue_max: usize,
     open: AtomicUsize,
     waiting: AtomicUsize,
-    waiters: Mutex<VecDeque<Waiter<C>>>,
+    queue: Mutex<Queue<C>>,
 }
 
 impl<C> Gate<C> {
@@ -56,7 +89,7 @@ impl<C> Gate<C> {
             queue_max,
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            waiters: Mutex::default(),
+            queue: Mutex::new(Queue { waiters: VecDeque::new(), served: 0 }),
         }
     }
 
@@ -70,13 +103,16 @@ impl<C> Gate<C> {
     pub fn wait(self: &Arc<Self>, kind: u64) -> Option<oneshot::Receiver<Grant<C>>> {
         let (grant, granted) = oneshot::channel();
         {
-            let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-            waiters.retain(|waiter| !waiter.grant.is_closed());
-            if waiters.len() >= self.queue_max {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if queue.waiters.len() >= self.queue_max {
+                queue.waiters.retain(|waiter| !waiter.grant.is_closed());
+            }
+            if queue.waiters.len() >= self.queue_max {
                 return None;
             }
-            waiters.push_back(Waiter { kind, grant });
-            self.waiting.store(waiters.len(), SeqCst);
+            let due = queue.served + queue.waiters.len() as u64;
+            queue.waiters.push_back(Waiter { kind, grant, due });
+            self.waiting.store(queue.waiters.len(), SeqCst);
         }
         self.wake(); // a permit may have come back in between
         Some(granted)
@@ -88,25 +124,22 @@ impl<C> Gate<C> {
     }
 
     /// Offers a connection of `kind` to the waiters. It comes back when nobody wants it; when only others than of its
-    /// kind wait, it comes back too and should be closed, so that its permit goes to the first of them.
+    /// kind wait, or one of them has waited too long, it comes back too and should be closed, so that its permit goes to the
+    /// first.
     pub fn offer(&self, kind: u64, mut connection: C) -> Result<(), (C, Offer)> {
-        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            waiters.retain(|waiter| !waiter.grant.is_closed());
-            // Strictly in order: a waiter of another kind at the head gets the permit, or it would starve.
-            let first = waiters.front().map(|waiter| waiter.kind);
-            self.waiting.store(waiters.len(), SeqCst);
-            match first {
-                None => return Err((connection, Offer::Unwanted)),
-                Some(other) if other != kind => return Err((connection, Offer::Close)),
-                Some(_) => {}
-            }
-            let Some(waiter) = waiters.pop_front() else { return Err((connection, Offer::Unwanted)) };
-            self.waiting.store(waiters.len(), SeqCst);
+            let place = queue.place_of(kind, self.max as u64);
+            let taken = place.map(|place| queue.take(place));
+            self.waiting.store(queue.waiters.len(), SeqCst);
+            let waiter = match taken {
+                Ok(Some(waiter)) => waiter,
+                Ok(None) => return Err((connection, Offer::Unwanted)),
+                Err(why) => return Err((connection, why)),
+            };
             match waiter.grant.send(Grant::Connection(connection)) {
-                Ok(()) => return Ok(()),
-                Err(Grant::Connection(back)) => connection = back,
-                Err(Grant::Permit(_)) => return Ok(()),
+                Ok(()) | Err(Grant::Permit(_)) => return Ok(()),
+                Err(Grant::Connection(back)) => connection = back, // gone in this moment
             }
         }
     }
@@ -126,9 +159,9 @@ impl<C> Gate<C> {
         while self.waiting.load(SeqCst) > 0 {
             let Some(permit) = self.try_permit() else { return };
             let waiter = {
-                let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-                let waiter = waiters.pop_front();
-                self.waiting.store(waiters.len(), SeqCst);
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let waiter = queue.take(0);
+                self.waiting.store(queue.waiters.len(), SeqCst);
                 waiter
             };
             match waiter {
@@ -145,7 +178,7 @@ impl<C> Gate<C> {
 pub enum Offer {
     /// Nobody waits.
     Unwanted,
-    /// Somebody waits for another kind: close it.
+    /// It is the turn of somebody who waits for another kind: close it.
     Close,
 }
 
@@ -198,5 +231,28 @@ mod tests {
         assert_eq!(gate.offer(2, 7), Err((7, Offer::Close)));
         assert_eq!(gate.offer(1, 8), Ok(()));
         assert!(matches!(waiter.try_recv(), Ok(Grant::Connection(8))));
+    }
+
+    #[test]
+    fn a_connection_passes_those_of_other_kinds_only_so_often() {
+        let gate = Arc::new(Gate::<u8>::new(2, 9));
+        let _held = (gate.try_permit().unwrap(), gate.try_permit().unwrap());
+        let mut other = gate.wait(2).unwrap();
+        let mut own: Vec<_> = (0..3).map(|_| gate.wait(1).unwrap()).collect();
+        let mut late = gate.wait(2).unwrap();
+        assert_eq!(gate.offer(1, 7), Ok(()));
+        assert_eq!(gate.offer(1, 8), Ok(()));
+        assert!(matches!(own[0].try_recv(), Ok(Grant::Connection(7))), "in the order of coming");
+        assert!(matches!(own[1].try_recv(), Ok(Grant::Connection(8))));
+        assert_eq!(gate.offer(1, 9), Err((9, Offer::Close)), "the first has been overtaken twice");
+        assert_eq!(gate.offer(2, 5), Ok(()));
+        assert!(matches!(other.try_recv(), Ok(Grant::Connection(5))));
+        // Who comes last has been overtaken by nobody: those who are served were there before.
+        assert_eq!(gate.offer(1, 9), Ok(()));
+        assert!(matches!(own[2].try_recv(), Ok(Grant::Connection(9))));
+        assert_eq!(gate.offer(1, 9), Err((9, Offer::Close)));
+        assert_eq!(gate.offer(2, 6), Ok(()));
+        assert!(matches!(late.try_recv(), Ok(Grant::Connection(6))));
+        assert_eq!(gate.offer(2, 6), Err((6, Offer::Unwanted)));
     }
 }
