@@ -3,6 +3,7 @@
 import contextlib
 import re
 import threading
+import time
 import urllib.request
 from collections import Counter
 
@@ -12,6 +13,7 @@ from launcher.client import Client
 from launcher.tidegate import CONSOLE_USER, Tidegate
 
 PERIOD_S = 0.25
+LOOKS, LOOK_AGAIN_S = 4, 0.05
 SAMPLE = re.compile(r'^(\w+)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 
@@ -19,8 +21,8 @@ LABEL = re.compile(r'(\w+)="([^"]*)"')
 class Watch:
     """Between `with` and its end; afterwards the figures stand."""
 
-    def __init__(self, proxy: Tidegate, cluster: dict):
-        self._proxy, self._servers = proxy, cluster["servers"]
+    def __init__(self, proxy: Tidegate, cluster: dict, limit: int):
+        self._proxy, self._servers, self._limit = proxy, cluster["servers"], limit
         self.connections = Counter()        # server → most at once, as the server counts them
         self.clients_least = None           # at any moment
         self.pinned = Counter()             # reason → most sessions at once
@@ -49,7 +51,7 @@ class Watch:
 
     def _look(self, asked: list, console) -> None:
         for name, client in asked:
-            self.connections[name] = max(self.connections[name], on_server(client))
+            self.connections[name] = max(self.connections[name], on_server(client, self._limit))
         metrics = Metrics(self._proxy)
         clients = metrics.sum("tidegate_clients")
         self.clients_least = clients if self.clients_least is None else min(self.clients_least, clients)
@@ -61,9 +63,15 @@ class Watch:
                 self.pins.setdefault(reason, Counter())[digest] += 1
 
 
-def on_server(client: Client) -> int:
-    """Connections of the clients' account, by the server's own count."""
-    return int(client.value("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'"))
+def on_server(client: Client, limit: int) -> int:
+    """Connections of the clients' account, by the server's own count. One that was closed counts until the server has noticed;
+    so what is above the limit is counted again."""
+    for _ in range(LOOKS):
+        count = int(client.value("SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'app'"))
+        if count <= limit:
+            break
+        time.sleep(LOOK_AGAIN_S)
+    return count
 
 
 def console_of(proxy: Tidegate):

@@ -45,7 +45,7 @@ struct Waiter<C> {
 #[derive(Debug)]
 struct Queue<C> {
     waiters: VecDeque<Waiter<C>>,
-    /// How many have been served so far.
+    /// How many have been served so far, or have gone.
     served: u64,
 }
 
@@ -54,7 +54,7 @@ impl<C> Queue<C> {
     /// turn of the kinds; unless the first of all, of another kind, has been overtaken `overtaken_max` times.
     fn place_of(&mut self, kind: u64, overtaken_max: u64) -> Result<usize, Offer> {
         while self.waiters.front().is_some_and(|waiter| waiter.grant.is_closed()) {
-            self.waiters.pop_front();
+            self.take(0);
         }
         let first = self.waiters.front().ok_or(Offer::Unwanted)?;
         if first.kind != kind && self.served.saturating_sub(first.due) >= overtaken_max {
@@ -105,7 +105,9 @@ impl<C> Gate<C> {
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             if queue.waiters.len() >= self.queue_max {
+                let before = queue.waiters.len();
                 queue.waiters.retain(|waiter| !waiter.grant.is_closed());
+                queue.served += (before - queue.waiters.len()) as u64;
             }
             if queue.waiters.len() >= self.queue_max {
                 return None;

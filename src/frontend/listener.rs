@@ -254,12 +254,16 @@ impl Acceptor {
 }
 
 /// Error 1040 in place of the greeting; the client's flags are not known, so it goes without SQLSTATE as servers send it.
-fn turn_away(stream: &Accepted) {
+pub(super) fn too_many() -> Vec<u8> {
     let mut packet = Vec::new();
     let payload = [&[0xff, 0x10, 0x04][..], b"Too many connections"].concat();
     crate::wire::frame::put_packet(&mut packet, 0, &payload);
+    packet
+}
+
+fn turn_away(stream: &Accepted) {
     // A client that does not take 30 bytes loses the message.
-    let _ = stream.set_nonblocking().and_then(|()| stream.write(&packet));
+    let _ = stream.set_nonblocking().and_then(|()| stream.write(&too_many()));
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::accounts::Accounts;
 use super::context::{LoginContext, ServerFacts};
 use super::cores::Mail;
 use super::judge::Judge;
+use super::listener::too_many;
 use super::login;
 use super::rsa::LoginKey;
 use super::tls::FrontendTls;
@@ -28,7 +29,7 @@ use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
 use crate::wire::socket::Peer;
 
-/// Connections at once; further ones wait in the kernel's queue.
+/// Connections at once; further ones get error 1040 in place of the greeting.
 const CONNECTIONS_MAX: usize = 32;
 /// A core that does not answer within this time is left out of what is shown.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
@@ -98,16 +99,21 @@ async fn accept(listener: TcpListener, console: Arc<Console>, context: Arc<Login
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                let (console, context) = (Arc::clone(&console), Arc::clone(&context));
-                connections.spawn(async move {
-                    let _permit = permit;
-                    enter(stream, peer, console, &context).await;
-                });
-            }
+            Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
+                Ok(permit) => {
+                    let (console, context) = (Arc::clone(&console), Arc::clone(&context));
+                    connections.spawn(async move {
+                        let _permit = permit;
+                        enter(stream, peer, console, &context).await;
+                    });
+                }
+                Err(_) => {
+                    tracing::warn!(%peer, limit = CONNECTIONS_MAX, "operator refused: too many connections");
+                    // A client that does not take 30 bytes loses the message.
+                    let _ = stream.try_write(&too_many());
+                }
+            },
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an operator");
                 sleep(ACCEPT_PAUSE).await;

@@ -22,7 +22,7 @@ use super::login::LoginErrorKind;
 use super::operators::{self, Mailboxes, Operators};
 use super::rsa::{LoginKey, LoginKeyError};
 use super::tls::{FrontendTls, FrontendTlsError};
-use crate::admin::console::Console;
+use crate::admin::console::{Bounds, Console};
 use crate::admin::http::{self, Serving};
 use crate::backend::connect::Dialing;
 use crate::backend::tls::{BackendTls, BackendTlsError};
@@ -168,6 +168,7 @@ impl Proxy {
                     registry: Arc::clone(&registry),
                     cores: Arc::new(Mailboxes(cores.iter().map(Core::mailbox).collect())),
                     started: SystemTime::now(),
+                    bounds: Bounds::default(),
                 };
                 let judge = Arc::clone(&judge) as _;
                 let login = operators::login_context(&config, settings, judge, frontend_tls, key);

@@ -5,7 +5,7 @@ use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::reply::{self, Number, Rows};
-use super::{Flow, Problem, Session};
+use super::{Flow, Last, Problem, Session};
 use crate::backend::connection::Key;
 use crate::plan;
 use crate::sql::{self, Class, Dialect, Question, Recognised, Uses};
@@ -41,6 +41,10 @@ impl Session {
         {
             return self.carry_out_own(own).await;
         }
+        if statement.class == Class::EndOrSavepoint && self.ends_nothing(text) {
+            self.last = Last { place: None, row_count: 0, ..self.last };
+            return self.tell(&reply::ok(self.sequence, self.standing(), self.client.capabilities)).await;
+        }
         self.settle_before(statement).await;
         let counted = self.begin_statement(self.digest(text), text);
         let route = plan::route(statement, self.situation());
@@ -56,6 +60,19 @@ impl Session {
         let flow = self.perform(&work, route).await;
         self.end_statement(counted, route);
         flow
+    }
+
+    /// Whether this is a COMMIT or ROLLBACK where nothing is open. Pools send one for every connection that comes back to
+    /// them, so it should neither wait for a server connection nor take one from those who need it.
+    fn ends_nothing(&self, text: &[u8]) -> bool {
+        let chains = || {
+            let snapshot = self.worker.topology.snapshot();
+            snapshot.facts.as_ref().is_none_or(|facts| facts.commit_chains)
+        };
+        self.held.is_none()
+            && self.pins.is_empty()
+            && sql::is_bare_end(text)
+            && !self.desired.get(b"completion_type").map_or_else(chains, |value| value != b"NO_CHAIN")
     }
 
     /// Before a statement is routed that does not ask about the one before: what that one has left decides where it goes.

@@ -34,4 +34,5 @@ pub use outline::*;
 pub use own::{Own, own_statement};
 pub use question::{BareQuestion, Question, bare_question, parse_kill};
 pub use recognise::recognise;
+pub use transaction::is_bare_end;
 pub use variables::{PreparedText, executes_text, prepared_texts, user_variables, user_variables_read};

@@ -54,3 +54,25 @@ pub(super) fn end(scan: &mut Scan<'_>) -> Class {
     }
     Class::EndOrSavepoint
 }
+
+/// Whether the text is COMMIT or ROLLBACK and nothing else, as pools of connections send it.
+pub fn is_bare_end(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
+    text.eq_ignore_ascii_case(b"COMMIT") || text.eq_ignore_ascii_case(b"ROLLBACK")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_bare_end;
+
+    #[test]
+    fn only_the_words_alone_are_bare() {
+        for bare in ["COMMIT", "rollback", " Commit ; ", "ROLLBACK\n;"] {
+            assert!(is_bare_end(bare.as_bytes()), "{bare:?}");
+        }
+        for more in ["", "COMMIT AND CHAIN", "ROLLBACK TO a", "COMMIT; SELECT 1", "COMMIT /* x */", "COMMITS", ";"] {
+            assert!(!is_bare_end(more.as_bytes()), "{more:?}");
+        }
+    }
+}

@@ -24,6 +24,8 @@ pub struct ServerFacts {
     pub greeting_collation: u8,
     /// `@@global.autocommit`.
     pub autocommit: bool,
+    /// `@@global.completion_type` is not NO_CHAIN: COMMIT begins a transaction, or disconnects.
+    pub commit_chains: bool,
     /// `@@global.sql_mode`.
     pub sql_mode: String,
     /// `@@global.collation_server`.

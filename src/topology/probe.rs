@@ -187,6 +187,7 @@ impl Link {
             server_id,
             server_uuid,
             autocommit,
+            completion_type,
             sql_mode,
             collation,
             lower_case_table_names,
@@ -212,6 +213,7 @@ impl Link {
             auth_plugin: self.greeting.auth_plugin.clone(),
             greeting_collation: self.greeting.collation,
             autocommit: is_on(autocommit),
+            commit_chains: completion_type != "NO_CHAIN",
             sql_mode: sql_mode.clone(),
             default_collation: collation.clone(),
             default_collation_id: self.collation.1,
@@ -254,7 +256,7 @@ fn statements(version: ServerVersion) -> &'static str {
         ($super_read_only:literal, $uuid:literal, $gtids:literal, $status:literal) => {
             concat!(
                 "SELECT @@global.read_only, ", $super_read_only, ", @@global.server_id, ", $uuid,
-                ", @@global.autocommit, @@global.sql_mode, @@global.collation_server, \
+                ", @@global.autocommit, @@global.completion_type, @@global.sql_mode, @@global.collation_server, \
                  @@global.lower_case_table_names, @@global.wait_timeout, @@global.interactive_timeout, \
                  @@global.max_allowed_packet, ", $gtids, "; ", $status
             )

@@ -22,7 +22,7 @@ mod views;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use self::expression::Unanswerable;
 use crate::config::Config;
@@ -73,6 +73,23 @@ pub struct Console {
     pub cores: Arc<dyn Cores>,
     /// When the process began to serve.
     pub started: SystemTime,
+    /// How long an operator may take for what.
+    pub bounds: Bounds,
+}
+
+/// How long an operator may take for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Who says nothing for this long is disconnected.
+    pub silence: Duration,
+    /// A statement that takes longer is given up.
+    pub answer: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { silence: Duration::from_secs(3600), answer: Duration::from_secs(10) }
+    }
 }
 
 /// An operator who is logged in.

@@ -1,10 +1,9 @@
 //! One operator's connection, from its login to its end: commands in, answers out.
 //!
 //! Invariant: every command is read with its length and number checked, answered once, and waited for within
-//! [`IDLE_MAX`]; what the console does not do is refused by name.
+//! [`Bounds::silence`](super::Bounds); what the console does not do is refused by name.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -18,12 +17,6 @@ use crate::wire::frame::put_packet;
 use crate::wire::ok::{Ok as OkPacket, Status, put_end};
 use crate::wire::packet_io::{PacketError, PacketIo};
 use crate::wire::stream::Stream;
-
-/// An operator who says nothing for this long is disconnected.
-const IDLE_MAX: Duration = Duration::from_secs(3600);
-
-/// A statement that takes longer is given up.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// What the status flags always say: nothing here is a transaction.
 const STATUS: Status = Status::AUTOCOMMIT;
@@ -65,7 +58,7 @@ impl Console {
     /// The answer to the next command that has one; `None` at the end.
     async fn next(&self, stream: &mut Stream, operator: &mut Operator) -> Option<Vec<u8>> {
         loop {
-            let read = timeout(IDLE_MAX, PacketIo::new(&mut *stream, 0).read()).await.ok()?;
+            let read = timeout(self.bounds.silence, PacketIo::new(&mut *stream, 0).read()).await.ok()?;
             let last_words = match read {
                 Ok(command) => match self.carry_out(&command, operator).await {
                     Next::Send(answer) => return Some(answer),
@@ -120,7 +113,7 @@ impl Console {
 
     async fn query(&self, text: &[u8], operator: &mut Operator) -> Vec<u8> {
         let text = String::from_utf8_lossy(text);
-        let answer = timeout(ANSWER_MAX, self.answer(&text, operator)).await.unwrap_or_else(|_| {
+        let answer = timeout(self.bounds.answer, self.answer(&text, operator)).await.unwrap_or_else(|_| {
             let why = "Query execution was interrupted, maximum statement execution time exceeded";
             Answer::Error(ErrPacket::new(3024, b"HY000", why))
         });
@@ -157,4 +150,93 @@ fn end(sequence: u8, capabilities: Capabilities) -> Vec<u8> {
 
 fn error(sequence: u8, error: &ErrPacket) -> Vec<u8> {
     packet(sequence, &error.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::{Asking, Bounds, CoreView, Cores};
+    use super::*;
+    use crate::config::Config;
+    use crate::ids::ClientId;
+    use crate::observe::{Metrics, Names};
+    use crate::registry::{Handle, Registry};
+    use crate::topology::Topology;
+    use crate::wire::socket::Socket;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(600);
+    const NAMES: Names =
+        Names { routes: &[], reasons: &[], errors: &[], pins: &[], refusals: &[], login_failures: &[] };
+
+    /// Worker threads that hang.
+    struct Hanging;
+
+    impl Cores for Hanging {
+        fn look(&self) -> Asking<'_, Vec<CoreView>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn kill_query(&self, _: Arc<Handle>) -> Asking<'_, Result<(), ErrPacket>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    /// An operator's end of a connection that is served, behind the login's OK.
+    async fn served(bounds: Bounds) -> Stream {
+        let config = Config::for_servers(&["127.0.0.1:1".to_owned()]).unwrap();
+        let console = Console {
+            topology: Topology::start(&config.cluster, &config.monitor),
+            config: Arc::new(config),
+            metrics: Metrics::new(NAMES, [], 1),
+            registry: Arc::new(Registry::default()),
+            cores: Arc::new(Hanging),
+            started: SystemTime::now(),
+            bounds,
+        };
+        let capabilities = Capabilities::PROTOCOL_41;
+        let operator = Operator { id: ClientId(1), user: b"operator".to_vec(), capabilities, database: None };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(Arc::new(console).serve(Socket::from(stream).into(), operator, 2, None));
+        let mut client: Stream = Socket::from(client).into();
+        assert_eq!(read(&mut client, 2).await.unwrap()[0], 0x00);
+        client
+    }
+
+    async fn read(client: &mut Stream, sequence: u8) -> Result<Vec<u8>, PacketError> {
+        let read = timeout(LONG, PacketIo::new(client, sequence).read()).await;
+        read.expect("an answer, or the end")
+    }
+
+    async fn ask(client: &mut Stream, sql: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_packet(&mut out, 0, &[&[com::QUERY][..], sql.as_bytes()].concat());
+        client.write_all(&out).await.unwrap();
+        read(client, 1).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_sent_away() {
+        let mut client = served(Bounds { silence: SHORT, answer: LONG }).await;
+        assert!(matches!(read(&mut client, 1).await, Err(PacketError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_takes_too_long_is_given_up_and_the_next_is_answered() {
+        let mut client = served(Bounds { silence: LONG, answer: SHORT }).await;
+        let refused = ask(&mut client, "SHOW POOLS").await;
+        assert_eq!((refused[0], &refused[1..3]), (0xff, &3024u16.to_le_bytes()[..]));
+        assert_eq!(ask(&mut client, "SET NAMES utf8mb4").await[0], 0x00);
+    }
+
+    #[test]
+    fn the_bounds_are_those_of_the_document() {
+        let Bounds { silence, answer } = Bounds::default();
+        assert_eq!((silence.as_secs(), answer.as_secs()), (3600, 10));
+    }
 }
