@@ -27,6 +27,8 @@ class Watch:
         self.clients_least = None           # at any moment
         self.pinned = Counter()             # reason → most sessions at once
         self.pins = {}                      # reason → digest texts seen in SHOW PINS
+        self.holders = Counter()            # (state, digest text) of those that had a server connection, all looks together
+        self.looks = 0
         self.failure = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -61,6 +63,9 @@ class Watch:
             cursor.execute("SELECT reason, digest_text FROM pins")
             for reason, digest in cursor.fetchall():
                 self.pins.setdefault(reason, Counter())[digest] += 1
+            cursor.execute("SELECT state, digest_text FROM sessions WHERE server IS NOT NULL")
+            self.looks += 1
+            self.holders.update(cursor.fetchall())
 
 
 def on_server(client: Client, limit: int) -> int:

@@ -1,5 +1,7 @@
 //! Every command of the protocol, and clients of every age.
 
+use std::time::Instant;
+
 use mysql_async::prelude::Queryable;
 use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::command as com;
@@ -502,7 +504,8 @@ fn resident(pid: u32) -> u64 {
     line.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
 
-/// Each text is another one, and none comes again. `TIDEGATE_STATEMENTS` says how many; a million takes minutes.
+/// Each text is another one, and none comes again. `TIDEGATE_STATEMENTS` says how many; a million takes minutes. What was
+/// measured is printed (`--no-capture`).
 async fn t38_t39_statements_that_are_closed_leave_nothing(scenario: Scenario) {
     let stage = scenario.stage().await;
     let mut client = stage.raw().await;
@@ -515,8 +518,10 @@ async fn t38_t39_statements_that_are_closed_leave_nothing(scenario: Scenario) {
     round(0..2_000).await; // the caches are full
     let before = resident(stage.proxy.pid);
     let statements = std::env::var("TIDEGATE_STATEMENTS").map_or(10_000, |text| text.parse().unwrap());
+    let started = Instant::now();
     round(2_000..statements).await;
-    let grown = resident(stage.proxy.pid).saturating_sub(before);
+    let (after, took_s) = (resident(stage.proxy.pid), started.elapsed().as_secs());
+    let grown = after.saturating_sub(before);
     assert!(grown < 1024, "{grown} KiB for {statements} statements, each closed");
     let open = stage.proxy.metric("tidegate_pool_open", &[]).await;
     let mut prepared = 0;
@@ -531,6 +536,10 @@ async fn t38_t39_statements_that_are_closed_leave_nothing(scenario: Scenario) {
             .unwrap();
         prepared += count.1;
     }
+    println!(
+        "{:?}: {statements} cycles in {took_s} s; Tidegate {before} KiB, then {after} KiB; {prepared} prepared on all servers, {open} connections",
+        scenario.dialect
+    );
     // Other scenarios prepare some, too.
     assert!(prepared <= open * 128 + 500, "{prepared} statements stay prepared on {open} connections");
     assert_eq!(stage.proxy.metric("tidegate_pool_check_ins_total", &["reset"]).await, 0);

@@ -22,7 +22,7 @@ both_dialects! {
     without_an_account_there_is_no_console,
 }
 
-fn operator() -> Login {
+pub fn operator() -> Login {
     Login { database: Some("tidegate".into()), ..Login::account("operator", "operator-pw") }
 }
 

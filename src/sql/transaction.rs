@@ -71,7 +71,9 @@ mod tests {
         for bare in ["COMMIT", "rollback", " Commit ; ", "ROLLBACK\n;"] {
             assert!(is_bare_end(bare.as_bytes()), "{bare:?}");
         }
-        for more in ["", "COMMIT AND CHAIN", "ROLLBACK TO a", "COMMIT; SELECT 1", "COMMIT /* x */", "COMMITS", ";"] {
+        for more in
+            ["", "COMMIT AND CHAIN", "ROLLBACK TO a", "COMMIT; SELECT 1", "COMMIT /* x */", "COMMITS", ";"]
+        {
             assert!(!is_bare_end(more.as_bytes()), "{more:?}");
         }
     }

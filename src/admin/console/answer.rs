@@ -157,18 +157,22 @@ impl Console {
         })
     }
 
-    /// A table of the dictionary; one that the console does not have is empty, with the columns that were asked for.
+    /// A table of the dictionary. One that the console does not have is empty, and a column that it does not have is NULL:
+    /// which there are differs by the servers' versions, and programs that browse ask for many.
     async fn dictionary(&self, name: &str, select: &Select) -> Table {
         let mut own = Vec::new();
         for table in catalog::TABLES {
             own.extend(self.own(table).await.map(|found| (table, found)));
         }
         let find = |name: &str| own.iter().find(|(table, _)| *table == name).map(|(_, found)| found.clone());
-        let named = select.items.iter().filter_map(|item| match item {
-            Item::One(Operand::Column(column), _) => Some(Column::new(column.clone(), Kind::Text)),
-            _ => None,
-        });
-        catalog::dictionary(name, find).unwrap_or_else(|| Table { columns: named.collect(), rows: vec![] })
+        let mut table = catalog::dictionary(name, find).unwrap_or_else(|| Table::new(&[]));
+        for name in select.columns() {
+            if table.column(name).is_none() {
+                table.columns.push(Column::new(name.to_owned(), Kind::Text));
+                table.rows.iter_mut().for_each(|row| row.push(Value::Null));
+            }
+        }
+        table
     }
 
     async fn listing(

@@ -123,6 +123,17 @@ impl Operand {
 }
 
 impl Condition {
+    /// Adds the operands, from left to right.
+    pub fn operands<'a>(&'a self, found: &mut Vec<&'a Operand>) {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.operands(found)),
+            Self::Not(part) => part.operands(found),
+            Self::Compare(one, _, other) | Self::Like(one, other) => found.extend([one, other]),
+            Self::In(one, others) => found.extend(std::iter::once(one).chain(others)),
+            Self::IsNull(one) | Self::Is(one) => found.push(one),
+        }
+    }
+
     pub fn parse(tokens: &mut Tokens) -> Option<Self> {
         Self::any(tokens, 0)
     }

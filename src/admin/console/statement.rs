@@ -120,6 +120,23 @@ impl Statement {
 }
 
 impl Select {
+    /// The columns that it names, also in its condition and its order.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let shown = self.items.iter().filter_map(|item| match item {
+            Item::One(operand, _) => Some(operand),
+            Item::All => None,
+        });
+        let mut operands: Vec<&Operand> = shown.collect();
+        if let Some(condition) = &self.condition {
+            condition.operands(&mut operands);
+        }
+        operands.extend(self.order.iter().map(|(operand, _)| operand));
+        operands.into_iter().filter_map(|operand| match operand {
+            Operand::Column(name) => Some(&**name),
+            _ => None,
+        })
+    }
+
     /// After SHOW: `[FULL] DIGESTS [FROM x] [LIKE 'a' | WHERE …] [ORDER BY …] [LIMIT n]`.
     fn show(tokens: &mut Tokens) -> Option<Self> {
         let full = tokens.word_of(&["FULL", "EXTENDED"]).is_some();
