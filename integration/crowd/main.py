@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--time", type=int, default=60, help="seconds at full strength")
     parser.add_argument("--clients", type=int, default=2000, help="of sysbench and those that say little; the ORM's come on top")
     parser.add_argument("--threads", type=int, default=200, help="of each sysbench: one read-write, one read-only")
-    parser.add_argument("--rate", type=int, default=40, help="transactions that each sysbench begins in a second, 0 for as many as it can")
+    parser.add_argument("--rate", type=int, default=20, help="transactions that each sysbench begins in a second, 0 for as many as it can")
     parser.add_argument("--sessions", type=int, default=50, help="of the ORM with each driver")
     parser.add_argument("--pool", type=int, default=20, help="connections to each server")
     given = parser.parse_args()

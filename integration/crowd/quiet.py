@@ -14,7 +14,7 @@ from benchmark.client import Connection
 LOGINS_AT_ONCE = 16
 LOGIN_TIMEOUT_S = 180
 #: Between two of a client's doings, on average.
-PAUSE_S = 20
+PAUSE_S = 30
 
 
 class Deviation(Exception):
