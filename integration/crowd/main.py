@@ -160,7 +160,7 @@ class Crowd:
             print(f"    pin \"{reason}\": {times:.0f} times in {statements:.0f} statements, at most {watch.pinned[reason]} at once; "
                   f"{EXPLAINED.get(reason, 'NOT EXPLAINED')}")
             for digest, seen in watch.pins.get(reason, Counter()).most_common(3):
-                print(f"        {digest[:110]} ({seen} × in SHOW PINS)")
+                print(f"        {(digest or '-')[:110]} ({seen} × in SHOW PINS)")
 
     def _faults_of_connections(self, metrics: Metrics) -> list:
         watch, given = self._watch, self._given

@@ -24,13 +24,15 @@ READY_TIMEOUT_S = 120
 #: Deadlock, lock wait timeout: what every application must try again.
 RETRIED = (1213, 1205)
 TRIES = 5
+#: In Python throughout: a thread that waits for the server must not keep those from running that hold transactions.
+CONNECT_ARGS = {"mysqlconnector": {"use_pure": True}}
 
 
 class Application:
     def __init__(self, port: int, driver: str, threads: int, first: int):
         # The pool's own ping and its reset on return are what every application has.
         self.engine = create_engine(f"mysql+{driver}://app:app-pw@127.0.0.1:{port}/test", pool_size=threads, max_overflow=0, pool_timeout=60,
-                                    pool_pre_ping=True, pool_recycle=20)
+                                    pool_pre_ping=True, pool_recycle=20, connect_args=CONNECT_ARGS.get(driver, {}))
         self.threads = [threading.Thread(target=self._live, args=(first + number,)) for number in range(threads)]
         self.opened = threading.Barrier(threads + 1)
         self.leave = threading.Event()
