@@ -536,7 +536,7 @@ async fn t38_t39_statements_that_are_closed_leave_nothing(scenario: Scenario) {
             .unwrap();
         prepared += count.1;
     }
-    println!(
+    eprintln!(
         "{:?}: {statements} cycles in {took_s} s; Tidegate {before} KiB, then {after} KiB; {prepared} prepared on all servers, {open} connections",
         scenario.dialect
     );
