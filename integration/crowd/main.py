@@ -42,6 +42,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=200, help="of each sysbench: one read-write, one read-only")
     parser.add_argument("--rate", type=int, default=20, help="transactions that each sysbench begins in a second, 0 for as many as it can")
     parser.add_argument("--sessions", type=int, default=50, help="of the ORM with each driver")
+    # Three servers, Tidegate and 2,000 clients on one machine, perhaps with others: the default of 5 s would test that machine.
+    parser.add_argument("--wait", type=int, default=20, help="seconds that a session may wait for a connection (pool.queue_timeout)")
     parser.add_argument("--pool", type=int, default=20, help="connections to each server")
     given = parser.parse_args()
     # The ORM's come on top: its pools close a connection now and then and open another.
@@ -53,7 +55,7 @@ def main() -> int:
     cluster = description["clusters"]["main"]
     _run([*SYSBENCH, f"--mysql-port={cluster['servers'][0]['port']}", "--threads=2", "oltp_read_write", "prepare"])
     _catch_up(cluster)
-    with tidegate.running(given.binary, cluster, Path(description["dir"]), console=True, pool=f"{{max: {given.pool}}}",
+    with tidegate.running(given.binary, cluster, Path(description["dir"]), console=True, pool=f"{{max: {given.pool}, queue_timeout: {given.wait}s}}",
                           users=(("app", "app-pw"),)) as proxy:
         faults = Crowd(proxy, cluster, given, quiet).judge()
         faults += [line for line in proxy.log.read_text(errors="replace").splitlines() if "panicked" in line]
