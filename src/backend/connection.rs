@@ -116,7 +116,7 @@ impl Connection {
         account: &Account,
         class: Class,
         opening: Opening<'_>,
-        permit: Permit<Box<Self>>,
+        mut permit: Permit<Box<Self>>,
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
@@ -124,6 +124,7 @@ impl Connection {
         let established =
             connect::connect(&server.config, &server.dialing, account, &class, opening, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
+        permit.serves(established.backend_id);
         let now = Instant::now();
         let mut connection = Self {
             stream: established.stream,

@@ -4,11 +4,13 @@
 //! Invariant: at most `max` permits exist at a time; a permit that is given back goes to the first waiter, and a waiter
 //! is overtaken at most `max` times.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
+
+use crate::ids::BackendId;
 
 /// What a waiter gets: a connection that fits, or the right to open one.
 #[derive(Debug)]
@@ -23,10 +25,26 @@ pub enum Grant<C> {
 #[derive(Debug)]
 pub struct Permit<C> {
     gate: Arc<Gate<C>>,
+    /// The server's thread of the connection that is held by it.
+    thread: Option<BackendId>,
+}
+
+impl<C> Permit<C> {
+    /// The connection that is held by it has this thread of the server.
+    pub fn serves(&mut self, thread: BackendId) {
+        let mut threads = self.gate.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = self.thread.replace(thread) {
+            threads.remove(&before);
+        }
+        threads.insert(thread);
+    }
 }
 
 impl<C> Drop for Permit<C> {
     fn drop(&mut self) {
+        if let Some(thread) = self.thread {
+            self.gate.threads.lock().unwrap_or_else(PoisonError::into_inner).remove(&thread);
+        }
         self.gate.open.fetch_sub(1, SeqCst);
         self.gate.wake();
     }
@@ -79,6 +97,8 @@ pub struct Gate<C> {
     open: AtomicUsize,
     waiting: AtomicUsize,
     queue: Mutex<Queue<C>>,
+    /// The server's threads that connections of this process have: a server that lists its threads does not tell.
+    threads: Mutex<HashSet<BackendId>>,
 }
 
 impl<C> Gate<C> {
@@ -90,13 +110,24 @@ impl<C> Gate<C> {
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             queue: Mutex::new(Queue { waiters: VecDeque::new(), served: 0 }),
+            threads: Mutex::default(),
         }
+    }
+
+    /// The server's threads that connections of this process have.
+    pub fn threads(&self) -> Vec<BackendId> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    /// Whether a connection of this process has this thread of the server.
+    pub fn has_thread(&self, thread: BackendId) -> bool {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).contains(&thread)
     }
 
     /// Takes a permit if there is one.
     pub fn try_permit(self: &Arc<Self>) -> Option<Permit<C>> {
         self.open.fetch_update(SeqCst, SeqCst, |open| (open < self.max).then_some(open + 1)).ok()?;
-        Some(Permit { gate: Arc::clone(self) })
+        Some(Permit { gate: Arc::clone(self), thread: None })
     }
 
     /// Stands in the queue for a connection of `kind`; `None` when the queue is full.

@@ -320,6 +320,7 @@ mod tests {
                 state: *state,
                 left_out: None,
                 lag: None,
+                server_id: 0,
                 facts: None,
             }
         };

@@ -201,7 +201,8 @@ fn natural(statement: Recognised, situation: Situation) -> (Target, Reason) {
         Class::Call => (Primary, R::Procedure),
         Class::TextPrepared | Class::Session => (Primary, R::MakesPin),
         Class::Diagnostics => (Held, R::Diagnostics),
-        Class::Kill => (Any, R::Kill),
+        // Where the server's list of threads comes from, whose ids it may name.
+        Class::Kill => (Primary, R::Kill),
         Class::ShowServer => (Primary, R::ServerState),
         Class::SetGlobal | Class::Other => (Primary, R::Administrative),
     }

@@ -8,6 +8,8 @@ mod activity;
 mod handle;
 mod idle;
 
+use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU32,
@@ -21,8 +23,12 @@ pub use self::handle::{Claim, Handle, Who};
 use crate::execute::client::Signals;
 use crate::ids::ClientId;
 
+/// The ids that clients get, all of ten digits: above what servers count up to, so that no thread of a server can be taken
+/// for a session, and below 2³¹, because some drivers read a signed number.
+pub const CLIENT_IDS: RangeInclusive<u32> = 1 << 30..=(1 << 31) - 1;
+
 /// The sessions of the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     sessions: DashMap<ClientId, Arc<Handle>>,
     next: AtomicU32,
@@ -30,12 +36,26 @@ pub struct Registry {
     now: AtomicU32,
 }
 
+impl Default for Registry {
+    /// No sessions. Their ids begin somewhere in their range: an id that another instance gave, or this one before its start,
+    /// is most likely nobody's.
+    fn default() -> Self {
+        let [.., a, b, c, d] = RandomState::new().hash_one(0).to_le_bytes();
+        Self {
+            sessions: DashMap::new(),
+            next: AtomicU32::new(u32::from_le_bytes([a, b, c, d])),
+            now: AtomicU32::new(0),
+        }
+    }
+}
+
 impl Registry {
-    /// An id that no living session has. Ids start at 1 and come again only after four thousand million clients.
+    /// An id that no living session has. Ids come again only after a thousand million clients.
     pub fn fresh_id(&self) -> ClientId {
         loop {
-            let id = ClientId(self.next.fetch_add(1, SeqCst).wrapping_add(1));
-            if id.0 != 0 && !self.sessions.contains_key(&id) {
+            let next = self.next.fetch_add(1, SeqCst);
+            let id = ClientId(CLIENT_IDS.start() | next & (CLIENT_IDS.start() - 1));
+            if !self.sessions.contains_key(&id) {
                 return id;
             }
         }
@@ -120,6 +140,8 @@ mod tests {
     fn an_entry_lives_as_long_as_its_session() {
         let registry = Arc::new(Registry::default());
         let id = registry.fresh_id();
+        assert!(CLIENT_IDS.contains(&id.0) && id.0.to_string().len() == 10);
+        assert_ne!(id, registry.fresh_id());
         let entry = registry.enter(Arc::new(handle::tests::handle(id)));
         assert!(registry.find(u64::from(id.0)).is_some());
         assert_eq!(registry.all().len(), 1);

@@ -11,7 +11,7 @@ use crate::backend::class::Class as ConnectionClass;
 use crate::backend::insert_id::Place;
 use crate::backend::state::State;
 use crate::plan::{self, Reason, Route, Target};
-use crate::sql::{Class, Kill, Recognised, Uses};
+use crate::sql::{Class, Kill, Recognised, Uses, Victim};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command as com;
 use crate::wire::ok::Status;
@@ -182,7 +182,7 @@ impl Session {
         match command.payload() {
             &[_, a, b, c, d] => {
                 let id = u64::from(u32::from_le_bytes([a, b, c, d]));
-                self.kill(Kill { id, query_only: false }).await
+                self.kill(&[], Kill { victim: Victim::Id(id), query_only: false }).await
             }
             _ => self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await,
         }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::worker::{Reserved, Worker};
 use crate::execute::client::Client;
 use crate::wire::buffer::{Buffer, ORDINARY};
-use crate::wire::frame::{HEADER, Header, PAYLOAD_MAX, Renumber};
+use crate::wire::frame::{HEADER, Header, PAYLOAD_MAX, Renumber, put_packet};
 
 /// A client that stops in the middle of a packet is given up, as by a server's `net_read_timeout`.
 const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -42,6 +42,15 @@ impl Command {
     /// Its packets as they came.
     pub fn packets(&self) -> &[u8] {
         &self.buffer.filled()[..self.end]
+    }
+
+    /// Its packets with another text in the place of `text`, which ends the payload.
+    pub fn with_text(&self, text: &[u8], other: &[u8]) -> Vec<u8> {
+        let payload = self.payload();
+        let head = payload.get(..payload.len().saturating_sub(text.len())).unwrap_or_default();
+        let mut packets = Vec::with_capacity(HEADER + head.len() + other.len());
+        put_packet(&mut packets, 0, &[head, other].concat());
+        packets
     }
 
     /// The sequence number of the reply's first packet: one after the command's last.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::attempt::{Failure, Work};
 use super::worker::Worker;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::account::Account;
@@ -18,15 +19,27 @@ use crate::backend::connection::Connection;
 use crate::backend::exchange::{Answer, ExchangeError};
 use crate::backend::state::State;
 use crate::execute::client::Signals;
-use crate::ids::ServerId;
-use crate::registry::{Claim, Handle};
-use crate::sql::Kill;
+use crate::ids::{BackendId, ServerId};
+use crate::plan;
+use crate::registry::{CLIENT_IDS, Claim, Handle};
+use crate::sql::{Class as StatementClass, Kill, Recognised, Uses, Victim};
+use crate::wire::command;
 use crate::wire::err::ErrPacket;
+use crate::wire::ok::Status;
+use crate::wire::reply::Expect;
 
 /// Connections that are tried for a KILL.
 const ASK_TRIES: u32 = 3;
 /// Time for a KILL on a server.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What an expression may use of which KILL takes the value.
+const WITHOUT_EFFECT: Uses = Uses::USER_VARIABLE_READ
+    .union(Uses::SYSTEM_VARIABLE)
+    .union(Uses::CONNECTION_ID)
+    .union(Uses::PRIMARY_FUNCTION)
+    .union(Uses::SYSTEM_SCHEMA)
+    .union(Uses::PROCESSES);
 
 /// Whether the account of this connection may end other users' sessions.
 const RIGHTS: &[u8] = b"SELECT COUNT(*) FROM information_schema.user_privileges WHERE \
@@ -34,35 +47,162 @@ const RIGHTS: &[u8] = b"SELECT COUNT(*) FROM information_schema.user_privileges 
     grantee = CONCAT('\\'', REPLACE(CURRENT_USER(), '@', '\\'@\\''), '\\'')";
 
 impl Session {
-    /// KILL [QUERY] id.
-    pub(super) async fn kill(&mut self, kill: Kill) -> Flow {
-        let Some(target) = self.worker.registry.find(kill.id) else {
-            let message = format!("Unknown thread id: {}", kill.id);
-            return self.refuse(&Problem::Request(1094, message.into())).await;
+    /// A KILL in any of its forms.
+    pub(super) async fn kill(&mut self, text: &[u8], kill: Kill) -> Flow {
+        let Kill { victim, query_only } = kill;
+        let id = match victim {
+            Victim::Id(id) => id,
+            Victim::Expression(span) => {
+                match self.compute(text.get(span).unwrap_or_default()).await {
+                    // As both servers take what is no number.
+                    Ok(value) => {
+                        value.and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok()).unwrap_or(0)
+                    }
+                    Err(problem) => return self.refuse(&problem).await,
+                }
+            }
+            // A server's numbers of statements are its own, and are never used again.
+            Victim::Statement => return self.pass_kill_on(text).await,
+            Victim::User { name, host } => return self.kill_user(name, host, query_only).await,
         };
-        if let Err(problem) = self.may_kill(&target).await {
-            return self.refuse(&problem).await;
+        match self.worker.registry.find(id) {
+            Some(target) => self.kill_session(&target, query_only).await,
+            None if self.is_thread_of_others(id) => {
+                let verb = if query_only { "KILL QUERY" } else { "KILL" };
+                self.pass_kill_on(format!("{verb} {id}").as_bytes()).await
+            }
+            None => {
+                let message = format!("Unknown thread id: {id}");
+                self.refuse(&Problem::Request(1094, message.into())).await
+            }
         }
-        let claim = target.claim();
-        if claim.is_some() || !kill.query_only {
-            tracing::info!(client = %self.entry.handle.id, target = kill.id, query_only = kill.query_only, "kill");
-        }
-        if let Some(claim) = claim
-            && let Err(problem) = end_statement(&self.worker, &self.account, self.class, claim).await
+    }
+
+    /// A connection of somebody else to the server that lists its threads: none of Tidegate's, which serve one client now and
+    /// another one in a moment.
+    fn is_thread_of_others(&self, id: u64) -> bool {
+        let held = self.held.as_ref().map(|held| held.server);
+        let server = held.or_else(|| self.worker.topology.snapshot().primary);
+        let own = |server| self.worker.pool.server(server).is_some_and(|s| s.gate.has_thread(BackendId(id)));
+        id < u64::from(*CLIENT_IDS.start()) && !server.is_some_and(own)
+    }
+
+    /// The server knows whom this is about, and judges the right to do it.
+    async fn pass_kill_on(&mut self, text: &[u8]) -> Flow {
+        let statement = Recognised { class: StatementClass::Kill, uses: Uses::empty(), hint: None };
+        let mut packets = Vec::new();
+        command::put_query(&mut packets, text, self.class.capabilities);
+        let work = Work {
+            packets: &packets,
+            expect: Expect::Results,
+            statement,
+            text: Some(text),
+            preparing: None,
+            execution: None,
+        };
+        let route = plan::route(statement, self.situation());
+        self.perform(&work, route).await
+    }
+
+    /// All sessions of an account; those of connections that do not go through Tidegate stay.
+    async fn kill_user(&mut self, name: Option<Vec<u8>>, host: Option<Vec<u8>>, query_only: bool) -> Flow {
+        let name = name.unwrap_or_else(|| self.account.user.clone());
+        let is_meant = |handle: &Arc<Handle>| {
+            let any_host = host.as_deref().is_none_or(|host| host == b"%");
+            handle.who.account.user == name
+                && (any_host || host.as_deref() == Some(handle.who.peer.host().as_bytes()))
+        };
+        let targets: Vec<_> = self.worker.registry.all().into_iter().filter(is_meant).collect();
+        if let Some(first) = targets.first()
+            && let Err(problem) = self.may_kill(first).await
         {
             return self.refuse(&problem).await;
         }
-        let itself = target.id == self.entry.handle.id;
-        if !kill.query_only && !itself {
-            target.signals.raise(Signals::KILL);
+        let mut itself = false;
+        for target in &targets {
+            itself |= target.id == self.entry.handle.id;
+            if let Err(problem) = self.end(target, query_only).await {
+                return self.refuse(&problem).await;
+            }
         }
-        if itself {
+        let ended = targets.len() as u64;
+        let flow = self.tell(&reply::changed(1, ended, self.standing(), self.client.capabilities)).await;
+        if itself && !query_only { Flow::Close } else { flow }
+    }
+
+    async fn kill_session(&mut self, target: &Arc<Handle>, query_only: bool) -> Flow {
+        if let Err(problem) = self.may_kill(target).await {
+            return self.refuse(&problem).await;
+        }
+        if let Err(problem) = self.end(target, query_only).await {
+            return self.refuse(&problem).await;
+        }
+        if target.id == self.entry.handle.id {
             // A server answers its own end with this error.
             let error = ErrPacket::new(1317, b"70100", "Query execution was interrupted");
             let flow = self.tell(&reply::error(1, &error)).await;
-            return if kill.query_only { flow } else { Flow::Close };
+            return if query_only { flow } else { Flow::Close };
         }
         self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
+    }
+
+    /// Ends the statement of a session, and the session, unless it is this one.
+    async fn end(&self, target: &Arc<Handle>, query_only: bool) -> Result<(), Problem> {
+        let claim = target.claim();
+        if claim.is_some() || !query_only {
+            tracing::info!(client = %self.entry.handle.id, target = %target.id, query_only, "kill");
+        }
+        if let Some(claim) = claim {
+            end_statement(&self.worker, &self.account, self.class, claim).await?;
+        }
+        if !query_only && target.id != self.entry.handle.id {
+            target.signals.raise(Signals::KILL);
+        }
+        Ok(())
+    }
+
+    /// The value of an expression in this session.
+    async fn compute(&mut self, expression: &[u8]) -> Result<Option<Vec<u8>>, Problem> {
+        let sql = [b"SELECT (", expression, b")"].concat();
+        let statement = self.recognise(&sql);
+        let without_effect =
+            statement.class == StatementClass::Read && WITHOUT_EFFECT.contains(statement.uses);
+        if !without_effect {
+            return Err(Problem::Unsupported("KILL takes an id, or an expression without effects".into()));
+        }
+        let sql = self.in_own_ids(&sql, statement).await.unwrap_or(sql);
+        self.settle_before(statement).await;
+        let mut route = plan::route(statement, self.situation());
+        let mut connection = self.obtain(&mut route, statement, &mut Vec::new()).await?;
+        let state_there = self.held.is_none()
+            && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
+        let work = Work {
+            packets: &[],
+            expect: Expect::Results,
+            statement,
+            text: Some(&sql),
+            preparing: None,
+            execution: None,
+        };
+        let mut buffer = self.worker.buffers.take();
+        let asked = async {
+            let (mut before, mut steps) = (Vec::new(), Vec::new());
+            self.catch_up(&mut connection, &work, &mut before, &mut steps, &mut buffer).await?;
+            connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
+            self.consume(&mut connection, &mut steps, &mut buffer).await?;
+            Ok::<_, Failure>(connection.run(&sql, &mut buffer).await?)
+        };
+        let Ok(Ok(answer)) = timeout(KILL_LIMIT, asked).await else {
+            self.lose(connection);
+            return Err(Problem::Lost { outcome_unknown: false, state_lost: state_there });
+        };
+        if self.keep_or_release(connection) == Flow::Close {
+            return Err(Problem::Lost { outcome_unknown: false, state_lost: true });
+        }
+        match answer.error {
+            Some(error) => Err(Problem::Server(error)),
+            None => Ok(answer.value().map(<[u8]>::to_vec)),
+        }
     }
 
     /// One's own sessions may be killed; others' by whom the servers allow it.
@@ -77,7 +217,7 @@ impl Session {
         };
         drop(snapshot);
         let answer = ask(&self.worker, &self.account, self.class, server, RIGHTS).await?;
-        match answer.as_deref() {
+        match answer.value() {
             Some(b"0") | None => {
                 let message = format!("You are not owner of thread {}", target.id);
                 Err(Problem::Server(ErrPacket::new(1095, b"HY000", message)))
@@ -127,14 +267,14 @@ async fn end_statement(
     }
 }
 
-/// Runs a statement of our own on a pooled connection; gives its first value.
-async fn ask(
+/// Runs a statement of our own on a pooled connection; it must be one that may run twice.
+pub(super) async fn ask(
     worker: &Worker,
     account: &Arc<Account>,
     class: Class,
     server: ServerId,
     sql: &[u8],
-) -> Result<Option<Vec<u8>>, Problem> {
+) -> Result<Answer, Problem> {
     let work = async {
         let mut tries = 0;
         loop {
@@ -148,9 +288,9 @@ async fn ask(
             connection.broken = answer.is_err() || !buffer.filled().is_empty();
             worker.pool.check_in(connection);
             match answer.and_then(Answer::into_ok) {
-                Ok(answer) => return Ok(answer.value().map(<[u8]>::to_vec)),
+                Ok(answer) => return Ok(answer),
                 Err(ExchangeError::Refused(error)) => return Err(Problem::Server(error)),
-                // Both KILL and the question about rights may be asked twice; the connection had died in the pool.
+                // The connection had died in the pool.
                 Err(error) if tries < ASK_TRIES => tracing::debug!(%server, %error, "asking a server again"),
                 Err(error) => return Err(Problem::Connect(error.to_string())),
             }

@@ -15,10 +15,12 @@ pub mod kill;
 mod lease;
 mod ledger;
 mod observed;
+mod own_ids;
 mod pins;
 mod prelude;
 mod prepared;
 mod problem;
+mod processes;
 mod query;
 mod readback;
 mod reply;
@@ -111,6 +113,8 @@ pub struct Session {
     epoch: u64,
     /// `sql_auto_is_null` is on: `WHERE id IS NULL` may ask for LAST_INSERT_ID().
     null_is_insert_id: bool,
+    /// The default database is one of the servers' own.
+    in_system_schema: bool,
     /// Sequence number of the reply to the command in hand.
     sequence: u8,
     /// When the command in hand came, or the last one was answered.
@@ -190,6 +194,7 @@ impl Session {
             incarnation: 0,
             epoch: worker.pool.epoch(),
             null_is_insert_id: false,
+            in_system_schema: false,
             sequence: 1,
             since: Instant::now(),
             tally: Tally::default(),
@@ -276,6 +281,12 @@ impl Session {
         if self.null_is_insert_id && statement.class == StatementClass::Read {
             statement.uses |= Uses::LAST_INSERT_ID;
         }
+        if self.in_system_schema
+            || statement.class == StatementClass::ShowServer
+            || statement.uses.contains(Uses::SYSTEM_SCHEMA)
+        {
+            self.note_processes(text, &mut statement);
+        }
         statement
     }
 
@@ -284,6 +295,7 @@ impl Session {
     fn relex(&mut self) {
         self.limit_idleness();
         self.entry.handle.activity.set_database(&self.desired.schema);
+        self.in_system_schema = sql::is_system_schema(&self.desired.schema);
         let snapshot = self.worker.topology.snapshot();
         if let Some(version) = snapshot.version {
             self.lexing.server = version;

@@ -31,6 +31,13 @@ impl Session {
         }
         let text = &command.payload()[1..];
         let statement = self.recognise(text);
+        let own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
+            true => self.in_own_ids(text, statement).await,
+            false => None,
+        };
+        let packets = own.as_deref().map(|own| command.with_text(text, own));
+        self.statements.written = own.as_ref().map(|_| text.into());
+        let text = own.as_deref().unwrap_or(text);
         let source = Arc::new(Source::new(
             text.into(),
             Arc::clone(&self.desired),
@@ -44,7 +51,7 @@ impl Session {
         let neutral = Recognised { class: Class::Read, uses: statement.uses & Uses::MULTIPLE, hint: None };
         let work = Work {
             preparing: Some((source, id)),
-            ..Work::command(command.packets(), Expect::Prepared, neutral)
+            ..Work::command(packets.as_deref().unwrap_or(command.packets()), Expect::Prepared, neutral)
         };
         self.statements.last = id;
         self.perform(&work, route).await
@@ -52,15 +59,18 @@ impl Session {
 
     /// COM_STMT_PREPARE has been answered.
     pub(super) fn prepared(&mut self, connection: &mut Connection, end: &End, source: &Arc<Source>, id: u32) {
+        let written = self.statements.written.take();
         let Some(prepared) = end.prepared.filter(|_| end.error.is_none()) else { return };
         let max = self.open_max();
         connection.statements.insert(Arc::clone(source), prepared.id, max);
-        let statement = self.recognise(&source.text);
+        let text = written.as_deref().unwrap_or(&source.text);
+        let (statement, digest) = (self.recognise(text), self.digest(text));
         let parameters = prepared.parameters;
         let known = Known {
             source: Arc::clone(source),
             statement,
-            digest: self.digest(&source.text),
+            digest,
+            written,
             parameters,
             types: None,
             long_data_failed: false,
@@ -75,6 +85,10 @@ impl Session {
         let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
             return self.malformed().await;
         };
+        if self.statements.known.get(&id).is_some_and(|known| known.statement.uses.contains(Uses::PROCESSES))
+        {
+            self.list_anew(id).await;
+        }
         let Some(known) = self.statements.known.get_mut(&id) else {
             return self.unknown_statement(id, "mysqld_stmt_execute").await;
         };

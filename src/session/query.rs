@@ -16,6 +16,10 @@ use crate::wire::reply::Expect;
 /// quotes. It is not worth a wait for a primary.
 const DOLLAR_PROBE: &[u8] = b"select $$";
 
+/// What KILL must be like.
+const UNCLEAR_KILL: &str = "KILL must be the only statement of its packet, and name an id, an expression or, on MariaDB, QUERY ID or \
+                            an account";
+
 impl Session {
     /// One COM_QUERY, from packet to packets.
     pub(super) async fn query(&mut self, command: &Command) -> Flow {
@@ -26,10 +30,12 @@ impl Session {
             DOLLAR_PROBE => Recognised { class: Class::Read, uses: Uses::empty(), hint: None },
             _ => self.recognise(text),
         };
-        if statement.class == Class::Kill
-            && let Some(kill) = sql::parse_kill(text, &self.lexing)
-        {
-            return self.kill(kill).await;
+        if statement.class == Class::Kill {
+            return match sql::parse_kill(text, &self.lexing) {
+                Some(kill) => self.kill(text, kill).await,
+                // A server would take the number in it for one of its own.
+                None => self.refuse(&Problem::Unsupported(UNCLEAR_KILL.into())).await,
+            };
         }
         if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
             && let Some(answer) = self.answer(text, Rows::Text)
@@ -48,9 +54,12 @@ impl Session {
         self.settle_before(statement).await;
         let counted = self.begin_statement(self.digest(text), text);
         let route = plan::route(statement, self.situation());
-        let packets = command.packets();
+        let own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
+            true => self.in_own_ids(text, statement).await.map(|own| command.with_text(text, &own)),
+            false => None,
+        };
         let work = Work {
-            packets,
+            packets: own.as_deref().unwrap_or(command.packets()),
             expect: Expect::Results,
             statement,
             text: Some(text),

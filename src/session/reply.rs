@@ -20,6 +20,13 @@ pub fn ok(sequence: u8, status: Status, capabilities: Capabilities) -> Vec<u8> {
     packet(sequence, &payload)
 }
 
+/// An OK packet that tells how many were changed.
+pub fn changed(sequence: u8, affected_rows: u64, status: Status, capabilities: Capabilities) -> Vec<u8> {
+    let mut payload = Vec::new();
+    OkPacket { status, affected_rows, ..OkPacket::default() }.put(&mut payload, 0, capabilities);
+    packet(sequence, &payload)
+}
+
 /// The OK packet of a login, which names the database to those who are told of changes.
 pub fn welcome(sequence: u8, status: Status, schema: &[u8], capabilities: Capabilities) -> Vec<u8> {
     let changes = if schema.is_empty() { Vec::new() } else { schema_entry(schema) };

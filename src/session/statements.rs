@@ -25,6 +25,8 @@ pub(super) struct Known {
     pub statement: Recognised,
     /// The text's digest; 0 with digests off.
     pub digest: u64,
+    /// The text as the client has sent it, where servers get another.
+    pub written: Option<Arc<[u8]>>,
     pub parameters: u16,
     /// The types that the client sent last; it need not send them again.
     pub types: Option<Arc<[u8]>>,
@@ -37,6 +39,8 @@ pub(super) struct Known {
 pub(super) struct Statements {
     pub known: HashMap<u32, Known>,
     pub last: u32,
+    /// The client's own text of the statement that is being prepared, where servers get another.
+    pub written: Option<Arc<[u8]>>,
     /// Those with an open cursor on the held connection.
     pub cursors: HashSet<u32>,
     /// Those with long data on the held connection that waits for an execution.

@@ -1,5 +1,7 @@
 //! The words in which the lexer answers.
 
+use std::ops::Range;
+
 use bitflags::bitflags;
 
 /// Which product's language a statement is written in.
@@ -153,7 +155,7 @@ bitflags! {
         const ROLE = 1 << 20;
         /// LOAD DATA LOCAL or LOAD XML LOCAL.
         const LOCAL_INFILE = 1 << 21;
-        /// CONNECTION_ID().
+        /// CONNECTION_ID(), `@@pseudo_thread_id`.
         const CONNECTION_ID = 1 << 22;
         /// Names a table of information_schema, performance_schema, mysql or sys.
         const SYSTEM_SCHEMA = 1 << 23;
@@ -167,6 +169,8 @@ bitflags! {
         const NOT_CONSTANT = 1 << 27;
         /// SET of a value that holds a SELECT: it reads tables.
         const SUBQUERY = 1 << 28;
+        /// Reads the servers' lists of connections. Told by the session: the lexer alone does not know the default database.
+        const PROCESSES = 1 << 29;
     }
 }
 
@@ -190,13 +194,31 @@ pub struct Recognised {
     pub hint: Option<Hint>,
 }
 
-/// `KILL [CONNECTION | QUERY] id`, as far as it names a number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// `KILL [CONNECTION | QUERY] …`.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kill {
-    /// The connection id that the client wrote.
-    pub id: u64,
+    /// Who is to be ended.
+    pub victim: Victim,
     /// KILL QUERY: the statement ends, the connection stays.
     pub query_only: bool,
+}
+
+/// What a KILL names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Victim {
+    /// A connection's id.
+    Id(u64),
+    /// Something that only a server can compute: its bytes in the text.
+    Expression(Range<usize>),
+    /// MariaDB: `QUERY ID n`, a statement that runs on a server.
+    Statement,
+    /// MariaDB: `USER name[@host]`, the connections of an account.
+    User {
+        /// Its name; `None` for CURRENT_USER.
+        name: Option<Vec<u8>>,
+        /// Its host, where one is written.
+        host: Option<Vec<u8>>,
+    },
 }
 
 impl Recognised {

@@ -219,7 +219,7 @@ impl Seen {
         reserved: false,
     };
 
-    fn of(token: Token, sql: &[u8], lexing: &Lexing) -> Self {
+    pub(super) fn of(token: Token, sql: &[u8], lexing: &Lexing) -> Self {
         let found = if token.kind == Kind::Word { keywords::find(token.text(sql)) } else { None };
         Self {
             token,

@@ -4,7 +4,7 @@
 
 use super::keywords::Keyword;
 use super::lexer::Kind;
-use super::model::{Kill, Lexing, Uses};
+use super::model::{Dialect, Kill, Lexing, Uses, Victim};
 use super::scan::{Item, Scan, unquoted};
 use std::borrow::Cow;
 
@@ -30,8 +30,7 @@ pub struct BareQuestion<'a> {
     pub column_name: Cow<'a, [u8]>,
 }
 
-/// `KILL [HARD | SOFT] [CONNECTION | QUERY] id` with a number; MariaDB's `KILL QUERY ID` names a query, not a
-/// connection, and is `None`.
+/// `KILL [HARD | SOFT] [CONNECTION | QUERY] …`, where it is the packet's only statement.
 pub fn parse_kill(sql: &[u8], lexing: &Lexing) -> Option<Kill> {
     let mut scan = Scan::new(sql, lexing);
     let first = first_of_packet(&mut scan)?;
@@ -46,11 +45,53 @@ pub fn parse_kill(sql: &[u8], lexing: &Lexing) -> Option<Kill> {
     if query_only || item.keyword == Keyword::Connection {
         item = scan.next()?;
     }
-    if item.token.kind != Kind::Integer {
-        return None;
+    let start = item.token.start;
+    let mut items = vec![item];
+    while let Some(item) = scan.next() {
+        items.push(item);
     }
-    let id = std::str::from_utf8(item.token.text(sql)).ok()?.parse().ok()?;
-    ends(&mut scan).then_some(Kill { id, query_only })
+    let end = items.last()?.token.end;
+    let mariadb = lexing.server.dialect == Dialect::MariaDb;
+    let victim = match &items[..] {
+        [id] if id.token.kind == Kind::Integer => {
+            Victim::Id(std::str::from_utf8(id.token.text(sql)).ok()?.parse().ok()?)
+        }
+        [id, _] if mariadb && query_only && id.token.text(sql).eq_ignore_ascii_case(b"ID") => {
+            Victim::Statement
+        }
+        [user, account @ ..] if mariadb && user.keyword == Keyword::User => of_account(sql, account)?,
+        _ => Victim::Expression(start..end),
+    };
+    ends(&mut scan).then_some(Kill { victim, query_only })
+}
+
+/// `name[@host]`, quoted or not, without escapes; CURRENT_USER.
+fn of_account(sql: &[u8], items: &[Item]) -> Option<Victim> {
+    let (name, host) = match items {
+        [name] => (name, None),
+        [name, host] if host.token.kind == Kind::UserVariable => (name, Some(host)),
+        [me, ..] if me.token.text(sql).eq_ignore_ascii_case(b"CURRENT_USER") => (me, None),
+        _ => return None,
+    };
+    let written = name.token.text(sql);
+    if name.token.kind == Kind::Word && written.eq_ignore_ascii_case(b"CURRENT_USER") {
+        return Some(Victim::User { name: None, host: None });
+    }
+    let host = match host {
+        Some(host) => Some(unquoted_text(host.token.text(sql).strip_prefix(b"@")?)?),
+        None => None,
+    };
+    Some(Victim::User { name: Some(unquoted_text(written)?), host })
+}
+
+/// A name or a string without its quotes; `None` where something in it is escaped.
+fn unquoted_text(text: &[u8]) -> Option<Vec<u8>> {
+    let inner = match text {
+        [first @ (b'\'' | b'"' | b'`'), inner @ .., last] if first == last => inner,
+        _ => text,
+    };
+    let plain = !inner.iter().any(|byte| matches!(byte, b'\'' | b'"' | b'`' | b'\\'));
+    plain.then(|| inner.to_vec())
 }
 
 /// Recognises exactly `SELECT f()` with an optional alias, for the four functions of [`Question`].
@@ -129,33 +170,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kill_is_read_with_its_number() {
-        for (sql, id, query_only) in [
-            ("KILL 5", 5, false),
-            ("kill query 18446744073709551615;", u64::MAX, true),
-            ("KILL CONNECTION /* x */ 7 -- y", 7, false),
-            ("KILL HARD QUERY 7", 7, true),
-            ("/* c */ KILL SOFT CONNECTION 7 ; ;", 7, false),
+    fn kill_is_read_with_its_victim() {
+        let id = Victim::Id;
+        let of = |name: Option<&str>, host: Option<&str>| {
+            let bytes = |text: &str| text.as_bytes().to_vec();
+            Victim::User { name: name.map(bytes), host: host.map(bytes) }
+        };
+        for (sql, victim, query_only) in [
+            ("KILL 5", id(5), false),
+            ("kill query 18446744073709551615;", id(u64::MAX), true),
+            ("KILL CONNECTION /* x */ 7 -- y", id(7), false),
+            ("KILL HARD QUERY 7", id(7), true),
+            ("/* c */ KILL SOFT CONNECTION 7 ; ;", id(7), false),
+            ("KILL @a", Victim::Expression(5..7), false),
+            ("KILL QUERY CONNECTION_ID() + 1;", Victim::Expression(11..30), true),
+            ("KILL -1", Victim::Expression(5..7), false),
+            ("KILL QUERY ID 5", Victim::Statement, true),
+            ("KILL USER x", of(Some("x"), None), false),
+            ("KILL QUERY USER 'x'@'localhost'", of(Some("x"), Some("localhost")), true),
+            ("KILL USER `x`@h", of(Some("x"), Some("h")), false),
+            ("KILL USER CURRENT_USER()", of(None, None), false),
         ] {
-            assert_eq!(parse_kill(sql.as_bytes(), &MARIADB), Some(Kill { id, query_only }), "{sql}");
+            assert_eq!(parse_kill(sql.as_bytes(), &MARIADB), Some(Kill { victim, query_only }), "{sql}");
         }
         for sql in [
             "KILL",
-            "KILL -1",
-            "KILL 1.0",
-            "KILL @a",
-            "KILL 5 6",
             "KILL 5; SELECT 1",
             "KILL 18446744073709551616",
-            "KILL QUERY ID 5",
-            "KILL USER 'x'",
-            "KILL CONNECTION_ID()",
-            "KILL '5'",
+            "KILL USER 'it''s'",
+            "KILL USER",
             "SELECT 5",
             "KILL 5 /*",
         ] {
-            assert_eq!(parse_kill(sql.as_bytes(), &MYSQL), None, "{sql}");
+            assert_eq!(parse_kill(sql.as_bytes(), &MARIADB), None, "{sql}");
         }
+        let expression = parse_kill(b"KILL USER x", &MYSQL).map(|kill| kill.victim);
+        assert_eq!(expression, Some(Victim::Expression(5..11)), "MySQL has no such form, and will say so");
     }
 
     #[test]

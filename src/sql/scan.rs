@@ -314,6 +314,8 @@ impl<'a> Scan<'a> {
             self.uses |= Uses::LAST_INSERT_ID;
         } else if is(b"warning_count") || is(b"error_count") {
             self.uses |= Uses::DIAGNOSTICS;
+        } else if is(b"pseudo_thread_id") {
+            self.uses |= Uses::CONNECTION_ID;
         }
     }
 
@@ -351,7 +353,8 @@ pub(super) fn unquoted(name: &[u8]) -> &[u8] {
     }
 }
 
-fn is_system_schema(name: &[u8]) -> bool {
+/// Whether the servers keep their own tables in this database.
+pub fn is_system_schema(name: &[u8]) -> bool {
     const SCHEMAS: [&[u8]; 4] = [b"information_schema", b"performance_schema", b"mysql", b"sys"];
     let name = unquoted(name);
     SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(name))

@@ -219,6 +219,7 @@ impl Record {
             state: self.health.state(),
             left_out,
             lag,
+            server_id: self.seen.as_ref().map_or(0, |seen| seen.observation.identity.server_id),
             facts: self.seen.as_ref().map(|seen| Arc::clone(&seen.observation.facts)),
         }
     }

@@ -50,6 +50,8 @@ pub struct Server {
     pub left_out: Option<LeftOut>,
     /// How far it is behind; `None` where that is not known, and for a primary.
     pub lag: Option<Duration>,
+    /// Its `@@server_id`; 0 where that is not known.
+    pub server_id: u32,
     /// What it last said of itself.
     pub facts: Option<Arc<ServerFacts>>,
 }
@@ -116,6 +118,7 @@ mod tests {
             state,
             left_out,
             lag: None,
+            server_id: 0,
             facts: None,
         }
     }
