@@ -30,6 +30,7 @@ mod leak;
 mod logins;
 mod operators;
 mod pins;
+mod processes;
 mod round_trips;
 mod routines;
 mod routing;

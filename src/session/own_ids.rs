@@ -113,7 +113,8 @@ impl Session {
         let on = if *schema == "performance_schema" { " AND @@performance_schema" } else { "" };
         let question = format!(
             "SELECT column_name FROM information_schema.columns WHERE table_schema='{schema}' AND \
-             table_name='{table}'{on} ORDER BY ordinal_position"
+             table_name IN('{table}','{}'){on} ORDER BY ordinal_position",
+            table.to_ascii_uppercase() // names of information_schema, which MySQL compares byte for byte
         );
         let asked = kill::ask(&self.worker, &self.account, self.class, server, question.as_bytes()).await;
         let answer = asked.inspect_err(|problem| tracing::debug!(%problem, "columns are not known")).ok()?;

@@ -201,11 +201,7 @@ impl Walk<'_> {
                     self.close();
                     self.replace_call(statement, at);
                 }
-                Kind::Punct(b',') => {
-                    if self.end_item(statement, at) {
-                        self.begin_item(at + 1);
-                    }
-                }
+                Kind::Punct(b',') if self.end_item(statement, at) => self.begin_item(at + 1),
                 Kind::SystemVariable => self.replace_variable(statement, at),
                 Kind::Word if seen.keyword == Keyword::Select => self.begin_item(at + 1),
                 Kind::Word if is_modifier(seen.token.text(self.sql)) && self.begins_here(at) => {
@@ -310,6 +306,7 @@ fn label<'a>(sql: &'a [u8], item: &[Seen]) -> Option<&'a [u8]> {
     let before = item.len().checked_sub(2).and_then(|at| item.get(at));
     let operator = |seen: &Seen| match seen.token.kind {
         Kind::Operator => true,
+        Kind::Word => is_operator(seen.token.text(sql)),
         Kind::Punct(byte) => byte != b')',
         _ => false,
     };
@@ -327,6 +324,13 @@ fn label<'a>(sql: &'a [u8], item: &[Seen]) -> Option<&'a [u8]> {
         && !has(b"*/")
         && !has(b"--");
     (is_alias_less && plain).then_some(text)
+}
+
+/// Words behind which an operand stands.
+fn is_operator(word: &[u8]) -> bool {
+    const OPERATORS: [&[u8]; 11] =
+        [b"AND", b"OR", b"XOR", b"NOT", b"IS", b"LIKE", b"REGEXP", b"RLIKE", b"DIV", b"MOD", b"BETWEEN"];
+    OPERATORS.iter().any(|operator| operator.eq_ignore_ascii_case(word))
 }
 
 fn is_modifier(word: &[u8]) -> bool {
@@ -427,6 +431,10 @@ mod tests {
             (
                 "SELECT CASE CONNECTION_ID() WHEN 1 THEN 2 END",
                 "SELECT CASE CAST(7 AS UNSIGNED) WHEN 1 THEN 2 END",
+            ),
+            (
+                "SELECT CONNECTION_ID() LIKE '7'",
+                "SELECT CAST(7 AS UNSIGNED) LIKE '7' AS `CONNECTION_ID() LIKE '7'`",
             ),
             ("SELECT @@pseudo_thread_id", "SELECT NULLIF(7|0,0) AS `@@pseudo_thread_id`"),
             (
