@@ -64,6 +64,9 @@ impl Signals {
     }
 }
 
+/// Longest reply that is kept to be changed.
+const KEPT_MAX: usize = 64 << 20;
+
 /// A logged-in client.
 #[derive(Debug)]
 pub struct Client {
@@ -75,6 +78,8 @@ pub struct Client {
     pub signals: Arc<Signals>,
     /// What session tracking shows it, where that is not what servers show by default.
     pub shown: Option<Arc<Shown>>,
+    /// What it would have been sent, where that is to be changed first.
+    pub kept: Option<Vec<u8>>,
 }
 
 /// Why a wait for a server ended.
@@ -153,6 +158,13 @@ impl Client {
     /// # Errors
     /// The network's, or `TimedOut`.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(kept) = &mut self.kept {
+            if kept.len() + bytes.len() > KEPT_MAX {
+                return Err(io::ErrorKind::OutOfMemory.into());
+            }
+            kept.extend_from_slice(bytes);
+            return Ok(());
+        }
         let rest = &bytes[self.stream.try_write(bytes)?..];
         if rest.is_empty() {
             return Ok(());

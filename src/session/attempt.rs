@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::execution::Execution;
 use super::observed::Tally;
+use super::reply::Rows;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
@@ -11,7 +12,7 @@ use crate::backend::statements::Source;
 use crate::execute::relay::{End, RelayError, relay};
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
-use crate::sql::{self, Class, Lexing, Recognised};
+use crate::sql::{self, Class, Lexing, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
@@ -58,6 +59,11 @@ impl<'a> Work<'a> {
     pub fn sql(&self) -> &[u8] {
         let prepared = self.execution.as_ref().map(|execution| &*execution.source.text);
         self.text.or(prepared).unwrap_or_default()
+    }
+
+    /// Its reply is SHOW PROCESSLIST's.
+    fn lists_processes(&self) -> bool {
+        self.statement.class == Class::ShowServer && self.statement.uses.contains(Uses::PROCESSES)
     }
 
     /// The database that USE or COM_INIT_DB names, where its name can be told.
@@ -291,12 +297,44 @@ impl Session {
     ) -> Result<End, Failure> {
         let scanner = Scanner::new(work.expect, connection.capabilities);
         let id = work.preparing.as_ref().map(|(_, id)| *id);
+        if work.lists_processes() {
+            return self.receive_processlist(connection, work, buffer, scanner).await;
+        }
         let end =
             relay(connection, &mut self.client, &mut buffer, scanner, id).await.map_err(Failure::Relay)?;
         self.worker.counters.sent(end.sent);
         if !buffer.filled().is_empty() {
             return Err(Failure::Relay(RelayError::Protocol));
         }
+        Ok(end)
+    }
+}
+
+impl Session {
+    /// The same of SHOW PROCESSLIST, whose reply is changed before the client gets it.
+    async fn receive_processlist(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        mut buffer: Buffer,
+        scanner: Scanner,
+    ) -> Result<End, Failure> {
+        self.client.kept = Some(Vec::new());
+        let ended = relay(connection, &mut self.client, &mut buffer, scanner, None).await;
+        let kept = self.client.kept.take().unwrap_or_default();
+        let mut end = ended.map_err(|error| match error {
+            RelayError::Server { error, .. } => Failure::Relay(RelayError::Server { error, sent: false }),
+            other => Failure::Relay(other),
+        })?;
+        if !buffer.filled().is_empty() {
+            return Err(Failure::Relay(RelayError::Protocol));
+        }
+        let rows = if work.execution.is_some() { Rows::Binary } else { Rows::Text };
+        let whole = end.error.is_some() || end.status.contains(Status::CURSOR_EXISTS);
+        let shown = if whole { kept } else { self.processlist_in_own_ids(connection, kept, rows) };
+        end.sent = shown.len() as u64;
+        self.worker.counters.sent(end.sent);
+        self.client.send(&shown).await.map_err(|error| Failure::Relay(RelayError::Client(error)))?;
         Ok(end)
     }
 }

@@ -21,6 +21,7 @@ mod prelude;
 mod prepared;
 mod problem;
 mod processes;
+mod processlist;
 mod query;
 mod readback;
 mod reply;
@@ -168,7 +169,7 @@ impl Session {
         let who = Who { account: Arc::clone(&account), class, peer };
         let handle = Handle::new(id, who, Arc::clone(&signals));
         let mut session = Self {
-            client: Client { stream, capabilities, signals, shown: None },
+            client: Client { stream, capabilities, signals, shown: None, kept: None },
             salt,
             entry: registry.enter(Arc::new(handle)),
             class,

@@ -7,11 +7,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::processes::{self, Asker, LISTINGS, Listing, Processes, Resting, SHOWN, Thread};
+use super::processes::{Asker, LISTINGS, Listing, Processes, Resting, Thread};
+use super::processlist::{Source, in_sessions};
+use super::reply::Rows;
 use super::{Session, kill};
-use crate::backend::statements::Source;
+use crate::backend::connection::Connection;
+use crate::backend::statements;
 use crate::registry::{Handle, Phase};
-use crate::sql::{self, Class, Dialect, Edit, Recognised, ServerVersion, Uses};
+use crate::sql::{self, Class, Edit, Recognised, ServerVersion, Uses};
 
 /// Sessions without a connection that are listed; more would make the statement larger than a server may take it.
 const RESTING_MAX: usize = 4096;
@@ -24,15 +27,14 @@ pub(super) type Columns = HashMap<(usize, ServerVersion), Rc<[String]>>;
 impl Session {
     /// Adds what the lexer alone cannot tell: whether lists of connections are read.
     pub(super) fn note_processes(&self, text: &[u8], statement: &mut Recognised) {
-        if self.in_system_schema {
-            statement.uses |= Uses::SYSTEM_SCHEMA;
-        }
         let reads = match statement.class {
-            Class::ShowServer => sql::show_processlist(text, &self.lexing).is_some(),
+            Class::ShowServer => sql::shows_processlist(text, &self.lexing),
             Class::Read | Class::LockingRead | Class::Write => !self.listed(text).is_empty(),
             _ => false,
         };
-        statement.uses.set(Uses::PROCESSES, reads);
+        if reads {
+            statement.uses |= Uses::PROCESSES | Uses::SYSTEM_SCHEMA; // which the name alone does not tell in its own database
+        }
     }
 
     fn listed(&self, text: &[u8]) -> Vec<sql::ListedTable> {
@@ -47,24 +49,26 @@ impl Session {
             edits = sql::own_id_edits(text, &self.lexing, self.entry.handle.id.0);
         }
         if statement.uses.contains(Uses::PROCESSES) {
-            match sql::show_processlist(text, &self.lexing) {
-                Some(full) => return self.shown_processlist(text, full).await,
-                None => self.replace_tables(text, &mut edits).await,
-            }
+            self.replace_tables(text, &mut edits).await;
         }
         (!edits.is_empty()).then(|| sql::splice(text, &edits))
     }
 
-    async fn shown_processlist(&self, text: &[u8], full: bool) -> Option<Vec<u8>> {
-        let dialect = self.lexing.server.dialect;
-        let sources = if dialect == Dialect::MySql { &SHOWN[..] } else { &SHOWN[1..] };
-        for which in sources {
-            if let Some(columns) = self.columns(*which).await {
-                let derived = self.processes(text).derived(&LISTINGS[*which], &columns);
-                return Some(processes::show(&derived, full, dialect).into_bytes());
-            }
-        }
-        None
+    /// The reply to SHOW PROCESSLIST with sessions for the threads that serve them.
+    pub(super) fn processlist_in_own_ids(
+        &self,
+        connection: &Connection,
+        reply: Vec<u8>,
+        rows: Rows,
+    ) -> Vec<u8> {
+        let snapshot = self.worker.topology.snapshot();
+        let source = Source {
+            server: snapshot.server(connection.server).map_or(0, |server| server.server_id),
+            thread: connection.id,
+            user: &self.account.backend_user,
+            rows,
+        };
+        in_sessions(&reply, &source, &self.processes(b"")).unwrap_or(reply)
     }
 
     async fn replace_tables(&self, text: &[u8], edits: &mut Vec<Edit>) {
@@ -93,7 +97,7 @@ impl Session {
         };
         let Some(listed) = self.in_own_ids(&text, statement).await else { return };
         let state = Arc::clone(&source.state);
-        let source = Source::new(listed.into(), state, source.copy, &self.worker.hasher);
+        let source = statements::Source::new(listed.into(), state, source.copy, &self.worker.hasher);
         if let Some(known) = self.statements.known.get_mut(&id) {
             known.source = Arc::new(source);
         }

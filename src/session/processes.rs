@@ -65,9 +65,6 @@ pub(super) const LISTINGS: &[Listing] = listings! {
 /// The character set of names: MySQL warns of `utf8mb3`, which its own tables have.
 const NAME: &str = "CHARACTER SET utf8mb4 PATH";
 
-/// The places of `SHOW PROCESSLIST`'s sources in [`LISTINGS`]: without a warning on MySQL, and everywhere.
-pub(super) const SHOWN: [usize; 2] = [3, 0];
-
 /// A thread of a server that belongs to this process.
 #[derive(Clone, Debug)]
 pub(super) struct Thread {
@@ -222,16 +219,6 @@ impl Processes<'_> {
     }
 }
 
-/// The statement whose result is that of `SHOW [FULL] PROCESSLIST`, of a derived table.
-pub(super) fn show(derived: &str, full: bool, dialect: Dialect) -> String {
-    let info = if full { "INFO" } else { "LEFT(INFO,100)" };
-    let progress = if dialect == Dialect::MariaDb { ",PROGRESS AS Progress" } else { "" };
-    format!(
-        "SELECT ID AS Id,USER AS User,HOST AS Host,DB AS db,COMMAND AS Command,TIME AS Time,STATE AS State,\
-         {info} AS Info{progress} FROM {derived} AS processlist ORDER BY ID"
-    )
-}
-
 /// The column of a session that no thread stands for.
 fn value(column: &str) -> &'static str {
     match column {
@@ -284,12 +271,6 @@ mod tests {
     #[test]
     fn a_string_of_json_is_well_formed_whatever_a_name_holds() {
         assert_eq!(quoted("a\"b\\c\nd é"), "\"a\\\"b\\\\c d é\"");
-    }
-
-    #[test]
-    fn show_processlists_sources_are_where_they_are_said_to_be() {
-        let named = SHOWN.map(|at| (LISTINGS[at].schema, LISTINGS[at].table));
-        assert_eq!(named, [("performance_schema", "processlist"), ("information_schema", "processlist")]);
     }
 
     #[test]

@@ -36,6 +36,6 @@ pub use own::{Own, own_statement};
 pub use question::{BareQuestion, Question, bare_question, parse_kill};
 pub use recognise::recognise;
 pub use scan::is_system_schema;
-pub use splice::{Edit, ListedTable, listed_tables, own_id_edits, show_processlist, splice};
+pub use splice::{Edit, ListedTable, listed_tables, own_id_edits, shows_processlist, splice};
 pub use transaction::is_bare_end;
 pub use variables::{PreparedText, executes_text, prepared_texts, user_variables, user_variables_read};

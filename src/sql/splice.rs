@@ -119,19 +119,19 @@ pub fn listed_tables(
     found
 }
 
-/// `SHOW [FULL] PROCESSLIST`; whether it is full.
-pub fn show_processlist(sql: &[u8], lexing: &Lexing) -> Option<bool> {
+/// Whether the packet is `SHOW [FULL] PROCESSLIST`.
+pub fn shows_processlist(sql: &[u8], lexing: &Lexing) -> bool {
     let mut statements = statements(sql, lexing);
-    let statement = statements.next()?;
+    let Some(statement) = statements.next() else { return false };
     let is_last = statements.all(|rest| rest.is_empty());
-    let [show, middle @ .., list] = &statement[..] else { return None };
-    let full = match middle {
-        [] => false,
-        [full] if full.keyword == Keyword::Full => true,
-        _ => return None,
+    let [show, middle @ .., list] = &statement[..] else { return false };
+    let whole = match middle {
+        [] => true,
+        [full] => full.keyword == Keyword::Full,
+        _ => false,
     };
     let lists = list.token.text(sql).eq_ignore_ascii_case(b"PROCESSLIST");
-    (show.keyword == Keyword::Show && lists && is_last).then_some(full)
+    show.keyword == Keyword::Show && whole && lists && is_last
 }
 
 /// The tokens of each statement of a packet, without comments.
@@ -514,11 +514,10 @@ mod tests {
 
     #[test]
     fn show_processlist_is_told_from_other_shows() {
-        let show = |sql: &str| show_processlist(sql.as_bytes(), &MARIADB);
-        assert_eq!(show("show /* x */ processlist;"), Some(false));
-        assert_eq!(show("SHOW FULL PROCESSLIST ; -- x"), Some(true));
+        let shows = |sql: &str| shows_processlist(sql.as_bytes(), &MARIADB);
+        assert!(shows("show /* x */ processlist;") && shows("SHOW FULL PROCESSLIST ; -- x"));
         for sql in ["SHOW TABLES", "SHOW PROCESSLIST; SELECT 1", "SHOW", "SHOW EXTENDED PROCESSLIST", ""] {
-            assert_eq!(show(sql), None, "{sql}");
+            assert!(!shows(sql), "{sql}");
         }
     }
 }
