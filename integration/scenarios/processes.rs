@@ -151,7 +151,7 @@ async fn lists_of_processes_show_sessions(scenario: Scenario) {
         assert_eq!(of_stage, 5, "{sql}: connections that nobody uses are not shown: {rows:?}");
     }
     for (sql, expected) in [
-        (format!("SELECT id, user FROM information_schema.processlist WHERE id = CONNECTION_ID()"), own),
+        ("SELECT id, user FROM information_schema.processlist WHERE id = CONNECTION_ID()".to_owned(), own),
         (
             format!(
                 "SELECT p.id, 1 FROM information_schema.processlist p WHERE p.db = '{schema}' AND p.info LIKE '%{mark}%' AND p.id <> CONNECTION_ID()"
@@ -236,6 +236,12 @@ async fn waiting_sessions_are_found_and_killed_by_their_ids(scenario: Scenario) 
             })
             .await;
         }
+        let own = "SELECT id FROM information_schema.processlist WHERE id = CONNECTION_ID()";
+        assert_eq!(
+            holder.value(own).await.unwrap(),
+            holder.greeting.connection_id.to_string(),
+            "with {lock}"
+        );
         admin.ok(format!("KILL QUERY {}", waiter.greeting.connection_id)).await;
         assert_eq!(waiter.outcome().await.err().code, 1317);
         holder.ok(if lock == "BEGIN" { "ROLLBACK" } else { "UNLOCK TABLES" }).await;
@@ -251,7 +257,7 @@ async fn prepared_lists_are_of_the_moment_of_their_execution(scenario: Scenario)
     for _ in 0..3 {
         let other = stage.raw().await;
         let id = Param::Unsigned(other.greeting.connection_id.into());
-        let rows = client.execute(count, &[id.clone()]).await.rows();
+        let rows = client.execute(count, std::slice::from_ref(&id)).await.rows();
         assert_eq!(rows.rows[0][2], 1, "it is listed");
         let bytes = other.greeting.connection_id.to_le_bytes();
         let lists = |rows: &[Vec<u8>]| rows.iter().any(|row| row[3..7] == bytes || row[2..6] == bytes);

@@ -22,7 +22,7 @@ use crate::execute::client::Signals;
 use crate::ids::{BackendId, ServerId};
 use crate::plan;
 use crate::registry::{CLIENT_IDS, Claim, Handle};
-use crate::sql::{Class as StatementClass, Kill, Recognised, Uses, Victim};
+use crate::sql::{Class as StatementClass, Dialect, Kill, Recognised, Uses, Victim};
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
@@ -108,9 +108,14 @@ impl Session {
     async fn kill_user(&mut self, name: Option<Vec<u8>>, host: Option<Vec<u8>>, query_only: bool) -> Flow {
         let name = name.unwrap_or_else(|| self.account.user.clone());
         let is_meant = |handle: &Arc<Handle>| {
-            let any_host = host.as_deref().is_none_or(|host| host == b"%");
+            let peer = handle.who.peer;
             handle.who.account.user == name
-                && (any_host || host.as_deref() == Some(handle.who.peer.host().as_bytes()))
+                && host.as_deref().is_none_or(|host| match host {
+                    b"%" => true,
+                    // A server knows this machine by its name, where it looks names up.
+                    b"localhost" => peer.ip().is_none_or(|ip| ip.is_loopback()),
+                    host => host == peer.host().as_bytes(),
+                })
         };
         let targets: Vec<_> = self.worker.registry.all().into_iter().filter(is_meant).collect();
         if let Some(first) = targets.first()
@@ -138,8 +143,11 @@ impl Session {
             return self.refuse(&problem).await;
         }
         if target.id == self.entry.handle.id {
-            // A server answers its own end with this error.
-            let error = ErrPacket::new(1317, b"70100", "Query execution was interrupted");
+            // As servers answer their own end (tried on both).
+            let error = match (self.lexing.server.dialect, query_only) {
+                (Dialect::MariaDb, false) => ErrPacket::new(1927, b"70100", "Connection was killed"),
+                _ => ErrPacket::new(1317, b"70100", "Query execution was interrupted"),
+            };
             let flow = self.tell(&reply::error(1, &error)).await;
             return if query_only { flow } else { Flow::Close };
         }

@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::processes::{Asker, LISTINGS, Listing, Processes, Resting, Thread};
-use super::processlist::{Source, in_sessions};
+use super::processlist::{self, in_sessions};
 use super::reply::Rows;
 use super::{Session, kill};
 use crate::backend::connection::Connection;
-use crate::backend::statements;
+use crate::backend::statements::Source;
 use crate::registry::{Handle, Phase};
-use crate::sql::{self, Class, Edit, Recognised, ServerVersion, Uses};
+use crate::sql::{self, Class, Dialect, Edit, Recognised, ServerVersion, Uses};
 
 /// Sessions without a connection that are listed; more would make the statement larger than a server may take it.
 const RESTING_MAX: usize = 4096;
@@ -48,7 +48,7 @@ impl Session {
         if statement.uses.contains(Uses::CONNECTION_ID) && sql::bare_question(text, &self.lexing).is_none() {
             edits = sql::own_id_edits(text, &self.lexing, self.entry.handle.id.0);
         }
-        if statement.uses.contains(Uses::PROCESSES) {
+        if statement.uses.contains(Uses::PROCESSES) && has_json_table(self.lexing.server) {
             self.replace_tables(text, &mut edits).await;
         }
         (!edits.is_empty()).then(|| sql::splice(text, &edits))
@@ -62,7 +62,7 @@ impl Session {
         rows: Rows,
     ) -> Vec<u8> {
         let snapshot = self.worker.topology.snapshot();
-        let source = Source {
+        let source = processlist::Source {
             server: snapshot.server(connection.server).map_or(0, |server| server.server_id),
             thread: connection.id,
             user: &self.account.backend_user,
@@ -85,22 +85,22 @@ impl Session {
 
     /// A prepared statement that reads lists of connections is another one at each execution. One that waits with a cursor or
     /// long data stays what it is.
-    pub(super) async fn list_anew(&mut self, id: u32) {
-        if self.statements.long_data.contains(&id) || self.statements.cursors.contains(&id) {
-            return;
-        }
-        let Some(known) = self.statements.known.get(&id) else { return };
-        let (Some(text), source, statement) =
-            (known.written.clone(), Arc::clone(&known.source), known.statement)
-        else {
-            return;
-        };
-        let Some(listed) = self.in_own_ids(&text, statement).await else { return };
+    pub(super) async fn list_anew(
+        &mut self,
+        id: u32,
+        source: Arc<Source>,
+        statement: Recognised,
+    ) -> Arc<Source> {
+        let waits = self.statements.long_data.contains(&id) || self.statements.cursors.contains(&id);
+        let written = self.statements.known.get(&id).and_then(|known| known.written.clone());
+        let Some(text) = written.filter(|_| !waits) else { return source };
+        let Some(listed) = self.in_own_ids(&text, statement).await else { return source };
         let state = Arc::clone(&source.state);
-        let source = statements::Source::new(listed.into(), state, source.copy, &self.worker.hasher);
+        let source = Arc::new(Source::new(listed.into(), state, source.copy, &self.worker.hasher));
         if let Some(known) = self.statements.known.get_mut(&id) {
-            known.source = Arc::new(source);
+            known.source = Arc::clone(&source);
         }
+        source
     }
 
     /// The columns of one of the servers' tables, asked for once; `None` where the servers do not have it, or not for this account.
@@ -161,6 +161,15 @@ impl Session {
             dialect: self.lexing.server.dialect,
         }
     }
+}
+
+/// Whether servers of this version can read the derived tables: before, their own ids stay.
+fn has_json_table(server: ServerVersion) -> bool {
+    let since = match server.dialect {
+        Dialect::MySql => 80_019,
+        Dialect::MariaDb => 100_600,
+    };
+    server.number >= since
 }
 
 /// The thread that a session uses.

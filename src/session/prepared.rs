@@ -85,10 +85,6 @@ impl Session {
         let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
             return self.malformed().await;
         };
-        if self.statements.known.get(&id).is_some_and(|known| known.statement.uses.contains(Uses::PROCESSES))
-        {
-            self.list_anew(id).await;
-        }
         let Some(known) = self.statements.known.get_mut(&id) else {
             return self.unknown_statement(id, "mysqld_stmt_execute").await;
         };
@@ -110,6 +106,10 @@ impl Session {
         }
         let (source, statement, types) = (Arc::clone(&known.source), known.statement, known.types.clone());
         let digest = known.digest;
+        let source = match statement.uses.contains(Uses::PROCESSES) {
+            true => self.list_anew(id, source, statement).await,
+            false => source,
+        };
         self.settle_before(statement).await;
         if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
             && let Some(answer) = self.answer(&source.text, reply::Rows::Binary)
