@@ -92,14 +92,7 @@ impl Session {
         let statement = Recognised { class: StatementClass::Kill, uses: Uses::empty(), hint: None };
         let mut packets = Vec::new();
         command::put_query(&mut packets, text, self.class.capabilities);
-        let work = Work {
-            packets: &packets,
-            expect: Expect::Results,
-            statement,
-            text: Some(text),
-            preparing: None,
-            execution: None,
-        };
+        let work = Work { text: Some(text), ..Work::command(&packets, Expect::Results, statement) };
         let route = plan::route(statement, self.situation());
         self.perform(&work, route).await
     }
@@ -184,14 +177,7 @@ impl Session {
         let mut connection = self.obtain(&mut route, statement, &mut Vec::new()).await?;
         let state_there = self.held.is_none()
             && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
-        let work = Work {
-            packets: &[],
-            expect: Expect::Results,
-            statement,
-            text: Some(&sql),
-            preparing: None,
-            execution: None,
-        };
+        let work = Work { text: Some(&sql), ..Work::command(&[], Expect::Results, statement) };
         let mut buffer = self.worker.buffers.take();
         let asked = async {
             let (mut before, mut steps) = (Vec::new(), Vec::new());

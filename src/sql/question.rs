@@ -56,7 +56,8 @@ pub fn parse_kill(sql: &[u8], lexing: &Lexing) -> Option<Kill> {
         [id] if id.token.kind == Kind::Integer => {
             Victim::Id(std::str::from_utf8(id.token.text(sql)).ok()?.parse().ok()?)
         }
-        [id, _] if mariadb && query_only && id.token.text(sql).eq_ignore_ascii_case(b"ID") => {
+        // `ID` alone is a column's name.
+        [id, _, ..] if mariadb && query_only && id.token.text(sql).eq_ignore_ascii_case(b"ID") => {
             Victim::Statement
         }
         [user, account @ ..] if mariadb && user.keyword == Keyword::User => of_account(sql, account)?,
@@ -186,6 +187,8 @@ mod tests {
             ("KILL QUERY CONNECTION_ID() + 1;", Victim::Expression(11..30), true),
             ("KILL -1", Victim::Expression(5..7), false),
             ("KILL QUERY ID 5", Victim::Statement, true),
+            ("KILL QUERY ID 5 + 1", Victim::Statement, true),
+            ("KILL QUERY ID", Victim::Expression(11..13), true),
             ("KILL USER x", of(Some("x"), None), false),
             ("KILL QUERY USER 'x'@'localhost'", of(Some("x"), Some("localhost")), true),
             ("KILL USER `x`@h", of(Some("x"), Some("h")), false),
