@@ -16,7 +16,7 @@ use super::exchange::{Answer, ExchangeError, receive};
 use super::gate::Permit;
 use super::insert_id::InsertId;
 use super::server::Server;
-use super::state::State;
+use super::state::{Handshake, State};
 use super::statements::Statements;
 use super::variables::Placed;
 use crate::ids::{AccountId, BackendId, ClientId, ServerId};
@@ -213,9 +213,11 @@ impl Connection {
         self.broken || !matches!(self.stream.try_read(&mut [0; 1]), Ok(None))
     }
 
-    /// Charset and collation of its handshake.
-    pub fn names(&self) -> (String, String) {
-        super::names::of_collation(self.key.class.collation.into(), self.dialect)
+    /// What its handshake has set.
+    pub fn handshake(&self) -> Handshake {
+        let (charset, collation) = super::names::of_collation(self.key.class.collation.into(), self.dialect);
+        let ignore_space = self.capabilities.contains(Capabilities::IGNORE_SPACE);
+        Handshake { charset, collation, ignore_space }
     }
 
     /// Reads back the LAST_INSERT_ID() of the session that has it here, if one has.
@@ -249,9 +251,9 @@ impl Connection {
     /// The server's or the network's; the connection must be closed then.
     pub async fn reset(&mut self, server: &Server, buffer: &mut Buffer) -> Result<(), ExchangeError> {
         self.reset_as_client(server, buffer).await?;
-        let (charset, collation) = self.names();
+        let Handshake { charset, collation, ignore_space } = self.handshake();
         let mut sql = format!("SET NAMES '{charset}' COLLATE '{collation}'");
-        if self.capabilities.contains(Capabilities::IGNORE_SPACE) {
+        if ignore_space {
             sql.push_str(",sql_mode=CONCAT(@@sql_mode,',IGNORE_SPACE')"); // as the login does
         }
         if self.capabilities.contains(Capabilities::INTERACTIVE) {

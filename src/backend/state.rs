@@ -44,6 +44,17 @@ pub enum Base {
     Reset,
 }
 
+/// What the handshake of a connection has set.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Handshake {
+    /// The character set of its collation.
+    pub charset: String,
+    /// Its collation.
+    pub collation: String,
+    /// IGNORE_SPACE, which servers put into sql_mode.
+    pub ignore_space: bool,
+}
+
 /// Session state as far as it can be replayed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct State {
@@ -53,6 +64,8 @@ pub struct State {
     pub base: Base,
     /// What SET ROLE was given, if it was used: names, or a word such as NONE.
     pub role: Option<Vec<u8>>,
+    /// The collation that SET NAMES gave to `character_set_results`, which no variable shows: result columns have it.
+    pub results: Option<Vec<u8>>,
     /// Variables that were set, sorted by name, each with its value as text.
     variables: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -99,7 +112,8 @@ impl State {
         if name == b"character_set_connection" {
             self.variables.retain(|(known, _)| known != b"collation_connection");
         }
-        let forgot = self.variables.len() < before;
+        let plain = name == b"character_set_results" && self.results.take().is_some();
+        let forgot = self.variables.len() < before || plain;
         match self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)) {
             Ok(at) if self.variables[at].1 == value => return forgot,
             Ok(at) => self.variables[at].1 = value.to_vec(),
@@ -124,6 +138,7 @@ impl State {
     /// What COM_RESET_CONNECTION makes of it: the role stays (tried on both dialects).
     pub fn reset(&mut self) {
         self.base = Base::Reset;
+        self.results = None;
         self.variables.clear();
     }
 
@@ -133,9 +148,8 @@ impl State {
         (!self.schema.is_empty() || there.schema.is_empty()) && (self.role.is_some() || there.role.is_none())
     }
 
-    /// What must be sent to a connection in this state to bring it to `wanted`. `names` is the charset and the
-    /// collation of the handshake. `None` when no statement does it, see [`State::is_reachable_from`].
-    pub fn difference(&self, wanted: &Self, names: (&str, &str)) -> Option<Difference> {
+    /// What must be sent to a connection in this state to bring it to `wanted`, after this handshake. `None` when no statement does it, see [`State::is_reachable_from`].
+    pub fn difference(&self, wanted: &Self, handshake: &Handshake) -> Option<Difference> {
         if !wanted.is_reachable_from(self) {
             return None;
         }
@@ -143,25 +157,38 @@ impl State {
         let fresh = Self::default();
         let has = if reset { &fresh } else { self };
         let lost = |name: &[u8]| has.get(name).is_some() && wanted.get(name).is_none();
-        let renamed = NAMES.iter().any(|name| lost(name));
+        // Only SET NAMES gives results a collation, and it sets the other character sets too.
+        let collated = wanted.results.as_ref().filter(|_| has.results != wanted.results);
+        let collated = collated.zip(wanted.get(b"character_set_results"));
+        let lost_some = NAMES.iter().any(|name| lost(name));
+        let renamed = lost_some || collated.is_some() || has.results != wanted.results;
         let mut set = Vec::new();
-        if (reset || renamed) && wanted.base == Base::Handshake {
-            put_item(&mut set, &[b"NAMES '", names.0.as_bytes(), b"' COLLATE '", names.1.as_bytes(), b"'"]);
-        } else if renamed {
+        if (reset || lost_some) && wanted.base == Base::Handshake {
+            let (charset, collation) = (handshake.charset.as_bytes(), handshake.collation.as_bytes());
+            put_item(&mut set, &[b"NAMES '", charset, b"' COLLATE '", collation, b"'"]);
+        } else if lost_some {
             for name in NAMES {
                 put_item(&mut set, &[name, b"=DEFAULT"]);
             }
+        }
+        if let Some((collation, charset)) = collated {
+            put_item(&mut set, &[b"NAMES ", charset, b" COLLATE ", collation]);
         }
         for (name, _) in
             has.variables.iter().filter(|(name, _)| lost(name) && !NAMES.contains(&name.as_slice()))
         {
             if DEFAULT_IS_WRONG.contains(&name.as_slice()) {
                 put_item(&mut set, &[name, b"=@@global.", name]);
+            } else if name == b"sql_mode" && handshake.ignore_space && wanted.base == Base::Handshake {
+                put_item(&mut set, &[b"sql_mode=CONCAT(@@global.sql_mode,',IGNORE_SPACE')"]);
             } else {
                 put_item(&mut set, &[name, b"=DEFAULT"]);
             }
         }
         for (name, value) in &wanted.variables {
+            if collated.is_some() && name == b"character_set_results" {
+                continue;
+            }
             let forgotten = renamed && NAMES.contains(&name.as_slice());
             if forgotten || has.get(name) != Some(value) {
                 put_item(&mut set, &[name, b"=", &literal(name, value)]);
@@ -219,7 +246,11 @@ fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const HANDSHAKE: (&str, &str) = ("utf8mb4", "utf8mb4_general_ci");
+    const HANDSHAKE: fn() -> Handshake = || Handshake {
+        charset: "utf8mb4".into(),
+        collation: "utf8mb4_general_ci".into(),
+        ignore_space: false,
+    };
 
     fn state(schema: &str, variables: &[(&str, &str)]) -> State {
         let mut state = State::with_schema(schema.into());
@@ -230,7 +261,7 @@ mod tests {
     }
 
     fn set_text(from: &State, to: &State) -> Option<String> {
-        from.difference(to, HANDSHAKE).unwrap().set.map(|set| String::from_utf8(set).unwrap())
+        from.difference(to, &HANDSHAKE()).unwrap().set.map(|set| String::from_utf8(set).unwrap())
     }
 
     #[test]
@@ -241,7 +272,7 @@ mod tests {
     #[test]
     fn equal_states_need_nothing() {
         let one = state("a", &[("autocommit", "OFF")]);
-        assert_eq!(one.difference(&one.clone(), HANDSHAKE), Some(Difference::default()));
+        assert_eq!(one.difference(&one.clone(), &HANDSHAKE()), Some(Difference::default()));
     }
 
     #[test]
@@ -276,6 +307,40 @@ mod tests {
     }
 
     #[test]
+    fn ignored_spaces_of_the_handshake_stay() {
+        let handshake = Handshake { ignore_space: true, ..HANDSHAKE() };
+        let theirs = state("", &[("sql_mode", "ANSI")]);
+        let set = theirs.difference(&State::default(), &handshake).unwrap().set.unwrap();
+        assert_eq!(set, b"SET sql_mode=CONCAT(@@global.sql_mode,',IGNORE_SPACE')");
+    }
+
+    #[test]
+    fn a_collation_of_results_is_set_by_names_alone() {
+        let mut named = state(
+            "",
+            &[
+                ("character_set_client", "latin1"),
+                ("character_set_connection", "latin1"),
+                ("character_set_results", "latin1"),
+            ],
+        );
+        let plain = named.clone();
+        named.set(b"collation_connection", b"latin1_german2_ci");
+        named.results = Some(b"latin1_german2_ci".to_vec());
+        assert_eq!(
+            set_text(&plain, &named).unwrap(),
+            "SET NAMES latin1 COLLATE latin1_german2_ci,character_set_client=_utf8mb4'latin1',\
+             character_set_connection=_utf8mb4'latin1',collation_connection=_utf8mb4'latin1_german2_ci'"
+        );
+        let back = set_text(&named, &plain).unwrap();
+        assert!(
+            back.starts_with("SET NAMES 'utf8mb4'")
+                && back.contains("character_set_results=_utf8mb4'latin1'")
+        );
+        assert!(named.set(b"character_set_results", b"latin1") && named.results.is_none());
+    }
+
+    #[test]
     fn checks_are_taken_back_to_what_they_are_globally() {
         let theirs = state("", &[("foreign_key_checks", "OFF"), ("sql_notes", "OFF")]);
         let set = set_text(&theirs, &State::default()).unwrap();
@@ -284,28 +349,28 @@ mod tests {
 
     #[test]
     fn a_database_can_be_changed_but_not_unset() {
-        assert_eq!(state("a", &[]).difference(&state("", &[]), HANDSHAKE), None);
-        let difference = state("a", &[]).difference(&state("b", &[]), HANDSHAKE).unwrap();
+        assert_eq!(state("a", &[]).difference(&state("", &[]), &HANDSHAKE()), None);
+        let difference = state("a", &[]).difference(&state("b", &[]), &HANDSHAKE()).unwrap();
         assert_eq!(difference.schema, Some(b"b".to_vec()));
     }
 
     #[test]
     fn a_role_can_be_taken_but_not_given_back() {
         let admin = State { role: Some(b"admin".to_vec()), ..state("a", &[]) };
-        let difference = state("a", &[]).difference(&admin, HANDSHAKE).unwrap();
+        let difference = state("a", &[]).difference(&admin, &HANDSHAKE()).unwrap();
         assert_eq!(difference.role.unwrap(), b"SET ROLE admin");
-        assert_eq!(admin.difference(&state("a", &[]), HANDSHAKE), None);
+        assert_eq!(admin.difference(&state("a", &[]), &HANDSHAKE()), None);
         let none = State { role: Some(b"NONE".to_vec()), ..state("a", &[]) };
-        assert_eq!(admin.difference(&none, HANDSHAKE).unwrap().role.unwrap(), b"SET ROLE NONE");
+        assert_eq!(admin.difference(&none, &HANDSHAKE()).unwrap().role.unwrap(), b"SET ROLE NONE");
     }
 
     #[test]
     fn a_reset_client_gets_a_reset_connection_and_the_other_way_round() {
         let mut reset = state("a", &[("autocommit", "OFF")]);
         reset.reset();
-        let difference = state("a", &[("sql_mode", "")]).difference(&reset, HANDSHAKE).unwrap();
+        let difference = state("a", &[("sql_mode", "")]).difference(&reset, &HANDSHAKE()).unwrap();
         assert_eq!(difference, Difference { reset: true, ..Difference::default() });
-        let back = reset.difference(&state("a", &[]), HANDSHAKE).unwrap();
+        let back = reset.difference(&state("a", &[]), &HANDSHAKE()).unwrap();
         assert!(back.reset && back.set.unwrap().starts_with(b"SET NAMES 'utf8mb4'"));
     }
 

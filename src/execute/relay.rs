@@ -12,6 +12,7 @@ use super::infile;
 use crate::backend::connection::Connection;
 use crate::wire::buffer::{Buffer, LARGE, ORDINARY};
 use crate::wire::capabilities::Capabilities;
+use crate::wire::err::ErrPacket;
 use crate::wire::frame::{HEADER, Renumber, put_header};
 use crate::wire::ok::{Ok as OkPacket, Status};
 use crate::wire::reply::{LOOK, Scanner, Step, Terminal, eof_status, eof_warnings};
@@ -51,6 +52,10 @@ pub struct End {
 pub struct Refusal {
     /// The error's number.
     pub code: u16,
+    /// The error, where it is one that can be read.
+    pub packet: Option<ErrPacket>,
+    /// Another error than the server has.
+    pub renamed: bool,
     /// The whole reply, headers included, where nothing of it has been sent yet: the error, and the column definitions
     /// that a server may write before it.
     pub unsent: Option<Vec<u8>>,
@@ -244,10 +249,11 @@ fn note(
             end.warnings = eof_warnings(payload).unwrap_or(0);
             end.rows = Some(scanner.rows());
             connection.status = end.status;
-            hide_tracking(buffer, start, end.status, client.capabilities);
+            hide_tracking(buffer, start, end.status);
         }
         Terminal::Err => {
-            let code = payload.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
+            let packet = ErrPacket::decode(payload);
+            let code = packet.as_ref().map_or(0, |packet| packet.code);
             connection.status.remove(Status::MORE_RESULTS);
             if !connection.status.contains(Status::AUTOCOMMIT) {
                 // An error says nothing about the transaction, which a failing statement opens all the same.
@@ -255,11 +261,16 @@ fn note(
             }
             end.status = connection.status;
             if unsent {
-                end.error = Some(Refusal { code, unsent: Some(buffer.filled()[..stop].to_vec()) });
+                end.error = Some(Refusal {
+                    code,
+                    packet,
+                    renamed: false,
+                    unsent: Some(buffer.filled()[..stop].to_vec()),
+                });
                 buffer.consume(stop);
                 return Ok(0);
             }
-            end.error = Some(Refusal { code, unsent: None });
+            end.error = Some(Refusal { code, packet, renamed: false, unsent: None });
         }
         Terminal::PrepareOk => {
             let (Some(id), Some(parameters)) = (payload.get(1..5), payload.get(7..9)) else {
@@ -276,19 +287,17 @@ fn note(
         }
         Terminal::ColumnsEof => {
             let status = eof_status(payload).ok_or(RelayError::Protocol)?;
-            hide_tracking(buffer, start, status, client.capabilities);
+            hide_tracking(buffer, start, status);
         }
         Terminal::Infile | Terminal::Text | Terminal::Definitions => end.status = connection.status,
     }
     Ok(stop)
 }
 
-/// Takes the word of session tracking out of the EOF packet at `start`, for a client that did not ask for it.
-fn hide_tracking(buffer: &mut Buffer, start: usize, status: Status, client: Capabilities) {
-    if !client.contains(Capabilities::SESSION_TRACK) {
-        let shown = status.difference(Status::SESSION_STATE_CHANGED).bits().to_le_bytes();
-        buffer.filled_mut()[start + HEADER + 3..start + HEADER + 5].copy_from_slice(&shown);
-    }
+/// Takes the word of session tracking out of the EOF packet at `start`, behind which no change can stand.
+fn hide_tracking(buffer: &mut Buffer, start: usize, status: Status) {
+    let shown = status.difference(Status::SESSION_STATE_CHANGED).bits().to_le_bytes();
+    buffer.filled_mut()[start + HEADER + 3..start + HEADER + 5].copy_from_slice(&shown);
 }
 
 /// Rewrites the OK packet at `packet` for a client that is told of no changes, or of those that are `shown`; it only gets

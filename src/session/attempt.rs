@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::execution::Execution;
 use super::observed::Tally;
+use super::pins::Pins;
+use super::readonly::commits;
 use super::reply::Rows;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
@@ -22,7 +24,7 @@ use crate::wire::reply::{Expect, Scanner};
 
 /// ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION's neighbours: the server
 /// is read only.
-const READ_ONLY: [u16; 2] = [1290, 1836];
+pub(super) const READ_ONLY: [u16; 2] = [1290, 1836];
 /// ER_SERVER_SHUTDOWN: the statement was ended by the server's own end, not by KILL QUERY (1317).
 const SHUTDOWN: u16 = 1053;
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
@@ -57,8 +59,9 @@ impl<'a> Work<'a> {
 
     /// The statement's text; empty for commands without one.
     pub fn sql(&self) -> &[u8] {
-        let prepared = self.execution.as_ref().map(|execution| &*execution.source.text);
-        self.text.or(prepared).unwrap_or_default()
+        let executed = self.execution.as_ref().map(|execution| &*execution.source.text);
+        let prepared = self.preparing.as_ref().map(|(source, _)| &*source.text);
+        self.text.or(executed).or(prepared).unwrap_or_default()
     }
 
     /// Its reply is SHOW PROCESSLIST's.
@@ -103,6 +106,9 @@ impl Session {
     /// Carries out `work` where the route says, elsewhere where that fails and nothing is lost by it.
     pub(super) async fn perform(&mut self, work: &Work<'_>, mut route: Route) -> Flow {
         self.note_accounts(work);
+        if self.pins.contains(Pins::DIAGNOSTICS) {
+            route = self.beside_warnings(work, route);
+        }
         let mut tried: Vec<ServerId> = Vec::new();
         let mut retried_statement = false;
         let mut failures = 0;
@@ -133,6 +139,19 @@ impl Session {
                 }
                 Ok(End { error: Some(refusal), .. })
                     if refusal.unsent.is_some()
+                        && READ_ONLY.contains(&refusal.code)
+                        && commits(work)
+                        && self.may_leave_replica(&connection) =>
+                {
+                    if let Err(connection) = self.leave_replica(connection).await {
+                        self.lose(connection);
+                        let problem = Problem::Lost { outcome_unknown: false, state_lost: true };
+                        return self.refuse(&problem).await;
+                    }
+                    route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
+                }
+                Ok(End { error: Some(refusal), .. })
+                    if refusal.unsent.is_some()
                         && refusal.code == SHUTDOWN
                         && repeatable(work, on_replica)
                         && !state_there =>
@@ -157,7 +176,8 @@ impl Session {
                         return Flow::Close;
                     }
                 }
-                Ok(end) => {
+                Ok(mut end) => {
+                    self.name_the_transaction(&connection, &mut end);
                     self.worker.counters.statements.count(route.target as usize, route.reason as usize);
                     self.tally = Tally::of(&end, route);
                     return self.settle(connection, end, work, doomed).await;

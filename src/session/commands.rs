@@ -11,7 +11,7 @@ use crate::backend::class::Class as ConnectionClass;
 use crate::backend::insert_id::Place;
 use crate::backend::state::State;
 use crate::plan::{self, Reason, Route, Target};
-use crate::sql::{Class, Kill, Recognised, Uses, Victim};
+use crate::sql::{Class, Dialect, Kill, Recognised, Uses, Victim};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command as com;
 use crate::wire::ok::Status;
@@ -30,8 +30,8 @@ impl Session {
             Some(com::STMT_RESET) => self.reset_statement(command).await,
             Some(com::STMT_FETCH) => self.fetch(command).await,
             Some(com::PING) => self.ping(command).await,
-            Some(com::INIT_DB) => self.forward(command, Class::Use, Expect::Simple).await,
-            Some(com::STATISTICS) => self.forward(command, Class::ShowServer, Expect::Text).await,
+            Some(com::INIT_DB) => self.forward_beside(command, Class::Use, Expect::Simple).await,
+            Some(com::STATISTICS) => self.forward_beside(command, Class::ShowServer, Expect::Text).await,
             Some(com::FIELD_LIST) => self.forward(command, Class::Show, Expect::Fields).await,
             Some(com::SET_OPTION) => self.set_option(command).await,
             Some(com::RESET_CONNECTION) => self.reset_connection(command).await,
@@ -47,9 +47,20 @@ impl Session {
         self.class.capabilities.contains(Capabilities::STMT_BULK_OPERATIONS)
     }
 
+    /// The same, of which servers leave the warnings of the statement before; MySQL counts them in its answer.
+    async fn forward_beside(&mut self, command: &Command, class: Class, expect: Expect) -> Flow {
+        let asks = self.last.warnings > 0;
+        let uses = if asks { Uses::DIAGNOSTICS } else { Uses::empty() };
+        self.forward_as(command, Recognised { class, uses, hint: None }, expect).await
+    }
+
     /// A command whose answer is the server's, and which is routed like a statement of `class`.
     async fn forward(&mut self, command: &Command, class: Class, expect: Expect) -> Flow {
-        let statement = Recognised { class, uses: Uses::empty(), hint: None };
+        self.forward_as(command, Recognised { class, uses: Uses::empty(), hint: None }, expect).await
+    }
+
+    async fn forward_as(&mut self, command: &Command, statement: Recognised, expect: Expect) -> Flow {
+        let class = statement.class;
         let route = match class {
             // Dictionary and statistics through the old commands: the primary's, as far as there is one.
             Class::Use => plan::route(statement, self.situation()),
@@ -59,7 +70,7 @@ impl Session {
         self.perform(&work, route).await
     }
 
-    /// A command that the held connection answers.
+    /// A command that the held connection answers, and that changes nothing of what the statement before left.
     async fn ask_held(&mut self, command: &Command) -> Flow {
         let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
         let work = Work::command(command.packets(), Expect::Simple, statement);
@@ -71,7 +82,7 @@ impl Session {
         if self.held.is_some() {
             return self.ask_held(command).await;
         }
-        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
+        self.tell(&reply::ok(1, self.standing(), self.left_warnings(), self.client.capabilities)).await
     }
 
     /// COM_SET_OPTION: several statements in one packet are allowed, or not.
@@ -90,7 +101,7 @@ impl Session {
         if self.held.is_some() {
             return self.ask_held(command).await;
         }
-        self.tell(&reply::end(1, self.standing(), self.client.capabilities)).await
+        self.tell(&reply::end(1, self.standing(), self.left_warnings(), self.client.capabilities)).await
     }
 
     /// COM_RESET_CONNECTION: the session begins anew, without a server having to be asked.
@@ -104,7 +115,7 @@ impl Session {
         desired.reset();
         self.desired = Arc::new(desired);
         self.become_fresh();
-        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
+        self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
     }
 
     /// COM_CHANGE_USER: another account, another session.
@@ -120,6 +131,9 @@ impl Session {
         );
         let Some(user) = changing.await else { return Flow::Close };
         self.class = ConnectionClass::of(self.client.capabilities, user.collation);
+        if self.lexing.server.dialect == Dialect::MariaDb {
+            self.class.capabilities.remove(Capabilities::IGNORE_SPACE); // of the first login alone (tried)
+        }
         let who = crate::registry::Who {
             account: Arc::clone(&user.account),
             class: self.class,
@@ -149,7 +163,6 @@ impl Session {
         self.statements.clear();
         self.variables.clear();
         self.insert_id.put(Place::Nowhere);
-        self.last = super::Last::default();
         self.incarnation = self.incarnation.wrapping_add(1);
         self.status.remove(Status::IN_TRANSACTION);
     }

@@ -86,15 +86,14 @@ impl Session {
         source: &Arc<Source>,
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
-        let names = connection.names();
-        let names = (names.0.as_str(), names.1.as_str());
+        let handshake = connection.handshake();
         let mut packets = Vec::new();
         let mut replies = 0;
         let put_difference =
             |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
                 // A database cannot be unset, and a reset would take the other statements: then the present state must do.
                 let Some(difference) = from
-                    .difference(to, names)
+                    .difference(to, &handshake)
                     .filter(|difference| !difference.reset && difference.role.is_none())
                 else {
                     return false;

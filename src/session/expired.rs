@@ -22,7 +22,7 @@ impl Session {
                 self.status = connection.status;
                 self.held = Some(connection);
                 self.set_pins(Pins::EXPIRED_PASSWORD);
-                let ok = reply::ok(sequence, self.status, self.client.capabilities);
+                let ok = reply::ok(sequence, self.status, 0, self.client.capabilities);
                 self.tell(&ok).await == Flow::Continue
             }
             Err(problem) => {

@@ -225,7 +225,7 @@ impl Session {
                 };
             }
         }
-        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
+        self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
     }
 
     /// Hands out what the session has written, for another session to read no less. A server writes the result.

@@ -144,7 +144,7 @@ impl Session {
             let flow = self.tell(&reply::error(1, &error)).await;
             return if query_only { flow } else { Flow::Close };
         }
-        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
+        self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
     }
 
     /// Ends the statement of a session, and the session, unless it is this one.

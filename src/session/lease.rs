@@ -42,6 +42,7 @@ impl Session {
             return Ok(connection);
         }
         let before = statement.uses.intersects(Uses::FOUND_ROWS | Uses::ROW_COUNT)
+            && self.last.condition.is_none()
             && !statement.uses.contains(Uses::MULTIPLE); // which asks about its own statements, mostly
         if before && self.last.place.is_some() {
             let what = "FOUND_ROWS() and ROW_COUNT() within a larger expression cannot be answered here: the connection of \

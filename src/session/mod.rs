@@ -6,6 +6,7 @@
 
 mod attempt;
 mod commands;
+mod diagnostics;
 mod execution;
 mod expired;
 mod farewell;
@@ -24,6 +25,7 @@ mod processes;
 mod processlist;
 mod query;
 mod readback;
+mod readonly;
 mod reply;
 mod settle;
 mod statements;
@@ -35,6 +37,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::diagnostics::Last;
 use self::freshness::Freshness;
 use self::incoming::Incoming;
 use self::ledger::Ledger;
@@ -50,7 +53,6 @@ use crate::backend::connection::{Connection, User};
 use crate::backend::insert_id::InsertId;
 use crate::backend::state::State;
 use crate::execute::client::{Client, Signals};
-use crate::ids::{BackendId, ServerId};
 use crate::plan::Situation;
 use crate::registry::{Entry, Handle, Registry, Who};
 use crate::sql::{
@@ -73,19 +75,6 @@ pub const PIN_NAMES: &[&str] = &Pins::NAMES;
 /// How long a connection is kept for SHOW WARNINGS and its like, while the client is silent.
 const QUESTION_TIME: Duration = Duration::from_secs(1);
 
-/// What a statement left that the next one may ask about.
-#[derive(Clone, Copy, Debug, Default)]
-struct Last {
-    /// Where it ran.
-    place: Option<(ServerId, BackendId)>,
-    /// ROW_COUNT().
-    row_count: i128,
-    /// FOUND_ROWS(); where the server has counted more rows than it has sent, that is to be asked.
-    found_rows: u64,
-    /// It has, and was not asked.
-    counted: bool,
-}
-
 /// One client's session.
 pub struct Session {
     worker: Rc<Worker>,
@@ -98,6 +87,8 @@ pub struct Session {
     desired: Arc<State>,
     lexing: Lexing,
     status: Status,
+    /// An error has left open whether a transaction goes on.
+    status_unsure: bool,
     held: Option<Box<Connection>>,
     pins: Pins,
     ledger: Ledger,
@@ -183,6 +174,7 @@ impl Session {
                 server: ServerVersion { dialect: Dialect::MySql, number: 80_000 },
             },
             status: Status::AUTOCOMMIT,
+            status_unsure: false,
             held: None,
             pins: Pins::default(),
             ledger: Ledger::default(),
@@ -202,6 +194,7 @@ impl Session {
             worker,
         };
         session.become_fresh();
+        session.last = Last::fresh(session.lexing.server.dialect);
         if !session.finish_login(database, sequence).await {
             return None;
         }
@@ -269,6 +262,7 @@ impl Session {
         self.status = if autocommit { Status::AUTOCOMMIT } else { Status::empty() };
         drop(snapshot);
         self.relex();
+        self.last = self.last.after_reset();
     }
 
     /// This session, as connections remember it.
@@ -352,15 +346,6 @@ impl Session {
             Ok(()) => Flow::Continue,
             Err(_) => Flow::Close,
         }
-    }
-
-    /// Tells the client about a problem.
-    async fn refuse(&mut self, problem: &Problem) -> Flow {
-        self.worker.counters.errors.count(problem.kind() as usize);
-        self.tally.fail();
-        tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
-        let flow = self.tell(&reply::error(self.sequence, &problem.packet())).await;
-        if problem.ends_session() { Flow::Close } else { flow }
     }
 
     /// The client has gone: gives back what it held.

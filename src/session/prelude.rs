@@ -24,9 +24,6 @@ use crate::wire::reply::Expect;
 /// Time for each of the replies to what goes before a statement; all are quick on a server that lives.
 pub(super) const PRELUDE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Leaves no warnings and no rows to ask about. MariaDB clears its warnings only for statements that use tables (tried).
-const CLEARS: &[u8] = b"DO (SELECT 1 FROM (SELECT 1) nothing)";
-
 /// ER_QUERY_TIMEOUT: the client's `max_execution_time`.
 const TIMED_OUT: u16 = 3024;
 
@@ -45,6 +42,8 @@ pub(super) enum Step {
     Counted,
     /// The wait for what the session has written.
     Position,
+    /// An error on purpose, or a warning.
+    Signal,
 }
 
 impl Session {
@@ -118,20 +117,39 @@ impl Session {
         if work.statement.may_use_insert_id()
             && let Some(value) = insert_id
         {
-            let sql = format!("SET SESSION last_insert_id={value}");
+            let counts = uses.contains(Uses::ROW_COUNT) && self.last.row_count < 0;
+            let sql = if counts {
+                format!("SELECT LAST_INSERT_ID({value})") // leaves a row count of -1, as SET does not
+            } else {
+                format!("SET SESSION last_insert_id={value}")
+            };
             command::put_query(before, sql.as_bytes(), connection.capabilities);
             steps.push(Step::Simple);
         }
         let another = connection.user != me;
-        let elsewhere = self.last.place != Some((connection.server, connection.id)) || another;
+        let elsewhere = another || self.last.is_elsewhere((connection.server, connection.id), uses);
         connection.user = me;
         // MariaDB's statements without tables leave the warnings as they are, for whoever asks later.
         let outlasts = connection.warned && self.lexing.server.dialect == Dialect::MariaDb;
-        if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts {
+        // This session's own, of a statement before the last; COM_INIT_DB clears none, as other statements do.
+        let init_db = work.statement.class == Class::Use && work.text.is_none();
+        let stale = self.last.warnings == 0
+            && (outlasts && uses.contains(Uses::DIAGNOSTICS) || connection.warned && init_db);
+        if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts || stale {
             // What another session's statement left there is not for this client.
-            command::put_query(before, CLEARS, connection.capabilities);
-            connection.warned = false;
-            steps.push(Step::Simple);
+            if uses.contains(Uses::DIAGNOSTICS) && self.put_condition(connection, before) {
+                connection.warned = true;
+                steps.push(Step::Signal);
+            } else {
+                for clears in self.clearing() {
+                    command::put_query(before, clears, connection.capabilities);
+                    steps.push(Step::Simple);
+                }
+                connection.warned = false;
+                if let Some(condition) = &mut self.last.condition {
+                    condition.at = None;
+                }
+            }
         }
         Ok(())
     }
@@ -144,10 +162,9 @@ impl Session {
         steps: &mut Vec<Step>,
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
-        let names = connection.names();
-        let names = (names.0.as_str(), names.1.as_str());
+        let handshake = connection.handshake();
         let impossible = || Failure::Unsent(std::io::ErrorKind::Unsupported.into());
-        let mut difference = connection.state.difference(&self.desired, names).ok_or_else(impossible)?;
+        let mut difference = connection.state.difference(&self.desired, &handshake).ok_or_else(impossible)?;
         if difference.reset {
             let server = self.worker.pool.server(connection.server).cloned().ok_or_else(impossible)?;
             connection.pay_debt(buffer).await?; // what a session left there goes with the reset
@@ -156,7 +173,7 @@ impl Session {
             } else {
                 connection.reset_as_client(&server, buffer).await?;
             }
-            difference = connection.state.difference(&self.desired, names).ok_or_else(impossible)?;
+            difference = connection.state.difference(&self.desired, &handshake).ok_or_else(impossible)?;
         }
         if let Some(schema) = &difference.schema {
             let mut payload = vec![command::INIT_DB];
@@ -191,9 +208,9 @@ impl Session {
             {
                 return Err(Failure::Behind);
             }
-            let answer = answer.into_ok()?;
+            let answer = if matches!(step, Step::Signal) { answer } else { answer.into_ok()? };
             match step {
-                Step::Simple => {}
+                Step::Simple | Step::Signal => {}
                 Step::Position => self.freshness.has_waited(connection.server),
                 Step::Counted => connection.counted = Some(answer.sum()),
                 Step::ReadBack(debt) => {
@@ -208,8 +225,15 @@ impl Session {
     /// The database and the settings of this session exist for its account: asked of a server, without a statement.
     pub(super) async fn check_state(&mut self) -> Result<(), Problem> {
         let mut route = Route { target: Target::Any, reason: Reason::SessionState };
+        let connection = self.ready(&mut route).await?;
+        let _ = self.keep_or_release(connection); // a session that begins has no state to lose
+        Ok(())
+    }
+
+    /// A connection in this session's state.
+    pub(super) async fn ready(&mut self, route: &mut Route) -> Result<Box<Connection>, Problem> {
         let idle = Recognised { class: Class::Set, uses: Uses::empty(), hint: None };
-        let mut connection = self.obtain(&mut route, idle, &mut Vec::new()).await?;
+        let mut connection = self.obtain(route, idle, &mut Vec::new()).await?;
         let mut buffer = self.worker.buffers.take();
         let (mut before, mut steps) = (Vec::new(), Vec::new());
         let work = Work::command(&[], Expect::Simple, idle);
@@ -219,10 +243,7 @@ impl Session {
             self.consume(&mut connection, &mut steps, &mut buffer).await
         };
         match result.await {
-            Ok(()) => {
-                let _ = self.keep_or_release(connection); // a session that begins has no state to lose
-                Ok(())
-            }
+            Ok(()) => Ok(connection),
             Err(failure) => {
                 self.lose(connection);
                 Err(match failure {

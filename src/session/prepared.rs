@@ -47,8 +47,9 @@ impl Session {
         let id = self.statements.free_id();
         self.settle_before(statement).await;
         let route = plan::route(statement, self.situation());
-        // Preparing has none of the statement's effects.
-        let neutral = Recognised { class: Class::Read, uses: statement.uses & Uses::MULTIPLE, hint: None };
+        // Preparing has none of the statement's effects, but the types of user variables are in its answer.
+        let looked_at = Uses::MULTIPLE | Uses::USER_VARIABLE_READ | Uses::USER_VARIABLE_WRITE;
+        let neutral = Recognised { class: Class::Read, uses: statement.uses & looked_at, hint: None };
         let work = Work {
             preparing: Some((source, id)),
             ..Work::command(packets.as_deref().unwrap_or(command.packets()), Expect::Prepared, neutral)
@@ -112,7 +113,7 @@ impl Session {
         };
         self.settle_before(statement).await;
         if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
-            && let Some(answer) = self.answer(&source.text, reply::Rows::Binary)
+            && let Some(answer) = self.answer(&source.text, reply::Rows::Binary).await
         {
             return self.tell(&answer).await;
         }
@@ -224,7 +225,9 @@ impl Session {
             self.set_pins(self.statements.pins(self.pins));
             return self.about_statement(command, Expect::Simple, "mysqld_stmt_reset").await;
         }
-        self.tell(&reply::ok(1, self.standing(), self.client.capabilities)).await
+        self.make_status_sure().await;
+        self.note_statement_command(None, 0);
+        self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
     }
 
     /// A command about a statement that must go where its cursor is.
@@ -237,7 +240,8 @@ impl Session {
             return self.unknown_statement(id, function).await;
         };
         if self.held.is_none() {
-            let message = format!("The statement ({id}) has no open cursor.");
+            let end = if self.lexing.server.dialect == Dialect::MySql { "." } else { "" };
+            let message = format!("The statement ({id}) has no open cursor{end}");
             return self.refuse(&Problem::Request(1421, message.into())).await;
         }
         let source = Arc::clone(&known.source);

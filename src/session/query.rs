@@ -5,12 +5,17 @@ use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::reply::{self, Number, Rows};
-use super::{Flow, Last, Problem, Session};
-use crate::backend::connection::Key;
+use super::{Flow, Problem, Session};
 use crate::plan;
 use crate::sql::{self, Class, Dialect, Question, Recognised, Uses};
 use crate::wire::command;
+use crate::wire::err::ErrPacket;
+use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
+
+/// MySQL's warning of FOUND_ROWS().
+const FOUND_ROWS_IS_OLD: &str =
+    "FOUND_ROWS() is deprecated and will be removed in a future release. Consider using COUNT(*) instead.";
 
 /// The `mysql` client of MySQL 9 sends this at every start to learn by the error whether the server knows dollar
 /// quotes. It is not worth a wait for a primary.
@@ -38,7 +43,7 @@ impl Session {
             };
         }
         if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
-            && let Some(answer) = self.answer(text, Rows::Text)
+            && let Some(answer) = self.answer(text, Rows::Text).await
         {
             return self.tell(&answer).await;
         }
@@ -48,8 +53,8 @@ impl Session {
             return self.carry_out_own(own).await;
         }
         if statement.class == Class::EndOrSavepoint && self.ends_nothing(text) {
-            self.last = Last { place: None, row_count: 0, ..self.last };
-            return self.tell(&reply::ok(self.sequence, self.standing(), self.client.capabilities)).await;
+            self.note_own_end();
+            return self.tell(&reply::ok(self.sequence, self.standing(), 0, self.client.capabilities)).await;
         }
         self.settle_before(statement).await;
         let counted = self.begin_statement(self.digest(text), text);
@@ -89,6 +94,9 @@ impl Session {
         if !statement.uses.intersects(ABOUT_BEFORE) {
             self.settle_pins().await;
         }
+        if self.status.contains(Status::IN_TRANSACTION_READONLY) {
+            self.leave_replica_for(statement).await;
+        }
     }
 
     /// The session ends, or begins anew, right behind a CALL: what that has left may outlive a reset.
@@ -120,28 +128,30 @@ impl Session {
         self.held = Some(held);
     }
 
-    /// Whether the connection of the statement before lies idle as that has left it.
-    fn is_before_idle(&self) -> bool {
-        let key = Key { account: self.account.id, class: self.class };
-        let place = self.last.place;
-        place.is_some_and(|(server, id)| self.worker.pool.was_last_used_by(server, key, id, self.me()))
-    }
-
     /// Answers what only Tidegate knows, where the statement asks for that and nothing else: the client's own
     /// connection id, and the row counts of a statement whose connection serves others now.
-    pub(super) fn answer(&self, text: &[u8], rows: Rows) -> Option<Vec<u8>> {
+    pub(super) async fn answer(&mut self, text: &[u8], rows: Rows) -> Option<Vec<u8>> {
         let question = sql::bare_question(text, &self.lexing)?;
+        let mariadb = self.lexing.server.dialect == Dialect::MariaDb;
         let value = match question.kind {
-            Question::ConnectionId if self.lexing.server.dialect == Dialect::MariaDb => {
-                (Number::Short, i64::from(self.entry.handle.id.0))
-            }
+            Question::ConnectionId if mariadb => (Number::Short, i64::from(self.entry.handle.id.0)),
             Question::ConnectionId => (Number::Unsigned, i64::from(self.entry.handle.id.0)),
             // A connection that nobody has used since knows it itself, and better: LIMIT with an offset.
-            _ if self.held.is_some() || self.is_before_idle() => return None,
+            _ if self.is_before_at_hand()
+                && !self.last.counts_are_ours
+                && (question.kind == Question::RowCount || self.last.found_there) =>
+            {
+                return None;
+            }
             Question::RowCount => (Number::Signed, i64::try_from(self.last.row_count).unwrap_or(i64::MAX)),
             Question::FoundRows => (Number::Signed, i64::try_from(self.last.found_rows).unwrap_or(i64::MAX)),
             Question::LastInsertId => return None,
         };
-        Some(reply::number(&question.column_name, value, rows, self.standing(), self.client.capabilities))
+        self.make_status_sure().await;
+        let warns = question.kind == Question::FoundRows && !mariadb;
+        self.note_own_answer(warns.then(|| ErrPacket::new(1287, b"01000", FOUND_ROWS_IS_OLD)));
+        let (status, warnings) = (self.standing(), u16::from(warns));
+        let flags = self.client.capabilities;
+        Some(reply::number(&question.column_name, value, rows, (status, warnings), flags))
     }
 }

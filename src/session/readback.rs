@@ -15,6 +15,7 @@ use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
 use crate::backend::state::{State, is_replayed};
 use crate::sql::{self, Class, Dialect, PreparedText, Recognised, Uses};
+use crate::wire::ok::{Change, changes};
 use crate::wire::track::{CHOICES, Shown};
 
 /// System variables in prepared texts that are told apart.
@@ -94,16 +95,21 @@ impl Session {
     }
 
     /// `SET NAMES … COLLATE …` reports the character sets but not the collation (tried on both dialects).
-    pub(super) async fn read_back_collation(&mut self, connection: &mut Connection) {
+    pub(super) async fn read_back_collation(&mut self, connection: &mut Connection, reported: &[u8]) {
         let mut buffer = self.worker.buffers.take();
         let question = connection.run(b"SELECT @@collation_connection", &mut buffer);
         let answer = timeout(PRELUDE_LIMIT, question).await.ok().and_then(Result::ok);
         match answer.as_ref().and_then(|answer| answer.value()) {
             Some(collation) if buffer.filled().is_empty() => {
                 let mut next = (*self.desired).clone();
-                if next.set(b"collation_connection", collation) {
-                    self.desired = Arc::new(next);
+                next.set(b"collation_connection", collation);
+                let named =
+                    |change| matches!(change, Change::Variable { name: b"character_set_results", .. });
+                let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+                if changes(reported).any(named) && collation.iter().all(plain) {
+                    next.results = Some(collation.to_vec()); // SET NAMES, then
                 }
+                self.desired = Arc::new(next);
                 connection.state = Arc::clone(&self.desired);
             }
             _ => connection.broken = true,
@@ -252,8 +258,6 @@ fn contains_word(text: &[u8], word: &[u8]) -> bool {
 }
 
 /// Whether a SET may have named a collation beside a character set.
-pub(super) fn charset_by_name(text: Option<&[u8]>) -> bool {
-    text.is_some_and(|text| {
-        text.len() < 4096 && text.windows(7).any(|word| word.eq_ignore_ascii_case(b"collate"))
-    })
+pub(super) fn charset_by_name(text: &[u8]) -> bool {
+    text.len() < 4096 && contains_word(text, b"collate")
 }

@@ -14,9 +14,9 @@ const TYPE_LONG: u8 = 3;
 const BINARY: u16 = 1 << 7;
 
 /// An OK packet.
-pub fn ok(sequence: u8, status: Status, capabilities: Capabilities) -> Vec<u8> {
+pub fn ok(sequence: u8, status: Status, warnings: u16, capabilities: Capabilities) -> Vec<u8> {
     let mut payload = Vec::new();
-    OkPacket { status, ..OkPacket::default() }.put(&mut payload, 0, capabilities);
+    OkPacket { status, warnings, ..OkPacket::default() }.put(&mut payload, 0, capabilities);
     packet(sequence, &payload)
 }
 
@@ -36,9 +36,9 @@ pub fn welcome(sequence: u8, status: Status, schema: &[u8], capabilities: Capabi
 }
 
 /// An EOF packet, or what takes its place.
-pub fn end(sequence: u8, status: Status, capabilities: Capabilities) -> Vec<u8> {
+pub fn end(sequence: u8, status: Status, warnings: u16, capabilities: Capabilities) -> Vec<u8> {
     let mut payload = Vec::new();
-    put_end(&mut payload, status, 0, capabilities);
+    put_end(&mut payload, status, warnings, capabilities);
     packet(sequence, &payload)
 }
 
@@ -72,7 +72,7 @@ pub fn number(
     name: &[u8],
     (column, value): (Number, i64),
     rows: Rows,
-    status: Status,
+    (status, warnings): (Status, u16),
     capabilities: Capabilities,
 ) -> Vec<u8> {
     let (kind, width, sign): (u8, u32, u16) = match column {
@@ -103,7 +103,7 @@ pub fn number(
     sequence = put_packet(&mut out, sequence, &payload);
     if !capabilities.contains(Capabilities::DEPRECATE_EOF) {
         payload.clear();
-        put_end(&mut payload, status, 0, capabilities);
+        put_end(&mut payload, status, warnings, capabilities);
         sequence = put_packet(&mut out, sequence, &payload);
     }
     payload.clear();
@@ -117,7 +117,7 @@ pub fn number(
     }
     sequence = put_packet(&mut out, sequence, &payload);
     payload.clear();
-    put_end(&mut payload, status, 0, capabilities);
+    put_end(&mut payload, status, warnings, capabilities);
     put_packet(&mut out, sequence, &payload);
     out
 }
@@ -137,8 +137,13 @@ mod tests {
     fn a_number_is_a_whole_result_set_for_old_and_new_clients() {
         let old = Capabilities::EXTENDED_METADATA | Capabilities::OPTIONAL_RESULTSET_METADATA;
         for capabilities in [Capabilities::empty(), Capabilities::DEPRECATE_EOF, old] {
-            let bytes =
-                number(b"CONNECTION_ID()", (Number::Short, 42), Rows::Text, Status::AUTOCOMMIT, capabilities);
+            let bytes = number(
+                b"CONNECTION_ID()",
+                (Number::Short, 42),
+                Rows::Text,
+                (Status::AUTOCOMMIT, 0),
+                capabilities,
+            );
             let mut scanner = Scanner::new(Expect::Results, capabilities);
             let Step::End { end, terminal, .. } = scanner.advance(&bytes) else { panic!("no end") };
             assert!(scanner.is_done() && end == bytes.len() && scanner.rows() == 1);

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::attempt::Work;
+use super::diagnostics::Last;
 use super::pins::Pins;
 use super::readback::{charset_by_name, mentions_tracking};
-use super::{Flow, Last, Session};
+use super::{Flow, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
 use crate::backend::state::{State, is_replayed};
@@ -29,18 +30,20 @@ impl Session {
         doomed: bool,
     ) -> Flow {
         self.status = end.status;
+        self.status_unsure = end.error.is_some() && end.status.contains(Status::IN_TRANSACTION);
         connection.warned |= end.warnings > 0 || end.error.is_some();
         if let Some((source, id)) = &work.preparing {
             self.prepared(&mut connection, &end, source, *id);
             if end.error.is_some() {
                 // It may be asked about as any statement's.
                 self.set_pins(self.pins | Pins::DIAGNOSTICS);
-                let place = Some((connection.server, connection.id));
-                self.last = Last { place, row_count: -1, ..self.last };
+                self.note_error(&connection, &mut end);
+            } else {
+                self.note_statement_command(Some((connection.server, connection.id)), end.warnings);
             }
         } else {
             self.note_freshness(connection.server, work, &end);
-            self.note_effects(&mut connection, &end, work).await;
+            self.note_effects(&mut connection, &mut end, work).await;
         }
         let unsent = end.error.as_mut().and_then(|error| error.unsent.take());
         if doomed {
@@ -75,7 +78,7 @@ impl Session {
         connection.status.intersects(Status::IN_TRANSACTION | Status::MORE_RESULTS) || !self.pins.is_empty()
     }
 
-    async fn note_effects(&mut self, connection: &mut Box<Connection>, end: &End, work: &Work<'_>) {
+    async fn note_effects(&mut self, connection: &mut Box<Connection>, end: &mut End, work: &Work<'_>) {
         let statement = work.statement;
         let succeeded = end.error.is_none();
         let mut pins = self.pins;
@@ -124,30 +127,39 @@ impl Session {
             }
             pins = self.statements.after(execution, end, pins);
         }
-        let asks_before = statement.class == Class::Diagnostics
-            || statement.uses.intersects(Uses::DIAGNOSTICS | Uses::FOUND_ROWS | Uses::ROW_COUNT);
+        let asks_before = statement.class == Class::Diagnostics || statement.uses.contains(Uses::DIAGNOSTICS);
         if !asks_before {
-            let asked_about =
-                end.warnings > 0 || !succeeded || statement.uses.contains(Uses::CALC_FOUND_ROWS);
+            let left = if self.leaves_warnings(work) && end.warnings == 0 { self.last.warnings } else { 0 };
+            let asked_about = end.warnings > 0 || left > 0 || statement.uses.contains(Uses::CALC_FOUND_ROWS);
             pins.set(Pins::DIAGNOSTICS, asked_about);
+            let here = Some((connection.server, connection.id));
             self.last = Last {
-                place: Some((connection.server, connection.id)),
-                row_count: match end.rows {
-                    _ if !succeeded => -1,
-                    Some(_) => -1,
-                    None => i128::from(end.affected_rows),
-                },
-                found_rows: end.rows.unwrap_or(self.last.found_rows),
-                counted: succeeded && statement.uses.contains(Uses::CALC_FOUND_ROWS),
+                place: here,
+                found_there: end.rows.is_some() || self.last.found_there && self.last.place == here,
+                row_count: end.rows.map_or(i128::from(end.affected_rows), |_| -1),
+                found_rows: self.found_rows(work, end),
+                warnings: end.warnings.max(left),
+                condition: self.last.condition.take().filter(|_| left > 0),
+                counts_are_ours: false,
+                counted: statement.uses.contains(Uses::CALC_FOUND_ROWS),
             };
+        }
+        if !succeeded {
+            pins |= Pins::DIAGNOSTICS;
+            self.note_error(connection, end);
         }
         if !Arc::ptr_eq(&connection.state, &self.desired) {
             connection.state = Arc::clone(&self.desired);
         }
         self.set_pins(pins);
-        self.note_variables(connection, work, succeeded);
+        // GET DIAGNOSTICS succeeds with a warning, and assigns nothing, where there is no such condition.
+        // How many an error has left is not known.
+        let older = self.left_warnings();
+        let vain =
+            statement.class == Class::Diagnostics && self.last.condition.is_none() && end.warnings > older;
+        self.note_variables(connection, work, succeeded && !vain);
         // A statement that names it had it right on this connection, and may have set it without a report.
-        let named = succeeded && statement.may_use_insert_id();
+        let named = statement.may_use_insert_id();
         if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
             let (value, is_here) = match self.insert_id.place() {
@@ -168,8 +180,8 @@ impl Session {
         if succeeded {
             self.note_unreported(connection, work, before.as_deref()).await;
         }
-        if succeeded && !end.changes.is_empty() && charset_by_name(work.text) {
-            self.read_back_collation(connection).await;
+        if succeeded && !end.changes.is_empty() && charset_by_name(work.sql()) {
+            self.read_back_collation(connection, &end.changes).await;
         }
     }
 

@@ -29,8 +29,10 @@ fn logins() -> Vec<Login> {
         with(Capabilities::DEPRECATE_EOF | Capabilities::QUERY_ATTRIBUTES),
         with(Capabilities::FOUND_ROWS | Capabilities::DEPRECATE_EOF),
         Login { collation: 8, ..old.clone() },
-        // D13: MariaDB's sql_mode has it after a login and not after a reset; left out of random sequences.
         with(Capabilities::IGNORE_SPACE),
+        with(Capabilities::SESSION_TRACK),
+        with(Capabilities::SESSION_TRACK | Capabilities::DEPRECATE_EOF),
+        with(Capabilities::COMPRESS | Capabilities::DEPRECATE_EOF),
     ]
 }
 
@@ -38,9 +40,7 @@ impl Sequence {
     /// The random sequence of a seed.
     pub fn random(kinds: &Kinds, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let logins = logins();
-        let tried = logins.len() - usize::from(!super::open::are_played());
-        let login = random.pick(&logins[..tried]).clone();
+        let login = random.pick(&logins()).clone();
         let mut lines: Vec<_> = (0..SESSIONS).map(|session| (session, kinds.beginning())).collect();
         while lines.len() < LENGTH {
             let session = random.below(SESSIONS);

@@ -50,15 +50,18 @@ pub struct Execution {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Line {
     pub step: Step,
+    /// Whether its rows count.
     pub exact: bool,
+    /// Whether the affected rows in its OK packets count.
+    pub counted: bool,
 }
 
 impl Line {
     /// Reads a line.
     pub fn parse(text: &str) -> Self {
         match text.strip_prefix('~') {
-            Some(rest) => Self { step: Step::parse(rest), exact: false },
-            None => Self { step: Step::parse(text), exact: true },
+            Some(rest) => Self { step: Step::parse(rest), exact: false, counted: true },
+            None => Self { step: Step::parse(text), exact: true, counted: true },
         }
     }
 }

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use super::compare;
+use super::doubt::Doubt;
 use super::player::{Packet, Player};
 use super::sequence::{SESSIONS, Sequence};
 use super::step::{Line, Step};
-use super::{compare, open};
 use crate::harness::{Cluster, Login, Rules, Scenario, Stage};
 
 /// Where sequences are played.
@@ -92,13 +93,15 @@ impl World {
             let direct = Player::login(self.reference_address(), &login).await;
             players.push((direct, Player::login(self.stage.proxy.address, &login).await));
         }
+        let mut doubts: [Doubt; SESSIONS] = Default::default();
         for (index, (session, text)) in sequence.lines.iter().enumerate() {
-            if open::of_line(text).is_some() {
+            let mut line = Line::parse(text);
+            if !doubts[*session].apply(&mut line) {
                 continue;
             }
-            let line = Line::parse(text);
             let (direct, through) = &mut players[*session];
             let expected = direct.play(&line.step).await;
+            doubts[*session].note(&line, &expected, self.scenario.is_mysql());
             let found = through.play(&line.step).await;
             let difference = compare::difference(&expected, &found, &line);
             if let Some(what) = difference {

@@ -5,7 +5,7 @@
 //! replica may not have yet.
 
 use crate::differential::forms::{Placeholders, sections};
-use crate::differential::{is_wanted, kinds, open};
+use crate::differential::{is_wanted, kinds};
 
 /// What a session does.
 pub struct Act {
@@ -14,12 +14,10 @@ pub struct Act {
     pub lines: Vec<String>,
 }
 
-/// The acts that are played: without those that show what is known to differ, and as far as TIDEGATE_ACTS wants them.
+/// The acts that are played, as far as TIDEGATE_ACTS wants them.
 pub fn acts() -> Vec<Act> {
-    let act = |(heading, lines): (String, Vec<String>)| {
-        let (name, difference) = heading.split_once(", ").unwrap_or((&heading, ""));
-        let plays = difference.is_empty() || open::are_played();
-        (plays && is_wanted("TIDEGATE_ACTS", name)).then(|| Act { name: name.to_owned(), lines })
+    let act = |(name, lines): (String, Vec<String>)| {
+        is_wanted("TIDEGATE_ACTS", &name).then_some(Act { name, lines })
     };
     sections(include_str!("acts.txt")).into_iter().filter_map(act).collect()
 }

@@ -3,8 +3,7 @@
 //! The model of a session is a connection of its own to one server that nobody else uses: it is told the same, and
 //! must answer the same.
 //!
-//! TIDEGATE_SEED and TIDEGATE_SECONDS make it another and longer; TIDEGATE_ACTS=name,name plays only these acts,
-//! TIDEGATE_OPEN=1 also those that show what is known to differ.
+//! TIDEGATE_SEED and TIDEGATE_SECONDS make it another and longer; TIDEGATE_ACTS=name,name plays only these acts.
 
 mod acts;
 
@@ -31,6 +30,8 @@ const SESSIONS: usize = 200;
 const CONNECTIONS: u64 = 8;
 /// Acts of a session between two looks at what is held.
 const ROUND: usize = 5;
+/// Leaves nothing to ask about. MariaDB's warnings outlast what uses no table.
+const CLEARS: &str = "SELECT COUNT(*) FROM leak_a.fixed";
 /// Rounds of the short form.
 const ROUNDS: usize = 1;
 
@@ -116,7 +117,7 @@ impl Actor {
             }
         }
         // What was held only for questions about the last statement is given back.
-        self.line("SELECT 1").await?;
+        self.line(CLEARS).await?;
         Ok(self)
     }
 
@@ -148,7 +149,7 @@ async fn no_pin_outlives_its_cause(world: &World) {
     let mut wrong = Vec::new();
     for act in acts() {
         let mut actor = Actor::new(0, 1, [world.alone, world.stage.proxy.address]).await;
-        for form in act.lines.iter().map(String::as_str).chain(["SELECT 1"]) {
+        for form in act.lines.iter().map(String::as_str).chain([CLEARS]) {
             let line = placeholders.fill(form, 0, &mut actor.random);
             if let Err(what) = actor.line(&line).await {
                 wrong.push(format!("{}: {what}", act.name));

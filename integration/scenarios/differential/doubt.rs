@@ -1,0 +1,102 @@
+//! What no proxy can have equal, as it is left over from the connection's past: which observations of a session show it.
+//!
+//! Owns: the two reasons. Invariant: only what a server itself calls undefined, or takes from an older statement, is left out.
+//!
+//! - MySQL's CALL of a procedure that runs no statement with a count answers with the row count that the statement before left
+//!   on the connection; ROW_COUNT() behind it, too.
+//! - MySQL adds the error of a command about a statement that does not exist to what is there to ask about already.
+//! - GET DIAGNOSTICS of a condition behind the last of an error's: it assigns nothing, and its answer does not tell.
+//! - ROW_COUNT() and FOUND_ROWS() in a larger expression: the connection may serve others by then (docs/session-state.md).
+//! - FOUND_ROWS() later than directly behind a SELECT: as before, and Tidegate knows only the rows that it has passed on.
+//! - MariaDB leaves warnings after a SHOW or a CALL that reads no table, which no text tells.
+//! - MySQL's COM_FIELD_LIST warns that it is deprecated, beside what is there.
+//! - MySQL's COM_STMT_RESET counts no warnings and shows none, and GET DIAGNOSTICS finds them still.
+//! - LAST_INSERT_ID() is undefined after an INSERT that failed (MySQL's and MariaDB's manuals): MariaDB may have set it, and its
+//!   error does not tell. Until the next id.
+
+use super::player::Packet;
+use super::step::{Line, Step};
+
+/// Procedures of the world that run no statement with a count.
+const UNCOUNTED: [&str; 3] = ["_out(", "_set(", "_signal("];
+
+/// What is left over in one session.
+#[derive(Default)]
+pub struct Doubt {
+    /// The texts in its slots.
+    prepared: [String; 4],
+    count: bool,
+    insert_id: bool,
+    /// There is something to ask about.
+    left: bool,
+    /// Something was added to it, or taken away, that no text tells.
+    added: bool,
+    /// The statement before was a SELECT.
+    selected: bool,
+}
+
+impl Doubt {
+    fn text(&self, step: &Step) -> String {
+        match step {
+            Step::Query(sql) | Step::Attributes(sql, _) | Step::File(sql, _) => {
+                String::from_utf8_lossy(sql).into_owned()
+            }
+            Step::Execute(execution) => self.prepared[execution.slot].clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// Marks what does not count in a line that is to be played; false where nothing of it does.
+    pub fn apply(&self, line: &mut Line) -> bool {
+        let text = self.text(&line.step);
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        line.counted = !is_uncounted(&text);
+        let asks_id = has(&["LAST_INSERT_ID", "last_insert_id", "identity"]);
+        line.exact &= !(self.count && has(&["ROW_COUNT"]) || self.insert_id && asks_id);
+        line.exact &= !(self.added && asks(&text) || is_larger(&text));
+        line.exact &= self.selected || !has(&["FOUND_ROWS()"]);
+        !(self.added && text.contains("GET DIAGNOSTICS") || self.left && text.contains("CONDITION 9"))
+    }
+
+    /// Takes in what one server has answered.
+    pub fn note(&mut self, line: &Line, answer: &[Packet], mysql: bool) {
+        if let Step::Prepare(slot, sql) = &line.step {
+            self.prepared[*slot] = String::from_utf8_lossy(sql).into_owned();
+        }
+        let text = self.text(&line.step);
+        let failed = answer.last().is_some_and(|packet| packet.bytes.first() == Some(&0xff));
+        if !text.is_empty() {
+            self.count = mysql && is_uncounted(&text);
+        }
+        let unknown = answer.last().is_some_and(|packet| packet.bytes.starts_with(b"\xff\xdb\x04"));
+        let shows = (text.starts_with("SHOW") || text.starts_with("CALL")) && !asks(&text);
+        let resets = matches!(line.step, Step::ResetStatement(_) | Step::FieldList(_));
+        let added = self.left && if mysql { unknown || resets } else { shows };
+        self.added = added || self.added && (text.is_empty() || asks(&text) || !mysql && !failed);
+        self.selected = match &line.step {
+            Step::Query(_) | Step::Execute(_) => text.starts_with("SELECT") && !text.contains("INTO"),
+            _ => false,
+        };
+        self.left = failed || self.left && asks(&text) || answer.iter().any(Packet::warns);
+        let inserts = ["INSERT", "REPLACE", "LOAD", "_write("].iter().any(|word| text.contains(word));
+        self.insert_id = !mysql && (self.insert_id || inserts && failed);
+        if inserts && !failed || matches!(line.step, Step::ResetConnection | Step::ChangeUser { .. }) {
+            self.insert_id = false;
+        }
+    }
+}
+
+/// Whether the statement leaves what there is to ask about.
+fn asks(text: &str) -> bool {
+    ["WARNINGS", "ERRORS", "_count", "DIAGNOSTICS"].iter().any(|word| text.contains(word))
+}
+
+/// Whether the statement asks for a count, and not for that alone.
+pub fn is_larger(text: &str) -> bool {
+    let asks = text.contains("ROW_COUNT()") || text.contains("FOUND_ROWS()");
+    asks && !text.contains(';') && !matches!(text, "SELECT ROW_COUNT()" | "SELECT FOUND_ROWS()")
+}
+
+fn is_uncounted(text: &str) -> bool {
+    text.starts_with("CALL") && UNCOUNTED.iter().any(|name| text.contains(name))
+}

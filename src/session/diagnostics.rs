@@ -1,0 +1,308 @@
+//! What a statement has left that the next one may ask about, and how a connection is made to know it.
+//!
+//! Owns: counts, and the error or warning that no server has, or perhaps none has any more. Does not know: texts, routes.
+//! Invariant: a question is asked of a connection that knows this session's last statement, and no other session's.
+
+use super::attempt::Work;
+use super::pins::Pins;
+use super::{Flow, Problem, Session, reply};
+use crate::backend::connection::{Connection, Key};
+use crate::backend::exchange;
+use crate::execute::relay::End;
+use crate::ids::{BackendId, ServerId};
+use crate::plan::{MAKES_PIN, Reason, Route, Target};
+use crate::sql::{self, Class, Dialect, Recognised, Uses};
+use crate::wire::command;
+use crate::wire::err::ErrPacket;
+use crate::wire::frame::put_packet;
+use crate::wire::reply::Expect;
+
+/// A server's connection.
+pub(super) type At = (ServerId, BackendId);
+
+/// Characters of MESSAGE_TEXT that SIGNAL takes: MySQL's limit, and MariaDB's.
+const TEXT_MAX: (usize, usize) = (128, 512);
+
+/// What a statement left that the next one may ask about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Last {
+    /// Where it ran; `None` where no server was asked.
+    pub place: Option<At>,
+    /// ROW_COUNT().
+    pub row_count: i128,
+    /// FOUND_ROWS().
+    pub found_rows: u64,
+    /// @@warning_count.
+    pub warnings: u16,
+    /// FOUND_ROWS() is right at that place, too.
+    pub found_there: bool,
+    /// The server has counted more rows than it has sent, and was not asked.
+    pub counted: bool,
+    /// Tidegate has answered since: the connection's counts are older.
+    pub counts_are_ours: bool,
+    /// Its error or warning, for a connection that does not have it.
+    pub condition: Option<Condition>,
+}
+
+/// An error, or a warning by its SQLSTATE.
+#[derive(Clone, Debug)]
+pub(super) struct Condition {
+    /// Its number, SQLSTATE and text.
+    pub packet: Box<ErrPacket>,
+    /// The connection that has it.
+    pub at: Option<At>,
+}
+
+impl Last {
+    /// Of a session that has run nothing: MariaDB counts one row (tried on both dialects).
+    pub fn fresh(dialect: Dialect) -> Self {
+        Self { found_rows: u64::from(dialect == Dialect::MariaDb), ..Self::default() }
+    }
+
+    /// Of a session that begins anew: servers keep FOUND_ROWS() (tried on both dialects).
+    pub fn after_reset(&self) -> Self {
+        Self { found_rows: self.found_rows, ..Self::default() }
+    }
+
+    /// Whether this connection has to be told what the statement left, for a question that uses these.
+    pub fn is_elsewhere(&self, at: At, uses: Uses) -> bool {
+        let lacks = |condition: &Condition| condition.at != Some(at);
+        let lacks = uses.contains(Uses::DIAGNOSTICS) && self.condition.as_ref().is_some_and(lacks);
+        self.place != Some(at) || lacks
+    }
+}
+
+/// A statement that leaves this error or warning; `None` where none does.
+fn signal(error: &ErrPacket, dialect: Dialect) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(&error.message).ok()?;
+    let most = if dialect == Dialect::MySql { TEXT_MAX.0 } else { TEXT_MAX.1 };
+    let end = text.char_indices().nth(most).map_or(text.len(), |(at, _)| at);
+    let state = std::str::from_utf8(&error.sqlstate).ok()?;
+    let well_formed = state.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    if error.code == 0 || !well_formed || state.starts_with("00") {
+        return None;
+    }
+    let mut sql =
+        format!("SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO={},MESSAGE_TEXT=_utf8mb4 x'", error.code);
+    text[..end].bytes().for_each(|byte| sql.push_str(&format!("{byte:02x}")));
+    sql.push('\'');
+    Some(sql.into_bytes())
+}
+
+impl Session {
+    /// Whether the connection of the statement before is at hand, as that has left it.
+    pub(super) fn is_before_at_hand(&self) -> bool {
+        let key = Key { account: self.account.id, class: self.class };
+        self.last.place.is_some_and(|(server, id)| {
+            let is_it =
+                |held: &Connection| (held.server, held.id) == (server, id) && held.user == Some(self.me());
+            self.held.as_deref().is_some_and(is_it)
+                || self.worker.pool.was_last_used_by(server, key, id, self.me())
+        })
+    }
+
+    /// Statements that leave no warnings, and the counts that the last one has left as far as such statements can. MariaDB
+    /// clears its warnings only for what uses tables; DO is a row to MySQL's FOUND_ROWS() (tried).
+    pub(super) fn clearing(&self) -> &'static [&'static [u8]] {
+        let mysql = self.lexing.server.dialect == Dialect::MySql;
+        match (self.last.row_count, self.last.found_rows) {
+            (0, 0) if mysql => &[
+                b"SELECT 1 FROM (SELECT 1) nothing WHERE 0",
+                b"SET SESSION sql_warnings=@@SESSION.sql_warnings",
+            ],
+            (..0, 0) => &[b"SELECT 1 FROM (SELECT 1) nothing WHERE 0"],
+            (..0, _) => &[b"SELECT 1 FROM (SELECT 1) nothing"],
+            (_, 0) => &[b"DO (SELECT 1 FROM (SELECT 1) nothing WHERE 0)"],
+            _ => &[b"DO (SELECT 1 FROM (SELECT 1) nothing)"],
+        }
+    }
+
+    /// What makes a connection know what the last statement has left, where it does not.
+    pub(super) fn put_condition(&mut self, connection: &Connection, before: &mut Vec<u8>) -> bool {
+        let Some(condition) = &mut self.last.condition else { return false };
+        let Some(sql) = signal(&condition.packet, connection.dialect) else { return false };
+        let at = Some((connection.server, connection.id));
+        condition.at = at;
+        self.last.place = at;
+        self.last.counts_are_ours = false;
+        command::put_query(before, &sql, connection.capabilities);
+        self.set_pins(self.pins | Pins::DIAGNOSTICS);
+        true
+    }
+
+    /// The warnings that MySQL counts in its answer to a command that leaves them; MariaDB counts the command's own.
+    pub(super) fn left_warnings(&self) -> u16 {
+        if self.lexing.server.dialect == Dialect::MySql { self.last.warnings } else { 0 }
+    }
+
+    /// An answer of Tidegate's own has gone out, and left this to ask about.
+    pub(super) fn note_own_answer(&mut self, condition: Option<ErrPacket>) {
+        if condition.is_none() && self.lexing.server.dialect == Dialect::MariaDb {
+            // Warnings outlast what uses no table.
+            (self.last.row_count, self.last.found_rows, self.last.counts_are_ours) = (-1, 1, true);
+            return;
+        }
+        let condition = condition.map(|packet| Condition { packet: Box::new(packet), at: None });
+        let warnings = u16::from(condition.is_some());
+        self.last = Last { row_count: -1, found_rows: 1, warnings, condition, ..Last::default() };
+    }
+
+    /// FOUND_ROWS() after a statement that has succeeded (tried on both dialects).
+    pub(super) fn found_rows(&self, work: &Work<'_>, end: &End) -> u64 {
+        let mysql = self.lexing.server.dialect == Dialect::MySql;
+        let statement = work.statement;
+        match end.rows {
+            Some(rows) => rows,
+            None if statement.uses.contains(Uses::INTO) && !mysql && self.names_no_table(work) => 0,
+            None if statement.uses.contains(Uses::INTO) => end.affected_rows,
+            None if mysql && statement.class == Class::Read => 1, // DO
+            None => self.last.found_rows,
+        }
+    }
+
+    /// Tidegate has answered a COMMIT or ROLLBACK of nothing.
+    pub(super) fn note_own_end(&mut self) {
+        if self.last.warnings > 0 && self.lexing.server.dialect == Dialect::MariaDb {
+            (self.last.row_count, self.last.counts_are_ours) = (0, true);
+        } else {
+            let Last { found_rows, counted, .. } = self.last;
+            self.last = Last { found_rows, counted, ..Last::default() };
+        }
+    }
+
+    /// A server's error may be asked about.
+    pub(super) fn note_error(&mut self, connection: &Connection, end: &mut End) {
+        let Some(error) = &mut end.error else { return };
+        let at = Some((connection.server, connection.id));
+        let known = at.filter(|_| !error.renamed);
+        let condition = error.packet.take().map(|packet| Condition { packet: Box::new(packet), at: known });
+        let found_there = self.last.found_there && self.last.place == at;
+        let found_rows = self.last.found_rows;
+        self.last = Last {
+            place: at,
+            row_count: -1,
+            found_rows,
+            found_there,
+            warnings: 1,
+            condition,
+            ..Last::default()
+        };
+    }
+
+    /// A command about a prepared statement has succeeded, at a server or none: it leaves the counts, but on MySQL no
+    /// warnings of the statement before.
+    pub(super) fn note_statement_command(&mut self, at: Option<At>, warnings: u16) {
+        if self.lexing.server.dialect == Dialect::MariaDb {
+            return;
+        }
+        if self.last.warnings > 0 && self.last.place != at {
+            self.last.place = None;
+        }
+        self.last.warnings = warnings;
+        self.last.condition = None;
+    }
+
+    /// Whether the statement leaves the warnings of those before it: MariaDB clears them for what uses tables (tried).
+    pub(super) fn leaves_warnings(&self, work: &Work<'_>) -> bool {
+        let Recognised { class, uses, .. } = work.statement;
+        let names_none = || self.names_no_table(work);
+        self.last.warnings > 0
+            && self.lexing.server.dialect == Dialect::MariaDb
+            && !uses.intersects(Uses::UNKNOWN_FUNCTION | Uses::SUBQUERY | Uses::DOUBT)
+            && match class {
+                Class::Use | Class::Begin(_) | Class::EndOrSavepoint | Class::Set => {
+                    !uses.contains(Uses::MULTIPLE) || names_none()
+                }
+                Class::Show => work.expect == Expect::Fields,
+                Class::ShowServer => work.expect == Expect::Text,
+                Class::Read => names_none(),
+                _ => false,
+            }
+    }
+
+    fn names_no_table(&self, work: &Work<'_>) -> bool {
+        let text = work.sql();
+        let explains = |word: &[u8]| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
+        !explains(b"EXPLAIN") && !explains(b"DESC") && sql::Outline::of(text, &self.lexing).tables.is_empty()
+    }
+
+    /// Where warnings outlast the statement, it runs beside them if it can run anywhere, and leaves nothing there.
+    pub(super) fn beside_warnings(&self, work: &Work<'_>, route: Route) -> Route {
+        let Recognised { class, uses, .. } = work.statement;
+        let moves = matches!(route.target, Target::Any | Target::Replica)
+            && matches!(class, Class::Read | Class::Set | Class::Use | Class::Show | Class::ShowServer)
+            && !uses.intersects(MAKES_PIN.union(Uses::CHAIN_OR_RELEASE));
+        let held_there = |held: &Connection| self.last.place == Some((held.server, held.id));
+        if moves && self.held.as_deref().is_some_and(held_there) && self.leaves_warnings(work) {
+            return Route { target: Target::Held, reason: Reason::Diagnostics };
+        }
+        route
+    }
+
+    /// Tells the client about a problem, and lets it ask about that.
+    pub(super) async fn refuse(&mut self, problem: &Problem) -> Flow {
+        self.worker.counters.errors.count(problem.kind() as usize);
+        self.tally.fail();
+        tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
+        let packet = problem.packet();
+        let flow = self.tell(&reply::error(self.sequence, &packet)).await;
+        let found_rows = self.last.found_rows;
+        self.note_own_answer(Some(packet));
+        self.last.found_rows = found_rows;
+        if problem.ends_session() { Flow::Close } else { flow }
+    }
+
+    /// An error does not say whether its statement has ended the transaction: before Tidegate speaks of that itself,
+    /// the server is asked by what disturbs nothing.
+    pub(super) async fn make_status_sure(&mut self) {
+        if !std::mem::take(&mut self.status_unsure) {
+            return;
+        }
+        let Some(mut held) = self.held.take() else { return };
+        let mut buffer = self.worker.buffers.take();
+        let mut ping = Vec::with_capacity(8);
+        put_packet(&mut ping, 0, &[command::PING]);
+        let asked = async {
+            held.stream.write_all(&ping).await?;
+            exchange::receive(&mut held, &mut buffer, Expect::Simple).await
+        };
+        match tokio::time::timeout(super::prelude::PRELUDE_LIMIT, asked).await {
+            Ok(Ok(_)) => self.status = held.status,
+            _ => held.broken = true,
+        }
+        self.held = Some(held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_left_by_a_signal() {
+        let error = ErrPacket::new(1243, b"HY000", "it's");
+        let sql = signal(&error, Dialect::MySql).unwrap();
+        assert_eq!(sql, b"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO=1243,MESSAGE_TEXT=_utf8mb4 x'69742773'");
+    }
+
+    #[test]
+    fn texts_are_cut_where_the_server_would_refuse_them() {
+        let long = ErrPacket::new(1105, b"HY000", "ä".repeat(600));
+        let digits = |dialect| signal(&long, dialect).unwrap().len();
+        let empty = signal(&ErrPacket::new(1105, b"HY000", ""), Dialect::MySql).unwrap().len();
+        assert_eq!(digits(Dialect::MySql) - empty, 128 * 4);
+        assert_eq!(digits(Dialect::MariaDb) - empty, 512 * 4);
+    }
+
+    #[test]
+    fn what_no_signal_leaves_is_none() {
+        for error in [
+            ErrPacket::new(0, b"HY000", ""),
+            ErrPacket::new(1, b"00000", ""),
+            ErrPacket::new(1, b"a'b--", ""),
+            ErrPacket::new(1, b"HY000", b"\xff".to_vec()),
+        ] {
+            assert_eq!(signal(&error, Dialect::MySql), None);
+        }
+    }
+}

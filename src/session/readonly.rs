@@ -1,0 +1,143 @@
+//! Read only transactions on a replica, where a statement comes that a replica refuses.
+//!
+//! Owns: what such a statement does on a primary. Does not know: how statements run. Invariant: the client sees what one
+//! server does: a write is refused by the transaction's own error, and what ends a transaction by itself runs outside it.
+
+use super::attempt::{READ_ONLY, Work};
+use super::pins::Pins;
+use super::prelude::PRELUDE_LIMIT;
+use super::{Session, reply};
+use crate::backend::connection::Connection;
+use crate::execute::relay::End;
+use crate::plan::{Reason, Route, Target};
+use crate::sql::{Access, Class, Dialect, Recognised, Uses};
+use crate::wire::err::ErrPacket;
+use crate::wire::ok::Status;
+
+/// ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
+const IN_READ_ONLY_TRANSACTION: u16 = 1792;
+
+/// What leaves more on a connection than its transaction.
+const OUTLASTS: Uses = Uses::USER_LOCK
+    .union(Uses::HANDLER)
+    .union(Uses::TEXT_PREPARED)
+    .union(Uses::BINDING_VARIABLE)
+    .union(Uses::XA);
+
+/// Whether a server commits an open transaction before it runs the statement (tried on both dialects, in a read only
+/// transaction: definitions, rights, LOCK TABLES).
+pub(super) fn commits(work: &Work<'_>) -> bool {
+    let Recognised { class, uses, .. } = work.statement;
+    !uses.intersects(Uses::MULTIPLE | Uses::TEMPORARY_TABLE)
+        && (class == Class::Ddl || uses.contains(Uses::LOCK_TABLES))
+}
+
+impl Session {
+    /// Whether a read only transaction is open on a connection to a replica.
+    pub(super) fn is_reading_on_replica(&self, connection: &Connection) -> bool {
+        connection.status.contains(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY)
+            && self.worker.topology.snapshot().primary != Some(connection.server)
+    }
+
+    /// Whether such a connection can be given back: nothing else of the session is on it.
+    pub(super) fn may_leave_replica(&self, connection: &Connection) -> bool {
+        let stays = self.pins.difference(Pins::PASSING | Pins::USER_VARIABLES);
+        stays.is_empty() && self.is_reading_on_replica(connection)
+    }
+
+    /// What ends the transaction on a replica to write, or stays on its connection longer than the transaction, is no
+    /// statement for a replica.
+    pub(super) async fn leave_replica_for(&mut self, statement: Recognised) {
+        let Recognised { class, uses, .. } = statement;
+        let writes = match class {
+            Class::Begin(Access::ReadWrite) => true,
+            // MySQL keeps the mode of the transaction that it ends (tried).
+            Class::Begin(Access::Default) => self.lexing.server.dialect == Dialect::MariaDb,
+            _ => uses.contains(Uses::LOCK_TABLES),
+        };
+        let stays = uses.intersects(OUTLASTS) || class == Class::Call; // which may make temporary tables
+        if !writes && !stays || uses.contains(Uses::MULTIPLE) {
+            return;
+        }
+        let Some(held) = self.held.take() else { return };
+        if !self.may_leave_replica(&held) {
+            self.held = Some(held);
+            return;
+        }
+        // The same transaction on the primary, later: locks are of use only where everybody takes them.
+        let begun = if stays { self.begin_on_primary().await } else { None };
+        if stays && begun.is_none() {
+            self.held = Some(held);
+            return;
+        }
+        match self.leave_replica(held).await {
+            Ok(()) => {
+                self.held = begun;
+                self.status = self.held.as_ref().map_or(self.status, |held| held.status);
+            }
+            Err(held) => {
+                self.held = Some(held);
+                if let Some(mut begun) = begun {
+                    begun.dirty = true;
+                    self.worker.pool.check_in(begun);
+                }
+            }
+        }
+    }
+
+    /// A connection to the primary in this session's state, with a read only transaction; `None` where none can be had.
+    async fn begin_on_primary(&mut self) -> Option<Box<Connection>> {
+        let mut route = Route { target: Target::Primary, reason: Reason::MakesPin };
+        let mut connection = self.ready(&mut route).await.ok()?;
+        let mut buffer = self.worker.buffers.take();
+        let begun = connection.run(b"START TRANSACTION READ ONLY", &mut buffer);
+        match tokio::time::timeout(PRELUDE_LIMIT, begun).await {
+            Ok(Ok(answer)) if answer.error.is_none() => Some(connection),
+            _ => {
+                connection.broken = true;
+                self.worker.pool.check_in(connection);
+                None
+            }
+        }
+    }
+
+    /// Ends the transaction on this connection, which may be left, and gives it back; not where user variables cannot be
+    /// read, or the server fails.
+    pub(super) async fn leave_replica(
+        &mut self,
+        mut connection: Box<Connection>,
+    ) -> Result<(), Box<Connection>> {
+        let mut buffer = self.worker.buffers.take();
+        let ended = tokio::time::timeout(PRELUDE_LIMIT, connection.run(b"COMMIT", &mut buffer)).await;
+        connection.broken |= !matches!(ended, Ok(Ok(_)));
+        self.read_variables(&mut connection).await;
+        if connection.broken || self.pins.contains(Pins::USER_VARIABLES) {
+            return Err(connection);
+        }
+        self.set_pins(Pins::default());
+        self.status = connection.status;
+        self.release(connection, false);
+        Ok(())
+    }
+
+    /// A replica refuses writes because of what it is, before it looks at the transaction: the client is told what a
+    /// primary says.
+    pub(super) fn name_the_transaction(&self, connection: &Connection, end: &mut End) {
+        let Some(error) = &mut end.error else { return };
+        if error.unsent.is_none()
+            || !READ_ONLY.contains(&error.code)
+            || !self.is_reading_on_replica(connection)
+        {
+            return;
+        }
+        let text = match connection.dialect {
+            Dialect::MySql => "Cannot execute statement in a READ ONLY transaction.",
+            Dialect::MariaDb => "Cannot execute statement in a READ ONLY transaction",
+        };
+        let packet = ErrPacket::new(IN_READ_ONLY_TRANSACTION, b"25006", text);
+        error.code = packet.code;
+        error.unsent = Some(reply::error(self.sequence, &packet));
+        error.packet = Some(packet);
+        error.renamed = true;
+    }
+}
