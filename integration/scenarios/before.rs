@@ -162,6 +162,12 @@ async fn t14_found_rows_are_the_sessions_own(scenario: Scenario) {
         let _: Vec<i64> = client.exec("SELECT id FROM t WHERE id <= ?", (4,)).await.unwrap();
         bustle(&mut other).await;
         assert_eq!(client.exec_first(sql, ()).await.unwrap(), Some(4), "{sql}, prepared");
+        client.query_drop("SELECT id FROM t ORDER BY id LIMIT 2, 1").await.unwrap();
+        assert_eq!(number(&mut client, sql).await, 3, "{sql}: with those before the offset");
+        client.query_drop("SELECT id FROM t ORDER BY id LIMIT 1 OFFSET 2").await.unwrap();
+        bustle(&mut other).await;
+        let error = client.query_drop(sql).await.unwrap_err();
+        assert!(error.to_string().contains("LIMIT with an offset"), "{sql}: {error}");
     }
 }
 

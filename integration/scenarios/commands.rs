@@ -16,6 +16,7 @@ both_dialects! {
     small_commands_are_answered,
     reset_connection_begins_anew,
     change_user_begins_anew_as_another,
+    a_refused_change_of_user_is_as_on_a_server,
     set_option_allows_several_statements_or_not,
     cursors_are_fetched_in_parts,
     long_data_comes_in_parts,
@@ -147,7 +148,40 @@ async fn change_user_begins_anew_as_another(scenario: Scenario) {
     client.send(&packet).await;
     let error = client.prove(&Login::account("app", "wrong"), [1; 20]).await.unwrap_err();
     assert_eq!(error.code, 1045, "{error}");
-    client.closed().await;
+    if scenario.is_mysql() {
+        client.closed().await;
+    }
+}
+
+/// MySQL closes the connection, MariaDB's session begins anew as who it was, and has three tries.
+async fn a_refused_change_of_user_is_as_on_a_server(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let (mut client, mut direct) = (stage.raw().await, direct(&stage, &Login::default()).await);
+    let (app, wrong) = (Login::account("app", "app-pw"), Login::account("app", "wrong"));
+    for each in [&mut client, &mut direct] {
+        each.ok("SET NAMES latin1, @v = 1, sql_mode = 'ANSI'").await;
+        let mut seen = Vec::new();
+        for (login, database) in
+            [(&wrong, "shop"), (&app, "no_such"), (&app, "shop"), (&wrong, "shop"), (&app, "test")]
+        {
+            let packet = change_user(each, "app", &login.password, database);
+            each.send(&packet).await;
+            let code = each.prove(login, [1; 20]).await.map_or_else(|error| error.code, |_| 0);
+            seen.push(code);
+            if code != 0 && scenario.is_mysql() {
+                each.closed().await;
+                break;
+            }
+            each.ok("SET @w = 1").await;
+            let state = "SELECT CONCAT_WS(',', USER(), DATABASE(), @v, @@sql_mode, @@character_set_client)";
+            let state = each.value(state).await.unwrap();
+            let expected = if seen.contains(&0) { "shop" } else { &stage.schema };
+            assert!(state.contains(&format!(",{expected},")), "{state}");
+            assert!(!state.contains("ANSI") && !state.contains("latin1"), "{state}");
+        }
+        let expected: &[u16] = if scenario.is_mysql() { &[1045] } else { &[1045, 1049, 0, 1045, 1047] };
+        assert_eq!(seen, expected);
+    }
 }
 
 async fn set_option_allows_several_statements_or_not(scenario: Scenario) {

@@ -28,6 +28,7 @@ mod idle;
 mod kill;
 mod leak;
 mod logins;
+mod measures;
 mod operators;
 mod pins;
 mod processes;

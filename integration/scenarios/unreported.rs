@@ -5,6 +5,7 @@ use crate::harness::{Login, RawClient, Rules, Scenario, Stage};
 both_dialects! {
     variables_set_without_a_scope_are_the_sessions,
     a_database_of_wide_characters_is_used,
+    a_databases_name_is_read_in_its_clients_charset,
     prepared_texts_leave_no_variables_to_others,
     rights_that_were_granted_count_for_new_logins,
     a_locked_account_does_not_come_in,
@@ -48,6 +49,46 @@ async fn a_database_of_wide_characters_is_used(scenario: Scenario) {
     assert_eq!(other.value("SELECT DATABASE()").await.unwrap(), stage.schema);
     assert_eq!(client.value("SELECT DATABASE()").await.unwrap(), wide);
     stage.given(&[&format!("DROP DATABASE {wide}")]).await;
+}
+
+/// Servers report it in UTF-8, whatever the client speaks.
+async fn a_databases_name_is_read_in_its_clients_charset(scenario: Scenario) {
+    const LATIN1_SWEDISH_CI: u8 = 8;
+    let stage = single(scenario).await;
+    let base = stage.schema.strip_suffix("charset").unwrap();
+    // The bytes of `é` in UTF-8 are `Ã©` to a client of latin1, and so to its server.
+    let (utf8, latin1) = (format!("{base}Ã©"), format!("{base}é"));
+    let drop = format!("DROP DATABASE IF EXISTS `{utf8}`");
+    stage.given(&["SET NAMES utf8mb4", &drop, &format!("CREATE DATABASE `{utf8}`")]).await;
+    let login = |collation| Login { collation, ..Login::default() };
+    let mut other = stage.raw().await;
+    let here = "SELECT CONCAT(HEX(CONVERT(DATABASE() USING utf8mb4)), @@character_set_client)";
+    let hex: String = utf8.bytes().map(|byte| format!("{byte:02X}")).collect();
+    for names in [None, Some("SET NAMES latin1"), Some("SET character_set_client = latin1")] {
+        let mut client = stage.raw_with(login(if names.is_some() { 45 } else { LATIN1_SWEDISH_CI })).await;
+        if let Some(names) = names {
+            client.ok(names).await;
+        }
+        for _ in 0..2 {
+            client.ok(format!("USE `{latin1}`")).await;
+            other.value("SELECT 1").await.unwrap(); // takes the connection to its own database
+            assert_eq!(client.value(here).await.unwrap(), format!("{hex}latin1"), "{names:?}");
+            client.ok(format!("USE {}", stage.schema)).await;
+            client.command(tidegate::wire::command::INIT_DB, latin1.as_bytes()).await;
+            client.outcome().await.ok();
+            other.value("SELECT 1").await.unwrap();
+            assert_eq!(client.value(here).await.unwrap(), format!("{hex}latin1"), "{names:?}");
+        }
+        client.command(tidegate::wire::command::RESET_CONNECTION, b"").await;
+        client.outcome().await.ok();
+        other.value("SELECT 1").await.unwrap();
+        assert_eq!(client.value(here).await.unwrap(), format!("{hex}utf8mb4"), "{names:?}");
+    }
+    let database = Some(latin1);
+    let mut client = stage.raw_with(Login { database, ..login(LATIN1_SWEDISH_CI) }).await;
+    other.value("SELECT 1").await.unwrap();
+    assert_eq!(client.value(here).await.unwrap(), format!("{hex}latin1"), "named at the login");
+    stage.given(&["SET NAMES utf8mb4", &drop]).await;
 }
 
 async fn prepared_texts_leave_no_variables_to_others(scenario: Scenario) {

@@ -78,6 +78,9 @@ pub struct Connection {
     /// The session for which a procedure or a stored function ran: it may have set user variables, which is not reported,
     /// so that the connection is reset before another client's statement.
     pub routine_of: Option<User>,
+    /// The session that has switched profiling or the optimizer trace on: what they have collected survives
+    /// COM_RESET_CONNECTION (tried on both dialects), and no other session gets the connection.
+    pub watched_by: Option<User>,
     /// The server's product, once tracking is on.
     pub dialect: Dialect,
     /// User variables that are set on it.
@@ -139,11 +142,12 @@ impl Connection {
             debt: None,
             user: None,
             routine_of: None,
+            watched_by: None,
             dialect: Dialect::MySql,
             variables: Placed::default(),
             warned: false,
             epoch,
-            counted: None,
+            counted: Some(0),
             broken: false,
             dirty: false,
             worn_out: false,
@@ -238,7 +242,7 @@ impl Connection {
         state.reset();
         self.state = Arc::new(state);
         self.statements.clear();
-        self.counted = None;
+        self.counted = Some(0); // the counters begin anew, too (tried on both dialects)
         self.routine_of = None;
         self.variables.clear();
         self.warned = false;

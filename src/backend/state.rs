@@ -8,12 +8,15 @@
 
 use crate::wire::ok::Change;
 
+/// In which statements and names come.
+const CLIENT: &[u8] = b"character_set_client";
+
 /// The charset variables that `SET NAMES` covers.
 const NAMES: [&[u8]; 4] =
-    [b"character_set_client", b"character_set_connection", b"character_set_results", b"collation_connection"];
+    [CLIENT, b"character_set_connection", b"character_set_results", b"collation_connection"];
 
 /// Reported by session tracking, but bound to one connection, or read only: never replayed.
-const NEVER_REPLAYED: [&[u8]; 18] = [
+const NEVER_REPLAYED: [&[u8]; 17] = [
     b"error_count",
     b"gtid_next",
     b"gtid_seq_no",
@@ -21,7 +24,6 @@ const NEVER_REPLAYED: [&[u8]; 18] = [
     b"insert_id",
     b"last_gtid",
     b"last_insert_id",
-    b"profiling",
     b"profiling_history_size",
     b"pseudo_replica_mode",
     b"pseudo_slave_mode",
@@ -77,6 +79,8 @@ pub struct Difference {
     pub reset: bool,
     /// COM_INIT_DB with this database.
     pub schema: Option<Vec<u8>>,
+    /// Before that, `character_set_client` must be set to utf8mb4, in which the name is known; `set` takes it back.
+    pub schema_in_utf8: bool,
     /// A SET ROLE statement.
     pub role: Option<Vec<u8>>,
     /// A SET statement.
@@ -162,6 +166,9 @@ impl State {
         let collated = collated.zip(wanted.get(b"character_set_results"));
         let lost_some = NAMES.iter().any(|name| lost(name));
         let renamed = lost_some || collated.is_some() || has.results != wanted.results;
+        let schema = (self.schema != wanted.schema).then(|| wanted.schema.clone());
+        let schema_in_utf8 =
+            schema.as_ref().is_some_and(|name| !name.is_ascii()) && !self.speaks_utf8(&handshake.charset);
         let mut set = Vec::new();
         if (reset || lost_some) && wanted.base == Base::Handshake {
             let (charset, collation) = (handshake.charset.as_bytes(), handshake.collation.as_bytes());
@@ -170,6 +177,10 @@ impl State {
             for name in NAMES {
                 put_item(&mut set, &[name, b"=DEFAULT"]);
             }
+        } else if schema_in_utf8 && wanted.get(CLIENT).is_none() {
+            let named = [b"'", handshake.charset.as_bytes(), b"'"].concat();
+            let value = if wanted.base == Base::Handshake { &named[..] } else { b"DEFAULT" };
+            put_item(&mut set, &[CLIENT, b"=", value]);
         }
         if let Some((collation, charset)) = collated {
             put_item(&mut set, &[b"NAMES ", charset, b" COLLATE ", collation]);
@@ -190,14 +201,20 @@ impl State {
                 continue;
             }
             let forgotten = renamed && NAMES.contains(&name.as_slice());
-            if forgotten || has.get(name) != Some(value) {
+            let replaced = schema_in_utf8 && name == CLIENT;
+            if forgotten || replaced || has.get(name) != Some(value) {
                 put_item(&mut set, &[name, b"=", &literal(name, value)]);
             }
         }
-        let schema = (self.schema != wanted.schema).then(|| wanted.schema.clone());
         let role = wanted.role.as_ref().filter(|_| self.role != wanted.role);
         let role = role.map(|role| [b"SET ROLE ", &role[..]].concat());
-        Some(Difference { reset, schema, role, set: (!set.is_empty()).then_some(set) })
+        Some(Difference { reset, schema, schema_in_utf8, role, set: (!set.is_empty()).then_some(set) })
+    }
+
+    /// Whether names that are not ASCII are read as UTF-8. `handshake` is the character set of that.
+    fn speaks_utf8(&self, handshake: &str) -> bool {
+        let implied = if self.base == Base::Handshake { handshake.as_bytes() } else { b"" };
+        self.get(CLIENT).unwrap_or(implied).starts_with(b"utf8")
     }
 }
 
@@ -352,6 +369,25 @@ mod tests {
         assert_eq!(state("a", &[]).difference(&state("", &[]), &HANDSHAKE()), None);
         let difference = state("a", &[]).difference(&state("b", &[]), &HANDSHAKE()).unwrap();
         assert_eq!(difference.schema, Some(b"b".to_vec()));
+    }
+
+    #[test]
+    fn the_name_of_a_database_is_sent_in_the_charset_that_it_is_known_in() {
+        let cafe = state("caf\u{e9}", &[]);
+        let spoken = |charset: &str| Handshake { charset: charset.into(), ..HANDSHAKE() };
+        let (utf8, latin) = (&spoken("utf8mb4"), &spoken("latin1"));
+        assert!(!State::default().difference(&cafe, utf8).unwrap().schema_in_utf8);
+        let difference = State::default().difference(&cafe, latin).unwrap();
+        assert!(difference.schema_in_utf8);
+        assert_eq!(difference.set.unwrap(), b"SET character_set_client='latin1'");
+        let koi8r = [("character_set_client", "koi8r"), ("character_set_connection", "koi8r")];
+        let difference = state("a", &koi8r).difference(&state("caf\u{e9}", &koi8r), utf8).unwrap();
+        assert!(difference.schema_in_utf8);
+        assert_eq!(difference.set.unwrap(), b"SET character_set_client=_utf8mb4'koi8r'");
+        let mut reset = state("a", &[]);
+        reset.reset();
+        let difference = reset.difference(&State { schema: cafe.schema, ..reset.clone() }, utf8).unwrap();
+        assert_eq!(difference.set.unwrap(), b"SET character_set_client=DEFAULT");
     }
 
     #[test]

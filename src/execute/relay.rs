@@ -39,6 +39,8 @@ pub struct End {
     pub rows: Option<u64>,
     /// Session state changes of all OK packets, undecoded.
     pub changes: Vec<u8>,
+    /// There was more than one result.
+    pub several: bool,
     /// The error that ended it.
     pub error: Option<Refusal>,
     /// COM_STMT_PREPARE's answer.
@@ -143,6 +145,7 @@ pub async fn relay(
                     send(client, buffer, &mut mark, &mut end).await?;
                     return Ok(end);
                 }
+                end.several |= matches!(terminal, Terminal::Ok | Terminal::Eof);
                 continue;
             }
             Step::More(plain) => {

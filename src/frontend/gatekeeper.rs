@@ -1,9 +1,9 @@
 //! What the login does for the layers below: COM_CHANGE_USER, and what servers say of accounts while sessions run.
 
 use super::context::LoginContext;
-use super::login;
+use super::login::{self, LoginErrorKind};
 use crate::backend::account::{Account, Witness};
-use crate::session::worker::{Caller, Changing, Gatekeeper};
+use crate::session::worker::{Caller, Changing, Gatekeeper, Refusal};
 use crate::wire::auth::Salt;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::stream::Stream;
@@ -18,13 +18,12 @@ impl Gatekeeper for LoginContext {
         salt: &'a Salt,
     ) -> Changing<'a> {
         Box::pin(async move {
-            match login::change_user(stream, caller, payload, self, capabilities, salt).await {
-                Ok(user) => Some(user),
-                Err(error) => {
-                    tracing::info!(kind = error.kind.label(), detail = %error.detail, "change of user refused");
-                    None
-                }
-            }
+            let changing = login::change_user(stream, caller, payload, self, capabilities, salt);
+            changing.await.map_err(|error| {
+                tracing::info!(kind = error.kind.label(), detail = %error.detail, "change of user refused");
+                let in_step = matches!(error.kind, LoginErrorKind::Denied | LoginErrorKind::Unsupported);
+                if in_step && error.sent.is_some() { Refusal::Told } else { Refusal::Broken }
+            })
         })
     }
 

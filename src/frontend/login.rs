@@ -100,8 +100,8 @@ async fn enter(
 
 /// Makes a client another user. `payload` is the command's, its first byte included; it was packet number 0.
 /// The client is challenged anew, as servers do; one that cannot be asked (no PLUGIN_AUTH) has answered the greeting's
-/// challenge, `salt`, a second time, by mysql_native_password, as MySQL has it. After an error the connection must be
-/// closed. Not cancel safe: packets may be half written.
+/// challenge, `salt`, a second time, by mysql_native_password, as MySQL has it. After an error the stream is left open.
+/// Not cancel safe: packets may be half written.
 pub async fn change_user(
     stream: &mut Stream,
     caller: Caller,
@@ -145,7 +145,7 @@ async fn become_user(
             let attributes = context.forwarded(attributes, caller);
             Ok(NewUser { account, database, collation, attributes, sequence })
         }
-        Err(reject) => Err(refuse(stream, sequence, reject).await),
+        Err(reject) => Err(tell(stream, sequence, reject).await),
     }
 }
 
@@ -256,16 +256,23 @@ async fn told<T>(io: &mut PacketIo<Stream>, outcome: Result<T, Reject>) -> Resul
     }
 }
 
-/// Tells the client why it is not let in, where there is something to tell and it can be told.
+/// Tells the client why it is not let in, and that nothing else will come.
 async fn refuse(stream: &mut Stream, sequence: u8, reject: Reject) -> LoginError {
+    let error = tell(stream, sequence, reject).await;
+    if error.sent.is_some() {
+        finish(stream).await;
+    }
+    error
+}
+
+/// Tells the client why it is not let in, where there is something to tell and it can be told.
+async fn tell(stream: &mut Stream, sequence: u8, reject: Reject) -> LoginError {
     let Some(packet) = &reject.packet else { return reject.untold() };
     let payload = packet.encode();
     if PacketIo::new(&mut *stream, sequence).write(&payload).await.is_err() {
         return reject.untold();
     }
-    let sent = Some(packet.code);
-    finish(stream).await;
-    LoginError { kind: reject.kind, sent, detail: reject.detail }
+    LoginError { kind: reject.kind, sent: Some(packet.code), detail: reject.detail }
 }
 
 /// Ends our side and takes what has already come: a socket that is closed with bytes unread is reset, and the error

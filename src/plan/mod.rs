@@ -197,12 +197,14 @@ fn natural(statement: Recognised, situation: Situation) -> (Target, Reason) {
         Class::EndOrSavepoint => (Any, R::EndTransaction),
         Class::Set if uses.contains(Uses::UNKNOWN_FUNCTION) => (Primary, R::UnknownFunction),
         Class::Set if uses.intersects(MAKES_PIN.difference(Uses::USER_VARIABLE_WRITE)) => (Any, R::MakesPin),
+        Class::Set if statement.begins_measuring() => (Primary, R::MakesPin),
         Class::Set | Class::Use => (Any, R::SessionState),
         Class::Call => (Primary, R::Procedure),
         Class::TextPrepared | Class::Session => (Primary, R::MakesPin),
         Class::Diagnostics => (Held, R::Diagnostics),
         // Where the server's list of threads comes from, whose ids it may name.
         Class::Kill => (Primary, R::Kill),
+        Class::ShowServer if uses.contains(Uses::MEASURES) => (Held, R::Diagnostics),
         Class::ShowServer => (Primary, R::ServerState),
         Class::SetGlobal | Class::Other => (Primary, R::Administrative),
     }
@@ -212,7 +214,8 @@ fn natural(statement: Recognised, situation: Situation) -> (Target, Reason) {
 fn read(statement: Recognised, situation: Situation) -> (Target, Reason) {
     use Reason as R;
     let uses = statement.uses;
-    let about_before = Uses::DIAGNOSTICS | Uses::FOUND_ROWS | Uses::ROW_COUNT | Uses::LAST_INSERT_ID;
+    let about_before =
+        Uses::DIAGNOSTICS | Uses::FOUND_ROWS | Uses::ROW_COUNT | Uses::LAST_INSERT_ID | Uses::MEASURES;
     let reason = if uses.intersects(MAKES_PIN) {
         R::MakesPin
     } else if uses.intersects(about_before) {

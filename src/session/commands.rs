@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::attempt::Work;
 use super::incoming::Command;
 use super::pins::Pins;
-use super::worker::Caller;
 use super::{Flow, Problem, Session, reply};
-use crate::backend::class::Class as ConnectionClass;
 use crate::backend::insert_id::Place;
+use crate::backend::names::of_collation;
 use crate::backend::state::State;
 use crate::plan::{self, Reason, Route, Target};
-use crate::sql::{Class, Dialect, Kill, Recognised, Uses, Victim};
+use crate::sql::{Class, Kill, Recognised, Uses, Victim};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command as com;
 use crate::wire::ok::Status;
@@ -118,40 +117,8 @@ impl Session {
         self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
     }
 
-    /// COM_CHANGE_USER: another account, another session.
-    async fn change_user(&mut self, command: &Command) -> Flow {
-        self.drop_state().await;
-        let gatekeeper = Arc::clone(&self.worker.gatekeeper);
-        let changing = gatekeeper.change_user(
-            &mut self.client.stream,
-            Caller { id: self.entry.handle.id, peer: self.entry.handle.who.peer },
-            command.payload(),
-            self.client.capabilities,
-            &self.salt,
-        );
-        let Some(user) = changing.await else { return Flow::Close };
-        self.class = ConnectionClass::of(self.client.capabilities, user.collation);
-        if self.lexing.server.dialect == Dialect::MariaDb {
-            self.class.capabilities.remove(Capabilities::IGNORE_SPACE); // of the first login alone (tried)
-        }
-        let who = crate::registry::Who {
-            account: Arc::clone(&user.account),
-            class: self.class,
-            peer: self.entry.handle.who.peer,
-        };
-        let handle =
-            crate::registry::Handle::new(self.entry.handle.id, who, Arc::clone(&self.client.signals));
-        self.entry.replace(Arc::new(handle));
-        self.account = user.account;
-        self.epoch = self.worker.pool.epoch();
-        self.attributes = user.attributes;
-        self.desired = Arc::new(State::default());
-        self.become_fresh();
-        if self.finish_login(user.database, user.sequence).await { Flow::Continue } else { Flow::Close }
-    }
-
     /// Gives back what is held, and forgets what lived on it.
-    async fn drop_state(&mut self) {
+    pub(super) async fn drop_state(&mut self) {
         self.look_after_last_call().await;
         if let Some(mut held) = self.held.take() {
             // The client may count on its locks being gone once it has its answer.
@@ -173,22 +140,32 @@ impl Session {
         if self.account.expired {
             return self.finish_expired_login(database.as_deref(), sequence).await;
         }
-        if let Some(schema) = database {
-            self.desired = Arc::new(State::with_schema(schema.clone()));
-            self.entry.handle.activity.set_database(&schema);
-            if !self.worker.is_schema_known(self.account.id, &schema) {
-                if let Err(problem) = self.check_state().await {
-                    tracing::debug!(client = %self.entry.handle.id, %problem, "login refused");
-                    let packet = reply::error(sequence, &problem.packet());
-                    self.tell(&packet).await;
-                    return false;
-                }
-                self.worker.know_schema(self.account.id, &schema);
-            }
+        if let Some(schema) = database
+            && let Err(problem) = self.log_in_to(schema).await
+        {
+            tracing::debug!(client = %self.entry.handle.id, %problem, "login refused");
+            let packet = reply::error(sequence, &problem.packet());
+            self.tell(&packet).await;
+            return false;
         }
         let (schema, flags) = (&self.desired.schema, self.client.capabilities);
         let ok = reply::welcome(sequence, self.standing(), schema, flags);
         self.tell(&ok).await == Flow::Continue
+    }
+
+    /// The database that a login names becomes the session's, where it is one.
+    async fn log_in_to(&mut self, schema: Vec<u8>) -> Result<(), Problem> {
+        let (charset, _) = of_collation(self.class.collation.into(), self.lexing.server.dialect);
+        if !schema.is_ascii() && !charset.starts_with("utf8") {
+            return self.check_state(Some(&schema)).await;
+        }
+        self.desired = Arc::new(State::with_schema(schema.clone()));
+        self.entry.handle.activity.set_database(&schema);
+        if !self.worker.is_schema_known(self.account.id, &schema) {
+            self.check_state(None).await?;
+            self.worker.know_schema(self.account.id, &schema);
+        }
+        Ok(())
     }
 
     async fn process_kill(&mut self, command: &Command) -> Flow {

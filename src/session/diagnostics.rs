@@ -34,6 +34,8 @@ pub(super) struct Last {
     pub found_rows: u64,
     /// @@warning_count.
     pub warnings: u16,
+    /// It is not: after LIMIT with an offset only the server knows it.
+    pub found_rows_unknown: bool,
     /// FOUND_ROWS() is right at that place, too.
     pub found_there: bool,
     /// The server has counted more rows than it has sent, and was not asked.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 use super::incoming::Incoming;
 use super::{Session, reply};
 use crate::execute::client::Signals;
@@ -70,6 +72,14 @@ impl Session {
         };
         tracing::info!(client = %self.entry.handle.id, code = error.code, "client dismissed");
         if self.client.send(&reply::error(sequence, &error)).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// The client has been told that this is the end.
+    pub(super) async fn end_told(&mut self) {
+        // Who cannot be told so sees it by the end itself.
+        if self.client.stream.shutdown().await.is_ok() {
             self.linger().await;
         }
     }

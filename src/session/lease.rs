@@ -13,7 +13,7 @@ use crate::backend::pool::LeaseError;
 use crate::config::Auth;
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
-use crate::sql::{Recognised, Uses};
+use crate::sql::{Class, Recognised, Uses};
 use crate::topology::Signal;
 use crate::wire::ok::Status;
 
@@ -45,8 +45,9 @@ impl Session {
             && self.last.condition.is_none()
             && !statement.uses.contains(Uses::MULTIPLE); // which asks about its own statements, mostly
         if before && self.last.place.is_some() {
-            let what = "FOUND_ROWS() and ROW_COUNT() within a larger expression cannot be answered here: the connection of \
-                        the statement before serves others now; ask by SELECT FOUND_ROWS() or SELECT ROW_COUNT() alone";
+            let what = "FOUND_ROWS() and ROW_COUNT() within a larger expression, and FOUND_ROWS() after LIMIT with an offset, \
+                        cannot be answered here: the connection of the statement before serves others now; ask by \
+                        SELECT FOUND_ROWS() or SELECT ROW_COUNT() alone";
             return Err(Problem::Unsupported(what.into()));
         }
         let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;
@@ -70,7 +71,9 @@ impl Session {
     fn take_held(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let held = self.held.as_ref()?;
         let mut asks_before = statement.uses.intersects(ABOUT_BEFORE);
-        if asks_before && self.last.place.is_some_and(|place| place != (held.server, held.id)) {
+        if (asks_before || statement.uses.contains(Uses::MEASURES))
+            && self.last.place.is_some_and(|place| place != (held.server, held.id))
+        {
             return None; // the statement before was a plain read that ran beside a soft pin
         }
         if asks_before && target == Target::Primary {
@@ -86,11 +89,14 @@ impl Session {
                 Target::Any | Target::Primary => self.worker.topology.snapshot().primary == Some(held.server),
                 Target::Replica => false,
             };
-            self.set_pins(self.pins.difference(Pins::PASSING));
-            let connection = self.held.take()?;
+            let mut connection = self.held.take()?;
             if suits {
+                // What a CALL has left is looked for later, if it has not been.
+                self.set_pins(self.pins.difference(Pins::DIAGNOSTICS));
                 return Some(connection);
             }
+            connection.dirty |= self.pins.contains(Pins::CALLED);
+            self.set_pins(self.pins.difference(Pins::PASSING));
             self.release(connection, false);
             return None;
         }
@@ -125,6 +131,16 @@ impl Session {
             }
             self.worker.pool.check_in(connection); // it has served somebody else since
             return None;
+        }
+        if (statement.class == Class::ShowServer || statement.uses.contains(Uses::MEASURES))
+            && let Some((server, id)) = self.last.place.filter(|(server, _)| suits(*server))
+            && let Some(connection) = self.worker.pool.take_exactly(server, key, id)
+        {
+            // The counters of the session are those of the connection that has served it.
+            if connection.user == Some(self.me()) {
+                return Some(connection);
+            }
+            self.worker.pool.check_in(connection);
         }
         if statement.uses.contains(Uses::USER_VARIABLE_READ)
             && let Some((server, id)) = self.last.place.filter(|(server, _)| suits(*server))

@@ -5,6 +5,7 @@
 //! tracking); a session holds a server connection only while a transaction is open or a pin stands.
 
 mod attempt;
+mod change;
 mod commands;
 mod diagnostics;
 mod execution;
@@ -103,6 +104,8 @@ pub struct Session {
     incarnation: u32,
     /// The accounts' state at its login.
     epoch: u64,
+    /// COM_CHANGE_USER that were refused.
+    changes_refused: u8,
     /// `sql_auto_is_null` is on: `WHERE id IS NULL` may ask for LAST_INSERT_ID().
     null_is_insert_id: bool,
     /// The default database is one of the servers' own.
@@ -186,6 +189,7 @@ impl Session {
             last: Last::default(),
             incarnation: 0,
             epoch: worker.pool.epoch(),
+            changes_refused: 0,
             null_is_insert_id: false,
             in_system_schema: false,
             sequence: 1,

@@ -10,7 +10,7 @@ use crate::sql::{Class, Recognised, Uses};
 bitflags! {
     /// The reasons.
     #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-    pub struct Pins: u16 {
+    pub struct Pins: u32 {
         /// A temporary table was made.
         const TEMPORARY_TABLE = 1;
         /// LOCK TABLES, FLUSH … WITH READ LOCK, LOCK INSTANCE.
@@ -43,12 +43,18 @@ bitflags! {
         const CALLED = 1 << 14;
         /// The account's password had expired at login: only this connection is let in by it.
         const EXPIRED_PASSWORD = 1 << 15;
+        /// FLUSH STATUS: what the client does from now on is counted on this connection.
+        const SESSION_STATUS = 1 << 16;
+        /// `profiling` is on: the profiles are on this connection.
+        const PROFILING = 1 << 17;
+        /// `optimizer_trace` is on: the traces are on this connection.
+        const OPTIMIZER_TRACE = 1 << 18;
     }
 }
 
 impl Pins {
     /// Names for metrics and people, by bit.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 19] = [
         "temporary table",
         "locks",
         "user lock",
@@ -65,6 +71,9 @@ impl Pins {
         "unexplained state",
         "procedure called",
         "expired password",
+        "session status",
+        "profiling",
+        "optimizer trace",
     ];
 
     /// Reasons that only statements naming variables or prepared statements care about.
@@ -74,7 +83,13 @@ impl Pins {
     pub const PASSING: Self = Self::DIAGNOSTICS.union(Self::CALLED);
 
     /// Reasons that leave nothing on the connection that another client could see.
-    pub const HARMLESS: Self = Self::DIAGNOSTICS;
+    pub const HARMLESS: Self = Self::DIAGNOSTICS.union(Self::SESSION_STATUS);
+
+    /// Reasons that stand while the session's variables say so.
+    pub const SWITCHED: Self = Self::PROFILING.union(Self::OPTIMIZER_TRACE);
+
+    /// Reasons for which statements of Tidegate's own would be seen by the client, in its counters, profiles and traces.
+    pub const MEASURED: Self = Self::SWITCHED.union(Self::SESSION_STATUS);
 
     /// Reasons for which COM_RESET_CONNECTION may leave something: it keeps the role (both dialects), and MariaDB the
     /// profiles of statements.
@@ -98,6 +113,7 @@ impl Pins {
             (Uses::BINDING_VARIABLE, Self::BINDING_VARIABLE),
             (Uses::ROLE, Self::ROLE),
             (Uses::NEXT_TRANSACTION, Self::NEXT_TRANSACTION),
+            (Uses::FLUSH_STATUS, Self::SESSION_STATUS),
         ] {
             self.set(pin, self.contains(pin) || uses.contains(used));
         }

@@ -175,10 +175,12 @@ impl Session {
             }
             difference = connection.state.difference(&self.desired, &handshake).ok_or_else(impossible)?;
         }
+        if difference.schema_in_utf8 {
+            command::put_query(before, b"SET character_set_client=utf8mb4", connection.capabilities);
+            steps.push(Step::Simple);
+        }
         if let Some(schema) = &difference.schema {
-            let mut payload = vec![command::INIT_DB];
-            payload.extend_from_slice(schema);
-            put_packet(before, 0, &payload);
+            put_init_db(before, schema);
             steps.push(Step::Simple);
         }
         if difference.role.is_some() {
@@ -189,6 +191,7 @@ impl Session {
             steps.push(Step::Simple);
         }
         connection.state = Arc::clone(&self.desired);
+        self.watch(connection);
         Ok(())
     }
 
@@ -223,15 +226,23 @@ impl Session {
     }
 
     /// The database and the settings of this session exist for its account: asked of a server, without a statement.
-    pub(super) async fn check_state(&mut self) -> Result<(), Problem> {
+    /// `named`: a database whose name is known in the client's own character set only; it becomes the session's.
+    pub(super) async fn check_state(&mut self, named: Option<&[u8]>) -> Result<(), Problem> {
         let mut route = Route { target: Target::Any, reason: Reason::SessionState };
-        let connection = self.ready(&mut route).await?;
+        let mut connection = self.ready(&mut route, named).await?;
+        if named.is_some() {
+            self.read_back_schema(&mut connection).await;
+        }
         let _ = self.keep_or_release(connection); // a session that begins has no state to lose
         Ok(())
     }
 
-    /// A connection in this session's state.
-    pub(super) async fn ready(&mut self, route: &mut Route) -> Result<Box<Connection>, Problem> {
+    /// A connection in this session's state, with the database `named` after it.
+    pub(super) async fn ready(
+        &mut self,
+        route: &mut Route,
+        named: Option<&[u8]>,
+    ) -> Result<Box<Connection>, Problem> {
         let idle = Recognised { class: Class::Set, uses: Uses::empty(), hint: None };
         let mut connection = self.obtain(route, idle, &mut Vec::new()).await?;
         let mut buffer = self.worker.buffers.take();
@@ -239,6 +250,10 @@ impl Session {
         let work = Work::command(&[], Expect::Simple, idle);
         let result = async {
             self.catch_up(&mut connection, &work, &mut before, &mut steps, &mut buffer).await?;
+            if let Some(name) = named {
+                put_init_db(&mut before, name);
+                steps.push(Step::Simple);
+            }
             connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
             self.consume(&mut connection, &mut steps, &mut buffer).await
         };
@@ -253,4 +268,8 @@ impl Session {
             }
         }
     }
+}
+
+fn put_init_db(out: &mut Vec<u8>, schema: &[u8]) {
+    put_packet(out, 0, &[&[command::INIT_DB], schema].concat());
 }

@@ -89,9 +89,14 @@ impl Session {
             && !self.desired.get(b"completion_type").map_or_else(chains, |value| value != b"NO_CHAIN")
     }
 
-    /// Before a statement is routed that does not ask about the one before: what that one has left decides where it goes.
+    /// Before a statement is routed that does not ask about the one before: what that one has left decides where it
+    /// goes. Our questions wait where the connection is needed anyway: in a session that measures what it does, because it
+    /// would see them, and between CALLs, because MariaDB's warnings show a row number that they would change.
     pub(super) async fn settle_before(&mut self, statement: Recognised) {
-        if !statement.uses.intersects(ABOUT_BEFORE) {
+        let between_calls = self.pins.contains(Pins::CALLED)
+            && matches!(statement.class, Class::Call | Class::Ddl | Class::Set | Class::Use);
+        let may_wait = (between_calls || self.pins.intersects(Pins::MEASURED)) && !blurs_count(statement);
+        if !statement.uses.intersects(ABOUT_BEFORE) && !may_wait {
             self.settle_pins().await;
         }
         if self.status.contains(Status::IN_TRANSACTION_READONLY) {
@@ -144,6 +149,7 @@ impl Session {
                 return None;
             }
             Question::RowCount => (Number::Signed, i64::try_from(self.last.row_count).unwrap_or(i64::MAX)),
+            Question::FoundRows if self.last.found_rows_unknown => return None,
             Question::FoundRows => (Number::Signed, i64::try_from(self.last.found_rows).unwrap_or(i64::MAX)),
             Question::LastInsertId => return None,
         };
@@ -154,4 +160,9 @@ impl Session {
         let flags = self.client.capabilities;
         Some(reply::number(&question.column_name, value, rows, (status, warnings), flags))
     }
+}
+
+/// Whether it is not known how many tables it makes the server count: then it is looked first what a CALL has created.
+fn blurs_count(statement: Recognised) -> bool {
+    statement.uses.intersects(Uses::MULTIPLE | Uses::FLUSH_STATUS) || statement.class == Class::TextPrepared
 }

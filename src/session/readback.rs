@@ -12,9 +12,11 @@ use super::attempt::Work;
 use super::pins::Pins;
 use super::prelude::{COUNTED, PRELUDE_LIMIT};
 use crate::backend::connection::Connection;
-use crate::backend::exchange::ExchangeError;
+use crate::backend::exchange::{Answer, ExchangeError};
 use crate::backend::state::{State, is_replayed};
+use crate::execute::relay::End;
 use crate::sql::{self, Class, Dialect, PreparedText, Recognised, Uses};
+use crate::wire::buffer::Buffer;
 use crate::wire::ok::{Change, changes};
 use crate::wire::track::{CHOICES, Shown};
 
@@ -36,9 +38,11 @@ impl Session {
             && let Some(schema) = work.database(&self.lexing)
             && schema != self.desired.schema
         {
-            let mut next = (*self.desired).clone();
-            next.schema = schema;
-            self.adopt(connection, next);
+            if schema.is_ascii() {
+                self.enter_schema(connection, schema);
+            } else {
+                self.read_back_schema(connection).await; // the name is in the client's character set
+            }
         }
         let sets = work.statement.class_is_set() || uses.intersects(Uses::MULTIPLE | Uses::TEXT_PREPARED);
         if sets && self.lexing.server.dialect == Dialect::MariaDb {
@@ -69,29 +73,79 @@ impl Session {
         self.desired = Arc::new(next);
         connection.state = Arc::clone(&self.desired);
         self.relex();
+        self.note_switches(connection);
+    }
+
+    fn enter_schema(&mut self, connection: &mut Connection, schema: Vec<u8>) {
+        let mut next = (*self.desired).clone();
+        next.schema = schema;
+        self.adopt(connection, next);
+    }
+
+    /// What the session's variables have its server collect about its statements stays where they ran. On the primary
+    /// alone: there everything can run.
+    pub(super) fn note_switches(&mut self, connection: &mut Connection) {
+        let switched = self.watch(connection);
+        let mut pins = self.pins.difference(Pins::SWITCHED);
+        if self.worker.topology.snapshot().primary == Some(connection.server) {
+            pins |= switched;
+        }
+        self.set_pins(pins);
+    }
+
+    /// What the session has its servers collect; the connection is not for others then.
+    pub(super) fn watch(&self, connection: &mut Connection) -> Pins {
+        let mut switched = Pins::empty();
+        let traced = self.desired.get(b"optimizer_trace").is_some_and(|to| to.starts_with(b"enabled=on"));
+        switched.set(Pins::OPTIMIZER_TRACE, traced);
+        switched.set(Pins::PROFILING, self.is_on(b"profiling"));
+        if !switched.is_empty() {
+            connection.watched_by = Some(self.me());
+        }
+        switched
+    }
+
+    /// How many tables the connection's session has created by the server's count, after this statement.
+    pub(super) fn count_tables(&self, connection: &mut Connection, end: &End, work: &Work<'_>) {
+        let Recognised { class, uses, .. } = work.statement;
+        let succeeded = end.error.is_none();
+        // Of a stored program it looks as if several statements were in the packet.
+        let several = uses.contains(Uses::MULTIPLE) && (end.several || class != Class::Ddl);
+        if several || class == Class::TextPrepared || uses.contains(Uses::ROLE) {
+            connection.counted = None;
+        } else if uses.contains(Uses::FLUSH_STATUS) && succeeded {
+            connection.counted = Some(0);
+        } else if class == Class::Ddl {
+            let created =
+                sql::tables_created(work.sql(), &self.lexing).filter(|count| succeeded || *count == 0);
+            connection.counted = connection.counted.zip(created).map(|(had, more)| had + more);
+        }
+    }
+
+    /// Reads the default database's name, in UTF-8 as servers report it.
+    pub(super) async fn read_back_schema(&mut self, connection: &mut Connection) {
+        let mut buffer = self.worker.buffers.take();
+        let question = connection.run(b"SELECT CONVERT(DATABASE() USING binary)", &mut buffer);
+        match timeout(PRELUDE_LIMIT, question).await {
+            Ok(Ok(answer)) if buffer.filled().is_empty() && answer.error.is_none() => {
+                let schema = answer.value().unwrap_or_default().to_vec();
+                self.enter_schema(connection, schema);
+            }
+            _ => connection.broken = true, // in a state that nobody knows
+        }
     }
 
     /// Reads variables of which the server has not said what they are now.
     async fn read_back_variables(&mut self, connection: &mut Connection, names: Vec<Vec<u8>>) {
-        let items: Vec<_> = names.iter().map(|name| [b"@@", &name[..]].concat()).collect();
-        let question = [b"SELECT ", &items.join(&b',')[..]].concat();
-        let mut buffer = self.worker.buffers.take();
-        let answer = timeout(PRELUDE_LIMIT, connection.run(&question, &mut buffer)).await;
-        let row = match answer {
-            Ok(Ok(mut answer)) if buffer.filled().is_empty() => answer.rows.pop().unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        if row.len() != names.len() {
-            connection.broken = true; // in a state that nobody knows
-            return;
-        }
         let mut next = (*self.desired).clone();
-        for (name, value) in names.iter().zip(row) {
-            if is_replayed(name) {
-                next.set(name, &value.unwrap_or_default());
-            }
+        let mut buffer = self.worker.buffers.take();
+        if report_again(connection, &mut buffer, &names, &mut next).await
+            || ask_for(connection, &mut buffer, &names, &mut next).await
+        {
+            self.adopt(connection, next);
+        } else {
+            connection.broken = true; // in a state that nobody knows
         }
-        self.adopt(connection, next);
     }
 
     /// `SET NAMES … COLLATE …` reports the character sets but not the collation (tried on both dialects).
@@ -246,6 +300,56 @@ impl Session {
         self.client.shown = Some(Arc::new(shown));
     }
 }
+/// Has the variables reported, by setting them to what they are, with a scope: in the client's counters, and in the row
+/// number of MariaDB's warnings, a SELECT would be seen. False where one of them cannot be set to what it is.
+async fn report_again(
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+    names: &[Vec<u8>],
+    state: &mut State,
+) -> bool {
+    let items: Vec<_> = names.iter().map(|name| [name, &b"=@@session."[..], name].concat()).collect();
+    let Some(answer) = ask(connection, buffer, b"SET SESSION ", &items).await else { return false };
+    let told = |change: &Change<'_>| match change {
+        Change::Variable { name, .. } => names.iter().any(|one| one.eq_ignore_ascii_case(name)),
+        _ => false,
+    };
+    if changes(&answer.changes).filter(told).count() < names.len() {
+        return false;
+    }
+    for change in changes(&answer.changes).filter(told) {
+        state.observe(change);
+    }
+    true
+}
+
+/// Asks for the variables by a SELECT.
+async fn ask_for(
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+    names: &[Vec<u8>],
+    state: &mut State,
+) -> bool {
+    let items: Vec<_> = names.iter().map(|name| [b"@@", &name[..]].concat()).collect();
+    let answer = ask(connection, buffer, b"SELECT ", &items).await;
+    let row = answer.and_then(|mut answer| answer.rows.pop()).unwrap_or_default();
+    for (name, value) in names.iter().zip(&row).filter(|(name, _)| is_replayed(name)) {
+        state.set(name, value.as_deref().unwrap_or_default());
+    }
+    row.len() == names.len()
+}
+
+async fn ask(
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+    verb: &[u8],
+    items: &[Vec<u8>],
+) -> Option<Answer> {
+    let question = [verb, &items.join(&b',')[..]].concat();
+    let answer = timeout(PRELUDE_LIMIT, connection.run(&question, buffer)).await.ok()?.ok()?;
+    (buffer.filled().is_empty() && answer.error.is_none()).then_some(answer)
+}
+
 /// Whether a SET may have changed what session tracking reports.
 pub(super) fn mentions_tracking(work: &Work<'_>) -> bool {
     let may = work.statement.class == Class::Set || work.statement.uses.contains(Uses::MULTIPLE);

@@ -88,7 +88,7 @@ impl Session {
     /// A connection to the primary in this session's state, with a read only transaction; `None` where none can be had.
     async fn begin_on_primary(&mut self) -> Option<Box<Connection>> {
         let mut route = Route { target: Target::Primary, reason: Reason::MakesPin };
-        let mut connection = self.ready(&mut route).await.ok()?;
+        let mut connection = self.ready(&mut route, None).await.ok()?;
         let mut buffer = self.worker.buffers.take();
         let begun = connection.run(b"START TRANSACTION READ ONLY", &mut buffer);
         match tokio::time::timeout(PRELUDE_LIMIT, begun).await {

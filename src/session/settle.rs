@@ -108,11 +108,8 @@ impl Session {
         }
         if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
             pins |= Pins::CALLED; // asking now would take the answer from SHOW WARNINGS and ROW_COUNT()
-        } else if matches!(statement.class, Class::Ddl | Class::TextPrepared)
-            || statement.uses.intersects(Uses::MULTIPLE | Uses::ROLE)
-        {
-            connection.counted = None;
         }
+        self.count_tables(connection, end, work);
         if pins.contains(Pins::NEXT_TRANSACTION)
             && !statement.uses.contains(Uses::NEXT_TRANSACTION)
             && !end.status.contains(Status::IN_TRANSACTION)
@@ -128,7 +125,9 @@ impl Session {
             pins = self.statements.after(execution, end, pins);
         }
         let asks_before = statement.class == Class::Diagnostics || statement.uses.contains(Uses::DIAGNOSTICS);
-        if !asks_before {
+        if asks_before && end.warnings > 0 {
+            pins |= Pins::DIAGNOSTICS; // a GET DIAGNOSTICS that fails adds to what it asks about
+        } else if !asks_before {
             let left = if self.leaves_warnings(work) && end.warnings == 0 { self.last.warnings } else { 0 };
             let asked_about = end.warnings > 0 || left > 0 || statement.uses.contains(Uses::CALC_FOUND_ROWS);
             pins.set(Pins::DIAGNOSTICS, asked_about);
@@ -142,6 +141,10 @@ impl Session {
                 condition: self.last.condition.take().filter(|_| left > 0),
                 counts_are_ours: false,
                 counted: statement.uses.contains(Uses::CALC_FOUND_ROWS),
+                found_rows_unknown: match end.rows {
+                    Some(_) => statement.uses.contains(Uses::OFFSET),
+                    None => self.last.found_rows_unknown,
+                },
             };
         }
         if !succeeded {
@@ -152,6 +155,9 @@ impl Session {
             connection.state = Arc::clone(&self.desired);
         }
         self.set_pins(pins);
+        if !end.changes.is_empty() {
+            self.note_switches(connection);
+        }
         // GET DIAGNOSTICS succeeds with a warning, and assigns nothing, where there is no such condition.
         // How many an error has left is not known.
         let older = self.left_warnings();
@@ -297,6 +303,7 @@ impl Session {
             connection.broken |= self.pins.contains(Pins::EXPIRED_PASSWORD);
             connection.worn_out |= self.pins.intersects(Pins::LASTING);
         }
+        connection.broken |= leaving && connection.watched_by.is_some();
         connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
         if !leaving && here(self.insert_id.place()) {

@@ -61,6 +61,7 @@ fn may_assign(statement: Recognised) -> bool {
 fn reads_unseen(statement: Recognised) -> bool {
     matches!(statement.class, Class::Write | Class::Call | Class::TextPrepared)
         || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
+        || statement.begins_measuring()
 }
 
 fn names(found: Option<Vec<Vec<u8>>>) -> Option<Vec<Name>> {

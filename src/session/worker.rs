@@ -59,13 +59,21 @@ pub struct Caller {
     pub peer: Peer,
 }
 
+/// Why a client does not become another user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It has been told why, and the protocol is where the next command may come.
+    Told,
+    /// Nobody knows what it expects next: the connection must be closed.
+    Broken,
+}
+
 /// The answer to come of [`Gatekeeper::change_user`].
-pub type Changing<'a> = Pin<Box<dyn Future<Output = Option<NewUser>> + 'a>>;
+pub type Changing<'a> = Pin<Box<dyn Future<Output = Result<NewUser, Refusal>> + 'a>>;
 
 /// Who decides which clients come in; implemented above this layer.
 pub trait Gatekeeper: Send + Sync {
     /// COM_CHANGE_USER of `caller`, within the time limit of logins. `salt` is the greeting's, for clients that know no other.
-    /// `None`: refused, and the client has been told as far as it could be.
     fn change_user<'a>(
         &'a self,
         stream: &'a mut Stream,

@@ -240,7 +240,6 @@ fn set(mut words: Words<'_>) -> Option<Vec<Effect>> {
         }
         let restored = match (&*name, &*value) {
             _ if !rest.tokens.is_empty() => false,
-            (b"profiling", _) => false, // the profiles stay there
             (_, b"default") | (b"timestamp", b"0") => true,
             (b"sql_log_bin", b"1" | b"on" | b"true") | (b"sql_log_off", b"0" | b"off" | b"false") => true,
             _ => false,
@@ -331,6 +330,22 @@ pub fn changes_accounts(sql: &[u8], lexing: &Lexing) -> bool {
             _ => false,
         }
     })
+}
+
+/// How many statements of one packet, that has succeeded, the server has counted as creating a table; `None` where that
+/// cannot be told.
+pub fn tables_created(sql: &[u8], lexing: &Lexing) -> Option<u64> {
+    let tokens: Vec<Token> = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect();
+    let mut words = Words { sql, tokens: &tokens };
+    if !words.take(b"create") {
+        // What SET STATEMENT wraps is not looked for.
+        return (!words.take(b"set")).then_some(0);
+    }
+    if words.take(b"or") {
+        words.take(b"replace");
+    }
+    words.take(b"temporary");
+    Some(u64::from(words.take(b"table")))
 }
 
 #[cfg(test)]
@@ -439,6 +454,22 @@ mod tests {
                 && !told("FLUSH TABLES")
                 && !told("ALTER TABLE role ADD a INT")
         );
+    }
+
+    #[test]
+    fn created_tables_are_counted_as_servers_do() {
+        let count = |sql: &str| tables_created(sql.as_bytes(), &MARIADB);
+        for sql in ["CREATE TABLE t (a INT)", "create /* x */ or replace temporary table t AS SELECT 1"] {
+            assert_eq!(count(sql), Some(1), "{sql}");
+        }
+        for sql in [
+            "CREATE VIEW v AS SELECT 1",
+            "ALTER TABLE t ADD b INT",
+            "CREATE PROCEDURE p() CREATE TABLE t (a INT)",
+        ] {
+            assert_eq!(count(sql), Some(0), "{sql}");
+        }
+        assert_eq!(count("SET STATEMENT max_statement_time = 1 FOR CREATE TABLE t (a INT)"), None);
     }
 
     #[test]

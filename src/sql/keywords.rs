@@ -218,7 +218,7 @@ named! {
     Transaction = b"TRANSACTION" Trigger = b"TRIGGER" Triggers = b"TRIGGERS" Truncate = b"TRUNCATE"
     Uninstall = b"UNINSTALL" Unlock = b"UNLOCK" Update = b"UPDATE" Use = b"USE" User = b"USER" Using = b"USING"
     Value = b"VALUE" Values = b"VALUES" Warnings = b"WARNINGS" With = b"WITH" Work = b"WORK" Write = b"WRITE"
-    Xa = b"XA" StraightJoin = b"STRAIGHT_JOIN" Where = b"WHERE" Lateral = b"LATERAL"
+    Xa = b"XA" StraightJoin = b"STRAIGHT_JOIN" Where = b"WHERE" Lateral = b"LATERAL" Limit = b"LIMIT" Offset = b"OFFSET"
 }
 
 static TABLE: WordTable<2048> = with_names(

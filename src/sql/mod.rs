@@ -29,7 +29,9 @@ mod words;
 mod tests;
 
 pub use digest::{DIGEST_TEXT_MAX, digest, digest_text};
-pub use effects::{Effect, LockKind, changes_accounts, effects, unscoped_variables, used_database};
+pub use effects::{
+    Effect, LockKind, changes_accounts, effects, tables_created, unscoped_variables, used_database,
+};
 pub use functions::{is_built_in, pure_functions};
 pub use model::*;
 pub use outline::*;

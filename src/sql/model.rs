@@ -108,7 +108,7 @@ pub enum Class {
 bitflags! {
     /// What a statement touches beyond tables.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-    pub struct Uses: u32 {
+    pub struct Uses: u64 {
         /// Reads a user variable (`@x`).
         const USER_VARIABLE_READ = 1;
         /// Assigns a user variable (`:=`, SET @x, INTO @x).
@@ -171,6 +171,13 @@ bitflags! {
         const SUBQUERY = 1 << 28;
         /// Reads the servers' lists of connections. Told by the session: the lexer alone does not know the default database.
         const PROCESSES = 1 << 29;
+        /// FLUSH STATUS: the session's counters begin anew.
+        const FLUSH_STATUS = 1 << 30;
+        /// What servers count and collect of a session's statements: begins that (FLUSH STATUS, SET profiling, SET
+        /// optimizer_trace) or asks for it (SHOW SESSION STATUS, SHOW PROFILE, `information_schema.OPTIMIZER_TRACE` …).
+        const MEASURES = 1 << 31;
+        /// LIMIT with an offset: FOUND_ROWS() is then another number than that of the rows that come.
+        const OFFSET = 1 << 32;
     }
 }
 
@@ -226,6 +233,12 @@ impl Recognised {
     pub fn may_use_insert_id(&self) -> bool {
         self.uses.intersects(Uses::LAST_INSERT_ID | Uses::UNKNOWN_FUNCTION)
             || matches!(self.class, Class::Call | Class::TextPrepared)
+            || self.begins_measuring()
+    }
+
+    /// From it on the server counts or collects what the session does: what Tidegate has to bring is brought before.
+    pub fn begins_measuring(&self) -> bool {
+        self.uses.contains(Uses::MEASURES) && matches!(self.class, Class::Set | Class::Other)
     }
 
     /// The packet is a SET, of whatever reach.

@@ -284,20 +284,32 @@ fn locks(scan: &mut Scan<'_>, verb: Keyword) -> Class {
         Keyword::Unlock => holds(scan, Uses::UNLOCK_TABLES),
         Keyword::Backup if scan.next_keyword() == Keyword::Unlock => holds(scan, Uses::UNLOCK_TABLES),
         Keyword::Backup => holds(scan, Uses::LOCK_TABLES),
-        _ => {
-            while let Some(item) = scan.next() {
-                let locks = match item.keyword {
-                    Keyword::Lock => scan.after(Keyword::Read),
-                    Keyword::Export => scan.after(Keyword::For),
-                    _ => false,
-                };
-                if locks {
-                    return holds(scan, Uses::LOCK_TABLES);
-                }
+        _ => flush(scan),
+    }
+}
+
+/// FLUSH: which forms lock, and whether the session's counters begin anew.
+fn flush(scan: &mut Scan<'_>) -> Class {
+    let mut names_tables = false;
+    while let Some(item) = scan.next() {
+        let locks = match item.keyword {
+            Keyword::Lock => scan.after(Keyword::Read),
+            Keyword::Export => scan.after(Keyword::For),
+            Keyword::Tables | Keyword::Table => {
+                names_tables = true;
+                false
             }
-            Class::Other
+            Keyword::Status if !names_tables && !scan.after(Keyword::Global) => {
+                scan.uses |= Uses::FLUSH_STATUS | Uses::MEASURES;
+                false
+            }
+            _ => false,
+        };
+        if locks {
+            return holds(scan, Uses::LOCK_TABLES);
         }
     }
+    Class::Other
 }
 
 /// CREATE, ALTER, DROP: temporary tables, prepared statements and stored programs are told from the rest.

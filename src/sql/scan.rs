@@ -190,9 +190,10 @@ impl<'a> Scan<'a> {
                 self.parenthesis(&token);
                 self.depth = self.depth.saturating_add(1);
             }
+            Kind::Punct(b',') if self.before.keyword == Keyword::Limit => self.uses |= Uses::OFFSET,
             Kind::Punct(b')') => self.depth = self.depth.saturating_sub(1),
             Kind::Punct(b'.') => self.schema(),
-            Kind::Name => self.sequence_column(&token),
+            Kind::Name => self.name_behind_dot(&token),
             Kind::UserVariable => self.user_variable(),
             Kind::SystemVariable => self.system_variable(&token),
             Kind::Assign if self.last.token.kind == Kind::UserVariable => {
@@ -221,6 +222,7 @@ impl<'a> Scan<'a> {
                 self.uses |= Uses::PRIMARY_FUNCTION;
             }
             Keyword::Set => self.column_list = false,
+            Keyword::Offset => self.uses |= Uses::OFFSET,
             _ => {}
         }
     }
@@ -286,12 +288,16 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// MariaDB in Oracle mode: `sequence.NEXTVAL`.
-    fn sequence_column(&mut self, token: &Token) {
+    /// MariaDB in Oracle mode: `sequence.NEXTVAL`; a system table of what the session's statements have left.
+    fn name_behind_dot(&mut self, token: &Token) {
         const COLUMNS: [&[u8]; 3] = [b"NEXTVAL", b"CURRVAL", b"LASTVAL"];
+        const MEASURES: [&[u8]; 3] = [b"SESSION_STATUS", b"OPTIMIZER_TRACE", b"PROFILING"];
         let name = token.text(self.sql);
-        if name.len() == 7 && COLUMNS.iter().any(|column| column.eq_ignore_ascii_case(name)) {
+        let is_one = |of: &[&[u8]; 3]| of.iter().any(|other| other.eq_ignore_ascii_case(name));
+        if name.len() == 7 && is_one(&COLUMNS) {
             self.uses |= Uses::PRIMARY_FUNCTION;
+        } else if self.uses.contains(Uses::SYSTEM_SCHEMA) && is_one(&MEASURES) {
+            self.uses |= Uses::MEASURES;
         }
     }
 

@@ -124,6 +124,9 @@ fn system_variable(scan: &mut Scan<'_>, scope: &[u8], name: &[u8], next_only: bo
     if contains(&INSERT_ID_VARIABLES, name) {
         scan.uses |= Uses::LAST_INSERT_ID;
     }
+    if contains(&MEASURING_VARIABLES, name) {
+        scan.uses |= Uses::MEASURES;
+    }
     Reach::Session
 }
 
@@ -196,9 +199,12 @@ const TRANSACTION_VARIABLES: [&[u8]; 4] =
 
 const INSERT_ID_VARIABLES: [&[u8]; 2] = [b"last_insert_id", b"identity"];
 
+/// What they have servers collect about later statements stays on the connection.
+const MEASURING_VARIABLES: [&[u8]; 2] = [b"profiling", b"optimizer_trace"];
+
 /// Session variables that name this connection, its next row, its place in the binary log, or its clock: setting
 /// them on another connection later would not mean the same.
-const BINDING_VARIABLES: [&[u8]; 33] = [
+const BINDING_VARIABLES: [&[u8]; 32] = [
     b"sql_log_bin",
     b"gtid_next",
     b"gtid_next_list",
@@ -230,6 +236,5 @@ const BINDING_VARIABLES: [&[u8]; 33] = [
     b"proxy_user",
     b"external_user",
     b"rbr_exec_mode",
-    b"profiling",
     b"profiling_history_size",
 ];

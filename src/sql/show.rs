@@ -32,6 +32,8 @@ pub(super) fn class(scan: &mut Scan<'_>) -> Class {
         Keyword::Create | Keyword::Grants => about_accounts(scan),
         Keyword::Warnings | Keyword::Errors => diagnostics(scan),
         Keyword::Count => diagnostics(scan),
+        Keyword::Session | Keyword::Local if scan.next_keyword() == Keyword::Status => measures(scan),
+        _ if is_profile(subject.token.text(scan.sql)) => measures(scan),
         _ if subject.token.kind == Kind::Word => Class::ShowServer,
         _ => {
             scan.uses |= Uses::DOUBT;
@@ -43,6 +45,15 @@ pub(super) fn class(scan: &mut Scan<'_>) -> Class {
 fn diagnostics(scan: &mut Scan<'_>) -> Class {
     scan.uses |= Uses::DIAGNOSTICS;
     Class::Diagnostics
+}
+
+fn measures(scan: &mut Scan<'_>) -> Class {
+    scan.uses |= Uses::MEASURES;
+    Class::ShowServer
+}
+
+fn is_profile(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"profile") || word.eq_ignore_ascii_case(b"profiles")
 }
 
 /// SHOW CREATE …, SHOW GRANTS: `user@host` in them is no variable.

@@ -176,10 +176,10 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(&(server, key))?;
         loop {
-            let usable = |c: &Connection| c.epoch >= epoch && wanted.is_reachable_from(&c.state);
+            let free = |c: &Connection| c.epoch >= epoch && (c.watched_by.is_none() || c.watched_by == user);
+            let usable = |c: &Connection| free(c) && wanted.is_reachable_from(&c.state);
             let recent = || list.iter().enumerate().rev().take(LOOK_AT);
-            let same =
-                |c: &Connection| c.epoch >= epoch && (std::ptr::eq(&*c.state, wanted) || *c.state == *wanted);
+            let same = |c: &Connection| free(c) && (std::ptr::eq(&*c.state, wanted) || *c.state == *wanted);
             let clean = |c: &Connection| c.debt.is_none() && (c.routine_of.is_none() || c.routine_of == user);
             let (at, _) = recent()
                 .find(|(_, c)| clean(c) && same(c))
@@ -264,7 +264,7 @@ impl Pool {
     fn keep(&self, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
         if server.gate.is_wanted() {
-            if connection.is_stale() {
+            if connection.watched_by.is_some() || connection.is_stale() {
                 return self.close_now(connection); // who waits opens another
             }
             // A debt goes along: who gets the connection reads it back, on whichever core.

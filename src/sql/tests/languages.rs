@@ -41,7 +41,6 @@ fn show_is_told_by_what_it_shows() {
         "SHOW MASTER STATUS",
         "SHOW OPEN TABLES",
         "SHOW PLUGINS",
-        "SHOW PROFILES",
         "EXPLAIN FOR CONNECTION 5",
     ] {
         both(sql, Class::ShowServer, NONE);

@@ -179,4 +179,30 @@ fn system_schemas_and_found_rows_are_noted() {
     both("SELECT * FROM `Performance_Schema` . `threads`", Class::Read, Uses::SYSTEM_SCHEMA);
     both("SELECT a.mysql.b FROM a", Class::Read, NONE);
     both("SELECT SQL_CALC_FOUND_ROWS * FROM t LIMIT 1", Class::Read, Uses::CALC_FOUND_ROWS);
+    both("SELECT * FROM t LIMIT 2, 1", Class::Read, Uses::OFFSET);
+    both("SELECT * FROM t LIMIT ? OFFSET ?", Class::Read, Uses::OFFSET);
+    both("SELECT f, g FROM t ORDER BY a, b LIMIT 1", Class::Read, NONE);
+}
+
+#[test]
+fn measurements_are_told_from_what_servers_show_of_themselves() {
+    both("SHOW STATUS LIKE 'a'", Class::ShowServer, NONE);
+    for sql in
+        ["SHOW SESSION STATUS", "show local status like 'a'", "SHOW PROFILES", "SHOW PROFILE FOR QUERY 1"]
+    {
+        both(sql, Class::ShowServer, Uses::MEASURES);
+    }
+    both("SHOW SESSION VARIABLES", Class::ShowServer, NONE);
+    for table in ["information_schema.optimizer_trace", "performance_schema.Session_Status"] {
+        both(&format!("SELECT * FROM {table}"), Class::Read, Uses::SYSTEM_SCHEMA | Uses::MEASURES);
+    }
+    both("SELECT * FROM shop.profiling", Class::Read, NONE);
+    let begins = Uses::FLUSH_STATUS | Uses::MEASURES;
+    both("FLUSH STATUS", Class::Other, begins);
+    both("FLUSH LOCAL PRIVILEGES, STATUS", Class::Other, begins);
+    both("FLUSH GLOBAL STATUS", Class::Other, NONE);
+    both("FLUSH TABLES a, status", Class::Other, NONE);
+    both("FLUSH TABLES status WITH READ LOCK", Class::Session, Uses::LOCK_TABLES);
+    both("SET profiling = 1", Class::Set, Uses::MEASURES);
+    both("SET @@session.optimizer_trace = 'enabled=on'", Class::Set, Uses::MEASURES);
 }

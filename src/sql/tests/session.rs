@@ -134,7 +134,6 @@ fn what_holds_the_connection_is_a_session_statement() {
     ] {
         both(sql, Class::Session, uses);
     }
-    both("FLUSH STATUS", Class::Other, NONE);
     both("FLUSH TABLES", Class::Other, NONE);
 }
 
