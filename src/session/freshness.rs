@@ -7,7 +7,9 @@
 //! - **No way back in time**: a session reads on where it has read; elsewhere only where everything is that was there after its
 //!   last read, by the servers' own word. A write of its own is later than all it has read, and stands for it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use super::attempt::Work;
 use super::{Flow, Problem, Session, reply};
@@ -20,6 +22,11 @@ use crate::topology::{Draw, Snapshot, Topology, Transactions};
 use crate::wire::command;
 use crate::wire::ok::{Change, Status, changes};
 use crate::wire::reply::Expect;
+
+/// A session asks the primary for its position not more often than this.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long that may take.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Servers known by number; those beyond are asked about each time.
 const KNOWN_MAX: u16 = 64;
@@ -37,6 +44,8 @@ pub(super) struct Freshness {
     read: Option<(ServerId, Instant)>,
     /// The level that the session has chosen.
     level: Option<Consistency>,
+    /// When the primary was asked last what it had.
+    asked: Option<Instant>,
     /// The server on which the statement in hand must wait for `wrote`.
     wait_at: Option<ServerId>,
 }
@@ -141,6 +150,20 @@ impl Freshness {
     fn forget_read(&mut self) {
         self.read = None;
     }
+
+    /// Whether only a probe of `primary` that is later than all the session has done there would let it go.
+    fn is_bound_to(&self, primary: ServerId) -> bool {
+        let bound = self.wrote_unnamed.is_some() || self.read.is_some_and(|(seen, _)| seen == primary);
+        bound && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY)
+    }
+
+    /// The primary has had all this after everything that the session has done: from now on it is that which counts.
+    fn stand_at(&mut self, all: Transactions) {
+        self.wrote = all;
+        self.wrote_unnamed = None;
+        self.having = 0;
+        self.forget_read();
+    }
 }
 
 impl Session {
@@ -156,25 +179,67 @@ impl Session {
             return Some(first);
         }
         let topology = &self.worker.topology;
-        let freshness = &mut self.freshness;
         let may_serve =
             |id: &ServerId| !tried.contains(id) && snapshot.readers.shares().any(|(reader, _)| reader == *id);
         // Where it has read it may read on.
-        let home = freshness.read.map(|(seen, _)| seen).filter(may_serve);
+        let home = self.freshness.read.map(|(seen, _)| seen).filter(may_serve);
         let candidates = || {
             let others = snapshot.readers.shares().map(|(id, _)| id).filter(|id| !tried.contains(id));
             [Some(first), home].into_iter().flatten().chain(others)
         };
-        if let Some(id) = candidates().find(|id| freshness.allows(topology, snapshot, *id)) {
+        if let Some(id) = candidates().find(|id| self.freshness.allows(topology, snapshot, *id)) {
             return Some(id);
         }
-        let is_near = |id: ServerId| {
-            let lag = snapshot.server(id).and_then(|server| server.lag);
-            lag.is_some_and(|lag| lag <= reads.wait) && self.worker.may_wait_at(id)
+        let id = candidates()
+            .find(|id| self.is_near(snapshot, *id) && self.freshness.may_wait(topology, snapshot, *id))?;
+        self.freshness.wait_at = (!reads.wait.is_zero()).then_some(id);
+        self.freshness.wait_at
+    }
+
+    /// A session that reads on the primary without a pause would do so for ever: no probe is later than its last read. Asked by the
+    /// session itself, between two reads, the primary names what a replica must have.
+    pub(super) async fn leave_primary(&mut self) {
+        let (primary, sql) = {
+            let snapshot = self.worker.topology.snapshot();
+            let Some(primary) = snapshot.primary.filter(|primary| self.freshness.is_bound_to(*primary))
+            else {
+                return;
+            };
+            let named = snapshot.server(primary).and_then(|server| server.facts.as_ref());
+            let is_near = snapshot.readers.shares().any(|(id, _)| self.is_near(&snapshot, id));
+            if self.consistency() == Consistency::Eventual
+                || !is_near
+                || !named.is_some_and(|facts| facts.gtids)
+            {
+                return;
+            }
+            let sql: &[u8] = match self.lexing.server.dialect {
+                Dialect::MySql => b"SELECT @@global.gtid_executed LIMIT 1",
+                Dialect::MariaDb => b"SELECT @@global.gtid_binlog_pos LIMIT 1",
+            };
+            (primary, sql)
         };
-        let id = candidates().find(|id| is_near(*id) && freshness.may_wait(topology, snapshot, *id))?;
-        freshness.wait_at = (!reads.wait.is_zero()).then_some(id);
-        freshness.wait_at
+        self.freshness.asked = Some(Instant::now());
+        let Ok(mut connection) = self.lease_from(primary, None).await else { return };
+        let mut buffer = self.worker.buffers.take();
+        let answer = timeout(ASK_LIMIT, connection.run(sql, &mut buffer)).await;
+        connection.user = None; // what somebody may ask there about a last statement is gone
+        match answer {
+            Ok(Ok(answer)) if buffer.filled().is_empty() => {
+                let all = answer.value().and_then(Transactions::parse);
+                if let Some(all) = all.filter(|all| Transactions::default().extend(all)) {
+                    self.freshness.stand_at(all);
+                }
+            }
+            _ => connection.broken = true,
+        }
+        self.worker.pool.check_in(connection);
+    }
+
+    /// Whether a wait there would not be long.
+    fn is_near(&self, snapshot: &Snapshot, id: ServerId) -> bool {
+        let lag = snapshot.server(id).and_then(|server| server.lag);
+        lag.is_some_and(|lag| lag <= self.worker.config.cluster.reads.wait) && self.worker.may_wait_at(id)
     }
 
     /// Takes in what a statement means for later reads.

@@ -50,6 +50,9 @@ impl Session {
                         SELECT FOUND_ROWS() or SELECT ROW_COUNT() alone";
             return Err(Problem::Unsupported(what.into()));
         }
+        if route.target == Target::Replica {
+            self.leave_primary().await;
+        }
         let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;
         loop {
             let server = self.choose(route, tried, deadline).await?;
