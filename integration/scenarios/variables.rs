@@ -13,6 +13,7 @@ both_dialects! {
     variables_that_cannot_be_brought_stay_where_they_are,
     diagnostics_and_out_parameters_are_kept,
     a_failed_statement_may_have_assigned,
+    diagnostics_that_assign_nothing_show_no_others_variable,
 }
 
 /// One connection to the primary, and none to replicas: every session has the same one.
@@ -201,4 +202,20 @@ async fn a_failed_statement_may_have_assigned(scenario: Scenario) {
     assert_eq!(client.value("SELECT @@error_count").await.unwrap(), "1");
     other.ok("SET @n = 'theirs'").await;
     assert_eq!(client.value("SELECT @n").await.unwrap(), "2");
+}
+
+/// GET DIAGNOSTICS of a condition that is not there succeeds and assigns nothing: what stands on the connection is another's.
+async fn diagnostics_that_assign_nothing_show_no_others_variable(scenario: Scenario) {
+    let stage = single(scenario).await;
+    let (mut one, mut other) = (stage.raw().await, stage.raw().await);
+    other.ok("SET @secret = 'of another'").await;
+    assert_eq!(other.value("SELECT @secret").await.as_deref(), Some("of another"));
+    for before in ["SELECT no_such_column", "SELECT 1"] {
+        one.query(before).await;
+        one.ok("GET DIAGNOSTICS CONDITION 9 @secret = MESSAGE_TEXT").await;
+        assert_eq!(one.value("SELECT @secret").await, None, "after {before}");
+    }
+    one.error("SELECT no_such_column").await;
+    one.ok("GET DIAGNOSTICS CONDITION 1 @secret = MESSAGE_TEXT").await;
+    assert!(one.value("SELECT @secret").await.expect("a text").contains("no_such_column"));
 }

@@ -20,6 +20,9 @@ use crate::wire::buffer::Buffer;
 use crate::wire::ok::{Change, changes};
 use crate::wire::track::{CHOICES, Shown};
 
+/// ER_DA_INVALID_CONDITION_NUMBER.
+const NO_SUCH_CONDITION: &[u8] = b"1758";
+
 /// System variables in prepared texts that are told apart.
 const SETTINGS_MAX: usize = 64;
 
@@ -271,6 +274,22 @@ impl Session {
         }
         let pins = self.ledger.note_locks(&locks, self.pins);
         self.set_pins(pins);
+    }
+
+    /// Whether the last warning is that there is no such condition, which GET DIAGNOSTICS adds when it assigns nothing: else
+    /// variables that another session has left here would be taken for what it assigned. SHOW WARNINGS leaves them all.
+    pub(super) async fn has_asked_in_vain(&self, connection: &mut Connection) -> bool {
+        let mut buffer = self.worker.buffers.take();
+        let answer = timeout(PRELUDE_LIMIT, connection.run(b"SHOW WARNINGS", &mut buffer)).await;
+        match answer {
+            Ok(Ok(answer)) if buffer.filled().is_empty() => {
+                answer.rows.last().and_then(|row| row.get(1)?.as_deref()) == Some(NO_SUCH_CONDITION)
+            }
+            _ => {
+                connection.broken = true;
+                true
+            }
+        }
     }
 
     /// The client may have chosen what session tracking shows it: that is kept, and all is tracked again.

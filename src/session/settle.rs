@@ -159,10 +159,12 @@ impl Session {
             self.note_switches(connection);
         }
         // GET DIAGNOSTICS succeeds with a warning, and assigns nothing, where there is no such condition.
-        // How many an error has left is not known.
-        let older = self.left_warnings();
-        let vain =
-            statement.class == Class::Diagnostics && self.last.condition.is_none() && end.warnings > older;
+        let vain = statement.class == Class::Diagnostics
+            && match self.last.condition {
+                None => end.warnings > self.left_warnings(),
+                // How many an error has left is not known.
+                Some(_) => end.warnings > 0 && self.has_asked_in_vain(connection).await,
+            };
         self.note_variables(connection, work, succeeded && !vain);
         // A statement that names it had it right on this connection, and may have set it without a report.
         let named = statement.may_use_insert_id();
