@@ -259,7 +259,7 @@ pub struct Reads {
 /// How reads spread over the replicas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Balance {
-    /// By weight and lag, to who has less in flight.
+    /// By weight and lag.
     #[default]
     LagWeighted,
     /// In turn, by weight.

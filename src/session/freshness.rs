@@ -167,9 +167,24 @@ impl Freshness {
 }
 
 impl Session {
+    /// Where the session reads, while nothing can show another replica to be past its last read. Only who may move draws: so those who
+    /// begin spread as the shares are.
+    fn stays_at(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
+        let (home, when) = self.freshness.read?;
+        let serves = !tried.contains(&home) && snapshot.readers.shares().any(|(id, _)| id == home);
+        let topology = &self.worker.topology;
+        let may_move =
+            topology.position(home).is_some_and(|position| position.at.is_some_and(|at| at >= when));
+        let stays = self.consistency() == Consistency::Session && serves && !may_move;
+        (stays && self.freshness.allows(topology, snapshot, home)).then_some(home)
+    }
+
     /// A replica for a read, fresh enough for this session, or on which it may wait; `None` where only the primary is.
     pub(super) fn choose_replica(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
         self.freshness.wait_at = None;
+        if let Some(home) = self.stays_at(snapshot, tried) {
+            return Some(home);
+        }
         let load = |id| self.worker.pool.server(id).map_or(0, |server| server.in_use());
         let (spread, turn) = self.worker.draw();
         let draw = Draw { random: self.worker.random(), spread, turn, source: self.source, load: &load };
