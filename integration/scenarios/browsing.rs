@@ -147,9 +147,8 @@ async fn a_server_and_tidegate_answer_alike_and_nothing_pins(scenario: Scenario)
         let sql = filled(sql, &stage.schema, "t");
         assert_eq!(said(&mut client, &sql).await, said(&mut direct, &sql).await, "{sql}");
     }
-    let pins = stage.proxy.metric("tidegate_pinned_sessions", &[]).await;
-    let unexplained = stage.proxy.metric("tidegate_pins_total", &["unexplained"]).await;
-    assert_eq!((pins, unexplained), (0, 0));
+    stage.proxy.until_metric("tidegate_pinned_sessions", &[], |pins| pins == 0).await;
+    assert_eq!(stage.proxy.metric("tidegate_pins_total", &["unexplained"]).await, 0);
 }
 
 async fn the_console_answers_or_says_what_it_knows(scenario: Scenario) {
