@@ -11,6 +11,7 @@ use crate::harness::{RawClient, Rules, Scenario, Stage, until};
 both_dialects! {
     t21_a_session_reads_its_own_writes,
     a_session_never_goes_back_in_time,
+    reads_without_a_pause_spread_by_weight,
     a_wait_in_vain_ends_at_the_primary,
     what_a_failed_statement_has_written_is_read,
     questions_about_the_server_bind_nobody,
@@ -122,6 +123,33 @@ async fn a_session_never_goes_back_in_time(scenario: Scenario) {
 }
 
 /// The replica's appliers wait at a lock, which does not show in its status before a second has passed.
+async fn reads_without_a_pause_spread_by_weight(scenario: Scenario) {
+    let stage = scenario.own_stage(2, Rules { weights: vec![1, 1, 3], ..rules() }).await;
+    stage.given(&["CREATE TABLE clock (tick BIGINT)", "INSERT INTO clock VALUES (0)"]).await;
+    let mut client = stage.raw().await;
+    let mut served = [0u32; 3];
+    for _ in 0..1_600 {
+        served[read(&stage, &mut client, "SELECT tick FROM clock").await.1] += 1;
+    }
+    assert_eq!(served[0], 0, "{served:?}");
+    // The first is drawn anew after at most 64 reads: 25 draws or more.
+    assert!((1_050..=1_350).contains(&served[2]), "{served:?}");
+    // While others write, it moves, too, and never back in time.
+    let mut writer = stage.raw().await;
+    let (mut tick, mut last, mut moved_to) = (0, (0, 0), [0u32; 3]);
+    for number in 0..1_000 {
+        if number % 10 == 0 {
+            tick += 1;
+            writer.ok(format!("UPDATE clock SET tick = {tick}")).await;
+        }
+        let (seen, place) = read(&stage, &mut client, "SELECT tick FROM clock").await;
+        assert!(seen >= last.0, "{seen} from server {place} after {last:?}");
+        moved_to[place] += u32::from(place != last.1);
+        last = (seen, place);
+    }
+    assert!(moved_to[1] > 0 && moved_to[2] > 0, "{moved_to:?}");
+}
+
 async fn a_wait_in_vain_ends_at_the_primary(scenario: Scenario) {
     let stage = scenario.own_stage(1, rules()).await;
     stage.given(&["CREATE TABLE t (n BIGINT)", "INSERT INTO t VALUES (0)"]).await;

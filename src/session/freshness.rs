@@ -9,24 +9,20 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-
+use super::Session;
 use super::attempt::Work;
-use super::{Flow, Problem, Session, reply};
 use crate::config::Consistency;
 use crate::execute::relay::End;
 use crate::ids::ServerId;
-use crate::plan::{Reason, Route, Target};
-use crate::sql::{self, Class, Dialect, Own, Recognised, Uses};
-use crate::topology::{Draw, Snapshot, Topology, Transactions};
-use crate::wire::command;
+use crate::sql::{self, Class, Dialect, Recognised, Uses};
+use crate::topology::{Snapshot, Topology, Transactions};
 use crate::wire::ok::{Change, Status, changes};
-use crate::wire::reply::Expect;
 
+/// Reads at one replica, where nothing but asking shows another to be past the last one, before the next is drawn. So that shares hold
+/// over reads, not only over sessions; an answer costs one read more in so many at most.
+const TURN: u32 = 64;
 /// A session asks the primary for its position not more often than this.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How long that may take.
-const ASK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Servers known by number; those beyond are asked about each time.
 const KNOWN_MAX: u16 = 64;
@@ -41,19 +37,34 @@ pub(super) struct Freshness {
     /// Servers that have all that it wrote: bits by number.
     having: u64,
     /// Where it has read last since it wrote, and when.
-    read: Option<(ServerId, Instant)>,
+    pub read: Option<(ServerId, Instant)>,
+    /// How often it has stayed there.
+    pub stayed: u32,
+    /// Where it goes from there: it is known what it must not miss.
+    pub next: Option<ServerId>,
     /// The level that the session has chosen.
-    level: Option<Consistency>,
+    pub level: Option<Consistency>,
     /// When the primary was asked last what it had.
-    asked: Option<Instant>,
+    pub asked: Option<Instant>,
     /// The server on which the statement in hand must wait for `wrote`.
-    wait_at: Option<ServerId>,
+    pub wait_at: Option<ServerId>,
 }
 
 impl Freshness {
     /// Whether any replica will do.
-    fn is_free(&self) -> bool {
+    pub fn is_free(&self) -> bool {
         self.wrote.is_empty() && self.wrote_unnamed.is_none() && self.read.is_none()
+    }
+
+    /// What it has written, where that can be told.
+    pub fn named(&self) -> Option<&Transactions> {
+        self.wrote_unnamed.is_none().then_some(&self.wrote)
+    }
+
+    /// Has it miss none of `given`, either; false where that is too much to keep.
+    pub fn take_in(&mut self, given: &Transactions) -> bool {
+        self.having = 0;
+        self.wrote.extend(given)
     }
 
     fn has_named(&mut self, topology: &Topology, id: ServerId) -> bool {
@@ -88,12 +99,12 @@ impl Freshness {
     }
 
     /// Whether a read on `id` misses nothing.
-    fn allows(&mut self, topology: &Topology, snapshot: &Snapshot, id: ServerId) -> bool {
+    pub fn allows(&mut self, topology: &Topology, snapshot: &Snapshot, id: ServerId) -> bool {
         self.has_named(topology, id) && self.may_wait(topology, snapshot, id)
     }
 
     /// Whether it misses nothing but what can be waited for.
-    fn may_wait(&self, topology: &Topology, snapshot: &Snapshot, id: ServerId) -> bool {
+    pub fn may_wait(&self, topology: &Topology, snapshot: &Snapshot, id: ServerId) -> bool {
         self.is_not_back(topology, id) && self.has_unnamed(topology, snapshot, id)
     }
 
@@ -108,7 +119,7 @@ impl Freshness {
         Some(format!("SELECT {function}('{}',{seconds:.3}) LIMIT 1", self.wrote).into_bytes())
     }
 
-    /// The wait has ended: the server has all.
+    /// The server has all.
     pub fn has_waited(&mut self, id: ServerId) {
         if id.0 < KNOWN_MAX {
             self.having |= 1 << id.0;
@@ -151,110 +162,32 @@ impl Freshness {
         self.read = None;
     }
 
+    /// Where it has read for its turn.
+    pub fn has_had_its_turn(&mut self) -> Option<ServerId> {
+        let (home, _) = self.read.filter(|_| self.stayed >= TURN)?;
+        self.stayed = 0;
+        Some(home)
+    }
+
     /// Whether only a probe of `primary` that is later than all the session has done there would let it go.
-    fn is_bound_to(&self, primary: ServerId) -> bool {
+    pub fn is_bound_to(&self, primary: ServerId) -> bool {
         let bound = self.wrote_unnamed.is_some() || self.read.is_some_and(|(seen, _)| seen == primary);
         bound && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY)
     }
 
-    /// The primary has had all this after everything that the session has done: from now on it is that which counts.
-    fn stand_at(&mut self, all: Transactions) {
+    /// `id` has had all this after everything that the session has done: from now on it is that which counts.
+    pub fn stand_at(&mut self, id: ServerId, all: Transactions) {
         self.wrote = all;
         self.wrote_unnamed = None;
         self.having = 0;
+        self.has_waited(id);
         self.forget_read();
     }
 }
 
 impl Session {
-    /// Where the session reads, while nothing can show another replica to be past its last read. Only who may move draws: so those who
-    /// begin spread as the shares are.
-    fn stays_at(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
-        let (home, when) = self.freshness.read?;
-        let serves = !tried.contains(&home) && snapshot.readers.shares().any(|(id, _)| id == home);
-        let topology = &self.worker.topology;
-        let may_move =
-            topology.position(home).is_some_and(|position| position.at.is_some_and(|at| at >= when));
-        let stays = self.consistency() == Consistency::Session && serves && !may_move;
-        (stays && self.freshness.allows(topology, snapshot, home)).then_some(home)
-    }
-
-    /// A replica for a read, fresh enough for this session, or on which it may wait; `None` where only the primary is.
-    pub(super) fn choose_replica(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
-        self.freshness.wait_at = None;
-        if let Some(home) = self.stays_at(snapshot, tried) {
-            return Some(home);
-        }
-        let load = |id| self.worker.pool.server(id).map_or(0, |server| server.in_use());
-        let (spread, turn) = self.worker.draw();
-        let draw = Draw { random: self.worker.random(), spread, turn, source: self.source, load: &load };
-        let first = snapshot.readers.choose(draw, tried)?;
-        let reads = &self.worker.config.cluster.reads;
-        if self.consistency() == Consistency::Eventual || self.freshness.is_free() {
-            return Some(first);
-        }
-        let topology = &self.worker.topology;
-        let may_serve =
-            |id: &ServerId| !tried.contains(id) && snapshot.readers.shares().any(|(reader, _)| reader == *id);
-        // Where it has read it may read on.
-        let home = self.freshness.read.map(|(seen, _)| seen).filter(may_serve);
-        let candidates = || {
-            let others = snapshot.readers.shares().map(|(id, _)| id).filter(|id| !tried.contains(id));
-            [Some(first), home].into_iter().flatten().chain(others)
-        };
-        if let Some(id) = candidates().find(|id| self.freshness.allows(topology, snapshot, *id)) {
-            return Some(id);
-        }
-        let id = candidates()
-            .find(|id| self.is_near(snapshot, *id) && self.freshness.may_wait(topology, snapshot, *id))?;
-        self.freshness.wait_at = (!reads.wait.is_zero()).then_some(id);
-        self.freshness.wait_at
-    }
-
-    /// A session that reads on the primary without a pause would do so for ever: no probe is later than its last read. Asked by the
-    /// session itself, between two reads, the primary names what a replica must have.
-    pub(super) async fn leave_primary(&mut self) {
-        let (primary, sql) = {
-            let snapshot = self.worker.topology.snapshot();
-            let Some(primary) = snapshot.primary.filter(|primary| self.freshness.is_bound_to(*primary))
-            else {
-                return;
-            };
-            let named = snapshot.server(primary).and_then(|server| server.facts.as_ref());
-            let is_near = snapshot.readers.shares().any(|(id, _)| self.is_near(&snapshot, id));
-            if self.consistency() == Consistency::Eventual
-                || !is_near
-                || !named.is_some_and(|facts| facts.gtids)
-            {
-                return;
-            }
-            let sql: &[u8] = match self.lexing.server.dialect {
-                Dialect::MySql => b"SELECT @@global.gtid_executed LIMIT 1",
-                Dialect::MariaDb => b"SELECT @@global.gtid_binlog_pos LIMIT 1",
-            };
-            (primary, sql)
-        };
-        self.freshness.asked = Some(Instant::now());
-        let Ok(mut connection) = self.lease_from(primary, None).await else { return };
-        let mut buffer = self.worker.buffers.take();
-        let answer = timeout(ASK_LIMIT, connection.run(sql, &mut buffer)).await;
-        connection.user = None; // what somebody may ask there about a last statement is gone
-        match answer {
-            Ok(Ok(answer)) if buffer.filled().is_empty() => {
-                let all = answer.value().and_then(Transactions::parse);
-                if let Some(all) = all.filter(|all| Transactions::default().extend(all)) {
-                    self.freshness.stand_at(all);
-                }
-            }
-            _ => connection.broken = true,
-        }
-        self.worker.pool.check_in(connection);
-    }
-
-    /// Whether a wait there would not be long.
-    fn is_near(&self, snapshot: &Snapshot, id: ServerId) -> bool {
-        let lag = snapshot.server(id).and_then(|server| server.lag);
-        lag.is_some_and(|lag| lag <= self.worker.config.cluster.reads.wait) && self.worker.may_wait_at(id)
+    pub(super) fn consistency(&self) -> Consistency {
+        self.freshness.level.unwrap_or(self.worker.config.cluster.reads.consistency)
     }
 
     /// Takes in what a statement means for later reads.
@@ -273,53 +206,6 @@ impl Session {
                     sql::Outline::of(work.sql(), &self.lexing).tables.is_empty()
                 }));
         self.freshness.note(id, work.statement, end, named, reads);
-    }
-}
-
-impl Session {
-    fn consistency(&self) -> Consistency {
-        self.freshness.level.unwrap_or(self.worker.config.cluster.reads.consistency)
-    }
-
-    /// A statement that no server knows: about what the session must not miss.
-    pub(super) async fn carry_out_own(&mut self, own: Own) -> Flow {
-        let wrong = |name: &str, value: &[u8]| {
-            let value = String::from_utf8_lossy(value);
-            Problem::Request(1231, format!("Variable '{name}' can't be set to the value of '{value}'").into())
-        };
-        match own {
-            Own::Gtid => return self.tell_gtid().await,
-            Own::SetGtid(text) => {
-                let given = Transactions::parse(&text).filter(|given| self.freshness.wrote.extend(given));
-                if given.is_none() {
-                    return self.refuse(&wrong("tidegate_gtid", &text)).await;
-                }
-                self.freshness.having = 0;
-            }
-            Own::SetConsistency(text) => {
-                self.freshness.level = match &text[..] {
-                    b"default" => None,
-                    b"session" => Some(Consistency::Session),
-                    b"eventual" => Some(Consistency::Eventual),
-                    _ => return self.refuse(&wrong("tidegate_consistency", &text)).await,
-                };
-            }
-        }
-        self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
-    }
-
-    /// Hands out what the session has written, for another session to read no less. A server writes the result.
-    async fn tell_gtid(&mut self) -> Flow {
-        if self.freshness.wrote_unnamed.is_some() {
-            let what = "what this session has written cannot be told: a statement failed that may have written, or its server has no GTIDs";
-            return self.refuse(&Problem::Unsupported(what.into())).await;
-        }
-        let sql = format!("SELECT '{}' AS `tidegate_gtid()`", self.freshness.wrote).into_bytes();
-        let mut packets = Vec::new();
-        command::put_query(&mut packets, &sql, self.class.capabilities);
-        let work =
-            Work { text: Some(&sql), ..Work::command(&packets, Expect::Results, self.recognise(&sql)) };
-        self.perform(&work, Route { target: Target::Any, reason: Reason::SessionState }).await
     }
 }
 

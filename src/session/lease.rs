@@ -51,7 +51,7 @@ impl Session {
             return Err(Problem::Unsupported(what.into()));
         }
         if route.target == Target::Replica {
-            self.leave_primary().await;
+            self.move_on().await;
         }
         let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;
         loop {

@@ -1,0 +1,51 @@
+//! Statements that no server knows: about what a session's reads must not miss.
+
+use super::attempt::Work;
+use super::{Flow, Problem, Session, reply};
+use crate::config::Consistency;
+use crate::plan::{Reason, Route, Target};
+use crate::sql::Own;
+use crate::topology::Transactions;
+use crate::wire::command;
+use crate::wire::reply::Expect;
+
+impl Session {
+    /// A statement that no server knows: about what the session must not miss.
+    pub(super) async fn carry_out_own(&mut self, own: Own) -> Flow {
+        let wrong = |name: &str, value: &[u8]| {
+            let value = String::from_utf8_lossy(value);
+            Problem::Request(1231, format!("Variable '{name}' can't be set to the value of '{value}'").into())
+        };
+        match own {
+            Own::Gtid => return self.tell_gtid().await,
+            Own::SetGtid(text) => {
+                if !Transactions::parse(&text).is_some_and(|given| self.freshness.take_in(&given)) {
+                    return self.refuse(&wrong("tidegate_gtid", &text)).await;
+                }
+            }
+            Own::SetConsistency(text) => {
+                self.freshness.level = match &text[..] {
+                    b"default" => None,
+                    b"session" => Some(Consistency::Session),
+                    b"eventual" => Some(Consistency::Eventual),
+                    _ => return self.refuse(&wrong("tidegate_consistency", &text)).await,
+                };
+            }
+        }
+        self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
+    }
+
+    /// Hands out what the session has written, for another session to read no less. A server writes the result.
+    async fn tell_gtid(&mut self) -> Flow {
+        let Some(wrote) = self.freshness.named() else {
+            let what = "what this session has written cannot be told: a statement failed that may have written, or its server has no GTIDs";
+            return self.refuse(&Problem::Unsupported(what.into())).await;
+        };
+        let sql = format!("SELECT '{wrote}' AS `tidegate_gtid()`").into_bytes();
+        let mut packets = Vec::new();
+        command::put_query(&mut packets, &sql, self.class.capabilities);
+        let work =
+            Work { text: Some(&sql), ..Work::command(&packets, Expect::Results, self.recognise(&sql)) };
+        self.perform(&work, Route { target: Target::Any, reason: Reason::SessionState }).await
+    }
+}

@@ -1,0 +1,141 @@
+//! Which replica a read goes to, by the shares and by what its session must not miss.
+//!
+//! Does not know: how shares come about, what the mark is made of. Invariant: what a session reads is never older than what it has
+//! read or written, where it asks for that.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use super::Session;
+use crate::config::Consistency;
+use crate::ids::ServerId;
+use crate::sql::Dialect;
+use crate::topology::{Draw, Snapshot, Transactions};
+
+/// How long a server may take to say what it has.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Where the session reads, while nothing can show another replica to be past its last read. Only who may move draws: so those who
+    /// begin spread as the shares are.
+    fn stays_at(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
+        let (home, when) = self.freshness.read?;
+        let topology = &self.worker.topology;
+        let may_move =
+            topology.position(home).is_some_and(|position| position.at.is_some_and(|at| at >= when));
+        let stays = self.consistency() == Consistency::Session && serves(snapshot, home, tried) && !may_move;
+        let home = (stays && self.freshness.allows(topology, snapshot, home)).then_some(home)?;
+        self.freshness.stayed += 1;
+        Some(home)
+    }
+
+    /// A replica by its share.
+    fn draw(&self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
+        let load = |id| self.worker.pool.server(id).map_or(0, |server| server.in_use());
+        let (spread, turn) = self.worker.draw();
+        let draw = Draw { random: self.worker.random(), spread, turn, source: self.source, load: &load };
+        snapshot.readers.choose(draw, tried)
+    }
+
+    /// A replica for a read, fresh enough for this session, or on which it may wait; `None` where only the primary is.
+    pub(super) fn choose_replica(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
+        self.freshness.wait_at = None;
+        if let Some(home) = self.stays_at(snapshot, tried) {
+            return Some(home);
+        }
+        self.freshness.stayed = 0;
+        let next = self.freshness.next.take().filter(|next| serves(snapshot, *next, tried));
+        if let Some(next) = next
+            && (self.freshness.allows(&self.worker.topology, snapshot, next) || self.waits_at(snapshot, next))
+        {
+            return Some(next);
+        }
+        let first = self.draw(snapshot, tried)?;
+        if self.consistency() == Consistency::Eventual || self.freshness.is_free() {
+            return Some(first);
+        }
+        // Where it has read it may read on.
+        let home = self.freshness.read.map(|(seen, _)| seen).filter(|seen| serves(snapshot, *seen, tried));
+        let candidates = || {
+            let others = snapshot.readers.shares().map(|(id, _)| id).filter(|id| !tried.contains(id));
+            [Some(first), home].into_iter().flatten().chain(others)
+        };
+        candidates()
+            .find(|id| self.freshness.allows(&self.worker.topology, snapshot, *id))
+            .or_else(|| candidates().find(|id| self.waits_at(snapshot, *id)))
+    }
+
+    /// Whether all that a read on `id` would miss can be waited for there, not for long; then it is to be.
+    fn waits_at(&mut self, snapshot: &Snapshot, id: ServerId) -> bool {
+        let waits = !self.worker.config.cluster.reads.wait.is_zero()
+            && self.is_near(snapshot, id)
+            && self.freshness.may_wait(&self.worker.topology, snapshot, id);
+        if waits {
+            self.freshness.wait_at = Some(id);
+        }
+        waits
+    }
+
+    /// A session that reads at one server without a pause would do so for ever: no probe is later than its last read. Asked by the
+    /// session itself, between two reads, that server names what another must have.
+    pub(super) async fn move_on(&mut self) {
+        let Some((server, sql, next)) = self.question() else { return };
+        let Ok(mut connection) = self.lease_from(server, None).await else { return };
+        let mut buffer = self.worker.buffers.take();
+        let answer = timeout(ASK_LIMIT, connection.run(sql, &mut buffer)).await;
+        connection.user = None; // what somebody may ask there about a last statement is gone
+        match answer {
+            Ok(Ok(answer)) if buffer.filled().is_empty() => {
+                let all = answer.value().and_then(Transactions::parse);
+                if let Some(all) = all.filter(|all| Transactions::default().extend(all)) {
+                    self.freshness.stand_at(server, all);
+                    self.freshness.next = next;
+                }
+            }
+            _ => connection.broken = true,
+        }
+        self.worker.pool.check_in(connection);
+    }
+
+    /// Which server to ask for its position, how, and where to go then, if that is decided.
+    fn question(&mut self) -> Option<(ServerId, &'static [u8], Option<ServerId>)> {
+        if self.consistency() == Consistency::Eventual {
+            return None;
+        }
+        let snapshot = self.worker.topology.snapshot();
+        let bound = snapshot.primary.filter(|primary| self.freshness.is_bound_to(*primary));
+        let (server, next) = match bound {
+            Some(primary) => {
+                snapshot.readers.shares().find(|(id, _)| self.is_near(&snapshot, *id))?;
+                self.freshness.asked = Some(Instant::now());
+                (primary, None)
+            }
+            None => {
+                let home = self.freshness.has_had_its_turn()?;
+                let next = self.draw(&snapshot, &[]);
+                (home, Some(next.filter(|next| *next != home && self.is_near(&snapshot, *next))?))
+            }
+        };
+        let named = snapshot.server(server).and_then(|server| server.facts.as_ref())?.gtids;
+        let sql: &[u8] = match self.lexing.server.dialect {
+            Dialect::MySql => b"SELECT @@global.gtid_executed LIMIT 1",
+            Dialect::MariaDb if snapshot.primary == Some(server) => {
+                b"SELECT @@global.gtid_binlog_pos LIMIT 1"
+            }
+            Dialect::MariaDb => b"SELECT @@global.gtid_slave_pos LIMIT 1",
+        };
+        named.then_some((server, sql, next))
+    }
+
+    /// Whether a wait there would not be long.
+    fn is_near(&self, snapshot: &Snapshot, id: ServerId) -> bool {
+        let lag = snapshot.server(id).and_then(|server| server.lag);
+        lag.is_some_and(|lag| lag <= self.worker.config.cluster.reads.wait) && self.worker.may_wait_at(id)
+    }
+}
+
+/// Whether it serves reads, and has not failed this one.
+fn serves(snapshot: &Snapshot, id: ServerId, tried: &[ServerId]) -> bool {
+    !tried.contains(&id) && snapshot.readers.shares().any(|(reader, _)| reader == id)
+}
