@@ -32,7 +32,7 @@ macro_rules! both_dialects {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let dialect = tidegate::sql::Dialect::$dialect;
-                super::$name(crate::harness::Scenario { dialect, name: stringify!($name) }).await;
+                super::$name(crate::harness::Scenario { dialect, module: module_path!(), name: stringify!($name) }).await;
             })*
         }
     };
