@@ -1,12 +1,10 @@
 //! What reads on replicas must not miss. Each scenario has servers of its own, whose replicas apply late.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-
 use mysql_async::prelude::Queryable;
 use tidegate::sql::Dialect;
+use tokio::sync::watch;
 
-use crate::harness::{RawClient, Rules, Scenario, Stage, until};
+use crate::harness::{RawClient, Rules, Scenario, Stage, until, within};
 
 both_dialects! {
     t21_a_session_reads_its_own_writes,
@@ -93,13 +91,14 @@ async fn a_session_never_goes_back_in_time(scenario: Scenario) {
     let stage = scenario.own_stage(2, rules()).await;
     stage.given(&["CREATE TABLE clock (tick BIGINT)", "INSERT INTO clock VALUES (0)"]).await;
     delay(&stage, 2, 1).await;
-    let (stop, ticks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, ticks) = (watch::Sender::new(false), watch::Sender::new(0));
+    let mut clock = ticks.subscribe();
     let ticking = {
-        let (mut root, stop, ticks) = (stage.client().await, Arc::clone(&stop), Arc::clone(&ticks));
+        let (mut root, stop) = (stage.client().await, stop.subscribe());
         tokio::spawn(async move {
-            while !stop.load(Relaxed) {
+            while !*stop.borrow() {
                 root.query_drop("UPDATE clock SET tick = tick + 1").await.expect("a tick");
-                ticks.fetch_add(1, Relaxed);
+                ticks.send_modify(|ticks| *ticks += 1);
             }
             root.disconnect().await.expect("goodbye");
         })
@@ -114,11 +113,12 @@ async fn a_session_never_goes_back_in_time(scenario: Scenario) {
                 *last = (tick, place);
             }
         }
-        let before = ticks.load(Relaxed);
+        let before = *clock.borrow();
         // A pause, in which servers are probed and sessions may move.
-        until("the clock ticks", || async { ticks.load(Relaxed) > before + round % 4 * 20 }).await;
+        let ticked = clock.wait_for(|now| *now > before + round % 4 * 20);
+        within("the clock ticks", ticked).await.expect("no tick failed");
     }
-    stop.store(true, Relaxed);
+    stop.send_replace(true);
     ticking.await.expect("no tick failed");
 }
 
