@@ -165,6 +165,7 @@ async fn t20_t33_without_a_primary_reads_go_on_and_writes_fail_clearly(scenario:
 
 async fn idle_connections_of_a_restarted_server_cost_no_read(scenario: Scenario) {
     let mut stage = scenario.own_stage(1, Rules::default()).await;
+    stage.given(&["CREATE TABLE t (n INT)"]).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
         clients.push(stage.raw().await);
@@ -180,8 +181,10 @@ async fn idle_connections_of_a_restarted_server_cost_no_read(scenario: Scenario)
         }
         for command in ["kill", "stop"] {
             stage.cluster.tell(command, server);
+            until_up(&stage, server, false).await; // or what is waited for next would be true of before
             stage.cluster.tell("start", server);
             until_up(&stage, server, true).await;
+            stage.given(&["INSERT INTO t VALUES (1)"]).await; // the replica receives and applies again
             until("all is well", || async {
                 stage.proxy.get("/readyz").await.contains("a primary, replicas that take reads: 1")
             })
