@@ -32,7 +32,7 @@ async fn a_client_that_is_idle_for_too_long_is_disconnected(scenario: Scenario) 
     patient.value("SELECT 7").await.unwrap();
     for in_transaction in [false, true] {
         let mut client = stage.raw().await;
-        client.ok("SET SESSION wait_timeout = 1").await;
+        client.ok("SET SESSION wait_timeout = 2").await;
         if in_transaction {
             client.ok("BEGIN").await;
             client.ok("INSERT INTO t VALUES (1)").await;
