@@ -81,10 +81,10 @@ async fn t36_a_read_that_was_interrupted_is_run_elsewhere(scenario: Scenario) {
              FROM which"
         );
         let mut client = stage.raw().await;
-        let mut root = stage.cluster.root(server).await;
         let listed = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%t a, t b%' AND id <> CONNECTION_ID()";
         let landing = async {
             loop {
+                let mut root = stage.cluster.root(server).await; // it may be left in the middle of an answer
                 client.send_query(&sql).await;
                 // Either it has come to another server, and ends; or it lasts there.
                 tokio::select! {
