@@ -6,7 +6,7 @@ use tidegate::wire::command as com;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Login, PATIENCE, RawClient, Rules, Scenario, Stage, within};
+use crate::harness::{Login, PATIENCE, RawClient, Rules, Scenario, Stage, pace, within};
 use crate::kill::{endless, until_running};
 
 both_dialects! {
@@ -51,9 +51,10 @@ async fn row(console: &mut RawClient, sql: &str) -> Vec<String> {
 /// Waits until the rows of a statement are as they should: what is shown and counted of a session is written when its client has
 /// the answer already.
 async fn until_rows(console: &mut RawClient, sql: &str, wanted: impl Fn(&[Vec<String>]) -> bool) {
-    let mut found = Vec::new();
+    let (mut found, mut pace) = (Vec::new(), pace());
     let asking = async {
         loop {
+            pace.tick().await;
             found = rows(console, sql).await;
             if wanted(&found) {
                 return;
