@@ -13,7 +13,7 @@ import mysql.connector
 import pymysql
 
 import endpoint
-from endpoint import Deviation, same, true
+from endpoint import Deviation, eventually, same, true
 
 HERE = Path(__file__).resolve().parent
 PORT = int(os.environ["TIDEGATE_CONSOLE_PORT"])
@@ -56,9 +56,17 @@ def pinned_session():
     try:
         with client.cursor() as cursor:
             cursor.execute("SELECT GET_LOCK(%s, 10)", (f"console-{os.getpid()}",))
+            # What is shown of a session is written when its client has the answer already.
+            eventually("the session and its pin are shown", lambda: shown(client.thread_id(), tls), (("idle", "user lock"),))
             yield client.thread_id()
     finally:
         client.close()
+
+
+def shown(session: int, tls):
+    with pymysql.connect(**ACCOUNT, ssl=tls, ssl_disabled=not tls) as console, console.cursor() as cursor:
+        cursor.execute("SELECT state, pins FROM sessions WHERE id = %s", (session,))
+        return cursor.fetchall()
 
 
 def with_pymysql():

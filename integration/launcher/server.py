@@ -134,7 +134,11 @@ class Server:
     def pause(self) -> None:
         if self.state() == "stopped":
             raise LauncherError(f"{self.name} does not run")
+        if self.paused:
+            return
         os.kill(self.process.pid, signal.SIGSTOP)
+        # The signal stops one thread after the other: until the last has stopped, the server may still answer.
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
         self.paused = True
 
     def resume(self) -> None:

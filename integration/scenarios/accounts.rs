@@ -187,7 +187,7 @@ async fn old_clients_change_user_by_the_greetings_challenge(scenario: Scenario) 
 }
 
 async fn change_user_ends_at_the_time_limit(scenario: Scenario) {
-    let rules = Rules { limits: "{login_timeout: 1s}".into(), ..Rules::default() };
+    let rules = Rules { limits: "{login_timeout: 2s}".into(), ..Rules::default() };
     let stage = scenario.stage_with(rules).await;
     let mut client = enter(&stage, &Login::default()).await.unwrap();
     client.command(CHANGE_USER, b"app\0\0\0\x2d\0caching_sha2_password\0").await;

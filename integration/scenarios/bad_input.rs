@@ -121,11 +121,14 @@ async fn wrong_passwords_are_refused(scenario: Scenario) {
 
 async fn a_silent_client_is_sent_away(scenario: Scenario) {
     let stage = scenario.stage_with(Rules { limits: "{login_timeout: 2s}".into(), ..Rules::default() }).await;
+    let mut silent = Vec::new();
     for said in [&b""[..], b"\x20\0\0\x01\0\x02"] {
-        let mut silent = RawClient::greet(stage.proxy.address).await.unwrap();
-        silent.send_bytes(said).await;
-        // An error may come; the end must.
-        silent.end().await;
+        let mut client = RawClient::greet(stage.proxy.address).await.unwrap();
+        client.send_bytes(said).await;
+        silent.push(client);
+    }
+    for client in &mut silent {
+        client.end().await; // an error may come before it
     }
     stage.proxy.until_metric("tidegate_logins_failed_total", &[], |failed| failed >= 2).await;
     assert_eq!(

@@ -54,6 +54,9 @@ async fn least_connections_goes_to_who_has_fewer(scenario: Scenario) {
     for (client, _) in clients.iter_mut().filter(|(_, place)| *place == 1) {
         client.ok("COMMIT").await;
     }
+    // A connection comes back after its client has the answer.
+    let replica = format!(":{}\"", stage.cluster.servers[1].port);
+    stage.proxy.until_metric("tidegate_pool_in_use", &[&replica], |used| used == 0).await;
     for _ in 0..2 {
         let mut client = stage.raw().await;
         client.ok("START TRANSACTION READ ONLY").await;

@@ -107,8 +107,9 @@ async fn t4_last_insert_id_outlives_its_connection(scenario: Scenario) {
     client.query_drop("INSERT INTO t (v) VALUES (1)").await.unwrap();
     let expected = client.last_insert_id().unwrap() as i64;
     let mut root = stage.cluster.root(0).await;
-    let sql = format!("SELECT id FROM information_schema.processlist WHERE db = '{}'", stage.schema);
-    let connection: u64 = root.query_first(&sql).await.unwrap().expect("the pool's connection");
+    let threads: Vec<Row> = root.query("SHOW PROCESSLIST").await.unwrap();
+    let is_ours = |row: &&Row| row.get::<Option<String>, _>("db").flatten() == Some(stage.schema.clone());
+    let connection: u64 = threads.iter().find(is_ours).and_then(|row| row.get("Id")).expect("the pool's");
     root.query_drop(format!("KILL {connection}")).await.unwrap();
     assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, expected);
 }

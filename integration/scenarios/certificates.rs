@@ -100,12 +100,13 @@ async fn all_clients_can_be_required_to_show_one(scenario: Scenario) {
 }
 
 /// A certificate that no authority has signed, in files.
-fn stranger() -> (PathBuf, PathBuf) {
+fn stranger(scenario: Scenario) -> (PathBuf, PathBuf) {
     let pair = rcgen::KeyPair::generate().expect("a key");
     let certificate = rcgen::CertificateParams::new(vec!["client".into()]).expect("parameters");
     let certificate = certificate.self_signed(&pair).expect("a certificate");
+    let (process, dialect) = (std::process::id(), scenario.dialect);
     let name =
-        |kind: &str| std::env::temp_dir().join(format!("tg-stranger-{}-{kind}.pem", std::process::id()));
+        |kind: &str| std::env::temp_dir().join(format!("tg-stranger-{process}-{dialect:?}-{kind}.pem"));
     std::fs::write(name("cert"), certificate.pem()).expect("written");
     std::fs::write(name("key"), pair.serialize_pem()).expect("written");
     (name("cert"), name("key"))
@@ -115,7 +116,7 @@ async fn a_certificate_of_a_stranger_ends_the_handshake(scenario: Scenario) {
     let stage = scenario.stage().await;
     let rules = Rules { client_tls: client_ca(&stage, ""), ..Rules::default() };
     let proxy = Proxy::start(&stage.cluster, &rules).await;
-    let (certificate, key) = stranger();
+    let (certificate, key) = stranger(scenario);
     let login =
         Login { tls: true, certificate: Some((certificate.clone(), key.clone())), ..Login::default() };
     let client = RawClient::greet(proxy.address).await.expect("greeted");
@@ -125,7 +126,7 @@ async fn a_certificate_of_a_stranger_ends_the_handshake(scenario: Scenario) {
     std::fs::remove_file(key).expect("ours");
 }
 
-async fn accounts(stage: &Stage) -> [(String, String); 3] {
+async fn accounts(stage: &Stage, scenario: Scenario) -> [(String, String); 3] {
     let requirements = [
         "X509".to_owned(),
         format!("SUBJECT '{SUBJECT}'"),
@@ -133,7 +134,7 @@ async fn accounts(stage: &Stage) -> [(String, String); 3] {
     ];
     let mut accounts = [const { (String::new(), String::new()) }; 3];
     for (number, (account, require)) in accounts.iter_mut().zip(requirements).enumerate() {
-        let name = format!("x_{number}_{}", &stage.schema[..4]);
+        let name = format!("x_{number}_{}", &scenario.name[..4]);
         stage
             .given(&[
                 &format!("DROP USER IF EXISTS {name}"),
@@ -157,7 +158,7 @@ fn own_certificate(stage: &Stage) -> String {
 
 async fn tidegates_own_certificate_satisfies_the_servers(scenario: Scenario) {
     let stage = scenario.stage().await;
-    for (name, require) in accounts(&stage).await {
+    for (name, require) in accounts(&stage, scenario).await {
         let auth = format!("auth: users\nusers: [{{name: {name}, password: pw}}]");
         let with = Rules { auth, server_tls: own_certificate(&stage), ..Rules::default() };
         let without = Rules { server_tls: "{mode: required}".into(), ..with.clone() };
@@ -177,7 +178,7 @@ async fn passthrough_meets_no_requirement_for_its_clients(scenario: Scenario) {
     let rules =
         Rules { client_tls: client_ca(&stage, ""), server_tls: own_certificate(&stage), ..Rules::default() };
     let proxy = Proxy::start(&stage.cluster, &rules).await;
-    for (name, require) in accounts(&stage).await {
+    for (name, require) in accounts(&stage, scenario).await {
         // Neither Tidegate's certificate nor the client's own, which the server cannot see, is good for it.
         for login in [Login::account(&name, "pw"), certified(&stage, &name)] {
             let error = enter(&proxy, &login).await.err().expect("refused");

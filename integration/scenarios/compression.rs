@@ -8,7 +8,8 @@ use tidegate::wire::err::ErrPacket;
 use tidegate::wire::frame::put_packet;
 
 use crate::harness::packets::Param;
-use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage, until};
+use crate::harness::{Login, Outcome, RawClient, Rules, Scenario};
+use crate::kill::{endless, until_running};
 
 both_dialects! {
     all_passes_compressed_or_not_on_either_side,
@@ -109,23 +110,11 @@ async fn files_pass_compressed_or_not_on_either_side(scenario: Scenario) {
     }
 }
 
-/// A statement that ends by KILL only; its mark finds it in the process list.
-async fn until_running(stage: &Stage, mark: &str, wanted: u64) {
-    use mysql_async::prelude::Queryable;
-    let sql = format!(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%{mark}%' AND id <> CONNECTION_ID()"
-    );
-    until(&format!("{wanted} of {mark} run"), || async {
-        stage.cluster.root(0).await.query_first::<u64, _>(&sql).await.unwrap() == Some(wanted)
-    })
-    .await;
-}
-
 async fn a_compressed_client_is_killed_and_watched(scenario: Scenario) {
     let rules = Rules { server_compression: "zlib", ..Rules::default() };
     let stage = scenario.stage_with(rules).await;
     let mark = format!("{}-mark", scenario.name);
-    let endless = format!("/* tidegate: primary */ SELECT /* {mark} */ SLEEP(600)");
+    let endless = format!("/* tidegate: primary */ {}", endless(&mark));
     for flags in [Capabilities::COMPRESS, Capabilities::ZSTD_COMPRESSION] {
         for tls in [false, true] {
             let login = Login { tls, ..Login::with(flags) };

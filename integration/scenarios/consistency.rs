@@ -1,12 +1,10 @@
 //! What reads on replicas must not miss. Each scenario has servers of its own, whose replicas apply late.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-
 use mysql_async::prelude::Queryable;
 use tidegate::sql::Dialect;
+use tokio::sync::watch;
 
-use crate::harness::{RawClient, Rules, Scenario, Stage, until};
+use crate::harness::{RawClient, Rules, Scenario, Stage, until, within};
 
 both_dialects! {
     t21_a_session_reads_its_own_writes,
@@ -21,6 +19,11 @@ both_dialects! {
 
 fn rules() -> Rules {
     Rules { reads: "consistency: session".into(), ..Rules::default() }
+}
+
+/// For replicas that a lock keeps from applying: they serve for however long a busy machine takes.
+fn ever_late(consistency: &str) -> Rules {
+    Rules { reads: format!("consistency: {consistency}"), max_lag: "unlimited".into(), ..Rules::default() }
 }
 
 /// Has a replica apply everything so many seconds after it was written.
@@ -93,13 +96,14 @@ async fn a_session_never_goes_back_in_time(scenario: Scenario) {
     let stage = scenario.own_stage(2, rules()).await;
     stage.given(&["CREATE TABLE clock (tick BIGINT)", "INSERT INTO clock VALUES (0)"]).await;
     delay(&stage, 2, 1).await;
-    let (stop, ticks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, ticks) = (watch::Sender::new(false), watch::Sender::new(0));
+    let mut clock = ticks.subscribe();
     let ticking = {
-        let (mut root, stop, ticks) = (stage.client().await, Arc::clone(&stop), Arc::clone(&ticks));
+        let (mut root, stop) = (stage.client().await, stop.subscribe());
         tokio::spawn(async move {
-            while !stop.load(Relaxed) {
+            while !*stop.borrow() {
                 root.query_drop("UPDATE clock SET tick = tick + 1").await.expect("a tick");
-                ticks.fetch_add(1, Relaxed);
+                ticks.send_modify(|ticks| *ticks += 1);
             }
             root.disconnect().await.expect("goodbye");
         })
@@ -114,11 +118,12 @@ async fn a_session_never_goes_back_in_time(scenario: Scenario) {
                 *last = (tick, place);
             }
         }
-        let before = ticks.load(Relaxed);
+        let before = *clock.borrow();
         // A pause, in which servers are probed and sessions may move.
-        until("the clock ticks", || async { ticks.load(Relaxed) > before + round % 4 * 20 }).await;
+        let ticked = clock.wait_for(|now| *now > before + round % 4 * 20);
+        within("the clock ticks", ticked).await.expect("no tick failed");
     }
-    stop.store(true, Relaxed);
+    stop.send_replace(true);
     ticking.await.expect("no tick failed");
 }
 
@@ -151,7 +156,7 @@ async fn reads_without_a_pause_spread_by_weight(scenario: Scenario) {
 }
 
 async fn a_wait_in_vain_ends_at_the_primary(scenario: Scenario) {
-    let stage = scenario.own_stage(1, rules()).await;
+    let stage = scenario.own_stage(1, ever_late("session")).await;
     stage.given(&["CREATE TABLE t (n BIGINT)", "INSERT INTO t VALUES (0)"]).await;
     let mut client = stage.raw().await;
     assert_eq!(read(&stage, &mut client, "SELECT MAX(n) FROM t").await, (0, 1));
@@ -214,8 +219,7 @@ async fn questions_about_the_server_bind_nobody(scenario: Scenario) {
 }
 
 async fn eventual_takes_any_replica(scenario: Scenario) {
-    let rules = Rules { reads: "consistency: eventual".into(), ..Rules::default() };
-    let stage = scenario.own_stage(1, rules).await;
+    let stage = scenario.own_stage(1, ever_late("eventual")).await;
     stage.given(&["CREATE TABLE t (n BIGINT)", "INSERT INTO t VALUES (0)"]).await;
     let mut root = stage.cluster.root(1).await;
     root.query_drop("FLUSH TABLES WITH READ LOCK").await.expect("root may lock");
@@ -226,8 +230,7 @@ async fn eventual_takes_any_replica(scenario: Scenario) {
 }
 
 async fn t22_a_gtid_handed_to_another_session_binds_it(scenario: Scenario) {
-    let rules = Rules { reads: "consistency: eventual".into(), ..Rules::default() };
-    let stage = scenario.own_stage(1, rules).await;
+    let stage = scenario.own_stage(1, ever_late("eventual")).await;
     stage.given(&["CREATE TABLE t (n BIGINT)", "INSERT INTO t VALUES (0)"]).await;
     let mut root = stage.cluster.root(1).await;
     root.query_drop("FLUSH TABLES WITH READ LOCK").await.expect("root may lock");

@@ -6,7 +6,7 @@ use tidegate::wire::command as com;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Login, RawClient, Rules, Scenario, Stage, until, within};
+use crate::harness::{Login, PATIENCE, RawClient, Rules, Scenario, Stage, pace, within};
 use crate::kill::{endless, until_running};
 
 both_dialects! {
@@ -48,10 +48,34 @@ async fn row(console: &mut RawClient, sql: &str) -> Vec<String> {
     found.remove(0)
 }
 
+/// Waits until the rows of a statement are as they should: what is shown and counted of a session is written when its client has
+/// the answer already.
+async fn until_rows(console: &mut RawClient, sql: &str, wanted: impl Fn(&[Vec<String>]) -> bool) {
+    let (mut found, mut pace) = (Vec::new(), pace());
+    let asking = async {
+        loop {
+            pace.tick().await;
+            found = rows(console, sql).await;
+            if wanted(&found) {
+                return;
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, asking).await;
+    assert!(in_time.is_ok(), "{sql}: waited in vain: {found:?}");
+}
+
+/// Waits until there is one row, and it has these cells.
+async fn until_row(console: &mut RawClient, sql: &str, cells: &[&str]) {
+    until_rows(console, sql, |rows| matches!(rows, [row] if lacks(row, cells).is_none())).await;
+}
+
+fn lacks<'a>(row: &[String], cells: &[&'a str]) -> Option<&'a str> {
+    cells.iter().copied().find(|cell| !row.iter().any(|found| found == cell))
+}
+
 fn has(row: &[String], cells: &[&str]) {
-    for cell in cells {
-        assert!(row.iter().any(|found| found == cell), "{cell} is not in {row:?}");
-    }
+    assert_eq!(lacks(row, cells), None, "not in {row:?}");
 }
 
 fn address(stage: &Stage, server: usize) -> String {
@@ -71,31 +95,29 @@ async fn pins_are_shown_with_their_cause_until_it_ends(scenario: Scenario) {
         let mut root = stage.cluster.root(0).await;
         root.query_first(format!("SELECT IS_USED_LOCK('{lock}')")).await.unwrap().unwrap()
     };
-    let shown = row(&mut console, &format!("SHOW PINS WHERE Id = {id}")).await;
-    has(
-        &shown,
+    let thread = format!("Backend_id={thread}");
+    until_row(
+        &mut console,
+        &format!("SHOW PINS WHERE Id = {id}"),
         &[
             "User=app",
             "Reason=user lock",
             &format!("Server={}", address(&stage, 0)),
-            &format!("Backend_id={thread}"),
+            &thread,
             "Digest_text=SELECT `GET_LOCK` (...)",
         ],
-    );
-    client.ok("LOCK TABLES t READ").await;
-    let shown = row(&mut console, "SHOW PINS WHERE reason = 'locks'").await;
-    has(&shown, &["Digest_text=LOCK TABLES `t` READ", &format!("Backend_id={thread}")]);
-    let shown = row(&mut console, &format!("SHOW SESSIONS LIKE '{id}'")).await;
-    has(&shown, &["Pins=user lock, locks", &format!("Backend_id={thread}")]);
-    client.ok("UNLOCK TABLES").await;
-    let pins = rows(&mut console, "SHOW PINS").await;
-    assert!(!pins.iter().flatten().any(|cell| cell == "Reason=locks"), "{pins:?}");
-    drop(client);
-    until("its pins have gone with the session", || async {
-        let mut console = crate::console::console(&stage).await;
-        rows(&mut console, "SHOW PINS").await.is_empty()
-    })
+    )
     .await;
+    client.ok("LOCK TABLES t READ").await;
+    let cells = ["Digest_text=LOCK TABLES `t` READ", &thread];
+    until_row(&mut console, "SHOW PINS WHERE reason = 'locks'", &cells).await;
+    let sessions = format!("SHOW SESSIONS LIKE '{id}'");
+    until_row(&mut console, &sessions, &["Pins=user lock, locks", &thread]).await;
+    client.ok("UNLOCK TABLES").await;
+    until_row(&mut console, "SHOW PINS", &["Reason=user lock"]).await;
+    drop(client);
+    until_rows(&mut console, &sessions, <[_]>::is_empty).await;
+    assert_eq!(rows(&mut console, "SHOW PINS").await, Vec::<Vec<String>>::new(), "gone with the session");
 }
 
 async fn sessions_are_shown_at_what_they_do(scenario: Scenario) {
@@ -103,33 +125,23 @@ async fn sessions_are_shown_at_what_they_do(scenario: Scenario) {
     let (mut client, mut console) = (stage.raw().await, console(&stage).await);
     let id = client.greeting.connection_id;
     let sql = format!("SHOW SESSIONS WHERE id = {id}");
+    let database = format!("Database={}", stage.schema);
+    let cells = ["User=app", &database, "State=idle", "Server=NULL", "Pins=NULL"];
+    until_row(&mut console, &sql, &cells).await;
     let shown = row(&mut console, &sql).await;
-    has(
-        &shown,
-        &["User=app", &format!("Database={}", stage.schema), "State=idle", "Server=NULL", "Pins=NULL"],
-    );
     assert!(shown.iter().any(|cell| cell.starts_with("Client=127.0.0.1:")), "{shown:?}");
     client.ok("USE test").await;
     client.ok("BEGIN").await;
     client.value("SELECT 7").await.unwrap();
     let server = format!("Server={}", address(&stage, 0));
-    let shown = row(&mut console, &sql).await;
-    has(&shown, &["Database=test", "State=idle in transaction", &server, "Digest_text=SELECT ?"]);
+    let cells = ["Database=test", "State=idle in transaction", &server, "Digest_text=SELECT ?"];
+    until_row(&mut console, &sql, &cells).await;
     client.send_query("SELECT SLEEP(600)").await;
-    until("it is shown as running", || async {
-        let mut console = crate::console::console(&stage).await;
-        row(&mut console, &sql).await.contains(&"State=running".to_owned())
-    })
-    .await;
-    let shown = row(&mut console, &sql).await;
-    has(&shown, &[&server, "Digest_text=SELECT `SLEEP` (?)"]);
+    let cells = ["State=running", &server, "Digest_text=SELECT `SLEEP` (?)"];
+    until_row(&mut console, &sql, &cells).await;
     console.ok(format!("KILL {id}")).await;
     client.end().await;
-    until("it is shown no more", || async {
-        let mut console = crate::console::console(&stage).await;
-        rows(&mut console, &sql).await.is_empty()
-    })
-    .await;
+    until_rows(&mut console, &sql, <[_]>::is_empty).await;
 }
 
 async fn statements_are_counted_by_digest(scenario: Scenario) {
@@ -146,8 +158,9 @@ async fn statements_are_counted_by_digest(scenario: Scenario) {
     client.ok("INSERT INTO t VALUES (4), (5)").await;
     client.error("SELECT no_such_column FROM t").await;
     let reads = "SHOW DIGESTS LIKE 'SELECT `n` FROM `t` WHERE%'";
-    has(
-        &row(&mut console, reads).await,
+    until_row(
+        &mut console,
+        reads,
         &[
             "Digest_text=SELECT `n` FROM `t` WHERE `n` >= ?",
             "Count=7",
@@ -156,15 +169,19 @@ async fn statements_are_counted_by_digest(scenario: Scenario) {
             "Route=replica",
             "Reason=read-only query",
         ],
-    );
-    let writes = rows(&mut console, "SHOW DIGESTS LIKE 'INSERT INTO `t`%' ORDER BY Count").await;
-    let sum = |name: &str| {
-        let cells = writes.iter().flatten().filter_map(|cell| cell.strip_prefix(name));
-        cells.map(|cell| cell.parse::<u64>().unwrap()).sum::<u64>()
-    };
-    assert_eq!((sum("Count="), sum("Errors="), sum("Rows=")), (2, 1, 2), "{writes:?}");
-    has(&writes[0], &["Route=primary", "Reason=write"]);
-    has(&row(&mut console, "SHOW DIGESTS LIKE '%no_such_column%'").await, &["Count=1", "Errors=1", "Rows=0"]);
+    )
+    .await;
+    until_rows(&mut console, "SHOW DIGESTS LIKE 'INSERT INTO `t`%' ORDER BY Count", |writes| {
+        let sum = |name: &str| {
+            let cells = writes.iter().flatten().filter_map(|cell| cell.strip_prefix(name));
+            cells.map(|cell| cell.parse::<u64>().unwrap()).sum::<u64>()
+        };
+        let by = ["Route=primary", "Reason=write"];
+        (sum("Count="), sum("Errors="), sum("Rows=")) == (2, 1, 2) && lacks(&writes[0], &by).is_none()
+    })
+    .await;
+    let failed = "SHOW DIGESTS LIKE '%no_such_column%'";
+    until_row(&mut console, failed, &["Count=1", "Errors=1", "Rows=0"]).await;
     let times = console.select("SELECT total_ms, avg_ms, max_ms FROM digests WHERE count = 7 LIMIT 1").await;
     let times: Vec<f64> =
         times.texts()[0].iter().map(|cell| cell.as_ref().unwrap().parse().unwrap()).collect();
@@ -180,15 +197,24 @@ async fn servers_pools_and_variables_are_shown(scenario: Scenario) {
     let primary = address(&stage, 0);
     let shown = row(&mut console, &format!("SHOW SERVERS LIKE '{primary}'")).await;
     has(&shown, &["Role=primary", "State=up", "Weight=1", "Lag_seconds=NULL"]);
-    let replicas = rows(&mut console, "SHOW SERVERS WHERE role = 'replica' AND left_out IS NULL").await;
-    assert_eq!(replicas.len(), stage.cluster.servers.len() - 1);
-    has(&replicas[0], &["Read_share_percent=50.000"]);
-    let shown = row(&mut console, &format!("SHOW POOLS LIKE '{primary}'")).await;
-    has(&shown, &["Max=17", "In_use=1", "Waiting=0", "Failed=0"]);
+    // Other scenarios' writes may make one of them late for a moment.
+    let replicas = "SHOW SERVERS WHERE role = 'replica' AND left_out IS NULL";
+    until_rows(&mut console, replicas, |replicas| {
+        replicas.len() == stage.cluster.servers.len() - 1
+            && replicas.iter().all(|replica| lacks(replica, &["Read_share_percent=50.000"]).is_none())
+    })
+    .await;
+    let pool = format!("SHOW POOLS LIKE '{primary}'");
+    has(&row(&mut console, &pool).await, &["Max=17", "In_use=1", "Waiting=0", "Failed=0"]);
     client.ok("COMMIT").await;
-    let shown = row(&mut console, &format!("SHOW POOLS LIKE '{primary}'")).await;
-    has(&shown, &["In_use=0", "Rolled_back=0", "Not_reused=0"]);
-    assert!(!shown.contains(&"Idle=0".to_owned()) && !shown.contains(&"Reused=0".to_owned()), "{shown:?}");
+    until_rows(&mut console, &pool, |pools| {
+        let given_back = ["In_use=0", "Rolled_back=0", "Not_reused=0"];
+        let is_any = |cell: &str| pools[0].iter().any(|found| found == cell);
+        matches!(pools, [pool] if lacks(pool, &given_back).is_none())
+            && !is_any("Idle=0")
+            && !is_any("Reused=0")
+    })
+    .await;
     let shown = row(&mut console, "SHOW VARIABLES LIKE 'clusters.main.pool.max'").await;
     has(&shown, &["Value=17"]);
     let all = format!("{:?}", rows(&mut console, "SHOW VARIABLES").await);

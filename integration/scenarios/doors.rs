@@ -24,7 +24,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(scenario: Scenario) -> Self {
-        let name = format!("tg-{}-{}-{:?}", std::process::id(), &scenario.name[..8], scenario.dialect);
+        let name = format!("tg-{}-{}-{:?}", std::process::id(), &scenario.name[..20], scenario.dialect);
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("a folder");
         Self(path)

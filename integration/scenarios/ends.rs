@@ -10,7 +10,7 @@ both_dialects! {
 }
 
 async fn the_end_of_nothing_waits_for_no_server(scenario: Scenario) {
-    let stage = scenario.stage_with(Rules::pool("{max: 1, queue_timeout: 1s}")).await;
+    let stage = scenario.stage_with(Rules::pool("{max: 1, queue_timeout: 2s}")).await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
     let (mut holder, mut client) = (stage.raw().await, stage.raw().await);
     client.ok("SET autocommit=0").await;

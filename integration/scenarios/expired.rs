@@ -46,6 +46,11 @@ async fn enter(stage: &Stage, login: &Login) -> Result<RawClient, ErrPacket> {
         .await
 }
 
+async fn until_pinned(stage: &Stage, sessions: u64) {
+    let label = "reason=\"expired password\"";
+    stage.proxy.until_metric("tidegate_pinned_sessions", &[label], |pinned| pinned == sessions).await;
+}
+
 fn set_password(scenario: Scenario) -> &'static str {
     if scenario.is_mysql() { "SET PASSWORD = 'new'" } else { "SET PASSWORD = PASSWORD('new')" }
 }
@@ -72,17 +77,13 @@ async fn who_can_handle_it_sets_a_password_and_goes_on(scenario: Scenario) {
     client.command(RESET_CONNECTION, b"").await;
     assert_eq!(client.read().await[0], 0);
     assert_eq!(client.value("SELECT 7").await.unwrap(), "7");
-    let pinned = stage.proxy.metric("tidegate_pinned_sessions", &["reason=\"expired password\""]).await;
-    assert_eq!(pinned, 2, "both are shown");
+    until_pinned(&stage, 2).await; // both are shown
     // Everybody else needs the new one, and is an ordinary session with it.
     assert_eq!(enter(&stage, &login(&user, "old", CAN_HANDLE)).await.err().expect("refused").code, 1045);
     let mut ordinary = enter(&stage, &login(&user, "new", Capabilities::empty())).await.expect("let in");
     assert_eq!(ordinary.value("SELECT 7").await.unwrap(), "7");
     drop((client, second));
-    stage
-        .proxy
-        .until_metric("tidegate_pinned_sessions", &["reason=\"expired password\""], |count| count == 0)
-        .await;
+    until_pinned(&stage, 0).await;
     stage.given(&[&format!("DROP USER {user}")]).await;
 }
 
@@ -117,7 +118,7 @@ async fn a_client_can_become_an_expired_user(scenario: Scenario) {
     client.command(CHANGE_USER, b"app\0\0\0\x2d\0caching_sha2_password\0").await;
     client.prove(&Login::default(), [0; 20]).await.expect("let in");
     assert_eq!(client.value("SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)").await.unwrap(), "app");
-    assert_eq!(stage.proxy.metric("tidegate_pinned_sessions", &["reason=\"expired password\""]).await, 0);
+    until_pinned(&stage, 0).await;
     stage.given(&[&format!("DROP USER {user}")]).await;
 }
 

@@ -1,10 +1,9 @@
 //! Servers that fail. Each scenario has servers of its own.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
+use tokio::sync::watch;
 
 use crate::harness::{Outcome, RawClient, Rules, Scenario, Stage, until, within};
 
@@ -33,35 +32,36 @@ async fn until_up(stage: &Stage, server: usize, up: bool) {
 
 async fn a_replica_killed_under_load_costs_no_read(scenario: Scenario) {
     let mut stage = scenario.own_stage(2, Rules::default()).await;
-    let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, reads) = (watch::Sender::new(false), watch::Sender::new(0));
     let mut readers = Vec::new();
     for _ in 0..8 {
-        let (mut client, stop, reads) = (stage.client().await, Arc::clone(&stop), Arc::clone(&reads));
+        let (mut client, stop, reads) = (stage.client().await, stop.subscribe(), reads.clone());
         readers.push(tokio::spawn(async move {
-            while !stop.load(Relaxed) {
+            while !*stop.borrow() {
                 let read = client.query_first::<u64, _>(WHICH).await;
                 assert!(read.as_ref().is_ok_and(Option::is_some), "{read:?}");
                 let read = client.exec_first::<u64, _, _>("SELECT id FROM which WHERE id > ?", (0,)).await;
                 assert!(read.as_ref().is_ok_and(Option::is_some), "{read:?}");
-                reads.fetch_add(2, Relaxed);
+                reads.send_modify(|reads| *reads += 2);
             }
             client.disconnect().await.unwrap();
         }));
     }
-    let more = |reads: &Arc<AtomicU64>| {
-        let (reads, before) = (Arc::clone(reads), reads.load(Relaxed));
-        async move { until("reads go on", || async { reads.load(Relaxed) > before + 100 }).await }
+    let more = async || {
+        let before = *reads.borrow();
+        let mut reads = reads.subscribe();
+        within("reads go on", reads.wait_for(|now| *now > before + 100)).await.expect("somebody reads");
     };
     let mut client = stage.raw().await;
     until_read_from(&stage, &mut client, 1).await;
-    more(&reads).await;
+    more().await;
     stage.cluster.tell("kill", 1);
     until_up(&stage, 1, false).await;
-    more(&reads).await;
+    more().await;
     stage.cluster.tell("start", 1);
     until_read_from(&stage, &mut client, 1).await;
-    more(&reads).await;
-    stop.store(true, Relaxed);
+    more().await;
+    stop.send_replace(true);
     for reader in readers {
         reader.await.expect("no read failed");
     }
@@ -81,10 +81,10 @@ async fn t36_a_read_that_was_interrupted_is_run_elsewhere(scenario: Scenario) {
              FROM which"
         );
         let mut client = stage.raw().await;
-        let mut root = stage.cluster.root(server).await;
         let listed = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%t a, t b%' AND id <> CONNECTION_ID()";
         let landing = async {
             loop {
+                let mut root = stage.cluster.root(server).await; // it may be left in the middle of an answer
                 client.send_query(&sql).await;
                 // Either it has come to another server, and ends; or it lasts there.
                 tokio::select! {
@@ -165,6 +165,7 @@ async fn t20_t33_without_a_primary_reads_go_on_and_writes_fail_clearly(scenario:
 
 async fn idle_connections_of_a_restarted_server_cost_no_read(scenario: Scenario) {
     let mut stage = scenario.own_stage(1, Rules::default()).await;
+    stage.given(&["CREATE TABLE t (n INT)"]).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
         clients.push(stage.raw().await);
@@ -180,8 +181,10 @@ async fn idle_connections_of_a_restarted_server_cost_no_read(scenario: Scenario)
         }
         for command in ["kill", "stop"] {
             stage.cluster.tell(command, server);
+            until_up(&stage, server, false).await; // or what is waited for next would be true of before
             stage.cluster.tell("start", server);
             until_up(&stage, server, true).await;
+            stage.given(&["INSERT INTO t VALUES (1)"]).await; // the replica receives and applies again
             until("all is well", || async {
                 stage.proxy.get("/readyz").await.contains("a primary, replicas that take reads: 1")
             })

@@ -30,14 +30,16 @@ async fn a_client_that_is_idle_for_too_long_is_disconnected(scenario: Scenario) 
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
     let mut patient = stage.raw().await;
     patient.value("SELECT 7").await.unwrap();
-    for in_transaction in [false, true] {
-        let mut client = stage.raw().await;
-        client.ok("SET SESSION wait_timeout = 1").await;
+    let mut clients = [stage.raw().await, stage.raw().await];
+    for (client, in_transaction) in clients.iter_mut().zip([false, true]) {
+        client.ok("SET SESSION wait_timeout = 2").await;
         if in_transaction {
             client.ok("BEGIN").await;
             client.ok("INSERT INTO t VALUES (1)").await;
         }
-        ends_as_on_a_server(&mut client, scenario).await;
+    }
+    for client in &mut clients {
+        ends_as_on_a_server(client, scenario).await;
     }
     // A client that says something once in a while is not idle.
     let mut busy = stage.raw().await;

@@ -1,5 +1,6 @@
 //! KILL by Tidegate's ids, and statements whose client has gone.
 
+use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use tidegate::wire::command as com;
 use tokio::sync::watch;
@@ -20,19 +21,20 @@ pub fn endless(mark: &str) -> String {
     format!("SELECT /* {mark} */ SLEEP(600), id FROM which")
 }
 
-/// Statements with the mark that run now, on all servers.
-async fn running(stage: &Stage, mark: &str) -> u64 {
+/// Statements with the mark that run now, on all servers. By SHOW, as other scenarios use the servers: MySQL's
+/// `information_schema.processlist` is an error while a statement with a character beyond utf8mb3 runs.
+async fn running(stage: &Stage, mark: &str) -> usize {
     let mut count = 0;
     for server in 0..stage.cluster.servers.len() {
-        let sql = format!(
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%{mark}%' AND id <> CONNECTION_ID()"
-        );
-        count += stage.cluster.root(server).await.query_first::<u64, _>(sql).await.unwrap().unwrap();
+        let threads: Vec<Row> =
+            stage.cluster.root(server).await.query("SHOW FULL PROCESSLIST").await.unwrap();
+        let texts = threads.iter().filter_map(|row| row.get::<Option<Vec<u8>>, _>("Info")?);
+        count += texts.filter(|text| memchr::memmem::find(text, mark.as_bytes()).is_some()).count();
     }
     count
 }
 
-pub async fn until_running(stage: &Stage, mark: &str, wanted: u64) {
+pub async fn until_running(stage: &Stage, mark: &str, wanted: usize) {
     until(&format!("{wanted} of {mark} run"), || async { running(stage, mark).await == wanted }).await;
 }
 

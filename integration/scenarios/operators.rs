@@ -35,7 +35,7 @@ async fn the_thirty_third_operator_is_told_so(scenario: Scenario) {
 }
 
 async fn an_operator_who_does_not_log_in_is_sent_away(scenario: Scenario) {
-    let rules = Rules { limits: "{login_timeout: 500ms}".into(), ..Rules::default() };
+    let rules = Rules { limits: "{login_timeout: 2s}".into(), ..Rules::default() };
     let stage = scenario.stage_with(rules).await;
     let mut silent = TcpStream::connect(stage.proxy.console()).await.expect("it listens");
     let mut heard = Vec::new();

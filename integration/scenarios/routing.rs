@@ -398,7 +398,9 @@ async fn hints_force_a_role(scenario: Scenario) {
 }
 
 async fn reads_spread_by_weight(scenario: Scenario) {
-    let stage = scenario.stage_with(Rules { weights: vec![1, 1, 3], ..Rules::default() }).await;
+    // A replica's share falls with its lag's part of `max_lag`, and other scenarios write.
+    let rules = Rules { weights: vec![1, 1, 3], max_lag: "168h".into(), ..Rules::default() };
+    let stage = scenario.stage_with(rules).await;
     let mut client = stage.client().await;
     let mut served = [0; 3];
     for _ in 0..400 {

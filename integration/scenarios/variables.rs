@@ -25,7 +25,7 @@ async fn single(scenario: Scenario) -> Stage {
 async fn is_unpinned(stage: &Stage) {
     until("no connection is held", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 })
         .await;
-    assert_eq!(stage.proxy.metric("tidegate_pinned_sessions", &[]).await, 0);
+    stage.proxy.until_metric("tidegate_pinned_sessions", &[], |pinned| pinned == 0).await;
 }
 
 const VALUES: &[&str] = &[

@@ -138,8 +138,10 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
     use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
@@ -156,9 +158,20 @@ mod tests {
         login_failures: &[],
     };
 
+    /// A port where nobody listens. A socket that does not listen has it for as long as the tests run, so that nobody else gets it.
+    fn nobodys_port() -> u16 {
+        static BOUND: OnceLock<TcpSocket> = OnceLock::new();
+        let socket = BOUND.get_or_init(|| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            socket
+        });
+        socket.local_addr().unwrap().port()
+    }
+
     /// A cluster of one server on a port where nobody listens.
-    async fn nobody() -> (Cluster, Monitor) {
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    fn nobody() -> (Cluster, Monitor) {
+        let port = nobodys_port();
         let second = Duration::from_secs(1);
         let cluster = Cluster {
             name: "main".into(),
@@ -192,7 +205,7 @@ mod tests {
     }
 
     async fn start(lifetime: Duration) -> (Serving, watch::Sender<bool>) {
-        let (cluster, monitor) = nobody().await;
+        let (cluster, monitor) = nobody();
         let topology = Topology::start(&cluster, &monitor);
         topology.wait_until_known().await;
         let metrics = Metrics::new(NAMES, cluster.servers.iter().map(Server::address), 1);
@@ -253,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_in_use_is_an_error() {
         let (serving, _draining) = start(LIFETIME).await;
-        let (cluster, monitor) = nobody().await;
+        let (cluster, monitor) = nobody();
         let topology = Topology::start(&cluster, &monitor);
         let metrics = Metrics::new(NAMES, [], 1);
         let result = serve(serving.address(), topology, metrics, watch::channel(false).1).await;

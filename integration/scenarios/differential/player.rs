@@ -21,8 +21,8 @@ use crate::harness::{Login, RawClient};
 /// The id of a statement that no slot has.
 const NO_STATEMENT: u32 = 0x7fff_ffff;
 
-/// Longest wait for a packet; well below the harness's own, which would end the test.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// Longest wait for a packet; below the harness's own, which would end the test. Two hundred sessions may queue for a connection.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A packet of a reply.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,7 +1,7 @@
 //! What scenarios are written with: servers, a Tidegate in front of them, clients.
 //!
 //! Owns: starting, waiting, ending. Does not know: any behaviour under test. Invariant: nothing waits longer than
-//! `PATIENCE`, nothing sleeps, and what a scenario starts ends with it.
+//! `PATIENCE`, nothing sleeps instead of asking, and what a scenario starts ends with it.
 
 pub mod cluster;
 pub mod packets;
@@ -12,6 +12,8 @@ pub mod stage;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::{Interval, MissedTickBehavior};
+
 pub use cluster::Cluster;
 pub use proxy::{Proxy, Rules};
 pub use raw::{Login, Outcome, RawClient};
@@ -19,6 +21,9 @@ pub use stage::{Scenario, Stage};
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// From one question to the next where only asking tells.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Makes one test per dialect of each scenario.
 macro_rules! both_dialects {
@@ -32,7 +37,7 @@ macro_rules! both_dialects {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let dialect = tidegate::sql::Dialect::$dialect;
-                super::$name(crate::harness::Scenario { dialect, name: stringify!($name) }).await;
+                super::$name(crate::harness::Scenario { dialect, module: module_path!(), name: stringify!($name) }).await;
             })*
         }
     };
@@ -46,11 +51,23 @@ pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     }
 }
 
+/// When to ask: at once, then at a pace that leaves the processors to what is asked about. A test and a Tidegate that ask and answer
+/// without a pause take both of two, from servers whose probes are waited for.
+pub fn pace() -> Interval {
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
 /// Asks again and again until the answer is true, within `PATIENCE`.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    let mut pace = pace();
     let asking = async {
-        while !ask().await {
-            tokio::task::yield_now().await;
+        loop {
+            pace.tick().await;
+            if ask().await {
+                return;
+            }
         }
     };
     within(what, asking).await;

@@ -10,6 +10,8 @@ use super::{Cluster, Login, Proxy, RawClient, Rules};
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub dialect: Dialect,
+    /// The path of its module; the dialect's module is the last part.
+    pub module: &'static str,
     pub name: &'static str,
 }
 
@@ -46,7 +48,7 @@ impl Scenario {
     }
 
     async fn on(self, cluster: Cluster, rules: &Rules) -> Stage {
-        let schema: String = self.name.chars().take(60).collect();
+        let schema = self.schema();
         let variables = match self.dialect {
             Dialect::MySql => "performance_schema.global_variables",
             Dialect::MariaDb => "information_schema.global_variables",
@@ -66,6 +68,12 @@ impl Scenario {
         }
         let proxy = Proxy::start(&cluster, rules).await;
         Stage { proxy, cluster, schema, ids }
+    }
+
+    /// A database of its own among those of all scenarios: two modules may have scenarios of one name.
+    fn schema(self) -> String {
+        let module = self.module.rsplit("::").nth(1).expect("scenarios are in modules");
+        format!("{module}_{}", self.name).chars().take(60).collect()
     }
 
     pub fn is_mysql(self) -> bool {

@@ -20,7 +20,7 @@ use crate::differential::forms::{Placeholders, Random};
 use crate::differential::player::Player;
 use crate::differential::setting;
 use crate::differential::step::{Line, Step};
-use crate::harness::{Cluster, Login, Rules, Scenario, Stage};
+use crate::harness::{Cluster, Login, PATIENCE, Rules, Scenario, Stage, pace};
 
 both_dialects! {
     two_hundred_sessions_share_eight_connections,
@@ -66,8 +66,21 @@ impl World {
         self.stage.proxy.metric("tidegate_pool_open", &[&label]).await
     }
 
-    /// Sessions that are pinned, and why.
+    /// Sessions that stay pinned, and why. A pin ends when its client has the answer already.
     async fn pinned(&self) -> Vec<String> {
+        let mut pace = pace();
+        let ending = async {
+            while !self.pinned_now().await.is_empty() {
+                pace.tick().await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, ending).await {
+            Ok(()) => vec![],
+            Err(_) => self.pinned_now().await,
+        }
+    }
+
+    async fn pinned_now(&self) -> Vec<String> {
         let text = self.stage.proxy.get("/metrics").await;
         let lines = text
             .lines()
