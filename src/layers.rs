@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["backend", "topology"],
     &["observe"],
     &["wire", "sql", "config"],
-    &["ids"],
+    &["ids", "consistency"],
 ];
 
 /// Libraries that belong to some layers only, with the reason for which they stay there.

@@ -11,7 +11,7 @@
 //! backend  topology   server connections and pools; servers, roles, health
 //! observe             counters, read by `admin`
 //! wire  sql  config   protocol, lexer, rules file; no I/O policy
-//! ids                 newtypes
+//! ids  consistency    newtypes, levels
 //! ```
 //!
 //! Read `docs/architecture.md` for the code map with invariants.
@@ -21,6 +21,7 @@
 pub mod admin;
 pub mod backend;
 pub mod config;
+pub mod consistency;
 #[cfg(test)]
 mod documents;
 pub mod execute;

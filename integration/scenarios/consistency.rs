@@ -46,7 +46,7 @@ async fn delay(stage: &Stage, replica: usize, seconds: u32) {
 }
 
 /// A value, and the place of the server that gave it.
-async fn read(stage: &Stage, client: &mut RawClient, value: &str) -> (u64, usize) {
+pub async fn read(stage: &Stage, client: &mut RawClient, value: &str) -> (u64, usize) {
     let row = client.select(format!("SELECT ({value}), id FROM which")).await.texts().remove(0);
     let number = |column: usize| row[column].as_ref().expect("not NULL").parse().expect("a number");
     (number(0), stage.place(number(1)))

@@ -6,14 +6,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::consistency::Consistency;
+
 use super::address;
 use super::defaults;
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
-use super::model::{
-    Balance, Cluster, Compression, Consistency, Pool, Reads, Server, ServerTls, ServerTlsMode,
-};
+use super::model::{Balance, Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode};
 use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
@@ -193,11 +193,21 @@ fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {
         }
     }
     reads.balance = fields.choice(cx, "balance", &Balance::NAMES, reads.balance);
-    let levels = [("session", Consistency::Session), ("eventual", Consistency::Eventual)];
-    reads.consistency = fields.choice(cx, "consistency", &levels, reads.consistency);
+    reads.consistency = consistency(&mut fields, cx).unwrap_or(reads.consistency);
     reads.wait = fields.duration(cx, "wait", reads.wait, 0..=5 * 1000);
     fields.finish(cx);
     reads
+}
+
+fn consistency(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Option<Consistency> {
+    let item = fields.take("consistency")?;
+    let text = item.text(cx)?;
+    let level = Consistency::parse(text.as_bytes());
+    if level.is_none() {
+        let message = format!("{} is not a level of consistency", quoted(text));
+        item.error(cx, message, Some(format!("write one of {}", Consistency::FORMS)));
+    }
+    level
 }
 
 fn pool(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Pool {

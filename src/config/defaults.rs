@@ -6,10 +6,12 @@
 use std::num::NonZero;
 use std::time::Duration;
 
+use crate::consistency::Consistency;
+
 use super::listen::Keepalive;
 use super::model::{
-    Balance, ClientTls, Compression, Consistency, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret,
-    ServerTls, ServerTlsMode, TlsVersion,
+    Balance, ClientTls, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls,
+    ServerTlsMode, TlsVersion,
 };
 
 /// Where clients are accepted: an own port beside MySQL's, from this machine only.

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::consistency::Consistency;
+
 use zeroize::Zeroizing;
 
 use super::listen::{Keepalive, ListenAddress, ProxyProtocol};
@@ -286,15 +288,6 @@ impl Balance {
     pub(super) fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, balance)| *balance == self).map_or("", |(name, _)| name)
     }
-}
-
-/// What a read must not miss.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Consistency {
-    /// The session's own writes, and what it has read before.
-    Session,
-    /// Nothing: a replica may be behind by `max_lag`.
-    Eventual,
 }
 
 /// Connections to each server.

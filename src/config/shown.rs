@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use super::listen::Keepalive;
-use super::model::{
-    Auth, Compression, Config, Consistency, LogFormat, Pool, Require, ServerTlsMode, TlsVersion,
-};
+use super::model::{Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion};
 use super::units::{DURATION, PERCENT, SIZE};
 
 impl Config {
@@ -112,13 +110,7 @@ impl Config {
             None => out.put(name("reads.max_lag"), "unlimited"),
         }
         out.put(name("reads.balance"), cluster.reads.balance.name());
-        out.put(
-            name("reads.consistency"),
-            match cluster.reads.consistency {
-                Consistency::Session => "session",
-                Consistency::Eventual => "eventual",
-            },
-        );
+        out.put(name("reads.consistency"), cluster.reads.consistency);
         out.duration(name("reads.wait"), cluster.reads.wait);
         let Pool { max, min_idle, idle_timeout, lifetime, lifetime_jitter_percent, .. } = cluster.pool;
         let Pool { queue, queue_timeout, connect_timeout, primary_wait, .. } = cluster.pool;

@@ -148,6 +148,7 @@ pub fn route(statement: Recognised, situation: Situation) -> Route {
     }
     if let Some(hint) = statement.hint {
         let target = match hint {
+            Hint::Fresh(_) => return Route { target: natural, reason },
             Hint::Primary => Target::Primary,
             // A hint does not send a write to a replica; it widens what may be read there.
             Hint::Replica if may_be_hinted(statement) && !situation.autocommit_off => Target::Replica,
@@ -249,6 +250,7 @@ fn may_be_hinted(statement: Recognised) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consistency::Consistency;
 
     fn at(class: Class, uses: Uses, situation: Situation) -> (Target, Reason) {
         let Route { target, reason } = route(Recognised { class, uses, hint: None }, situation);
@@ -357,6 +359,10 @@ mod tests {
             Route { target: Target::Primary, reason: Reason::Hint }
         );
         assert_eq!(hinted(Class::ShowServer, Hint::Replica).target, Target::Replica);
+        assert_eq!(
+            hinted(Class::Write, Hint::Fresh(Consistency::Eventual)),
+            Route { target: Target::Primary, reason: Reason::Write }
+        );
         assert_eq!(
             hinted(Class::Write, Hint::Replica),
             Route { target: Target::Primary, reason: Reason::Write }

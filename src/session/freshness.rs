@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use super::attempt::Work;
-use crate::config::Consistency;
+use crate::consistency::Consistency;
 use crate::execute::relay::End;
 use crate::ids::ServerId;
 use crate::sql::{self, Class, Dialect, Recognised, Uses};
@@ -44,6 +44,12 @@ pub(super) struct Freshness {
     pub next: Option<ServerId>,
     /// The level that the session has chosen.
     pub level: Option<Consistency>,
+    /// The level that the statement in hand asks for.
+    pub hinted: Option<Consistency>,
+    /// The session's mark covers all that the primary had at this moment.
+    covers: Option<Instant>,
+    /// Whether only the primary will do for the statement in hand: what it must not miss could not be learnt.
+    pub unlearnt: bool,
     /// When the primary was asked last what it had.
     pub asked: Option<Instant>,
     /// The server on which the statement in hand must wait for `wrote`.
@@ -175,6 +181,22 @@ impl Freshness {
         bound && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY)
     }
 
+    /// Whether it misses nothing that the primary had at `moment`.
+    pub fn covers(&self, moment: Instant) -> bool {
+        self.covers.is_some_and(|covered| covered >= moment)
+    }
+
+    /// Has it miss nothing of what the primary had at `moment`; false where that is too much to keep.
+    pub fn cover(&mut self, moment: Instant, all: &Transactions) -> bool {
+        if !self.take_in(all) {
+            return false;
+        }
+        self.covers = Some(moment);
+        self.wrote_unnamed.take_if(|wrote| *wrote <= moment);
+        self.read.take_if(|(_, read)| *read <= moment); // the primary has had it, too
+        true
+    }
+
     /// `id` has had all this after everything that the session has done: from now on it is that which counts.
     pub fn stand_at(&mut self, id: ServerId, all: Transactions) {
         self.wrote = all;
@@ -187,7 +209,8 @@ impl Freshness {
 
 impl Session {
     pub(super) fn consistency(&self) -> Consistency {
-        self.freshness.level.unwrap_or(self.worker.config.cluster.reads.consistency)
+        let Freshness { hinted, level, .. } = self.freshness;
+        hinted.or(level).unwrap_or(self.worker.config.cluster.reads.consistency)
     }
 
     /// Takes in what a statement means for later reads.

@@ -35,6 +35,7 @@ impl Session {
         statement: Recognised,
         tried: &mut Vec<ServerId>,
     ) -> Result<Box<Connection>, Problem> {
+        self.freshness.hinted = statement.consistency();
         if let Some(connection) = self.take_held(route.target, statement) {
             return Ok(connection);
         }
@@ -51,6 +52,7 @@ impl Session {
             return Err(Problem::Unsupported(what.into()));
         }
         if route.target == Target::Replica {
+            self.keep_up().await;
             self.move_on().await;
         }
         let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;

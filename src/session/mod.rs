@@ -13,6 +13,7 @@ mod expired;
 mod farewell;
 mod freshness;
 pub mod incoming;
+mod inquiry;
 pub mod kill;
 mod lease;
 mod ledger;

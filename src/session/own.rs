@@ -2,7 +2,7 @@
 
 use super::attempt::Work;
 use super::{Flow, Problem, Session, reply};
-use crate::config::Consistency;
+use crate::consistency::Consistency;
 use crate::plan::{Reason, Route, Target};
 use crate::sql::Own;
 use crate::topology::Transactions;
@@ -24,12 +24,11 @@ impl Session {
                 }
             }
             Own::SetConsistency(text) => {
-                self.freshness.level = match &text[..] {
-                    b"default" => None,
-                    b"session" => Some(Consistency::Session),
-                    b"eventual" => Some(Consistency::Eventual),
-                    _ => return self.refuse(&wrong("tidegate_consistency", &text)).await,
-                };
+                let level = Consistency::parse(&text);
+                if level.is_none() && !text.eq_ignore_ascii_case(b"default") {
+                    return self.refuse(&wrong("tidegate_consistency", &text)).await;
+                }
+                self.freshness.level = level;
             }
         }
         self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await

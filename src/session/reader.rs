@@ -3,18 +3,13 @@
 //! Does not know: how shares come about, what the mark is made of. Invariant: what a session reads is never older than what it has
 //! read or written, where it asks for that.
 
-use std::time::{Duration, Instant};
-
-use tokio::time::timeout;
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::Session;
-use crate::config::Consistency;
+use crate::consistency::Consistency;
 use crate::ids::ServerId;
-use crate::sql::Dialect;
 use crate::topology::{Draw, Snapshot, Transactions};
-
-/// How long a server may take to say what it has.
-const ASK_LIMIT: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Where the session reads, while nothing can show another replica to be past its last read. Only who may move draws: so those who
@@ -24,7 +19,7 @@ impl Session {
         let topology = &self.worker.topology;
         let may_move =
             topology.position(home).is_some_and(|position| position.at.is_some_and(|at| at >= when));
-        let stays = self.consistency() == Consistency::Session && serves(snapshot, home, tried) && !may_move;
+        let stays = self.consistency() != Consistency::Eventual && serves(snapshot, home, tried) && !may_move;
         let home = (stays && self.freshness.allows(topology, snapshot, home)).then_some(home)?;
         self.freshness.stayed += 1;
         Some(home)
@@ -41,6 +36,9 @@ impl Session {
     /// A replica for a read, fresh enough for this session, or on which it may wait; `None` where only the primary is.
     pub(super) fn choose_replica(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
         self.freshness.wait_at = None;
+        if self.freshness.unlearnt {
+            return None;
+        }
         if let Some(home) = self.stays_at(snapshot, tried) {
             return Some(home);
         }
@@ -80,52 +78,56 @@ impl Session {
     /// A session that reads at one server without a pause would do so for ever: no probe is later than its last read. Asked by the
     /// session itself, between two reads, that server names what another must have.
     pub(super) async fn move_on(&mut self) {
-        let Some((server, sql, next)) = self.question() else { return };
-        let Ok(mut connection) = self.lease_from(server, None).await else { return };
-        let mut buffer = self.worker.buffers.take();
-        let answer = timeout(ASK_LIMIT, connection.run(sql, &mut buffer)).await;
-        connection.user = None; // what somebody may ask there about a last statement is gone
-        match answer {
-            Ok(Ok(answer)) if buffer.filled().is_empty() => {
-                let all = answer.value().and_then(Transactions::parse);
-                if let Some(all) = all.filter(|all| Transactions::default().extend(all)) {
-                    self.freshness.stand_at(server, all);
-                    self.freshness.next = next;
-                }
-            }
-            _ => connection.broken = true,
+        let Some((server, next)) = self.question() else { return };
+        if let Some(all) = self.ask_executed(server).await.filter(|all| Transactions::default().extend(all)) {
+            self.freshness.stand_at(server, all);
+            self.freshness.next = next;
         }
-        self.worker.pool.check_in(connection);
     }
 
-    /// Which server to ask for its position, how, and where to go then, if that is decided.
-    fn question(&mut self) -> Option<(ServerId, &'static [u8], Option<ServerId>)> {
+    /// For the levels that bound how old others' writes may be seen: learns what the primary had not longer ago than that.
+    pub(super) async fn keep_up(&mut self) {
+        self.freshness.unlearnt = false;
+        let Some(age) = self.consistency().age() else { return };
+        // A clock that began later than that has seen all.
+        let now = Instant::now();
+        let since = now.checked_sub(age).unwrap_or(now);
+        if self.freshness.covers(since) {
+            return;
+        }
+        let learnt = self.primary_had(since).await;
+        self.freshness.unlearnt = !learnt.is_some_and(|(at, all)| self.freshness.cover(at, &all));
+    }
+
+    /// What the primary had at `since` or later, and when; by the last probe where that is late enough.
+    async fn primary_had(&self, since: Instant) -> Option<(Instant, Arc<Transactions>)> {
+        let primary = self.worker.topology.snapshot().primary?;
+        let probed = self.worker.topology.position(primary).and_then(|position| {
+            let at = position.at.filter(|at| *at >= since)?;
+            position.executed.clone().map(|executed| (at, executed))
+        });
+        match probed {
+            Some(probed) => Some(probed),
+            None => self.executed_since(primary, since).await,
+        }
+    }
+
+    /// Which server to ask what it has, and where to go then, if that is decided.
+    fn question(&mut self) -> Option<(ServerId, Option<ServerId>)> {
         if self.consistency() == Consistency::Eventual {
             return None;
         }
         let snapshot = self.worker.topology.snapshot();
         let bound = snapshot.primary.filter(|primary| self.freshness.is_bound_to(*primary));
-        let (server, next) = match bound {
-            Some(primary) => {
-                snapshot.readers.shares().find(|(id, _)| self.is_near(&snapshot, *id))?;
-                self.freshness.asked = Some(Instant::now());
-                (primary, None)
-            }
-            None => {
-                let home = self.freshness.has_had_its_turn()?;
-                let next = self.draw(&snapshot, &[]);
-                (home, Some(next.filter(|next| *next != home && self.is_near(&snapshot, *next))?))
-            }
-        };
-        let named = snapshot.server(server).and_then(|server| server.facts.as_ref())?.gtids;
-        let sql: &[u8] = match self.lexing.server.dialect {
-            Dialect::MySql => b"SELECT @@global.gtid_executed LIMIT 1",
-            Dialect::MariaDb if snapshot.primary == Some(server) => {
-                b"SELECT @@global.gtid_binlog_pos LIMIT 1"
-            }
-            Dialect::MariaDb => b"SELECT @@global.gtid_slave_pos LIMIT 1",
-        };
-        named.then_some((server, sql, next))
+        if let Some(primary) = bound {
+            snapshot.readers.shares().find(|(id, _)| self.is_near(&snapshot, *id))?;
+            self.freshness.asked = Some(Instant::now());
+            return Some((primary, None));
+        }
+        let home = self.freshness.has_had_its_turn()?;
+        let next =
+            self.draw(&snapshot, &[]).filter(|next| *next != home && self.is_near(&snapshot, *next))?;
+        Some((home, Some(next)))
     }
 
     /// Whether a wait there would not be long.

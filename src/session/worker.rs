@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::inquiry::Inquiry;
 use super::own_ids::Columns;
 use crate::backend::account::Account;
 use crate::backend::pool::Pool;
@@ -100,6 +101,8 @@ pub struct Worker {
     /// Replicas on which a wait was in vain, and until when none waits there again.
     late: RefCell<HashMap<ServerId, Instant>>,
     schemas: RefCell<Schemas>,
+    /// What the primary has executed by now.
+    pub(super) inquiry: Inquiry,
     /// The columns of the servers' tables that list connections, as far as they were asked for.
     pub(super) columns: RefCell<Columns>,
 }
@@ -148,6 +151,7 @@ impl Worker {
             draws: Cell::new(0),
             late: RefCell::default(),
             schemas: RefCell::default(),
+            inquiry: Inquiry::default(),
             columns: RefCell::default(),
         }
     }

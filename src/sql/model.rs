@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use bitflags::bitflags;
 
+use crate::consistency::Consistency;
+
 /// Which product's language a statement is written in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Dialect {
@@ -181,13 +183,15 @@ bitflags! {
     }
 }
 
-/// A role asked for by `/* tidegate: primary */` or `/* tidegate: replica */` at the start or after the first keyword.
+/// What is asked for by `/* tidegate: primary */`, `replica`, or a level of consistency, at the start or after the first keyword.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Hint {
     /// Run it on the primary.
     Primary,
     /// Run it on a replica.
     Replica,
+    /// If it reads on a replica, let it miss no more than this.
+    Fresh(Consistency),
 }
 
 /// The hot path's answer: small, copied, made without allocation.
@@ -197,8 +201,15 @@ pub struct Recognised {
     pub class: Class,
     /// Union of what they use.
     pub uses: Uses,
-    /// The role that the client asked for, if any.
+    /// What the client asked for, if anything.
     pub hint: Option<Hint>,
+}
+
+impl Recognised {
+    /// The level of consistency that the client asked for.
+    pub fn consistency(self) -> Option<Consistency> {
+        self.hint.and_then(|hint| if let Hint::Fresh(level) = hint { Some(level) } else { None })
+    }
 }
 
 /// `KILL [CONNECTION | QUERY] …`.

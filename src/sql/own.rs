@@ -12,7 +12,7 @@ pub enum Own {
     Gtid,
     /// `SET [SESSION] tidegate_gtid = '…'`: read no less than that.
     SetGtid(Vec<u8>),
-    /// `SET [SESSION] tidegate_consistency = …`: in lower case; `DEFAULT` is the rules file's.
+    /// `SET [SESSION] tidegate_consistency = …`; `DEFAULT` is the rules file's.
     SetConsistency(Vec<u8>),
 }
 
@@ -53,7 +53,7 @@ pub fn own_statement(sql: &[u8], lexing: &Lexing) -> Option<Own> {
     if named("tidegate_gtid") {
         (value.kind == Kind::String).then(|| Own::SetGtid(text.to_vec()))
     } else {
-        named("tidegate_consistency").then(|| Own::SetConsistency(text.to_ascii_lowercase()))
+        named("tidegate_consistency").then(|| Own::SetConsistency(text.to_vec()))
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
             ] {
                 assert_eq!(of(sql), Some(Own::SetGtid(b"0-1-5".to_vec())), "{sql}");
             }
-            for sql in ["SET tidegate_consistency = Eventual", "SET LOCAL tidegate_consistency='EVENTUAL'"] {
+            for sql in ["SET tidegate_consistency = eventual", "SET LOCAL tidegate_consistency='eventual'"] {
                 assert_eq!(of(sql), Some(Own::SetConsistency(b"eventual".to_vec())), "{sql}");
             }
             for sql in [

@@ -8,6 +8,7 @@ use super::functions;
 use super::keywords::{self, Keyword};
 use super::lexer::{Kind, Lexer, Token};
 use super::model::{Hint, Lexing, Uses};
+use crate::consistency::Consistency;
 
 /// A significant token with what the keyword table knows of it.
 #[derive(Clone, Copy, Debug)]
@@ -325,7 +326,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A comment may ask for a role, at the statement's start or after its first keyword.
+    /// A comment may ask for a role or a level of consistency, at the statement's start or after its first keyword.
     fn comment(&mut self, token: &Token) {
         if self.count > 1 {
             return;
@@ -366,7 +367,7 @@ pub fn is_system_schema(name: &[u8]) -> bool {
     SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(name))
 }
 
-/// `/* tidegate: primary */`.
+/// `/* tidegate: primary */` and its like.
 fn parse_hint(comment: &[u8]) -> Option<Hint> {
     let inside = comment.strip_prefix(b"/*")?.strip_suffix(b"*/")?.trim_ascii();
     let (name, rest) = inside.split_at_checked(b"tidegate".len())?;
@@ -379,6 +380,6 @@ fn parse_hint(comment: &[u8]) -> Option<Hint> {
     } else if role.eq_ignore_ascii_case(b"replica") {
         Some(Hint::Replica)
     } else {
-        None
+        Consistency::parse(role).map(Hint::Fresh)
     }
 }

@@ -1,6 +1,7 @@
 //! Odd text: nothing at all, comments that are code, quotes by mode, charsets, hints.
 
 use super::*;
+use crate::consistency::Consistency;
 
 const NONE: Uses = Uses::empty();
 
@@ -79,7 +80,7 @@ fn what_is_not_understood_is_in_doubt() {
 }
 
 #[test]
-fn hints_ask_for_a_role() {
+fn hints_ask_for_a_role_or_a_level() {
     for (sql, hint) in [
         ("/* tidegate: primary */ SELECT 1", Some(Hint::Primary)),
         ("/*tidegate:replica*/ SELECT 1", Some(Hint::Replica)),
@@ -87,6 +88,9 @@ fn hints_ask_for_a_role() {
         ("SELECT 1 /* tidegate: primary */", None),
         ("SELECT '/* tidegate: primary */'", None),
         ("/* tidegate: nowhere */ SELECT 1", None),
+        ("/* tidegate: global */ SELECT 1", Some(Hint::Fresh(Consistency::Global))),
+        ("SELECT /* tidegate: Bounded(2s) */ 1", Some(Hint::Fresh(Consistency::Bounded(2000)))),
+        ("/* tidegate: primary */ SELECT /* tidegate: eventual */ 1", Some(Hint::Primary)),
         ("/* tidegate: replica */ SELECT 1; SELECT /* tidegate: primary */ 2", Some(Hint::Primary)),
     ] {
         assert_eq!(recognise(sql.as_bytes(), &MYSQL).hint, hint, "{sql}");
