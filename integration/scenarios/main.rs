@@ -27,6 +27,7 @@ mod failure;
 mod idle;
 mod kill;
 mod leak;
+mod locks;
 mod logins;
 mod measures;
 mod operators;

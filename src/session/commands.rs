@@ -125,6 +125,7 @@ impl Session {
             self.unburden(&mut held, true);
             self.worker.pool.check_in_settled(held).await;
         }
+        self.clear_after_routines();
         self.set_pins(Pins::default());
         self.ledger.clear();
         self.statements.clear();

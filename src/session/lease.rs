@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::pins::Pins;
+use super::settle::runs_a_routine;
 use super::{Problem, Session};
 use crate::backend::connect::{ConnectError, Opening};
 use crate::backend::connection::{Connection, Key};
@@ -145,12 +146,13 @@ impl Session {
             }
             self.worker.pool.check_in(connection);
         }
-        if statement.uses.contains(Uses::USER_VARIABLE_READ)
-            && let Some((server, id)) = self.last.place.filter(|(server, _)| suits(*server))
+        if (statement.uses.intersects(Uses::USER_VARIABLE_READ | Uses::USER_LOCK)
+            || runs_a_routine(statement))
+            && let Some((server, id)) = self.last_routine_at().filter(|(server, _)| suits(*server))
             && let Some(connection) = self.worker.pool.take_exactly(server, key, id)
         {
-            // A routine may have set it there.
-            if connection.routine_of == Some(self.me()) {
+            // A routine may have set a variable or taken a lock there.
+            if self.is_of_own_routine(&connection) {
                 return Some(connection);
             }
             self.worker.pool.check_in(connection);

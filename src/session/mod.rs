@@ -16,6 +16,7 @@ pub mod incoming;
 pub mod kill;
 mod lease;
 mod ledger;
+mod locks;
 mod observed;
 mod own;
 mod own_ids;
@@ -40,7 +41,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::diagnostics::Last;
+use self::diagnostics::{At, Last};
 use self::freshness::Freshness;
 use self::incoming::Incoming;
 use self::ledger::Ledger;
@@ -99,6 +100,8 @@ pub struct Session {
     insert_id: Arc<InsertId>,
     variables: Variables,
     freshness: Freshness,
+    /// Where routines of its own have run, the last one first.
+    routines_at: Vec<At>,
     /// Of the client's address; for balancing.
     source: u64,
     last: Last,
@@ -187,6 +190,7 @@ impl Session {
             insert_id: Arc::default(),
             variables: Variables::default(),
             freshness: Freshness::default(),
+            routines_at: Vec::new(),
             source: source_of(peer),
             last: Last::default(),
             incarnation: 0,
@@ -360,6 +364,7 @@ impl Session {
             self.release(connection, true);
         }
         self.set_pins(Pins::default());
+        self.clear_after_routines();
     }
 
     /// Changes the pins, and what the metrics show.

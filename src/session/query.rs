@@ -117,10 +117,9 @@ impl Session {
     /// Asks the server about the reasons for which the connection is held and of which only the server knows the end.
     pub(super) async fn settle_pins(&mut self) {
         const ASKED: Pins = Pins::CALLED.union(Pins::USER_LOCK).union(Pins::USER_VARIABLES);
-        if !self.pins.intersects(ASKED) {
+        let Some(mut held) = self.held.take_if(|held| self.pins.intersects(ASKED) || held.may_lock) else {
             return;
-        }
-        let Some(mut held) = self.held.take() else { return };
+        };
         if self.pins.contains(Pins::CALLED) {
             self.look_after_call(&mut held).await;
         }
@@ -130,6 +129,7 @@ impl Session {
         if self.pins.contains(Pins::USER_VARIABLES) {
             self.read_variables(&mut held).await;
         }
+        self.look_for_locks_of_routines(&mut held).await;
         self.held = Some(held);
     }
 

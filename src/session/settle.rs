@@ -51,6 +51,9 @@ impl Session {
         }
         if self.held.is_none() && !self.pins.intersects(Pins::PASSING) {
             self.read_variables(&mut connection).await;
+            if connection.may_lock {
+                self.look_for_locks_of_routines(&mut connection).await;
+            }
         }
         let kept = self.keep_or_release(connection);
         let flow = match unsent {
@@ -104,7 +107,7 @@ impl Session {
             pins |= Pins::UNEXPLAINED;
         }
         if runs_a_routine(statement) {
-            connection.routine_of = Some(self.me());
+            self.note_routine(connection);
         }
         if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
             pins |= Pins::CALLED; // asking now would take the answer from SHOW WARNINGS and ROW_COUNT()
@@ -305,6 +308,7 @@ impl Session {
             connection.broken |= self.pins.contains(Pins::EXPIRED_PASSWORD);
             connection.worn_out |= self.pins.intersects(Pins::LASTING);
         }
+        connection.dirty |= leaving && self.is_of_own_routine(connection); // a lock, say, for which others wait
         connection.broken |= leaving && connection.watched_by.is_some();
         connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
@@ -334,7 +338,7 @@ impl Session {
 }
 
 /// Whether statements may have run that the text does not show.
-fn runs_a_routine(statement: Recognised) -> bool {
+pub(super) fn runs_a_routine(statement: Recognised) -> bool {
     matches!(statement.class, Class::Call | Class::TextPrepared)
         || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
 }
