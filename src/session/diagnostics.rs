@@ -103,6 +103,32 @@ impl Session {
         })
     }
 
+    /// The text with the session's counts in place of ROW_COUNT() and FOUND_ROWS(), where the connection that knows them serves others
+    /// by now, or is no place for a statement of this target. `None`: the text asks what it is to ask as it stands.
+    pub(super) fn with_counts(&self, text: &[u8], statement: Recognised, target: Target) -> Option<Vec<u8>> {
+        let uses = statement.uses;
+        let found_rows = uses.contains(Uses::FOUND_ROWS);
+        let reachable = |(server, _): At| {
+            target != Target::Primary || self.worker.topology.snapshot().primary == Some(server)
+        };
+        let at_hand = self.is_before_at_hand()
+            && self.last.place.is_some_and(reachable)
+            && !self.last.counts_are_ours
+            && (!found_rows || self.last.found_there);
+        if at_hand
+            || found_rows && self.last.found_rows_unknown
+            || uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES)
+        {
+            return None;
+        }
+        let counts = sql::Counts {
+            row_count: i64::try_from(self.last.row_count).unwrap_or(i64::MAX),
+            found_rows: i64::try_from(self.last.found_rows).unwrap_or(i64::MAX),
+        };
+        let edits = sql::count_edits(text, &self.lexing, counts)?;
+        Some(sql::splice(text, &edits))
+    }
+
     /// Statements that leave no warnings, and the counts that the last one has left as far as such statements can. MariaDB
     /// clears its warnings only for what uses tables; DO is a row to MySQL's FOUND_ROWS() (tried).
     pub(super) fn clearing(&self) -> &'static [&'static [u8]] {

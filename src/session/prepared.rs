@@ -8,6 +8,7 @@ use super::attempt::Work;
 use super::execution::Execution;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::query::COUNTS;
 use super::statements::Known;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
@@ -105,7 +106,8 @@ impl Session {
             let message = "Incorrect arguments to mysqld_stmt_execute"; // no types now, and none before
             return self.refuse(&Problem::Request(1210, message.into())).await;
         }
-        let (source, statement, types) = (Arc::clone(&known.source), known.statement, known.types.clone());
+        let (source, mut statement, types) =
+            (Arc::clone(&known.source), known.statement, known.types.clone());
         let digest = known.digest;
         let source = match statement.uses.contains(Uses::PROCESSES) {
             true => self.list_anew(id, source, statement).await,
@@ -123,6 +125,14 @@ impl Session {
         let mut route = plan::route(statement, situation);
         if asks_for_cursor(payload) {
             route = self.for_pin(route, Pins::CURSOR);
+        }
+        let mut source = source;
+        if statement.uses.intersects(COUNTS)
+            && let Some(told) = self.with_counts(&source.text, statement, route.target)
+        {
+            let (state, copy) = (Arc::clone(&source.state), source.copy);
+            source = Arc::new(Source::new(told.into(), state, copy, &self.worker.hasher));
+            statement.uses.remove(COUNTS);
         }
         let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
         let execution =

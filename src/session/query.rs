@@ -21,6 +21,9 @@ const FOUND_ROWS_IS_OLD: &str =
 /// quotes. It is not worth a wait for a primary.
 const DOLLAR_PROBE: &[u8] = b"select $$";
 
+/// What asks how many rows the statement before has changed or found.
+pub(super) const COUNTS: Uses = Uses::ROW_COUNT.union(Uses::FOUND_ROWS);
+
 /// What KILL must be like.
 const UNCLEAR_KILL: &str = "KILL must be the only statement of its packet, and name an id, an expression or, on MariaDB, QUERY ID or \
                             an account";
@@ -31,7 +34,7 @@ impl Session {
         let Some(text) = command::query_text(command.payload(), self.class.capabilities) else {
             return self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await;
         };
-        let statement = match text {
+        let mut statement = match text {
             DOLLAR_PROBE => Recognised { class: Class::Read, uses: Uses::empty(), hint: None },
             _ => self.recognise(text),
         };
@@ -59,10 +62,16 @@ impl Session {
         self.settle_before(statement).await;
         let counted = self.begin_statement(self.digest(text), text);
         let route = plan::route(statement, self.situation());
-        let own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
+        let mut own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
             true => self.in_own_ids(text, statement).await.map(|own| command.with_text(text, &own)),
             false => None,
         };
+        if statement.uses.intersects(COUNTS)
+            && let Some(told) = self.with_counts(text, statement, route.target)
+        {
+            own = Some(command.with_text(text, &told));
+            statement.uses.remove(COUNTS);
+        }
         let work = Work {
             packets: own.as_deref().unwrap_or(command.packets()),
             expect: Expect::Results,

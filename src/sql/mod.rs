@@ -36,7 +36,7 @@ pub use functions::{is_built_in, pure_functions};
 pub use model::*;
 pub use outline::*;
 pub use own::{Own, own_statement};
-pub use own_id::own_id_edits;
+pub use own_id::{Counts, count_edits, own_id_edits};
 pub use question::{BareQuestion, Question, bare_question, parse_kill};
 pub use recognise::recognise;
 pub use scan::is_system_schema;
