@@ -36,6 +36,7 @@ mod processes;
 mod round_trips;
 mod routines;
 mod routing;
+mod sequences;
 mod sql_digest;
 mod state;
 mod topology;

@@ -82,6 +82,8 @@ pub struct Connection {
     pub may_lock: bool,
     /// The server tells the account about user locks, as far as is known.
     pub tells_locks: bool,
+    /// The session that has drawn from a sequence on it last (MariaDB).
+    pub sequences_of: Option<User>,
     /// The session that has switched profiling or the optimizer trace on: what they have collected survives
     /// COM_RESET_CONNECTION (tried on both dialects), and no other session gets the connection.
     pub watched_by: Option<User>,
@@ -148,6 +150,7 @@ impl Connection {
             routine_of: None,
             may_lock: false,
             tells_locks: true,
+            sequences_of: None,
             watched_by: None,
             dialect: Dialect::MySql,
             variables: Placed::default(),
@@ -251,6 +254,7 @@ impl Connection {
         self.counted = Some(0); // the counters begin anew, too (tried on both dialects)
         self.routine_of = None;
         self.may_lock = false;
+        self.sequences_of = None;
         self.variables.clear();
         self.warned = false;
     }

@@ -109,11 +109,13 @@ impl Session {
         if self.pins.contains(Pins::DIAGNOSTICS) {
             route = self.beside_warnings(work, route);
         }
+        let mut statement = work.statement;
+        statement.uses.set(Uses::UNSET_VARIABLE, self.reads_unset(work));
         let mut tried: Vec<ServerId> = Vec::new();
         let mut retried_statement = false;
         let mut failures = 0;
         loop {
-            let mut connection = match self.obtain(&mut route, work.statement, &mut tried).await {
+            let mut connection = match self.obtain(&mut route, statement, &mut tried).await {
                 Ok(connection) => connection,
                 Err(problem) => return self.refuse(&problem).await,
             };

@@ -130,6 +130,7 @@ impl Session {
         self.ledger.clear();
         self.statements.clear();
         self.variables.clear();
+        self.sequence_at = None;
         self.insert_id.put(Place::Nowhere);
         self.incarnation = self.incarnation.wrapping_add(1);
         self.status.remove(Status::IN_TRANSACTION);

@@ -31,6 +31,7 @@ mod readback;
 mod reader;
 mod readonly;
 mod reply;
+mod sequences;
 mod settle;
 mod statements;
 mod variables;
@@ -102,6 +103,8 @@ pub struct Session {
     freshness: Freshness,
     /// Where routines of its own have run, the last one first.
     routines_at: Vec<At>,
+    /// Where it has drawn from a sequence last.
+    sequence_at: Option<At>,
     /// Of the client's address; for balancing.
     source: u64,
     last: Last,
@@ -191,6 +194,7 @@ impl Session {
             variables: Variables::default(),
             freshness: Freshness::default(),
             routines_at: Vec::new(),
+            sequence_at: None,
             source: source_of(peer),
             last: Last::default(),
             incarnation: 0,

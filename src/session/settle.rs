@@ -112,6 +112,9 @@ impl Session {
         if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
             pins |= Pins::CALLED; // asking now would take the answer from SHOW WARNINGS and ROW_COUNT()
         }
+        if statement.uses.intersects(Uses::SEQUENCE | Uses::SEQUENCE_LAST) {
+            pins = self.note_sequences(connection, statement, pins);
+        }
         self.count_tables(connection, end, work);
         if pins.contains(Pins::NEXT_TRANSACTION)
             && !statement.uses.contains(Uses::NEXT_TRANSACTION)

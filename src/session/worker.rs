@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::own_ids::Columns;
+use super::sequences::Askers;
+use super::variables::Unset;
 use crate::backend::account::Account;
 use crate::backend::pool::Pool;
 use crate::config::Config;
@@ -102,6 +104,8 @@ pub struct Worker {
     schemas: RefCell<Schemas>,
     /// The columns of the servers' tables that list connections, as far as they were asked for.
     pub(super) columns: RefCell<Columns>,
+    pub(super) unset_variables: Unset,
+    pub(super) sequence_askers: Askers,
 }
 
 /// What a worker is made of.
@@ -149,6 +153,8 @@ impl Worker {
             late: RefCell::default(),
             schemas: RefCell::default(),
             columns: RefCell::default(),
+            unset_variables: Unset::default(),
+            sequence_askers: Askers::default(),
         }
     }
 

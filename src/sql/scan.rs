@@ -219,7 +219,9 @@ impl<'a> Scan<'a> {
                 if self.last.keyword == Keyword::Value
                     && matches!(self.before.keyword, Keyword::Next | Keyword::Previous) =>
             {
+                let draws = self.before.keyword == Keyword::Next;
                 self.uses |= Uses::PRIMARY_FUNCTION;
+                self.uses |= if draws { Uses::SEQUENCE } else { Uses::SEQUENCE_LAST };
             }
             Keyword::Set => self.column_list = false,
             Keyword::Offset => self.uses |= Uses::OFFSET,
@@ -295,7 +297,9 @@ impl<'a> Scan<'a> {
         let name = token.text(self.sql);
         let is_one = |of: &[&[u8]; 3]| of.iter().any(|other| other.eq_ignore_ascii_case(name));
         if name.len() == 7 && is_one(&COLUMNS) {
+            let draws = name.eq_ignore_ascii_case(COLUMNS[0]);
             self.uses |= Uses::PRIMARY_FUNCTION;
+            self.uses |= if draws { Uses::SEQUENCE } else { Uses::SEQUENCE_LAST };
         } else if self.uses.contains(Uses::SYSTEM_SCHEMA) && is_one(&MEASURES) {
             self.uses |= Uses::MEASURES;
         }
