@@ -135,10 +135,15 @@ impl Session {
                 connection.variables.names().filter(|name| !self.variables.known.contains_key(*name));
             let mut all: Vec<Name> = others.chain(self.variables.known.keys()).cloned().collect();
             if shared {
+                if uses.intersects(NAMED) {
+                    all.extend(names(sql::user_variables(work.sql(), &self.lexing)).unwrap_or_default());
+                }
                 self.worker.unset_variables.add_to(self.account.id, &mut all);
             }
             all
         });
+        // A SET would take what the client asks about: its own variables are trusted to be what it has set.
+        let at_hand = uses.intersects(ABOUT_BEFORE) && connection.user == Some(self.me());
         // Nothing is read of them, and they are assigned for certain.
         let assigned = class == Class::Set && !uses.intersects(Uses::NOT_CONSTANT | Uses::MULTIPLE);
         for name in named.iter().filter(|name| !self.variables.unread.contains(*name)) {
@@ -150,6 +155,9 @@ impl Session {
                 if connection.variables.has_fired() && self.variables.news.contains(name) {
                     connection.variables.be_sure(name); // most likely what its own trigger has set
                 }
+            }
+            if at_hand && wanted.is_some() {
+                connection.variables.be_sure(name);
             }
             connection.variables.bring(name, wanted, set);
         }

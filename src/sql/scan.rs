@@ -7,7 +7,7 @@
 use super::functions;
 use super::keywords::{self, Keyword};
 use super::lexer::{Kind, Lexer, Token};
-use super::model::{Hint, Lexing, Uses};
+use super::model::{Dialect, Hint, Lexing, Uses};
 
 /// A significant token with what the keyword table knows of it.
 #[derive(Clone, Copy, Debug)]
@@ -297,9 +297,11 @@ impl<'a> Scan<'a> {
         let name = token.text(self.sql);
         let is_one = |of: &[&[u8]; 3]| of.iter().any(|other| other.eq_ignore_ascii_case(name));
         if name.len() == 7 && is_one(&COLUMNS) {
-            let draws = name.eq_ignore_ascii_case(COLUMNS[0]);
             self.uses |= Uses::PRIMARY_FUNCTION;
-            self.uses |= if draws { Uses::SEQUENCE } else { Uses::SEQUENCE_LAST };
+            let draws = name.eq_ignore_ascii_case(COLUMNS[0]);
+            if self.lexing.server.dialect == Dialect::MariaDb {
+                self.uses |= if draws { Uses::SEQUENCE } else { Uses::SEQUENCE_LAST };
+            }
         } else if self.uses.contains(Uses::SYSTEM_SCHEMA) && is_one(&MEASURES) {
             self.uses |= Uses::MEASURES;
         }
