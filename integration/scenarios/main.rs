@@ -41,5 +41,6 @@ mod sql_digest;
 mod state;
 mod topology;
 mod tracking;
+mod uninvited;
 mod unreported;
 mod variables;

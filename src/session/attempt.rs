@@ -221,6 +221,15 @@ impl Session {
                     self.lose(connection);
                     return Flow::Close;
                 }
+                Err(Failure::Relay(RelayError::Uninvited { sent })) => {
+                    tracing::error!(%server, "a server asks for a file of a client that sends none; its connection is closed");
+                    self.lose(connection);
+                    if sent {
+                        return Flow::Close;
+                    }
+                    let flow = self.refuse(&Problem::no_local_files(self.lexing.server.dialect)).await;
+                    return if state_there { Flow::Close } else { flow };
+                }
                 Err(failure) => {
                     if let Failure::Unsent(error) | Failure::Relay(RelayError::Server { error, .. }) =
                         &failure
