@@ -42,7 +42,7 @@ impl Session {
         let source = Arc::new(Source::new(
             text.into(),
             Arc::clone(&self.desired),
-            self.statements.copy(text, &self.desired),
+            |kin| self.statements.copy(kin),
             &self.worker.hasher,
         ));
         let id = self.statements.free_id();
@@ -70,6 +70,7 @@ impl Session {
         let parameters = prepared.parameters;
         let known = Known {
             source: Arc::clone(source),
+            kin: source.kin,
             statement,
             digest,
             written,
@@ -77,7 +78,7 @@ impl Session {
             types: None,
             long_data_failed: false,
         };
-        self.statements.known.insert(id, known);
+        self.statements.add(id, known);
     }
 
     /// COM_STMT_EXECUTE, and MariaDB's COM_STMT_BULK_EXECUTE.
@@ -131,7 +132,7 @@ impl Session {
             && let Some(told) = self.with_counts(&source.text, statement, route.target)
         {
             let (state, copy) = (Arc::clone(&source.state), source.copy);
-            source = Arc::new(Source::new(told.into(), state, copy, &self.worker.hasher));
+            source = Arc::new(Source::new(told.into(), state, |_| copy, &self.worker.hasher));
             statement.uses.remove(COUNTS);
         }
         let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
@@ -279,7 +280,7 @@ impl Session {
         let Some(id) = statement_id(command.payload()).map(|id| self.statements.resolve(id)) else {
             return Flow::Continue;
         };
-        let Some(known) = self.statements.known.remove(&id) else { return Flow::Continue };
+        let Some(known) = self.statements.remove(id) else { return Flow::Continue };
         if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA)
             && let Some(mut held) = self.held.take()
         {
