@@ -21,6 +21,7 @@ both_dialects! {
     t14_warnings_are_those_of_the_statement_before,
     t14_errors_are_those_of_the_statement_before,
     t14_counted_rows_outlive_their_connection,
+    t14_warnings_outlive_their_connection,
 }
 
 /// One connection to the primary, one to the one replica that serves: whoever comes next has it.
@@ -328,4 +329,26 @@ async fn t14_counted_rows_outlive_their_connection(scenario: Scenario) {
     client.select("SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT 1").await;
     assert_eq!(other.value("SELECT COUNT(*) FROM t").await.unwrap(), "3", "has waited for the connection");
     assert_eq!(client.value("SELECT FOUND_ROWS()").await.unwrap(), "3");
+}
+
+/// A person reads "2 warnings", and asks for them some time later.
+async fn t14_warnings_outlive_their_connection(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let (mut client, mut other) = (stage.raw().await, stage.client().await);
+    let warns = "SELECT CAST('a' AS SIGNED), CAST('b' AS SIGNED) FROM t WHERE id = 1";
+    client.select(warns).await;
+    let expected = client.select("SHOW WARNINGS").await;
+    assert_eq!(expected.rows.len(), 2);
+    client.select(warns).await;
+    // The client is silent, and its connection is given up.
+    stage.proxy.until_metric("tidegate_pinned_sessions", &[], |pinned| pinned == 0).await;
+    bustle(&mut other).await;
+    for ask in ["SHOW WARNINGS", "show warnings;", "SHOW WARNINGS"] {
+        let seen = client.select(ask).await;
+        assert_eq!((&seen.rows, &seen.columns), (&expected.rows, &expected.columns), "{ask}");
+        bustle(&mut other).await;
+    }
+    client.select("SELECT id FROM t WHERE id = 1").await;
+    bustle(&mut other).await;
+    assert!(client.select("SHOW WARNINGS").await.rows.is_empty(), "of the statement before");
 }

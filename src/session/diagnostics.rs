@@ -44,6 +44,8 @@ pub(super) struct Last {
     pub counts_are_ours: bool,
     /// Its error or warning, for a connection that does not have it.
     pub condition: Option<Condition>,
+    /// The server's reply to SHOW WARNINGS, asked for before the connection was given up.
+    pub kept: Option<Box<[u8]>>,
 }
 
 /// An error, or a warning by its SQLSTATE.
@@ -104,7 +106,7 @@ impl Session {
     }
 
     /// The text with the session's counts in place of ROW_COUNT() and FOUND_ROWS(), where the connection that knows them serves others
-    /// by now, or is no place for a statement of this target. `None`: the text asks what it is to ask as it stands.
+    /// by now, would forget them, or is no place for a statement of this target. `None`: the text asks what it is to ask as it stands.
     pub(super) fn with_counts(&self, text: &[u8], statement: Recognised, target: Target) -> Option<Vec<u8>> {
         let uses = statement.uses;
         let found_rows = uses.contains(Uses::FOUND_ROWS);
@@ -114,9 +116,10 @@ impl Session {
         let at_hand = self.is_before_at_hand()
             && self.last.place.is_some_and(reachable)
             && !self.last.counts_are_ours
-            && (!found_rows || self.last.found_there);
+            && (!found_rows || self.last.found_there)
+            && !uses.contains(Uses::USER_VARIABLE_READ); // which may have to be brought by a SET
         if at_hand
-            || found_rows && self.last.found_rows_unknown
+            || found_rows && (self.last.found_rows_unknown || self.last.counted)
             || uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES)
         {
             return None;
@@ -227,7 +230,7 @@ impl Session {
             self.last.place = None;
         }
         self.last.warnings = warnings;
-        self.last.condition = None;
+        (self.last.condition, self.last.kept) = (None, None);
     }
 
     /// Whether the statement leaves the warnings of those before it: MariaDB clears them for what uses tables (tried).

@@ -35,6 +35,7 @@ mod sequences;
 mod settle;
 mod statements;
 mod variables;
+mod warnings;
 pub mod worker;
 
 use std::net::IpAddr;
@@ -258,6 +259,7 @@ impl Session {
     /// The client has not asked about its last statement for a while: the connection may serve others. As long as none
     /// has taken it, a later question still finds it.
     async fn stop_expecting_questions(&mut self) {
+        self.keep_warnings().await;
         self.settle_pins().await;
         self.ask_found_rows().await;
         self.set_pins(self.pins.difference(Pins::PASSING));

@@ -50,6 +50,9 @@ impl Session {
         {
             return self.tell(&answer).await;
         }
+        if let Some(kept) = self.kept_warnings(text, statement) {
+            return self.tell(&kept).await;
+        }
         if (statement.class == Class::Set || statement.uses.contains(Uses::UNKNOWN_FUNCTION))
             && let Some(own) = sql::own_statement(text, &self.lexing)
         {

@@ -145,6 +145,7 @@ impl Session {
                 found_rows: self.found_rows(work, end),
                 warnings: end.warnings.max(left),
                 condition: self.last.condition.take().filter(|_| left > 0),
+                kept: self.last.kept.take().filter(|_| left > 0),
                 counts_are_ours: false,
                 counted: statement.uses.contains(Uses::CALC_FOUND_ROWS),
                 found_rows_unknown: match end.rows {

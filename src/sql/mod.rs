@@ -37,7 +37,7 @@ pub use model::*;
 pub use outline::*;
 pub use own::{Own, own_statement};
 pub use own_id::{Counts, count_edits, own_id_edits};
-pub use question::{BareQuestion, Question, bare_question, parse_kill};
+pub use question::{BareQuestion, Question, bare_question, parse_kill, shows_warnings};
 pub use recognise::recognise;
 pub use scan::is_system_schema;
 pub use splice::{Edit, ListedTable, listed_tables, shows_processlist, splice};
