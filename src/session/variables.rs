@@ -152,7 +152,8 @@ impl Session {
                 if assigned || self.variables.opaque {
                     continue;
                 }
-                if connection.variables.has_fired() && self.variables.news.contains(name) {
+                let may_be_own = connection.variables.has_fired() && self.variables.news.contains(name);
+                if may_be_own || self.pins.contains(Pins::UNEXPLAINED) {
                     connection.variables.be_sure(name); // most likely what its own trigger has set
                 }
             }
