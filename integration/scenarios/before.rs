@@ -1,9 +1,11 @@
 //! What asks about the statement before, while other sessions use the same few server connections.
 
+use std::net::SocketAddr;
+
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 
-use crate::harness::{Rules, Scenario, Stage};
+use crate::harness::{Login, RawClient, Rules, Scenario, Stage};
 
 both_dialects! {
     t4_last_insert_id_is_the_sessions_own,
@@ -13,11 +15,13 @@ both_dialects! {
     what_writes_asks_no_replica_about_the_statement_before,
     t14_row_counts_are_the_sessions_own,
     t4_an_insert_id_and_a_row_count_are_asked_together,
+    t14_counts_in_larger_expressions_are_the_sessions_own,
     t14_what_cannot_be_known_is_refused,
     t14_found_rows_are_the_sessions_own,
     t14_warnings_are_those_of_the_statement_before,
     t14_errors_are_those_of_the_statement_before,
     t14_counted_rows_outlive_their_connection,
+    t14_warnings_outlive_their_connection,
 }
 
 /// One connection to the primary, one to the one replica that serves: whoever comes next has it.
@@ -133,13 +137,52 @@ async fn t14_row_counts_are_the_sessions_own(scenario: Scenario) {
     }
 }
 
+/// With the types, names and warnings of one server, wherever the statement before has run.
+async fn t14_counts_in_larger_expressions_are_the_sessions_own(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let server = SocketAddr::new("127.0.0.1".parse().unwrap(), stage.cluster.servers[0].port);
+    let login = Login { database: Some(stage.schema.clone()), ..Login::default() };
+    let mut direct = RawClient::login(server, &login).await.unwrap();
+    let (mut client, mut other) = (stage.raw().await, stage.client().await);
+    let befores = ["SELECT id FROM t WHERE id <= 2", "UPDATE t SET v = v + 1 WHERE id <= 3", "DO 0"];
+    for sql in [
+        "SELECT ROW_COUNT() + 0",
+        "SELECT 1, FOUND_ROWS() * 2 AS n",
+        "SELECT CONCAT(ROW_COUNT(), ',', FOUND_ROWS())",
+        "SELECT row_count( ) FROM t WHERE id = 1 FOR UPDATE",
+    ] {
+        // What is found later than directly behind a SELECT is another matter, see docs/session-state.md.
+        let befores = if sql.contains("FOUND_ROWS") { &befores[..1] } else { &befores };
+        for before in befores {
+            for prepared in [false, true] {
+                let mut seen = Vec::new();
+                for asker in [&mut direct, &mut client] {
+                    let statement = asker.prepare(sql).await.unwrap();
+                    asker.query(before).await;
+                    bustle(&mut other).await;
+                    let rows = match prepared {
+                        true => asker.execute(statement, &[]).await.rows(),
+                        false => asker.select(sql).await,
+                    };
+                    let warnings = asker.value("SELECT @@warning_count").await;
+                    seen.push((format!("{:?}", rows.rows), rows.columns, warnings));
+                }
+                assert_eq!(seen[1], seen[0], "{sql} after {before}, prepared: {prepared}");
+            }
+        }
+    }
+    client.query("UPDATE t SET v = v + 1 WHERE id <= 3").await;
+    bustle(&mut other).await;
+    client.ok("INSERT INTO child VALUES (ROW_COUNT() + 40)").await;
+    assert_eq!(client.value("SELECT MAX(parent) FROM child FOR UPDATE").await.unwrap(), "43", "in a write");
+}
+
+/// FOUND_ROWS() behind LIMIT with an offset is another number than that of the rows that came.
 async fn t14_what_cannot_be_known_is_refused(scenario: Scenario) {
     let stage = crowded(scenario).await;
     let (mut client, mut other) = (stage.client().await, stage.client().await);
-    for sql in ["SELECT ROW_COUNT() + 0", "SELECT FOUND_ROWS() + 0"] {
-        client.query_drop("UPDATE t SET v = v + 1 WHERE id <= 3").await.unwrap();
-        number(&mut client, sql).await; // its connection still knows
-        client.query_drop("UPDATE t SET v = v + 1 WHERE id <= 3").await.unwrap();
+    for sql in ["SELECT FOUND_ROWS()", "SELECT FOUND_ROWS() + 0"] {
+        client.query_drop("SELECT id FROM t WHERE id <= 4 LIMIT 2 OFFSET 1").await.unwrap();
         bustle(&mut other).await;
         let error = client.query_drop(sql).await.unwrap_err();
         assert!(matches!(&error, mysql_async::Error::Server(error) if error.code == 1235), "{sql}: {error}");
@@ -257,18 +300,15 @@ async fn what_writes_asks_no_replica_about_the_statement_before(scenario: Scenar
     let stage = scenario.stage().await;
     stage.given(&["CREATE TABLE t (n INT)", "INSERT INTO t VALUES (1), (2)"]).await;
     let mut client = Conn::new(stage.options("admin", "admin-pw")).await.unwrap();
-    for read in ["SELECT n FROM t", "SELECT 1/0, CAST('x' AS SIGNED) FROM t"] {
+    for read in ["SELECT n FROM t LIMIT 2", "SELECT 1/0, CAST('x' AS SIGNED) FROM t LIMIT 2"] {
         client.query_drop(read).await.unwrap();
-        let refused = client.query_drop("INSERT INTO t VALUES (FOUND_ROWS())").await.unwrap_err();
-        assert!(
-            matches!(&refused, mysql_async::Error::Server(error) if error.code == 1235),
-            "{read}: {refused:?}"
-        );
+        client.query_drop("INSERT INTO t VALUES (FOUND_ROWS() + 40)").await.unwrap();
     }
+    stage.cluster.caught_up().await;
     for server in 0..stage.cluster.servers.len() {
-        let sql = format!("SELECT COUNT(*) FROM {}.t", stage.schema);
-        let count: Option<u64> = stage.cluster.root(server).await.query_first(sql).await.unwrap();
-        assert_eq!(count, Some(2), "server {server}");
+        let sql = format!("SELECT GROUP_CONCAT(n ORDER BY n) FROM {}.t", stage.schema);
+        let rows: Option<String> = stage.cluster.root(server).await.query_first(sql).await.unwrap();
+        assert_eq!(rows.as_deref(), Some("1,2,42,42"), "server {server}");
     }
 }
 
@@ -290,4 +330,26 @@ async fn t14_counted_rows_outlive_their_connection(scenario: Scenario) {
     client.select("SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT 1").await;
     assert_eq!(other.value("SELECT COUNT(*) FROM t").await.unwrap(), "3", "has waited for the connection");
     assert_eq!(client.value("SELECT FOUND_ROWS()").await.unwrap(), "3");
+}
+
+/// A person reads "2 warnings", and asks for them some time later.
+async fn t14_warnings_outlive_their_connection(scenario: Scenario) {
+    let stage = crowded(scenario).await;
+    let (mut client, mut other) = (stage.raw().await, stage.client().await);
+    let warns = "SELECT CAST('a' AS SIGNED), CAST('b' AS SIGNED) FROM t WHERE id = 1";
+    client.select(warns).await;
+    let expected = client.select("SHOW WARNINGS").await;
+    assert_eq!(expected.rows.len(), 2);
+    client.select(warns).await;
+    // The client is silent, and its connection is given up.
+    stage.proxy.until_metric("tidegate_pinned_sessions", &[], |pinned| pinned == 0).await;
+    bustle(&mut other).await;
+    for ask in ["SHOW WARNINGS", "show warnings;", "SHOW WARNINGS"] {
+        let seen = client.select(ask).await;
+        assert_eq!((&seen.rows, &seen.columns), (&expected.rows, &expected.columns), "{ask}");
+        bustle(&mut other).await;
+    }
+    client.select("SELECT id FROM t WHERE id = 1").await;
+    bustle(&mut other).await;
+    assert!(client.select("SHOW WARNINGS").await.rows.is_empty(), "of the statement before");
 }

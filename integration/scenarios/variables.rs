@@ -14,6 +14,8 @@ both_dialects! {
     diagnostics_and_out_parameters_are_kept,
     a_failed_statement_may_have_assigned,
     diagnostics_that_assign_nothing_show_no_others_variable,
+    what_a_view_has_set_is_not_seen_by_others,
+    what_a_trigger_has_set_is_its_own_sessions,
 }
 
 /// One connection to the primary, and none to replicas: every session has the same one.
@@ -218,4 +220,61 @@ async fn diagnostics_that_assign_nothing_show_no_others_variable(scenario: Scena
     one.error("SELECT no_such_column").await;
     one.ok("GET DIAGNOSTICS CONDITION 1 @secret = MESSAGE_TEXT").await;
     assert!(one.value("SELECT @secret").await.expect("a text").contains("no_such_column"));
+}
+
+/// Where results end with EOF packets, servers report nothing of what a function in a view sets.
+async fn what_a_view_has_set_is_not_seen_by_others(scenario: Scenario) {
+    let stage = single(scenario).await;
+    stage
+        .given(&[
+            "CREATE FUNCTION f(n INT) RETURNS INT DETERMINISTIC NO SQL BEGIN SET @left = n; RETURN n; END",
+            "CREATE VIEW v AS SELECT f(7) AS n",
+        ])
+        .await;
+    let old = || Login { capabilities: Login::OLD, ..Login::default() };
+    let (mut client, mut other) = (stage.raw_with(old()).await, stage.raw_with(old()).await);
+    assert_eq!(client.value("SELECT n FROM v").await.unwrap(), "7");
+    assert_eq!(client.value("SELECT @left").await.unwrap(), "7", "its own, while nobody else was there");
+    for _ in 0..3 {
+        assert_eq!(client.value("SELECT n FROM v").await.unwrap(), "7");
+        assert_eq!(other.value("SELECT @left").await, None, "of another client");
+        let prepared = other.prepare("SELECT IFNULL(@left, 'nothing')").await.unwrap();
+        assert_eq!(client.value("SELECT n FROM v").await.unwrap(), "7");
+        assert!(other.execute(prepared, &[]).await.rows().rows[0].ends_with(b"nothing"), "prepared");
+    }
+    other.ok("SET @left = 'mine'").await;
+    assert_eq!(client.value("SELECT n FROM v").await.unwrap(), "7");
+    assert_eq!(other.value("SELECT @left").await.unwrap(), "mine", "its own, which the view has overwritten");
+}
+
+/// Servers report that a trigger has changed something, which pins; MariaDB does so beside the transaction's GTID.
+async fn what_a_trigger_has_set_is_its_own_sessions(scenario: Scenario) {
+    // One core: whoever comes next has the connection that was given back last.
+    let rules = Rules { weights: vec![1, 0, 0], top: "threads: 1".into(), ..Rules::pool("{max: 2}") };
+    let stage = scenario.stage_with(rules).await;
+    stage
+        .given(&[
+            "CREATE TABLE fires (who VARCHAR(9))",
+            "CREATE TRIGGER t AFTER INSERT ON fires FOR EACH ROW SET @left = NEW.who",
+            "CREATE TABLE silent (who VARCHAR(9))",
+        ])
+        .await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    other.ok("DO 0").await; // the connection has served others before
+    client.ok("INSERT INTO fires VALUES ('client')").await;
+    for _ in 0..2 {
+        assert_eq!(other.value("SELECT @left").await, None, "of another client");
+        other.ok("INSERT INTO silent VALUES ('other')").await;
+        assert_eq!(other.value("SELECT @left").await, None, "it fires nothing");
+        assert_eq!(client.value("SELECT @left").await.as_deref(), Some("client"), "its own");
+    }
+    other.ok("BEGIN").await;
+    other.ok("INSERT INTO fires VALUES ('other')").await;
+    assert_eq!(other.value("SELECT @left").await.as_deref(), Some("other"), "its own");
+    other.ok("COMMIT").await;
+    assert_eq!(other.value("SELECT @left").await.as_deref(), Some("other"), "its own, later");
+    assert_eq!(client.value("SELECT @left").await.as_deref(), Some("client"), "its own, still");
+    drop((client, other));
+    let mut third = stage.raw().await;
+    assert_eq!(third.value("SELECT @left").await, None, "of those who have gone");
 }

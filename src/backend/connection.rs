@@ -78,6 +78,12 @@ pub struct Connection {
     /// The session for which a procedure or a stored function ran: it may have set user variables, which is not reported,
     /// so that the connection is reset before another client's statement.
     pub routine_of: Option<User>,
+    /// A routine has run, and the server has not been asked since whether a user lock is held.
+    pub may_lock: bool,
+    /// The server tells the account about user locks, as far as is known.
+    pub tells_locks: bool,
+    /// The session that has drawn from a sequence on it last (MariaDB).
+    pub sequences_of: Option<User>,
     /// The session that has switched profiling or the optimizer trace on: what they have collected survives
     /// COM_RESET_CONNECTION (tried on both dialects), and no other session gets the connection.
     pub watched_by: Option<User>,
@@ -142,6 +148,9 @@ impl Connection {
             debt: None,
             user: None,
             routine_of: None,
+            may_lock: false,
+            tells_locks: true,
+            sequences_of: None,
             watched_by: None,
             dialect: Dialect::MySql,
             variables: Placed::default(),
@@ -244,6 +253,8 @@ impl Connection {
         self.statements.clear();
         self.counted = Some(0); // the counters begin anew, too (tried on both dialects)
         self.routine_of = None;
+        self.may_lock = false;
+        self.sequences_of = None;
         self.variables.clear();
         self.warned = false;
     }

@@ -12,6 +12,9 @@ use tokio::sync::oneshot;
 
 use crate::ids::BackendId;
 
+/// How many of those who wait are looked at, under the lock, for one of a connection's kind.
+const LOOK_AT: usize = 256;
+
 /// What a waiter gets: a connection that fits, or the right to open one.
 #[derive(Debug)]
 pub enum Grant<C> {
@@ -79,7 +82,7 @@ impl<C> Queue<C> {
             return Err(Offer::Close);
         }
         let fits = |waiter: &Waiter<C>| waiter.kind == kind && !waiter.grant.is_closed();
-        self.waiters.iter().position(fits).ok_or(Offer::Close)
+        self.waiters.iter().take(LOOK_AT).position(fits).ok_or(Offer::Close)
     }
 
     fn take(&mut self, place: usize) -> Option<Waiter<C>> {

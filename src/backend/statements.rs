@@ -18,14 +18,23 @@ pub struct Source {
     pub state: Arc<State>,
     /// Tells statements of one client apart that are equal otherwise.
     pub copy: u32,
+    /// Hash of text and state.
+    pub kin: u64,
     hash: u64,
 }
 
 impl Source {
-    /// A source; its hash is computed once, here. `hasher` is the process's own, so that no client can choose collisions.
-    pub fn new(text: Box<[u8]>, state: Arc<State>, copy: u32, hasher: &impl std::hash::BuildHasher) -> Self {
-        let hash = hasher.hash_one((&text, &*state, copy));
-        Self { text, state, copy, hash }
+    /// A source, which of its kin `copy` tells; its hash is computed once, here. `hasher` is the process's own, so that no client
+    /// can choose collisions.
+    pub fn new(
+        text: Box<[u8]>,
+        state: Arc<State>,
+        copy: impl FnOnce(u64) -> u32,
+        hasher: &impl std::hash::BuildHasher,
+    ) -> Self {
+        let kin = hasher.hash_one((&text, &*state));
+        let copy = copy(kin);
+        Self { text, state, copy, kin, hash: hasher.hash_one((kin, copy)) }
     }
 }
 
@@ -153,7 +162,7 @@ mod tests {
     fn source(text: &str, schema: &str) -> Arc<Source> {
         let state = Arc::new(State::with_schema(schema.into()));
         static HASHER: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::new);
-        Arc::new(Source::new(text.as_bytes().into(), state, 0, &*HASHER))
+        Arc::new(Source::new(text.as_bytes().into(), state, |_| 0, &*HASHER))
     }
 
     #[test]

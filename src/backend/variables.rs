@@ -1,13 +1,13 @@
 //! User variables: what makes a value again, what is set on a connection, and how values are read back.
 //!
-//! Owns: the statements between. Does not know: which statement names which variable; sessions.
+//! Owns: the statements between, and whose values stand on a connection. Does not know: which statement names which variable; sessions.
 //! Invariant: a [`Value`] makes the same type, bytes, character set and collation on either dialect under any sql_mode
 //! and any character set; how the servers were asked stands in `docs/session-state.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::connection::Connection;
+use super::connection::{Connection, User};
 use super::exchange::{Answer, Column, ExchangeError, receive};
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
@@ -33,53 +33,111 @@ const FLAG_UNSIGNED: u16 = 32;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Value(Arc<[u8]>);
 
-/// The variables that are set on a connection; `None` for a value that nobody has read.
+/// The variables that are set on a connection.
 #[derive(Default, Debug)]
-pub struct Placed(BTreeMap<Name, Option<Value>>);
+pub struct Placed {
+    /// By name; `None` for a value that nobody has read.
+    values: BTreeMap<Name, Option<Value>>,
+    /// The session whose statements run on it.
+    tenant: Option<User>,
+    /// Statements of other sessions have run on it before: a trigger, or a function in a view, of theirs may have set any
+    /// variable without a report.
+    shared: bool,
+    /// A statement of the tenant's has run that may have fired triggers.
+    fired: bool,
+    /// Those that this tenant has set, or had set, since: nobody else's value is in them.
+    sure: BTreeSet<Name>,
+}
 
 impl Placed {
     /// Whether none is set.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
+    }
+
+    /// Whether variables may hold what other sessions have left without anybody's knowing.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Whether this session's statement ran here last.
+    pub fn is_of(&self, user: User) -> bool {
+        self.tenant == Some(user)
+    }
+
+    /// A statement of this session runs now.
+    pub fn enter(&mut self, user: User) {
+        if self.tenant != Some(user) {
+            self.shared |= self.tenant.is_some();
+            self.tenant = Some(user);
+            self.sure.clear();
+            self.fired = false;
+        }
+    }
+
+    /// A statement of the tenant's runs that may fire triggers, or run a routine.
+    pub fn fire(&mut self) {
+        self.fired = true;
+    }
+
+    /// Whether one has: what it has set is the tenant's own.
+    pub fn has_fired(&self) -> bool {
+        self.fired
+    }
+
+    /// Whether this variable cannot hold what another session has left.
+    pub fn is_sure(&self, name: &[u8]) -> bool {
+        !self.shared || self.sure.contains(name)
     }
 
     /// Whether there are too many to be kept for the next client.
     pub fn is_crowded(&self) -> bool {
-        self.0.len() > NAMES_MAX
+        self.values.len() > NAMES_MAX || self.sure.len() > NAMES_MAX
     }
 
     /// The names of those that are set.
     pub fn names(&self) -> impl Iterator<Item = &Name> {
-        self.0.keys()
+        self.values.keys()
     }
 
     /// A statement may have given this variable a value.
     pub fn touch(&mut self, name: &[u8]) {
-        self.0.insert(name.into(), None);
+        self.values.insert(name.into(), None);
+        self.be_sure(name);
     }
 
     /// This variable has this value now.
     pub fn put(&mut self, name: &[u8], value: &Value) {
-        self.0.insert(name.into(), Some(value.clone()));
+        self.values.insert(name.into(), Some(value.clone()));
+        self.be_sure(name);
     }
 
-    /// None is set.
+    /// What this variable holds is taken for the tenant's own.
+    pub fn be_sure(&mut self, name: &[u8]) {
+        if self.shared {
+            self.sure.insert(name.into());
+        }
+    }
+
+    /// None is set, and nobody has used the connection.
     pub fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     /// Appends to a SET what gives a variable the wanted value, NULL for none, where it has another.
     pub fn bring(&mut self, name: &[u8], wanted: Option<&Value>, set: &mut Vec<u8>) {
-        match (self.0.get(name), wanted) {
-            (None, None) => {}
-            (Some(Some(value)), Some(wanted)) if value == wanted => {}
+        let sure = self.is_sure(name);
+        match (self.values.get(name), wanted) {
+            (None, None) if sure => {}
+            (Some(Some(value)), Some(wanted)) if sure && value == wanted => {}
             (_, Some(wanted)) => {
                 put_item(set, &wanted.0);
                 self.put(name, wanted);
             }
-            (Some(_), None) => {
+            (_, None) => {
                 put_item(set, &Value::null(name, "_binary''").0);
-                self.0.remove(name);
+                self.values.remove(name);
+                self.be_sure(name);
             }
         }
     }
@@ -247,5 +305,32 @@ mod tests {
         placed.bring(b"a", None, &mut set);
         assert_eq!(set, b"SET @`a`=1,@`a`=1,@`a`=_binary'',@`a`=NULL");
         assert!(placed.is_empty());
+    }
+
+    #[test]
+    fn what_others_may_have_left_is_overwritten_once_for_each_tenant() {
+        let user = |client| User { client: crate::ids::ClientId(client), incarnation: 0, epoch: 0 };
+        let (mut placed, mut set) = (Placed::default(), Vec::new());
+        let value = Value(b"@`a`=1".as_slice().into());
+        let mut bring = |placed: &mut Placed, wanted: Option<&Value>| {
+            set.clear();
+            placed.bring(b"a", wanted, &mut set);
+            String::from_utf8(set.clone()).unwrap()
+        };
+        placed.enter(user(1));
+        assert_eq!(bring(&mut placed, None), "", "nobody else was here");
+        placed.enter(user(2));
+        assert!(placed.is_of(user(2)) && placed.is_shared());
+        assert_eq!(bring(&mut placed, None), "SET @`a`=_binary'',@`a`=NULL");
+        assert_eq!(bring(&mut placed, None), "", "from now on it is the tenant's own");
+        placed.enter(user(1));
+        placed.put(b"a", &value);
+        assert_eq!(bring(&mut placed, Some(&value)), "");
+        placed.enter(user(2));
+        placed.enter(user(1));
+        assert_eq!(bring(&mut placed, Some(&value)), "SET @`a`=1", "a trigger may have changed it");
+        placed.clear();
+        placed.enter(user(2));
+        assert_eq!(bring(&mut placed, None), "", "the connection was reset");
     }
 }

@@ -1,4 +1,5 @@
-//! LOAD DATA LOCAL: the client's file on its way to the server.
+//! LOAD DATA LOCAL: the client's file on its way to the server. Only for clients that have said that they send files: others are told of no
+//! request ([`RelayError::Uninvited`]).
 
 use std::io;
 use std::time::Duration;

@@ -86,6 +86,12 @@ pub enum RelayError {
     /// The client's connection failed, or it vanished.
     #[error("the client connection failed: {0}")]
     Client(io::Error),
+    /// The server asks for a file of a client that has said that it sends none; `sent` as above.
+    #[error("the server asks for a file, uninvited")]
+    Uninvited {
+        /// Some of the reply had gone to the client.
+        sent: bool,
+    },
     /// KILL.
     #[error("killed")]
     Killed,
@@ -134,6 +140,9 @@ pub async fn relay(
                     client,
                     statement_id,
                 )?;
+                if terminal == Terminal::Infile && !client.capabilities.contains(Capabilities::LOCAL_FILES) {
+                    return Err(RelayError::Uninvited { sent: !unsent });
+                }
                 if terminal == Terminal::Infile {
                     let request = buffer.filled().get(start + 3).copied().unwrap_or_default();
                     send(client, buffer, &mut mark, &mut end).await?;

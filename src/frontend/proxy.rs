@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::accounts::Accounts;
 use super::context::{LoginContext, ServerFacts, greeting_version};
@@ -230,15 +230,7 @@ impl Proxy {
             clients = self.registry.len(),
             "draining: no new clients, open transactions may finish"
         );
-        self.registry.raise_all(Signals::DRAIN);
-        let gone = async {
-            while !self.registry.is_empty() {
-                // Logins that were under way have come in since.
-                self.registry.raise_all(Signals::DRAIN);
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if timeout(self.config.drain_timeout, gone).await.is_err() {
+        if timeout(self.config.drain_timeout, self.registry.drain()).await.is_err() {
             tracing::warn!(
                 clients = self.registry.len(),
                 "drain time is over: transactions that are still open are ended"

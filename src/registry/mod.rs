@@ -12,11 +12,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU32,
+    AtomicBool, AtomicU32,
     Ordering::{Relaxed, SeqCst},
 };
 
 use dashmap::DashMap;
+use tokio::sync::Notify;
 
 pub use self::activity::{Activity, Phase, Pin};
 pub use self::handle::{Claim, Handle, Who};
@@ -32,6 +33,10 @@ pub const CLIENT_IDS: RangeInclusive<u32> = 1 << 30..=(1 << 31) - 1;
 pub struct Registry {
     sessions: DashMap<ClientId, Arc<Handle>>,
     next: AtomicU32,
+    /// Sessions are to end.
+    draining: AtomicBool,
+    /// Told of each session that ends meanwhile.
+    left: Notify,
     /// Seconds since the first sweep, and 1; 0 before it.
     now: AtomicU32,
 }
@@ -44,6 +49,8 @@ impl Default for Registry {
         Self {
             sessions: DashMap::new(),
             next: AtomicU32::new(u32::from_le_bytes([a, b, c, d])),
+            draining: AtomicBool::new(false),
+            left: Notify::new(),
             now: AtomicU32::new(0),
         }
     }
@@ -64,6 +71,9 @@ impl Registry {
     /// Adds a session; it is removed when the entry is dropped.
     pub fn enter(self: &Arc<Self>, handle: Arc<Handle>) -> Entry {
         self.sessions.insert(handle.id, Arc::clone(&handle));
+        if self.draining.load(SeqCst) {
+            handle.signals.raise(Signals::DRAIN); // its login was under way
+        }
         Entry { registry: Arc::clone(self), handle }
     }
 
@@ -90,6 +100,19 @@ impl Registry {
     /// Raises a signal in every session.
     pub fn raise_all(&self, flag: u8) {
         self.sessions.iter().for_each(|entry| entry.signals.raise(flag));
+    }
+
+    /// Has every session end once no transaction is open, those that come from now on, too; returns when there is none.
+    pub async fn drain(&self) {
+        self.draining.store(true, SeqCst);
+        self.raise_all(Signals::DRAIN);
+        loop {
+            let left = self.left.notified(); // counts what ends from here on
+            if self.is_empty() {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// All sessions, by their ids.
@@ -129,6 +152,9 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.registry.sessions.remove(&self.handle.id);
+        if self.registry.draining.load(SeqCst) {
+            self.registry.left.notify_waiters();
+        }
     }
 }
 
@@ -147,5 +173,24 @@ mod tests {
         assert_eq!(registry.all().len(), 1);
         drop(entry);
         assert!(registry.is_empty() && registry.find(u64::from(id.0)).is_none());
+    }
+
+    #[test]
+    fn a_drain_ends_with_the_last_session_and_reaches_those_that_come_late() {
+        let registry = Arc::new(Registry::default());
+        let enter = |id| registry.enter(Arc::new(handle::tests::handle(ClientId(id))));
+        let first = enter(1);
+        let mut drained = Box::pin(registry.drain());
+        let mut is_over = || {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            drained.as_mut().poll(&mut context).is_ready()
+        };
+        assert!(!is_over() && first.handle.signals.is_raised(Signals::DRAIN));
+        let late = enter(2);
+        assert!(late.handle.signals.is_raised(Signals::DRAIN));
+        drop(first);
+        assert!(!is_over());
+        drop(late);
+        assert!(is_over());
     }
 }

@@ -109,11 +109,13 @@ impl Session {
         if self.pins.contains(Pins::DIAGNOSTICS) {
             route = self.beside_warnings(work, route);
         }
+        let mut statement = work.statement;
+        statement.uses.set(Uses::UNSET_VARIABLE, self.reads_unset(work));
         let mut tried: Vec<ServerId> = Vec::new();
         let mut retried_statement = false;
         let mut failures = 0;
         loop {
-            let mut connection = match self.obtain(&mut route, work.statement, &mut tried).await {
+            let mut connection = match self.obtain(&mut route, statement, &mut tried).await {
                 Ok(connection) => connection,
                 Err(problem) => return self.refuse(&problem).await,
             };
@@ -218,6 +220,15 @@ impl Session {
                     tracing::error!(%server, "a server's reply breaks the protocol; its connection is closed");
                     self.lose(connection);
                     return Flow::Close;
+                }
+                Err(Failure::Relay(RelayError::Uninvited { sent })) => {
+                    tracing::error!(%server, "a server asks for a file of a client that sends none; its connection is closed");
+                    self.lose(connection);
+                    if sent {
+                        return Flow::Close;
+                    }
+                    let flow = self.refuse(&Problem::no_local_files(self.lexing.server.dialect)).await;
+                    return if state_there { Flow::Close } else { flow };
                 }
                 Err(failure) => {
                     if let Failure::Unsent(error) | Failure::Relay(RelayError::Server { error, .. }) =

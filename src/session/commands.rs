@@ -125,10 +125,12 @@ impl Session {
             self.unburden(&mut held, true);
             self.worker.pool.check_in_settled(held).await;
         }
+        self.clear_after_routines();
         self.set_pins(Pins::default());
         self.ledger.clear();
         self.statements.clear();
         self.variables.clear();
+        self.sequence_at = None;
         self.insert_id.put(Place::Nowhere);
         self.incarnation = self.incarnation.wrapping_add(1);
         self.status.remove(Status::IN_TRANSACTION);

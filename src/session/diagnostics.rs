@@ -44,6 +44,8 @@ pub(super) struct Last {
     pub counts_are_ours: bool,
     /// Its error or warning, for a connection that does not have it.
     pub condition: Option<Condition>,
+    /// The server's reply to SHOW WARNINGS, asked for before the connection was given up.
+    pub kept: Option<Box<[u8]>>,
 }
 
 /// An error, or a warning by its SQLSTATE.
@@ -101,6 +103,33 @@ impl Session {
             self.held.as_deref().is_some_and(is_it)
                 || self.worker.pool.was_last_used_by(server, key, id, self.me())
         })
+    }
+
+    /// The text with the session's counts in place of ROW_COUNT() and FOUND_ROWS(), where the connection that knows them serves others
+    /// by now, would forget them, or is no place for a statement of this target. `None`: the text asks what it is to ask as it stands.
+    pub(super) fn with_counts(&self, text: &[u8], statement: Recognised, target: Target) -> Option<Vec<u8>> {
+        let uses = statement.uses;
+        let found_rows = uses.contains(Uses::FOUND_ROWS);
+        let reachable = |(server, _): At| {
+            target != Target::Primary || self.worker.topology.snapshot().primary == Some(server)
+        };
+        let at_hand = self.is_before_at_hand()
+            && self.last.place.is_some_and(reachable)
+            && !self.last.counts_are_ours
+            && (!found_rows || self.last.found_there)
+            && !uses.contains(Uses::USER_VARIABLE_READ); // which may have to be brought by a SET
+        if at_hand
+            || found_rows && (self.last.found_rows_unknown || self.last.counted)
+            || uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES)
+        {
+            return None;
+        }
+        let counts = sql::Counts {
+            row_count: i64::try_from(self.last.row_count).unwrap_or(i64::MAX),
+            found_rows: i64::try_from(self.last.found_rows).unwrap_or(i64::MAX),
+        };
+        let edits = sql::count_edits(text, &self.lexing, counts)?;
+        Some(sql::splice(text, &edits))
     }
 
     /// Statements that leave no warnings, and the counts that the last one has left as far as such statements can. MariaDB
@@ -201,7 +230,7 @@ impl Session {
             self.last.place = None;
         }
         self.last.warnings = warnings;
-        self.last.condition = None;
+        (self.last.condition, self.last.kept) = (None, None);
     }
 
     /// Whether the statement leaves the warnings of those before it: MariaDB clears them for what uses tables (tried).

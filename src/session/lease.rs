@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::pins::Pins;
+use super::settle::runs_a_routine;
 use super::{Problem, Session};
 use crate::backend::connect::{ConnectError, Opening};
 use crate::backend::connection::{Connection, Key};
@@ -37,6 +38,16 @@ impl Session {
     ) -> Result<Box<Connection>, Problem> {
         self.freshness.hinted = statement.consistency();
         if let Some(connection) = self.take_held(route.target, statement) {
+            let here = (connection.server, connection.id);
+            if statement.uses.contains(Uses::SEQUENCE_LAST) && self.has_drawn_elsewhere(here) {
+                self.hold(connection);
+                return Err(self.sequences_are_lost());
+            }
+            return Ok(connection);
+        }
+        if statement.uses.contains(Uses::SEQUENCE_LAST)
+            && let Some(connection) = self.take_drawn_on()?
+        {
             return Ok(connection);
         }
         if let Some(connection) = self.take_before(route.target, statement).await {
@@ -122,8 +133,8 @@ impl Session {
     async fn take_before(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let key = Key { account: self.account.id, class: self.class };
         // What must go to the primary does not go elsewhere for what it asks about the statement before.
-        let primary = self.worker.topology.snapshot().primary;
-        let suits = |server| target != Target::Primary || primary == Some(server);
+        let suits =
+            |server| target != Target::Primary || self.worker.topology.snapshot().primary == Some(server);
         if statement.uses.intersects(ABOUT_BEFORE)
             && let Some((server, id)) = self.last.place
         {
@@ -147,12 +158,23 @@ impl Session {
             }
             self.worker.pool.check_in(connection);
         }
-        if statement.uses.contains(Uses::USER_VARIABLE_READ)
+        const OF_ROUTINES: Uses = Uses::USER_VARIABLE_READ.union(Uses::USER_LOCK).union(Uses::SEQUENCE_LAST);
+        if (statement.uses.intersects(OF_ROUTINES) || runs_a_routine(statement))
+            && let Some((server, id)) = self.last_routine_at().filter(|(server, _)| suits(*server))
+            && let Some(connection) = self.worker.pool.take_exactly(server, key, id)
+        {
+            // A routine may have set a variable or taken a lock there.
+            if self.is_of_own_routine(&connection) {
+                return Some(connection);
+            }
+            self.worker.pool.check_in(connection);
+        }
+        if statement.uses.intersects(Uses::UNSET_VARIABLE | Uses::SEQUENCE_LAST)
             && let Some((server, id)) = self.last.place.filter(|(server, _)| suits(*server))
             && let Some(connection) = self.worker.pool.take_exactly(server, key, id)
         {
-            // A routine may have set it there.
-            if connection.routine_of == Some(self.me()) {
+            // A trigger, a view or a column's default may have left it there.
+            if connection.variables.is_of(self.me()) {
                 return Some(connection);
             }
             self.worker.pool.check_in(connection);

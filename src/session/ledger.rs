@@ -20,6 +20,8 @@ pub(super) struct Ledger {
     locks: BTreeSet<LockKind>,
     bound: BTreeSet<Vec<u8>>,
     user_locks: BTreeSet<Vec<u8>>,
+    /// A routine has taken a user lock that was held when the server was asked last.
+    unnamed_locks: bool,
     xa: bool,
     /// What an execution of the texts may leave.
     text_pins: Pins,
@@ -63,6 +65,7 @@ impl Ledger {
                 Effect::UserLock(name) => drop(self.user_locks.insert(name)),
                 Effect::UserLocksReleased => {
                     self.user_locks.clear();
+                    self.unnamed_locks = false;
                     self.untold.remove(Pins::USER_LOCK);
                 }
                 Effect::Bound(name, true) => drop(self.bound.remove(&name)),
@@ -110,7 +113,7 @@ impl Ledger {
             (Pins::TEXT_PREPARED, !self.texts.is_empty()),
             (Pins::LOCKS, !self.locks.is_empty()),
             (Pins::BINDING_VARIABLE, !self.bound.is_empty()),
-            (Pins::USER_LOCK, !self.user_locks.is_empty() || self.ask_locks),
+            (Pins::USER_LOCK, !self.user_locks.is_empty() || self.unnamed_locks || self.ask_locks),
             (Pins::XA, self.xa),
         ] {
             standing.set(pin, stands || self.untold.contains(pin));
@@ -121,6 +124,21 @@ impl Ledger {
     /// Whether the server can tell if the user locks are held still, and has not been asked.
     pub fn may_ask_locks(&self) -> bool {
         self.ask_locks && !self.untold.contains(Pins::USER_LOCK)
+    }
+
+    /// Whether a lock is held of which nobody knows the name.
+    pub fn has_unnamed_locks(&self) -> bool {
+        self.unnamed_locks
+    }
+
+    /// The server has told of locks, whatever their names.
+    pub fn note_unnamed_locks(&mut self) {
+        (self.unnamed_locks, self.ask_locks) = (true, false);
+    }
+
+    /// A routine has run, which may have released them.
+    pub fn doubt_unnamed_locks(&mut self) {
+        self.ask_locks |= self.unnamed_locks;
     }
 
     /// The statement that asks; `None` where there is no name to ask about.
@@ -135,7 +153,7 @@ impl Ledger {
     pub fn note_locks(&mut self, held: &[bool], pins: Pins) -> Pins {
         let mut held = held.iter().copied().chain(std::iter::repeat(false));
         self.user_locks.retain(|_| held.next().unwrap_or(false));
-        self.ask_locks = false;
+        (self.ask_locks, self.unnamed_locks) = (false, false);
         self.standing(pins)
     }
 }

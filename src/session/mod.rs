@@ -17,6 +17,7 @@ mod inquiry;
 pub mod kill;
 mod lease;
 mod ledger;
+mod locks;
 mod observed;
 mod own;
 mod own_ids;
@@ -31,9 +32,11 @@ mod readback;
 mod reader;
 mod readonly;
 mod reply;
+mod sequences;
 mod settle;
 mod statements;
 mod variables;
+mod warnings;
 pub mod worker;
 
 use std::net::IpAddr;
@@ -41,7 +44,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::diagnostics::Last;
+use self::diagnostics::{At, Last};
 use self::freshness::Freshness;
 use self::incoming::Incoming;
 use self::ledger::Ledger;
@@ -100,6 +103,10 @@ pub struct Session {
     insert_id: Arc<InsertId>,
     variables: Variables,
     freshness: Freshness,
+    /// Where routines of its own have run, the last one first.
+    routines_at: Vec<At>,
+    /// Where it has drawn from a sequence last.
+    sequence_at: Option<At>,
     /// Of the client's address; for balancing.
     source: u64,
     last: Last,
@@ -188,6 +195,8 @@ impl Session {
             insert_id: Arc::default(),
             variables: Variables::default(),
             freshness: Freshness::default(),
+            routines_at: Vec::new(),
+            sequence_at: None,
             source: source_of(peer),
             last: Last::default(),
             incarnation: 0,
@@ -251,6 +260,7 @@ impl Session {
     /// The client has not asked about its last statement for a while: the connection may serve others. As long as none
     /// has taken it, a later question still finds it.
     async fn stop_expecting_questions(&mut self) {
+        self.keep_warnings().await;
         self.settle_pins().await;
         self.ask_found_rows().await;
         self.set_pins(self.pins.difference(Pins::PASSING));
@@ -361,6 +371,7 @@ impl Session {
             self.release(connection, true);
         }
         self.set_pins(Pins::default());
+        self.clear_after_routines();
     }
 
     /// Changes the pins, and what the metrics show.

@@ -96,7 +96,7 @@ impl Session {
         let Some(text) = written.filter(|_| !waits) else { return source };
         let Some(listed) = self.in_own_ids(&text, statement).await else { return source };
         let state = Arc::clone(&source.state);
-        let source = Arc::new(Source::new(listed.into(), state, source.copy, &self.worker.hasher));
+        let source = Arc::new(Source::new(listed.into(), state, |_| source.copy, &self.worker.hasher));
         if let Some(known) = self.statements.known.get_mut(&id) {
             known.source = Arc::clone(&source);
         }

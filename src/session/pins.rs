@@ -49,12 +49,14 @@ bitflags! {
         const PROFILING = 1 << 17;
         /// `optimizer_trace` is on: the traces are on this connection.
         const OPTIMIZER_TRACE = 1 << 18;
+        /// The session has drawn from a sequence, and its account asks for the last value drawn.
+        const SEQUENCE = 1 << 19;
     }
 }
 
 impl Pins {
     /// Names for metrics and people, by bit.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 20] = [
         "temporary table",
         "locks",
         "user lock",
@@ -74,6 +76,7 @@ impl Pins {
         "session status",
         "profiling",
         "optimizer trace",
+        "sequence",
     ];
 
     /// Reasons that only statements naming variables or prepared statements care about.

@@ -57,7 +57,8 @@ impl Session {
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
         let me = Some(self.me());
-        if connection.routine_of.is_some() && connection.routine_of != me {
+        let of_other = connection.routine_of.is_some() && connection.routine_of != me;
+        if of_other || self.must_forget_sequences(connection, work.statement) {
             let server = self.worker.pool.server(connection.server).cloned();
             let server = server.ok_or(Failure::Unsent(std::io::ErrorKind::NotFound.into()))?;
             let clear = async {

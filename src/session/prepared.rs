@@ -8,6 +8,7 @@ use super::attempt::Work;
 use super::execution::Execution;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::query::COUNTS;
 use super::statements::Known;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
@@ -41,7 +42,7 @@ impl Session {
         let source = Arc::new(Source::new(
             text.into(),
             Arc::clone(&self.desired),
-            self.statements.copy(text, &self.desired),
+            |kin| self.statements.copy(kin),
             &self.worker.hasher,
         ));
         let id = self.statements.free_id();
@@ -69,6 +70,7 @@ impl Session {
         let parameters = prepared.parameters;
         let known = Known {
             source: Arc::clone(source),
+            kin: source.kin,
             statement,
             digest,
             written,
@@ -76,7 +78,7 @@ impl Session {
             types: None,
             long_data_failed: false,
         };
-        self.statements.known.insert(id, known);
+        self.statements.add(id, known);
     }
 
     /// COM_STMT_EXECUTE, and MariaDB's COM_STMT_BULK_EXECUTE.
@@ -105,7 +107,8 @@ impl Session {
             let message = "Incorrect arguments to mysqld_stmt_execute"; // no types now, and none before
             return self.refuse(&Problem::Request(1210, message.into())).await;
         }
-        let (source, statement, types) = (Arc::clone(&known.source), known.statement, known.types.clone());
+        let (source, mut statement, types) =
+            (Arc::clone(&known.source), known.statement, known.types.clone());
         let digest = known.digest;
         let source = match statement.uses.contains(Uses::PROCESSES) {
             true => self.list_anew(id, source, statement).await,
@@ -123,6 +126,14 @@ impl Session {
         let mut route = plan::route(statement, situation);
         if asks_for_cursor(payload) {
             route = self.for_pin(route, Pins::CURSOR);
+        }
+        let mut source = source;
+        if statement.uses.intersects(COUNTS)
+            && let Some(told) = self.with_counts(&source.text, statement, route.target)
+        {
+            let (state, copy) = (Arc::clone(&source.state), source.copy);
+            source = Arc::new(Source::new(told.into(), state, |_| copy, &self.worker.hasher));
+            statement.uses.remove(COUNTS);
         }
         let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
         let execution =
@@ -269,7 +280,7 @@ impl Session {
         let Some(id) = statement_id(command.payload()).map(|id| self.statements.resolve(id)) else {
             return Flow::Continue;
         };
-        let Some(known) = self.statements.known.remove(&id) else { return Flow::Continue };
+        let Some(known) = self.statements.remove(id) else { return Flow::Continue };
         if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA)
             && let Some(mut held) = self.held.take()
         {

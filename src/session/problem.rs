@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use crate::backend::connect::ConnectError;
 use crate::backend::pool::LeaseError;
+use crate::sql::Dialect;
 use crate::wire::err::ErrPacket;
 
 /// ER_CONNECT_TO_FOREIGN_DATA_SOURCE. Not 2003: numbers from 2000 to 2999 are the clients' own, and MariaDB's client
@@ -86,6 +87,24 @@ impl From<LeaseError> for Problem {
 }
 
 impl Problem {
+    /// As servers refuse LOAD DATA LOCAL to a client that has not said that it sends files: ER_CLIENT_LOCAL_FILES_DISABLED, and MariaDB's
+    /// ER_LOAD_INFILE_CAPABILITY_DISABLED.
+    pub fn no_local_files(dialect: Dialect) -> Self {
+        let (state, code, message): (_, _, &str) = match dialect {
+            Dialect::MySql => (
+                b"42000",
+                3948,
+                "Loading local data is disabled; this must be enabled on both the client and server sides",
+            ),
+            Dialect::MariaDb => (
+                b"HY000",
+                4166,
+                "The used command is not allowed because the MariaDB server or client has disabled the local infile capability",
+            ),
+        };
+        Self::Server(ErrPacket::new(code, state, message))
+    }
+
     /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {

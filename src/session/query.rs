@@ -21,6 +21,9 @@ const FOUND_ROWS_IS_OLD: &str =
 /// quotes. It is not worth a wait for a primary.
 const DOLLAR_PROBE: &[u8] = b"select $$";
 
+/// What asks how many rows the statement before has changed or found.
+pub(super) const COUNTS: Uses = Uses::ROW_COUNT.union(Uses::FOUND_ROWS);
+
 /// What KILL must be like.
 const UNCLEAR_KILL: &str = "KILL must be the only statement of its packet, and name an id, an expression or, on MariaDB, QUERY ID or \
                             an account";
@@ -31,7 +34,7 @@ impl Session {
         let Some(text) = command::query_text(command.payload(), self.class.capabilities) else {
             return self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await;
         };
-        let statement = match text {
+        let mut statement = match text {
             DOLLAR_PROBE => Recognised { class: Class::Read, uses: Uses::empty(), hint: None },
             _ => self.recognise(text),
         };
@@ -47,6 +50,9 @@ impl Session {
         {
             return self.tell(&answer).await;
         }
+        if let Some(kept) = self.kept_warnings(text, statement) {
+            return self.tell(&kept).await;
+        }
         if (statement.class == Class::Set || statement.uses.contains(Uses::UNKNOWN_FUNCTION))
             && let Some(own) = sql::own_statement(text, &self.lexing)
         {
@@ -59,10 +65,16 @@ impl Session {
         self.settle_before(statement).await;
         let counted = self.begin_statement(self.digest(text), text);
         let route = plan::route(statement, self.situation());
-        let own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
+        let mut own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
             true => self.in_own_ids(text, statement).await.map(|own| command.with_text(text, &own)),
             false => None,
         };
+        if statement.uses.intersects(COUNTS)
+            && let Some(told) = self.with_counts(text, statement, route.target)
+        {
+            own = Some(command.with_text(text, &told));
+            statement.uses.remove(COUNTS);
+        }
         let work = Work {
             packets: own.as_deref().unwrap_or(command.packets()),
             expect: Expect::Results,
@@ -117,10 +129,9 @@ impl Session {
     /// Asks the server about the reasons for which the connection is held and of which only the server knows the end.
     pub(super) async fn settle_pins(&mut self) {
         const ASKED: Pins = Pins::CALLED.union(Pins::USER_LOCK).union(Pins::USER_VARIABLES);
-        if !self.pins.intersects(ASKED) {
+        let Some(mut held) = self.held.take_if(|held| self.pins.intersects(ASKED) || held.may_lock) else {
             return;
-        }
-        let Some(mut held) = self.held.take() else { return };
+        };
         if self.pins.contains(Pins::CALLED) {
             self.look_after_call(&mut held).await;
         }
@@ -130,6 +141,7 @@ impl Session {
         if self.pins.contains(Pins::USER_VARIABLES) {
             self.read_variables(&mut held).await;
         }
+        self.look_for_locks_of_routines(&mut held).await;
         self.held = Some(held);
     }
 

@@ -254,28 +254,6 @@ impl Session {
         left
     }
 
-    /// A statement about user locks has run: which does the session hold still?
-    pub(super) async fn look_for_locks(&mut self, held: &mut Connection) {
-        let mut locks = Vec::new();
-        if let Some(question) = self.ledger.lock_question() {
-            let mut buffer = self.worker.buffers.take();
-            let answer = timeout(PRELUDE_LIMIT, held.run(&question, &mut buffer)).await;
-            held.user = None; // what the client may ask about its last statement is gone from it
-            match answer {
-                Ok(Ok(answer)) if buffer.filled().is_empty() && answer.error.is_none() => {
-                    let values = answer.rows.into_iter().flatten();
-                    locks.extend(values.map(|value| value.as_deref() == Some(b"1")));
-                }
-                _ => {
-                    held.broken = true;
-                    return;
-                }
-            }
-        }
-        let pins = self.ledger.note_locks(&locks, self.pins);
-        self.set_pins(pins);
-    }
-
     /// Whether the last warning is that there is no such condition, which GET DIAGNOSTICS adds when it assigns nothing: else
     /// variables that another session has left here would be taken for what it assigned. SHOW WARNINGS leaves them all.
     pub(super) async fn has_asked_in_vain(&self, connection: &mut Connection) -> bool {

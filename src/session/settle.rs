@@ -51,6 +51,9 @@ impl Session {
         }
         if self.held.is_none() && !self.pins.intersects(Pins::PASSING) {
             self.read_variables(&mut connection).await;
+            if connection.may_lock {
+                self.look_for_locks_of_routines(&mut connection).await;
+            }
         }
         let kept = self.keep_or_release(connection);
         let flow = match unsent {
@@ -104,10 +107,13 @@ impl Session {
             pins |= Pins::UNEXPLAINED;
         }
         if runs_a_routine(statement) {
-            connection.routine_of = Some(self.me());
+            self.note_routine(connection);
         }
         if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
             pins |= Pins::CALLED; // asking now would take the answer from SHOW WARNINGS and ROW_COUNT()
+        }
+        if statement.uses.intersects(Uses::SEQUENCE | Uses::SEQUENCE_LAST) {
+            pins = self.note_sequences(connection, statement, pins);
         }
         self.count_tables(connection, end, work);
         if pins.contains(Pins::NEXT_TRANSACTION)
@@ -139,6 +145,7 @@ impl Session {
                 found_rows: self.found_rows(work, end),
                 warnings: end.warnings.max(left),
                 condition: self.last.condition.take().filter(|_| left > 0),
+                kept: self.last.kept.take().filter(|_| left > 0),
                 counts_are_ours: false,
                 counted: statement.uses.contains(Uses::CALC_FOUND_ROWS),
                 found_rows_unknown: match end.rows {
@@ -226,6 +233,8 @@ impl Session {
                 Change::Variable { name, .. } if name.starts_with(b"session_track") && !is_replayed(name) => {
                     tracking_touched = true
                 }
+                // MariaDB's word of the transaction explains nothing: a trigger may have set a variable.
+                Change::Variable { name: b"last_gtid", .. } => {}
                 Change::Variable { .. } | Change::Schema(_) => named = true,
                 _ => {}
             }
@@ -305,6 +314,7 @@ impl Session {
             connection.broken |= self.pins.contains(Pins::EXPIRED_PASSWORD);
             connection.worn_out |= self.pins.intersects(Pins::LASTING);
         }
+        connection.dirty |= leaving && self.is_of_own_routine(connection); // a lock, say, for which others wait
         connection.broken |= leaving && connection.watched_by.is_some();
         connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
@@ -334,7 +344,7 @@ impl Session {
 }
 
 /// Whether statements may have run that the text does not show.
-fn runs_a_routine(statement: Recognised) -> bool {
+pub(super) fn runs_a_routine(statement: Recognised) -> bool {
     matches!(statement.class, Class::Call | Class::TextPrepared)
         || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
 }

@@ -3,13 +3,14 @@
 //! Owns: what is known of each, and which have a cursor or long data on the held connection. Does not know: servers' ids.
 //! Invariant: two statements of one client never share one on a server.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use super::execution::Execution;
 use super::pins::Pins;
-use crate::backend::state::State;
-use crate::backend::statements::Source;
+use crate::backend::statements::{Carried, Source};
 use crate::execute::relay::End;
 use crate::sql::Recognised;
 use crate::wire::execute::asks_for_cursor;
@@ -22,6 +23,8 @@ const LAST_PREPARED: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Known {
     pub source: Arc<Source>,
+    /// That of the source which it was prepared from.
+    pub kin: u64,
     pub statement: Recognised,
     /// The text's digest; 0 with digests off.
     pub digest: u64,
@@ -38,6 +41,8 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     pub known: HashMap<u32, Known>,
+    /// By hash of text and state, which the process's own hasher made: how many are known, and the copy that comes next.
+    copies: HashMap<u64, (u32, u32), BuildHasherDefault<Carried>>,
     pub last: u32,
     /// The client's own text of the statement that is being prepared, where servers get another.
     pub written: Option<Arc<[u8]>>,
@@ -98,11 +103,70 @@ impl Statements {
         self.pins(pins)
     }
 
-    /// Which copy of a source the client prepares: two statements of one client must not share one on a server, or
+    /// Which copy of a source of this kin the client prepares: two statements of one client must not share one on a server, or
     /// one's cursor would be closed and its long data taken by the other.
-    pub fn copy(&self, text: &[u8], state: &State) -> u32 {
-        let same =
-            self.known.values().filter(|known| *known.source.text == *text && *known.source.state == *state);
-        same.map(|known| known.source.copy + 1).max().unwrap_or(0)
+    pub fn copy(&self, kin: u64) -> u32 {
+        self.copies.get(&kin).map_or(0, |(_, next)| *next)
+    }
+
+    /// A statement has been prepared.
+    pub fn add(&mut self, id: u32, known: Known) {
+        let (open, next) = self.copies.entry(known.kin).or_default();
+        (*open, *next) = (*open + 1, known.source.copy.wrapping_add(1));
+        self.known.insert(id, known);
+    }
+
+    /// A statement is closed.
+    pub fn remove(&mut self, id: u32) -> Option<Known> {
+        let known = self.known.remove(&id)?;
+        if let Entry::Occupied(mut copies) = self.copies.entry(known.kin) {
+            let (open, _) = copies.get_mut();
+            *open -= 1;
+            if *open == 0 {
+                copies.remove();
+            }
+        }
+        Some(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+
+    use super::*;
+    use crate::backend::state::State;
+    use crate::sql::{Class, Uses};
+
+    #[test]
+    fn two_statements_of_one_text_are_never_one() {
+        let (hasher, mut statements) = (RandomState::new(), Statements::default());
+        let prepare = |statements: &mut Statements, id: u32, text: &str| {
+            let state = Arc::new(State::default());
+            let source = Source::new(text.as_bytes().into(), state, |kin| statements.copy(kin), &hasher);
+            let copy = source.copy;
+            let statement = Recognised { class: Class::Read, uses: Uses::empty(), hint: None };
+            statements.add(
+                id,
+                Known {
+                    kin: source.kin,
+                    source: Arc::new(source),
+                    statement,
+                    digest: 0,
+                    written: None,
+                    parameters: 0,
+                    types: None,
+                    long_data_failed: false,
+                },
+            );
+            copy
+        };
+        assert_eq!(prepare(&mut statements, 1, "a"), 0);
+        assert_eq!(prepare(&mut statements, 2, "a"), 1);
+        assert_eq!(prepare(&mut statements, 3, "b"), 0);
+        assert!(statements.remove(1).is_some() && statements.remove(1).is_none());
+        assert_eq!(prepare(&mut statements, 4, "a"), 2, "the second one is open still");
+        assert!(statements.remove(2).is_some() && statements.remove(4).is_some());
+        assert_eq!(prepare(&mut statements, 5, "a"), 0);
     }
 }

@@ -4,7 +4,8 @@
 //! Invariant: outside of what is `unread`, the values here are those that the client would see on one server; `unread`
 //! ones are on the held connection, and pin it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::time::timeout;
 
@@ -15,11 +16,14 @@ use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
 use crate::backend::connection::Connection;
 use crate::backend::variables::{Name, Value, read_back};
+use crate::ids::AccountId;
 use crate::sql::{self, Class, PreparedText, Recognised, Uses};
 use crate::wire::ok::Status;
 
 /// Variables of one session that are read back and brought; with more, the connection stays pinned.
 const NAMES_MAX: usize = 64;
+/// Accounts of which names are remembered.
+const ACCOUNTS_MAX: usize = 256;
 
 /// What a session has set.
 #[derive(Debug, Default)]
@@ -33,6 +37,8 @@ pub(super) struct Variables {
     pub(super) settings_in_texts: BTreeSet<Vec<u8>>,
     /// Some cannot be told or read: they stay on the held connection.
     opaque: bool,
+    /// Names that the statement in hand reads without the session's having set them, and no client of its account has before.
+    news: Vec<Name>,
 }
 
 const NAMED: Uses = Uses::USER_VARIABLE_READ.union(Uses::USER_VARIABLE_WRITE);
@@ -46,6 +52,37 @@ impl Variables {
     /// None is set any more.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// Names that clients of one account have read without having set them; one core's. It ends by forgetting all.
+#[derive(Debug, Default)]
+pub(super) struct Unset(RefCell<HashMap<AccountId, BTreeSet<Name>>>);
+
+impl Unset {
+    /// Remembers the names; gives those that are new.
+    fn note(&self, account: AccountId, mut names: Vec<Name>) -> Vec<Name> {
+        if names.is_empty() {
+            return names;
+        }
+        let mut accounts = self.0.borrow_mut();
+        if accounts.len() >= ACCOUNTS_MAX && !accounts.contains_key(&account) {
+            accounts.clear();
+        }
+        let known = accounts.entry(account).or_default();
+        names.retain(|name| !known.contains(name));
+        if known.len() + names.len() > NAMES_MAX {
+            known.clear();
+        }
+        known.extend(names.iter().take(NAMES_MAX).cloned());
+        names
+    }
+
+    fn add_to(&self, account: AccountId, names: &mut Vec<Name>) {
+        let accounts = self.0.borrow();
+        let unset = accounts.get(&account).into_iter().flatten();
+        let new: Vec<Name> = unset.filter(|name| !names.contains(name)).cloned().collect();
+        names.extend(new);
     }
 }
 
@@ -71,11 +108,19 @@ fn names(found: Option<Vec<Vec<u8>>>) -> Option<Vec<Name>> {
 impl Session {
     /// Appends a SET of those variables that the statement may read and that are not right on the connection.
     pub(super) fn bring_variables(&self, connection: &mut Connection, work: &Work<'_>, set: &mut Vec<u8>) {
-        if self.variables.known.is_empty() && connection.variables.is_empty() {
+        if !work.packets.is_empty() {
+            connection.variables.enter(self.me());
+        }
+        let unseen = reads_unseen(work.statement);
+        if unseen {
+            connection.variables.fire();
+        }
+        let shared = connection.variables.is_shared();
+        if self.variables.known.is_empty() && connection.variables.is_empty() && !shared {
             return;
         }
         let Recognised { class, uses, .. } = work.statement;
-        let named = if reads_unseen(work.statement) {
+        let named = if unseen {
             None
         } else if !uses.intersects(NAMED) {
             return;
@@ -88,11 +133,53 @@ impl Session {
         let named = named.unwrap_or_else(|| {
             let others =
                 connection.variables.names().filter(|name| !self.variables.known.contains_key(*name));
-            others.chain(self.variables.known.keys()).cloned().collect()
+            let mut all: Vec<Name> = others.chain(self.variables.known.keys()).cloned().collect();
+            if shared {
+                if uses.intersects(NAMED) {
+                    all.extend(names(sql::user_variables(work.sql(), &self.lexing)).unwrap_or_default());
+                }
+                self.worker.unset_variables.add_to(self.account.id, &mut all);
+            }
+            all
         });
+        // A SET would take what the client asks about: its own variables are trusted to be what it has set.
+        let at_hand = uses.intersects(ABOUT_BEFORE) && connection.user == Some(self.me());
+        // Nothing is read of them, and they are assigned for certain.
+        let assigned = class == Class::Set && !uses.intersects(Uses::NOT_CONSTANT | Uses::MULTIPLE);
         for name in named.iter().filter(|name| !self.variables.unread.contains(*name)) {
-            connection.variables.bring(name, self.variables.known.get(name), set);
+            let wanted = self.variables.known.get(name);
+            if wanted.is_none() && !connection.variables.names().any(|placed| placed == name) {
+                if assigned || self.variables.opaque {
+                    continue;
+                }
+                let may_be_own = connection.variables.has_fired() && self.variables.news.contains(name);
+                if may_be_own || self.pins.contains(Pins::UNEXPLAINED) {
+                    connection.variables.be_sure(name); // most likely what its own trigger has set
+                }
+            }
+            if at_hand && wanted.is_some() {
+                connection.variables.be_sure(name);
+            }
+            connection.variables.bring(name, wanted, set);
         }
+    }
+
+    /// Whether the statement reads a variable that the session has not set. Its name is remembered: from now on it is made
+    /// NULL in front of what may fire a trigger, so that what that sets is told from what others have left.
+    pub(super) fn reads_unset(&mut self, work: &Work<'_>) -> bool {
+        self.variables.news.clear();
+        if !work.statement.uses.contains(Uses::USER_VARIABLE_READ)
+            || work.statement.uses.contains(Uses::USER_VARIABLE_WRITE)
+        {
+            return false;
+        }
+        let has =
+            |name: &Name| self.variables.known.contains_key(name) || self.variables.unread.contains(name);
+        let mut unset = names(sql::user_variables(work.sql(), &self.lexing)).unwrap_or_default();
+        unset.retain(|name| !has(name));
+        let reads = !unset.is_empty();
+        self.variables.news = self.worker.unset_variables.note(self.account.id, unset);
+        reads
     }
 
     /// The statement has run on this connection, well or not: the variables that it may have assigned are there.
@@ -110,8 +197,9 @@ impl Session {
             assigned.extend(self.variables.in_texts.iter().cloned());
         }
         // Where not all were brought, a failure leaves others' values in those that it did not reach.
-        let reached = succeeded || !work.statement.uses.intersects(ABOUT_BEFORE);
+        let brought = !work.statement.uses.intersects(ABOUT_BEFORE);
         for name in assigned {
+            let reached = succeeded || brought && connection.variables.is_sure(&name);
             connection.variables.touch(&name);
             if reached {
                 self.variables.unread.insert(name);

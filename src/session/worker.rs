@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::inquiry::Inquiry;
 use super::own_ids::Columns;
+use super::sequences::Askers;
+use super::variables::Unset;
 use crate::backend::account::Account;
 use crate::backend::pool::Pool;
 use crate::config::Config;
@@ -105,6 +107,8 @@ pub struct Worker {
     pub(super) inquiry: Inquiry,
     /// The columns of the servers' tables that list connections, as far as they were asked for.
     pub(super) columns: RefCell<Columns>,
+    pub(super) unset_variables: Unset,
+    pub(super) sequence_askers: Askers,
 }
 
 /// What a worker is made of.
@@ -153,6 +157,8 @@ impl Worker {
             schemas: RefCell::default(),
             inquiry: Inquiry::default(),
             columns: RefCell::default(),
+            unset_variables: Unset::default(),
+            sequence_askers: Askers::default(),
         }
     }
 

@@ -85,7 +85,7 @@ VALIDATE_PASSWORD_STRENGTH WAIT_FOR_EXECUTED_GTID_SET
 ";
 /// As `PRIMARY`, in MariaDB.
 const PRIMARY_MARIADB: &str = "
-BINLOG_GTID_POS LASTVAL MASTER_GTID_WAIT NEXTVAL SETVAL WSREP_LAST_SEEN_GTID WSREP_LAST_WRITTEN_GTID
+BINLOG_GTID_POS MASTER_GTID_WAIT SETVAL WSREP_LAST_SEEN_GTID WSREP_LAST_WRITTEN_GTID
 WSREP_SYNC_WAIT_UPTO_GTID
 ";
 /// User-level locks, which belong to the connection.
@@ -106,6 +106,8 @@ const IS_LAST_INSERT_ID: u16 = 1 << 5;
 const IS_FOUND_ROWS: u16 = 1 << 6;
 const IS_ROW_COUNT: u16 = 1 << 7;
 const IS_CONNECTION_ID: u16 = 1 << 8;
+const IS_NEXTVAL: u16 = 1 << 10;
+const IS_LASTVAL: u16 = 1 << 11;
 
 static TABLE: WordTable<1024> = WordTable::new()
     .with_words(PURE, BOTH)
@@ -120,6 +122,8 @@ static TABLE: WordTable<1024> = WordTable::new()
     .with_words(LOCKS, BOTH | IS_LOCK)
     .with_words(LOCKS_MYSQL, MYSQL | IS_LOCK)
     .with(b"LAST_INSERT_ID", BOTH | IS_LAST_INSERT_ID)
+    .with(b"NEXTVAL", MARIADB | IS_NEXTVAL)
+    .with(b"LASTVAL", MARIADB | IS_LASTVAL)
     .with(b"FOUND_ROWS", BOTH | IS_FOUND_ROWS)
     .with(b"ROW_COUNT", BOTH | IS_ROW_COUNT)
     .with(b"CONNECTION_ID", BOTH | IS_CONNECTION_ID);
@@ -144,6 +148,8 @@ pub(super) fn uses_of(name: &[u8], adjacent: bool, server: ServerVersion) -> Opt
         (IS_LAST_INSERT_ID, Uses::LAST_INSERT_ID),
         (IS_FOUND_ROWS, Uses::FOUND_ROWS),
         (IS_ROW_COUNT, Uses::ROW_COUNT),
+        (IS_NEXTVAL, Uses::SEQUENCE.union(Uses::PRIMARY_FUNCTION)),
+        (IS_LASTVAL, Uses::SEQUENCE_LAST.union(Uses::PRIMARY_FUNCTION)),
         (IS_CONNECTION_ID, Uses::CONNECTION_ID.union(Uses::PRIMARY_FUNCTION)),
     ] {
         if found & bit != 0 {
@@ -191,7 +197,7 @@ mod tests {
         assert_eq!(mysql(b"sleep"), Some(Uses::empty()));
         assert_eq!(mysql(b"Get_Lock"), Some(Uses::USER_LOCK));
         assert_eq!(mysql(b"nextval"), None, "a stored function may have this name in MySQL");
-        assert_eq!(uses_of(b"nextval", true, MARIADB.server), Some(Uses::PRIMARY_FUNCTION));
+        assert_eq!(uses_of(b"nextval", true, MARIADB.server), Some(Uses::PRIMARY_FUNCTION | Uses::SEQUENCE));
         assert_eq!(mysql(b"my_function"), None);
         assert_eq!(mysql(b"md5"), None, "9.7 has it in a component only");
         assert_eq!(

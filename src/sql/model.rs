@@ -180,6 +180,12 @@ bitflags! {
         const MEASURES = 1 << 31;
         /// LIMIT with an offset: FOUND_ROWS() is then another number than that of the rows that come.
         const OFFSET = 1 << 32;
+        /// Reads a user variable that the session has not set: a trigger of its own may have. Told by the session.
+        const UNSET_VARIABLE = 1 << 33;
+        /// NEXTVAL and NEXT VALUE FOR (MariaDB): what LASTVAL answers stays on the connection.
+        const SEQUENCE = 1 << 34;
+        /// LASTVAL and PREVIOUS VALUE FOR (MariaDB).
+        const SEQUENCE_LAST = 1 << 35;
     }
 }
 

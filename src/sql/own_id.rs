@@ -1,6 +1,6 @@
-//! CONNECTION_ID() in a text, and the client's own id in its place.
+//! CONNECTION_ID() in a text, and the client's own id in its place; ROW_COUNT() and FOUND_ROWS(), and the session's own counts.
 //!
-//! Owns: where the call and `@@pseudo_thread_id` stand, and what columns must still be called. Does not know: sessions. Invariant: see
+//! Owns: where the calls and `@@pseudo_thread_id` stand, and what columns must still be called. Does not know: sessions. Invariant: see
 //! [`super::splice`].
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ const LABEL_MAX: usize = 64;
 ///
 /// `CAST(… AS UNSIGNED)` of ten digits has the very type that each dialect gives to CONNECTION_ID() (tried on both).
 pub fn own_id_edits(sql: &[u8], lexing: &Lexing, id: u32) -> Vec<Edit> {
-    let mut walk = Walk { sql, id, edits: Vec::new(), frames: vec![Frame::default()] };
+    let mut walk = Walk::new(sql, Own::Id(id));
     for statement in statements(sql, lexing) {
         // Definitions outlive the session, and the bodies of programs hold semicolons.
         if statement.first().is_some_and(|first| matches!(first.keyword, Keyword::Create | Keyword::Alter)) {
@@ -30,6 +30,53 @@ pub fn own_id_edits(sql: &[u8], lexing: &Lexing, id: u32) -> Vec<Edit> {
         }
     }
     walk.edits
+}
+
+/// What the statement before has counted, for a text that asks on another connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// ROW_COUNT().
+    pub row_count: i64,
+    /// FOUND_ROWS().
+    pub found_rows: i64,
+}
+
+/// Replaces ROW_COUNT() and FOUND_ROWS() in the first statement by these: those behind it ask about the one in front of them. `None` where
+/// a call stands in a way that is not replaced. `IF(1,5,ROW_COUNT())` is what gives the type, and FOUND_ROWS() the warning, of the call
+/// itself (tried on both dialects; a cast would not do on MariaDB).
+pub fn count_edits(sql: &[u8], lexing: &Lexing, counts: Counts) -> Option<Vec<Edit>> {
+    let mut walk = Walk::new(sql, Own::Counts(counts));
+    let statement = statements(sql, lexing).next()?;
+    let defines = |first: &Seen| matches!(first.keyword, Keyword::Create | Keyword::Alter);
+    if statement.first().is_none_or(defines) {
+        return None;
+    }
+    walk.statement(&statement);
+    (!walk.missed && !walk.edits.is_empty()).then_some(walk.edits)
+}
+
+/// What takes the place of calls.
+#[derive(Clone, Copy)]
+enum Own {
+    Id(u32),
+    Counts(Counts),
+}
+
+impl Own {
+    /// The text in place of a call of this function.
+    fn in_place_of(self, name: &[u8]) -> Option<String> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        match self {
+            Self::Id(id) if is("CONNECTION_ID") => Some(format!("CAST({id} AS UNSIGNED)")),
+            Self::Counts(counts) if is("ROW_COUNT") => {
+                Some(format!("IF(1,{},ROW_COUNT())", counts.row_count))
+            }
+            Self::Counts(counts) if is("FOUND_ROWS") => {
+                Some(format!("IF(1,{},FOUND_ROWS())", counts.found_rows))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What is known inside one pair of parentheses.
@@ -45,13 +92,19 @@ struct Frame {
 
 struct Walk<'a> {
     sql: &'a [u8],
-    id: u32,
+    own: Own,
     edits: Vec<Edit>,
+    /// A call was not replaced.
+    missed: bool,
     /// The last one is the innermost; never empty.
     frames: Vec<Frame>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(sql: &'a [u8], own: Own) -> Self {
+        Self { sql, own, edits: Vec::new(), missed: false, frames: vec![Frame::default()] }
+    }
+
     fn statement(&mut self, statement: &[Seen]) {
         self.frames = vec![Frame::default()];
         for (at, seen) in statement.iter().enumerate() {
@@ -120,21 +173,20 @@ impl Walk<'_> {
         true
     }
 
-    /// `CONNECTION_ID()`, whose closing parenthesis is the token `close`.
+    /// `CONNECTION_ID()` or its like, whose closing parenthesis is the token `close`.
     fn replace_call(&mut self, statement: &[Seen], close: usize) {
         let Some([rest @ .., name, open]) = statement.get(..close) else { return };
-        let named = name.token.kind == Kind::Word
-            && name.token.text(self.sql).eq_ignore_ascii_case(b"CONNECTION_ID")
+        let called = name.token.kind == Kind::Word
             && open.token.kind == Kind::Punct(b'(')
             && !rest.last().is_some_and(|before| before.token.kind == Kind::Punct(b'.'));
-        if !named {
-            return;
-        }
+        let Some(own) = self.own.in_place_of(name.token.text(self.sql)).filter(|_| called) else { return };
         let span = name.token.start..statement[close].token.end;
         // Between the marks of a versioned comment only one half might be code.
         let gap = self.sql.get(name.token.end..span.end).unwrap_or_default();
         if gap.iter().all(|byte| byte.is_ascii_whitespace() || matches!(byte, b'(' | b')')) {
-            self.replace(span, format!("CAST({} AS UNSIGNED)", self.id));
+            self.replace(span, own);
+        } else {
+            self.missed = true;
         }
     }
 
@@ -148,9 +200,13 @@ impl Walk<'_> {
                 before.keyword == Keyword::Set || before.token.kind == Kind::Punct(b',')
             });
         let global = scope.eq_ignore_ascii_case(b"global");
-        if name.eq_ignore_ascii_case(b"pseudo_thread_id") && !assigned && !global {
+        if let Own::Id(id) = self.own
+            && name.eq_ignore_ascii_case(b"pseudo_thread_id")
+            && !assigned
+            && !global
+        {
             // A BIGINT UNSIGNED that may be NULL, as the servers have it.
-            self.replace(token.start..token.end, format!("NULLIF({}|0,0)", self.id));
+            self.replace(token.start..token.end, format!("NULLIF({id}|0,0)"));
         }
     }
 
@@ -305,6 +361,32 @@ mod tests {
             ),
         ] {
             assert_eq!(own(sql), spliced);
+        }
+    }
+
+    #[test]
+    fn counts_take_the_place_of_the_first_statements_calls() {
+        let told = |sql: &str| {
+            let edits = count_edits(sql.as_bytes(), &MYSQL, Counts { row_count: -1, found_rows: 5 })?;
+            Some(String::from_utf8(splice(sql.as_bytes(), &edits)).unwrap())
+        };
+        for (sql, spliced) in [
+            ("SELECT ROW_COUNT()+0", "SELECT IF(1,-1,ROW_COUNT())+0 AS `ROW_COUNT()+0`"),
+            ("SET @n = found_rows()", "SET @n = IF(1,5,FOUND_ROWS())"),
+            (
+                "INSERT INTO t SELECT ROW_COUNT(), FOUND_ROWS() n; SELECT ROW_COUNT()",
+                "INSERT INTO t SELECT IF(1,-1,ROW_COUNT()) AS `ROW_COUNT()`, IF(1,5,FOUND_ROWS()) n; SELECT ROW_COUNT()",
+            ),
+        ] {
+            assert_eq!(told(sql).as_deref(), Some(spliced));
+        }
+        for sql in [
+            "SELECT 1",
+            "SELECT ROW_COUNT(/*! */)+0, ROW_COUNT()",
+            "CREATE VIEW v AS SELECT ROW_COUNT()",
+            "DELETE FROM t; SELECT ROW_COUNT()",
+        ] {
+            assert_eq!(told(sql), None, "{sql}");
         }
     }
 

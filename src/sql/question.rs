@@ -128,6 +128,14 @@ pub fn bare_question<'a>(sql: &'a [u8], lexing: &Lexing) -> Option<BareQuestion<
     ends(&mut scan).then_some(BareQuestion { kind, column_name })
 }
 
+/// Whether the packet is SHOW WARNINGS, and nothing else.
+pub fn shows_warnings(sql: &[u8], lexing: &Lexing) -> bool {
+    let mut scan = Scan::new(sql, lexing);
+    let shows = first_of_packet(&mut scan).is_some_and(|first| first.keyword == Keyword::Show);
+    let what = scan.next().map(|item| item.token.text(sql)).unwrap_or_default();
+    shows && what.eq_ignore_ascii_case(b"WARNINGS") && ends(&mut scan)
+}
+
 /// The first token of a packet; statements that are empty are skipped by the servers only at the end.
 fn first_of_packet(scan: &mut Scan<'_>) -> Option<Item> {
     scan.begin_statement();
@@ -209,6 +217,20 @@ mod tests {
         }
         let expression = parse_kill(b"KILL USER x", &MYSQL).map(|kill| kill.victim);
         assert_eq!(expression, Some(Victim::Expression(5..11)), "MySQL has no such form, and will say so");
+    }
+
+    #[test]
+    fn show_warnings_is_found_where_it_stands_alone() {
+        for (sql, shows) in [
+            ("SHOW WARNINGS", true),
+            (" show /* x */ warnings ; ", true),
+            ("SHOW WARNINGS LIMIT 1", false),
+            ("SHOW COUNT(*) WARNINGS", false),
+            ("SHOW ERRORS", false),
+            ("SHOW WARNINGS; SELECT 1", false),
+        ] {
+            assert_eq!(shows_warnings(sql.as_bytes(), &MYSQL), shows, "{sql}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::functions;
 use super::keywords::{self, Keyword};
 use super::lexer::{Kind, Lexer, Token};
-use super::model::{Hint, Lexing, Uses};
+use super::model::{Dialect, Hint, Lexing, Uses};
 use crate::consistency::Consistency;
 
 /// A significant token with what the keyword table knows of it.
@@ -220,7 +220,9 @@ impl<'a> Scan<'a> {
                 if self.last.keyword == Keyword::Value
                     && matches!(self.before.keyword, Keyword::Next | Keyword::Previous) =>
             {
+                let draws = self.before.keyword == Keyword::Next;
                 self.uses |= Uses::PRIMARY_FUNCTION;
+                self.uses |= if draws { Uses::SEQUENCE } else { Uses::SEQUENCE_LAST };
             }
             Keyword::Set => self.column_list = false,
             Keyword::Offset => self.uses |= Uses::OFFSET,
@@ -297,6 +299,10 @@ impl<'a> Scan<'a> {
         let is_one = |of: &[&[u8]; 3]| of.iter().any(|other| other.eq_ignore_ascii_case(name));
         if name.len() == 7 && is_one(&COLUMNS) {
             self.uses |= Uses::PRIMARY_FUNCTION;
+            let draws = name.eq_ignore_ascii_case(COLUMNS[0]);
+            if self.lexing.server.dialect == Dialect::MariaDb {
+                self.uses |= if draws { Uses::SEQUENCE } else { Uses::SEQUENCE_LAST };
+            }
         } else if self.uses.contains(Uses::SYSTEM_SCHEMA) && is_one(&MEASURES) {
             self.uses |= Uses::MEASURES;
         }

@@ -153,10 +153,14 @@ fn t8_a_function_that_may_be_stored_is_told() {
     both("SELECT UUID_SHORT()", Class::Read, Uses::PRIMARY_FUNCTION);
     both("SELECT LOAD_FILE('a')", Class::Read, Uses::PRIMARY_FUNCTION);
     mysql("SELECT WAIT_FOR_EXECUTED_GTID_SET('a')", Class::Read, Uses::PRIMARY_FUNCTION);
-    mariadb("SELECT NEXTVAL(s)", Class::Read, Uses::PRIMARY_FUNCTION);
-    mariadb("SELECT NEXT VALUE FOR s", Class::Read, Uses::PRIMARY_FUNCTION);
-    mariadb("SELECT PREVIOUS VALUE FOR s, LASTVAL(s)", Class::Read, Uses::PRIMARY_FUNCTION);
-    mariadb("SELECT s.nextval", Class::Read, Uses::PRIMARY_FUNCTION);
+    let (drawn, last) =
+        (Uses::PRIMARY_FUNCTION | Uses::SEQUENCE, Uses::PRIMARY_FUNCTION | Uses::SEQUENCE_LAST);
+    mariadb("SELECT NEXTVAL(s)", Class::Read, drawn);
+    mariadb("SELECT NEXT VALUE FOR s", Class::Read, drawn);
+    mariadb("SELECT PREVIOUS VALUE FOR s", Class::Read, last);
+    mariadb("SELECT LASTVAL(s), s.currval", Class::Read, last);
+    mariadb("SELECT s.nextval", Class::Read, drawn);
+    mysql("SELECT s.nextval, s.currval", Class::Read, Uses::PRIMARY_FUNCTION);
     both("SELECT LAST_INSERT_ID()", Class::Read, Uses::LAST_INSERT_ID);
     both("SELECT LAST_INSERT_ID( )", Class::Read, Uses::LAST_INSERT_ID);
     both("SELECT LAST_INSERT_ID(7)", Class::Read, Uses::LAST_INSERT_ID | Uses::PRIMARY_FUNCTION);
