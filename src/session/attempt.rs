@@ -107,7 +107,7 @@ impl Session {
     pub(super) async fn perform(&mut self, work: &Work<'_>, mut route: Route) -> Flow {
         self.note_accounts(work);
         if self.pins.contains(Pins::DIAGNOSTICS) {
-            route = self.beside_warnings(work, route);
+            route = self.beside_warnings(work, route).await;
         }
         let mut tried: Vec<ServerId> = Vec::new();
         let mut retried_statement = false;
@@ -271,7 +271,13 @@ impl Session {
         let mut before = Vec::new();
         let mut steps = Vec::new();
         self.catch_up(connection, work, &mut before, &mut steps, &mut buffer).await?;
-        let prepares = work.execution.as_ref().is_some_and(|e| !connection.statements.contains(e.source));
+        let execution = work.execution.as_ref();
+        if let Some(untyped) = execution.filter(|e| e.lacks_types())
+            && !self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA)
+        {
+            connection.statements.renew(untyped.source);
+        }
+        let prepares = execution.is_some_and(|e| !connection.statements.contains(e.source));
         if !before.is_empty() && (prepares || !pipelines(work)) {
             // What must not run in a wrong state waits until the state is known to be right; nor is anything prepared
             // in a wrong one.

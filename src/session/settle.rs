@@ -158,13 +158,8 @@ impl Session {
         if !end.changes.is_empty() {
             self.note_switches(connection);
         }
-        // GET DIAGNOSTICS succeeds with a warning, and assigns nothing, where there is no such condition.
-        let vain = statement.class == Class::Diagnostics
-            && match self.last.condition {
-                None => end.warnings > self.left_warnings(),
-                // How many an error has left is not known.
-                Some(_) => end.warnings > 0 && self.has_asked_in_vain(connection).await,
-            };
+        let vain =
+            statement.class == Class::Diagnostics && succeeded && self.has_asked_in_vain(connection, end).await;
         self.note_variables(connection, work, succeeded && !vain);
         // A statement that names it had it right on this connection, and may have set it without a report.
         let named = statement.may_use_insert_id();
@@ -308,7 +303,7 @@ impl Session {
         connection.broken |= leaving && connection.watched_by.is_some();
         connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
-        if !leaving && here(self.insert_id.place()) {
+        if !(leaving && connection.dirty) && here(self.insert_id.place()) {
             connection.debt = Some(Arc::clone(&self.insert_id));
         } else if leaving {
             connection.debt = None;
