@@ -133,7 +133,9 @@ impl Statements {
             self.remove(&oldest);
         }
         self.clock += 1;
-        if let Some(before) = self.open.insert(source, Open { id, types: None, typed: false, used: self.clock }) {
+        if let Some(before) =
+            self.open.insert(source, Open { id, types: None, typed: false, used: self.clock })
+        {
             self.closing.push(before.id);
         }
     }

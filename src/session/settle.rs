@@ -158,8 +158,9 @@ impl Session {
         if !end.changes.is_empty() {
             self.note_switches(connection);
         }
-        let vain =
-            statement.class == Class::Diagnostics && succeeded && self.has_asked_in_vain(connection, end).await;
+        let vain = statement.class == Class::Diagnostics
+            && succeeded
+            && self.has_asked_in_vain(connection, end).await;
         self.note_variables(connection, work, succeeded && !vain);
         // A statement that names it had it right on this connection, and may have set it without a report.
         let named = statement.may_use_insert_id();
