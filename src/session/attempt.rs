@@ -143,7 +143,7 @@ impl Session {
                         && commits(work)
                         && self.may_leave_replica(&connection) =>
                 {
-                    if let Err(connection) = self.leave_replica(connection).await {
+                    if let Err(connection) = self.end_on_primary(connection).await {
                         self.lose(connection);
                         let problem = Problem::Lost { outcome_unknown: false, state_lost: true };
                         return self.refuse(&problem).await;

@@ -166,6 +166,7 @@ impl Session {
                 }
                 self.desired = Arc::new(next);
                 connection.state = Arc::clone(&self.desired);
+                self.last.counts_are_ours = true;
             }
             _ => connection.broken = true,
         }
@@ -395,6 +396,7 @@ fn contains_word(text: &[u8], word: &[u8]) -> bool {
 }
 
 /// Whether a SET may have named a collation beside a character set.
-pub(super) fn charset_by_name(text: &[u8]) -> bool {
-    text.len() < 4096 && contains_word(text, b"collate")
+pub(super) fn charset_by_name(text: &[u8], reported: &[u8]) -> bool {
+    let named = |change| matches!(change, Change::Variable { name: b"character_set_connection", .. });
+    text.len() < 4096 && contains_word(text, b"collate") && changes(reported).any(named)
 }

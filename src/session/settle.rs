@@ -136,7 +136,7 @@ impl Session {
                 place: here,
                 found_there: end.rows.is_some() || self.last.found_there && self.last.place == here,
                 row_count: end.rows.map_or(i128::from(end.affected_rows), |_| -1),
-                found_rows: self.found_rows(work, end),
+                found_rows: if succeeded { self.found_rows(work, end) } else { self.last.found_rows },
                 warnings: end.warnings.max(left),
                 condition: self.last.condition.take().filter(|_| left > 0),
                 counts_are_ours: false,
@@ -184,7 +184,7 @@ impl Session {
         if succeeded {
             self.note_unreported(connection, work, before.as_deref()).await;
         }
-        if succeeded && !end.changes.is_empty() && charset_by_name(work.sql()) {
+        if succeeded && !end.changes.is_empty() && charset_by_name(work.sql(), &end.changes) {
             self.read_back_collation(connection, &end.changes).await;
         }
     }
