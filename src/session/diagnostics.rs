@@ -232,7 +232,7 @@ impl Session {
     }
 
     /// Whether the statement leaves the warnings of those before it: MariaDB clears them for what uses tables (tried). A
-    /// stored function may use some: then its server knows, and there is nothing to be told apart here.
+    /// routine may use some: its server knows, and there is nothing to be told apart here.
     pub(super) fn leaves_warnings(&self, work: &Work<'_>) -> bool {
         let Recognised { class, uses, .. } = work.statement;
         let names_none = || self.names_no_table(work);
@@ -242,6 +242,10 @@ impl Session {
             && match class {
                 Class::Use | Class::Begin(_) | Class::EndOrSavepoint | Class::Set => {
                     !uses.contains(Uses::MULTIPLE) || names_none()
+                }
+                Class::Call => true,
+                Class::Session => {
+                    uses.intersects(Uses::XA | Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE)
                 }
                 Class::Show => work.expect == Expect::Fields,
                 Class::ShowServer => work.expect == Expect::Text,

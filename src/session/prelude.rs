@@ -139,10 +139,11 @@ impl Session {
         let outlasts = connection.warned && self.lexing.server.dialect == Dialect::MariaDb;
         // This session's own, of a statement before the last; COM_INIT_DB clears none, as other statements do.
         let init_db = work.statement.class == Class::Use && work.text.is_none();
+        // MySQL warns of some character sets that are replayed.
         let stale = self.last.warnings == 0
-            && (outlasts && uses.contains(Uses::DIAGNOSTICS) || connection.warned && init_db);
-        // Whether an error outlasts a stored function, the server finds out.
-        let carries = uses.contains(Uses::UNKNOWN_FUNCTION)
+            && (outlasts && uses.contains(Uses::DIAGNOSTICS) || (connection.warned || fresh) && init_db);
+        // Whether an error outlasts a routine, the server finds out.
+        let carries = (uses.contains(Uses::UNKNOWN_FUNCTION) || work.statement.class == Class::Call)
             && self.last.is_elsewhere((connection.server, connection.id), Uses::DIAGNOSTICS)
             && self.leaves_warnings(work);
         if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts || stale || carries {
