@@ -247,6 +247,7 @@ impl Session {
                 Class::Session => {
                     uses.intersects(Uses::XA | Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE)
                 }
+                Class::Other => uses.contains(Uses::FLUSH_STATUS) && !uses.contains(Uses::MULTIPLE),
                 Class::Show => work.expect == Expect::Fields,
                 Class::ShowServer => work.expect == Expect::Text,
                 Class::Read => names_none(),
