@@ -74,6 +74,8 @@ impl Doubt {
         let added = self.left && if mysql { unknown || resets } else { shows };
         self.added = added || self.added && (text.is_empty() || asks(&text) || !mysql && !failed);
         self.selected = match &line.step {
+            // One that fails leaves the count of what was before it.
+            Step::Query(_) | Step::Execute(_) if failed => self.selected,
             Step::Query(_) | Step::Execute(_) => text.starts_with("SELECT") && !text.contains("INTO"),
             _ => false,
         };
