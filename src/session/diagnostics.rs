@@ -243,7 +243,8 @@ impl Session {
                 Class::Use | Class::Begin(_) | Class::EndOrSavepoint | Class::Set => {
                     !uses.contains(Uses::MULTIPLE) || names_none()
                 }
-                Class::Call => true,
+                _ if work.preparing.is_some() => true,
+                Class::Call | Class::TextPrepared => true,
                 Class::Session => {
                     uses.intersects(Uses::XA | Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE)
                 }

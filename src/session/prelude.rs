@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::attempt::{Failure, Work};
 use super::lease::ABOUT_BEFORE;
+use super::settle::runs_a_routine;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange;
@@ -142,8 +143,8 @@ impl Session {
         // MySQL warns of some character sets that are replayed.
         let stale = self.last.warnings == 0
             && (outlasts && uses.contains(Uses::DIAGNOSTICS) || (connection.warned || fresh) && init_db);
-        // Whether an error outlasts a routine, the server finds out.
-        let carries = (uses.contains(Uses::UNKNOWN_FUNCTION) || work.statement.class == Class::Call)
+        // Whether an error outlasts a routine, or a text that is prepared, the server finds out.
+        let carries = (runs_a_routine(work.statement) || work.preparing.is_some())
             && self.last.is_elsewhere((connection.server, connection.id), Uses::DIAGNOSTICS)
             && self.leaves_warnings(work);
         if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts || stale || carries {

@@ -330,7 +330,7 @@ impl Session {
 }
 
 /// Whether statements may have run that the text does not show.
-fn runs_a_routine(statement: Recognised) -> bool {
+pub(super) fn runs_a_routine(statement: Recognised) -> bool {
     matches!(statement.class, Class::Call | Class::TextPrepared)
         || statement.uses.contains(Uses::UNKNOWN_FUNCTION)
 }
