@@ -14,6 +14,7 @@ use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage, until};
 both_dialects! {
     unknown_commands_are_refused_and_the_session_goes_on,
     small_commands_are_answered,
+    a_change_of_database_counts_no_warnings_of_ours,
     reset_connection_begins_anew,
     change_user_begins_anew_as_another,
     a_refused_change_of_user_is_as_on_a_server,
@@ -92,6 +93,20 @@ async fn small_commands_are_answered(scenario: Scenario) {
     assert_eq!(client.value("SELECT DATABASE()").await.unwrap(), "test");
     client.command(com::QUIT, b"").await;
     client.closed().await;
+}
+
+/// MySQL warns of the character set, also where Tidegate sets it.
+async fn a_change_of_database_counts_no_warnings_of_ours(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules::pool("{max: 1}")).await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    for sql in ["SET NAMES utf8mb3", "DO (SELECT 1 FROM (SELECT 1) t)"] {
+        client.query(sql).await;
+    }
+    other.query("SET NAMES latin1").await;
+    for client in [&mut other, &mut client] {
+        client.command(com::INIT_DB, b"test").await;
+        assert_eq!(client.outcome().await.ok().warnings, 0);
+    }
 }
 
 async fn reset_connection_begins_anew(scenario: Scenario) {

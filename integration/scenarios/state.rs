@@ -9,6 +9,7 @@ both_dialects! {
     settings_do_not_leak_between_sessions,
     default_databases_do_not_leak_between_sessions,
     names_set_again_take_a_collation_back,
+    one_collation_stays_beside_two_character_sets,
     settings_are_replayed_under_a_collation_that_is_not_ascii,
     t13_temporary_tables_stay_usable,
     user_locks_stay_until_released,
@@ -110,6 +111,21 @@ async fn names_set_again_take_a_collation_back(scenario: Scenario) {
 }
 
 /// A bare literal would be UTF-16, which no server takes for the name of a locale or a time zone.
+async fn one_collation_stays_beside_two_character_sets(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for (client, charset) in [(&mut client, "ascii"), (&mut other, "gbk")] {
+        client.query_drop(format!("SET NAMES {charset}")).await.unwrap();
+        client.query_drop("SET collation_connection = latin1_german2_ci").await.unwrap();
+    }
+    // The connection changes hands each time.
+    for client in [&mut client, &mut other] {
+        for sql in ["SELECT COLLATION('x') FROM which", "SELECT @@collation_connection"] {
+            assert_eq!(text(client, sql).await.as_deref(), Some("latin1_german2_ci"), "{sql}");
+        }
+    }
+}
+
 async fn settings_are_replayed_under_a_collation_that_is_not_ascii(scenario: Scenario) {
     let stage = crowded(scenario, 1).await;
     let (mut client, mut other) = (stage.client().await, stage.client().await);

@@ -238,7 +238,8 @@ impl Connection {
     /// # Errors
     /// The network's; the connection must be closed then.
     pub async fn pay_debt(&mut self, buffer: &mut Buffer) -> Result<(), ExchangeError> {
-        let Some(debt) = self.debt.take() else { return Ok(()) };
+        // What nobody asks for any more goes with the reset.
+        let Some(debt) = self.debt.take().filter(|debt| Arc::strong_count(debt) > 1) else { return Ok(()) };
         let answer = self.run(b"SELECT LAST_INSERT_ID()", buffer).await?;
         let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         debt.settle(self.server, self.id, value);

@@ -11,9 +11,14 @@ use crate::wire::ok::Change;
 /// In which statements and names come.
 const CLIENT: &[u8] = b"character_set_client";
 
+/// Its collation becomes the character set's own with it.
+const CONNECTION: &[u8] = b"character_set_connection";
+
+/// Set after that, by the order of names.
+const COLLATION: &[u8] = b"collation_connection";
+
 /// The charset variables that `SET NAMES` covers.
-const NAMES: [&[u8]; 4] =
-    [CLIENT, b"character_set_connection", b"character_set_results", b"collation_connection"];
+const NAMES: [&[u8]; 4] = [CLIENT, CONNECTION, b"character_set_results", COLLATION];
 
 /// Reported by session tracking, but bound to one connection, or read only: never replayed.
 const NEVER_REPLAYED: [&[u8]; 17] = [
@@ -113,8 +118,8 @@ impl State {
         // Setting the character set of the connection sets its collation too, which is not reported: also where the
         // character set stays as it was.
         let before = self.variables.len();
-        if name == b"character_set_connection" {
-            self.variables.retain(|(known, _)| known != b"collation_connection");
+        if name == CONNECTION {
+            self.variables.retain(|(known, _)| known != COLLATION);
         }
         let plain = name == b"character_set_results" && self.results.take().is_some();
         let forgot = self.variables.len() < before || plain;
@@ -200,7 +205,8 @@ impl State {
             if collated.is_some() && name == b"character_set_results" {
                 continue;
             }
-            let forgotten = renamed && NAMES.contains(&name.as_slice());
+            let forgotten = renamed && NAMES.contains(&name.as_slice())
+                || name == COLLATION && has.get(CONNECTION) != wanted.get(CONNECTION);
             let replaced = schema_in_utf8 && name == CLIENT;
             if forgotten || replaced || has.get(name) != Some(value) {
                 put_item(&mut set, &[name, b"=", &literal(name, value)]);
@@ -320,6 +326,17 @@ mod tests {
         assert_eq!(
             set_text(&theirs, &mine).unwrap(),
             "SET NAMES 'utf8mb4' COLLATE 'utf8mb4_general_ci',autocommit=DEFAULT,sql_mode=_utf8mb4''"
+        );
+    }
+
+    #[test]
+    fn a_character_set_takes_the_collation_with_it() {
+        let of = |charset| {
+            state("", &[("character_set_connection", charset), ("collation_connection", "latin1_german2_ci")])
+        };
+        assert_eq!(
+            set_text(&of("gbk"), &of("ascii")).unwrap(),
+            "SET character_set_connection=_utf8mb4'ascii',collation_connection=_utf8mb4'latin1_german2_ci'"
         );
     }
 

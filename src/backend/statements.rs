@@ -80,9 +80,19 @@ impl Hasher for Carried {
 pub struct Open {
     /// The server's id of it.
     pub id: u32,
-    /// Parameter types that the server remembers from the last execution.
+    /// Parameter types that the server remembers from the last execution, where they are known.
     pub types: Option<Arc<[u8]>>,
+    /// It may remember some.
+    typed: bool,
     used: u64,
+}
+
+impl Open {
+    /// An execution with these parameter types, or with none, is sent.
+    pub fn note_types(&mut self, types: &Option<Arc<[u8]>>) {
+        self.typed |= types.is_some();
+        self.types.clone_from(types);
+    }
 }
 
 /// The statements that are open on one connection.
@@ -109,6 +119,13 @@ impl Statements {
         }
     }
 
+    /// Forgets a statement that may have been executed with parameter types, for one who has never sent any.
+    pub fn renew(&mut self, source: &Arc<Source>) {
+        if self.open.get(source).is_some_and(|open| open.typed) {
+            self.remove(source);
+        }
+    }
+
     /// Whether a statement of this source is open.
     pub fn contains(&self, source: &Arc<Source>) -> bool {
         self.open.contains_key(source)
@@ -125,7 +142,9 @@ impl Statements {
             self.remove(&oldest);
         }
         self.clock += 1;
-        if let Some(before) = self.open.insert(source, Open { id, types: None, used: self.clock }) {
+        if let Some(before) =
+            self.open.insert(source, Open { id, types: None, typed: false, used: self.clock })
+        {
             self.closing.push(before.id);
         }
     }

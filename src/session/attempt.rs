@@ -107,7 +107,7 @@ impl Session {
     pub(super) async fn perform(&mut self, work: &Work<'_>, mut route: Route) -> Flow {
         self.note_accounts(work);
         if self.pins.contains(Pins::DIAGNOSTICS) {
-            route = self.beside_warnings(work, route);
+            route = self.beside_warnings(work, route).await;
         }
         let mut statement = work.statement;
         statement.uses.set(Uses::UNSET_VARIABLE, self.reads_unset(work));
@@ -145,7 +145,7 @@ impl Session {
                         && commits(work)
                         && self.may_leave_replica(&connection) =>
                 {
-                    if let Err(connection) = self.leave_replica(connection).await {
+                    if let Err(connection) = self.end_on_primary(connection).await {
                         self.lose(connection);
                         let problem = Problem::Lost { outcome_unknown: false, state_lost: true };
                         return self.refuse(&problem).await;
@@ -282,7 +282,13 @@ impl Session {
         let mut before = Vec::new();
         let mut steps = Vec::new();
         self.catch_up(connection, work, &mut before, &mut steps, &mut buffer).await?;
-        let prepares = work.execution.as_ref().is_some_and(|e| !connection.statements.contains(e.source));
+        let execution = work.execution.as_ref();
+        if let Some(untyped) = execution.filter(|e| e.lacks_types())
+            && !self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA)
+        {
+            connection.statements.renew(untyped.source);
+        }
+        let prepares = execution.is_some_and(|e| !connection.statements.contains(e.source));
         if !before.is_empty() && (prepares || !pipelines(work)) {
             // What must not run in a wrong state waits until the state is known to be right; nor is anything prepared
             // in a wrong one.

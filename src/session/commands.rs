@@ -6,7 +6,6 @@ use super::attempt::Work;
 use super::incoming::Command;
 use super::pins::Pins;
 use super::{Flow, Problem, Session, reply};
-use crate::backend::insert_id::Place;
 use crate::backend::names::of_collation;
 use crate::backend::state::State;
 use crate::plan::{self, Reason, Route, Target};
@@ -131,7 +130,7 @@ impl Session {
         self.statements.clear();
         self.variables.clear();
         self.sequence_at = None;
-        self.insert_id.put(Place::Nowhere);
+        self.insert_id = Arc::default();
         self.incarnation = self.incarnation.wrapping_add(1);
         self.status.remove(Status::IN_TRANSACTION);
     }

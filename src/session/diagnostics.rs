@@ -3,11 +3,14 @@
 //! Owns: counts, and the error or warning that no server has, or perhaps none has any more. Does not know: texts, routes.
 //! Invariant: a question is asked of a connection that knows this session's last statement, and no other session's.
 
+use tokio::time::timeout;
+
 use super::attempt::Work;
 use super::pins::Pins;
+use super::prelude::PRELUDE_LIMIT;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::{Connection, Key};
-use crate::backend::exchange;
+use crate::backend::exchange::{self, Answer};
 use crate::execute::relay::End;
 use crate::ids::{BackendId, ServerId};
 use crate::plan::{MAKES_PIN, Reason, Route, Target};
@@ -22,6 +25,9 @@ pub(super) type At = (ServerId, BackendId);
 
 /// Characters of MESSAGE_TEXT that SIGNAL takes: MySQL's limit, and MariaDB's.
 const TEXT_MAX: (usize, usize) = (128, 512);
+
+/// ER_DA_INVALID_CONDITION_NUMBER.
+pub(super) const NO_SUCH_CONDITION: u16 = 1758;
 
 /// What a statement left that the next one may ask about.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +97,14 @@ fn signal(error: &ErrPacket, dialect: Dialect) -> Option<Vec<u8>> {
     text[..end].bytes().for_each(|byte| sql.push_str(&format!("{byte:02x}")));
     sql.push('\'');
     Some(sql.into_bytes())
+}
+
+/// The warning in an answer to SHOW WARNINGS with nothing else in it; not where its text depends on a character set.
+fn only_warning(answer: &Answer) -> Option<ErrPacket> {
+    let [row] = &answer.rows[..] else { return None };
+    let [Some(level), Some(code), Some(text)] = &row[..] else { return None };
+    let code = std::str::from_utf8(code).ok()?.parse().ok()?;
+    (level == b"Warning" && text.is_ascii()).then(|| ErrPacket::new(code, b"01000", text.clone()))
 }
 
 impl Session {
@@ -220,6 +234,19 @@ impl Session {
         };
     }
 
+    /// GET DIAGNOSTICS has found no such condition on this connection, and added that to what there is to ask about.
+    pub(super) fn note_addition(&mut self, connection: &Connection) {
+        let here = Some((connection.server, connection.id));
+        // Its counts are those of the statements that have prepared it for the question.
+        self.last.counts_are_ours |= self.last.place != here;
+        self.last.place = here;
+        if self.last.warnings == 0 {
+            let packet = ErrPacket::new(NO_SUCH_CONDITION, b"35000", "Invalid condition number");
+            self.last.condition = Some(Condition { packet: Box::new(packet), at: here });
+        }
+        self.last.warnings = self.last.warnings.saturating_add(1);
+    }
+
     /// A command about a prepared statement has succeeded, at a server or none: it leaves the counts, but on MySQL no
     /// warnings of the statement before.
     pub(super) fn note_statement_command(&mut self, at: Option<At>, warnings: u16) {
@@ -233,17 +260,24 @@ impl Session {
         (self.last.condition, self.last.kept) = (None, None);
     }
 
-    /// Whether the statement leaves the warnings of those before it: MariaDB clears them for what uses tables (tried).
+    /// Whether the statement leaves the warnings of those before it: MariaDB clears them for what uses tables (tried). A
+    /// routine may use some: its server knows, and there is nothing to be told apart here.
     pub(super) fn leaves_warnings(&self, work: &Work<'_>) -> bool {
         let Recognised { class, uses, .. } = work.statement;
         let names_none = || self.names_no_table(work);
         self.last.warnings > 0
             && self.lexing.server.dialect == Dialect::MariaDb
-            && !uses.intersects(Uses::UNKNOWN_FUNCTION | Uses::SUBQUERY | Uses::DOUBT)
+            && !uses.intersects(Uses::SUBQUERY | Uses::DOUBT)
             && match class {
                 Class::Use | Class::Begin(_) | Class::EndOrSavepoint | Class::Set => {
                     !uses.contains(Uses::MULTIPLE) || names_none()
                 }
+                _ if work.preparing.is_some() => true,
+                Class::Call | Class::TextPrepared => true,
+                Class::Session => {
+                    uses.intersects(Uses::XA | Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE)
+                }
+                Class::Other => uses.contains(Uses::FLUSH_STATUS) && !uses.contains(Uses::MULTIPLE),
                 Class::Show => work.expect == Expect::Fields,
                 Class::ShowServer => work.expect == Expect::Text,
                 Class::Read => names_none(),
@@ -257,17 +291,38 @@ impl Session {
         !explains(b"EXPLAIN") && !explains(b"DESC") && sql::Outline::of(text, &self.lexing).tables.is_empty()
     }
 
-    /// Where warnings outlast the statement, it runs beside them if it can run anywhere, and leaves nothing there.
-    pub(super) fn beside_warnings(&self, work: &Work<'_>, route: Route) -> Route {
+    /// Where warnings outlast the statement, it runs beside them if it can run anywhere, and leaves nothing there; else one
+    /// warning goes along.
+    pub(super) async fn beside_warnings(&mut self, work: &Work<'_>, route: Route) -> Route {
         let Recognised { class, uses, .. } = work.statement;
         let moves = matches!(route.target, Target::Any | Target::Replica)
             && matches!(class, Class::Read | Class::Set | Class::Use | Class::Show | Class::ShowServer)
             && !uses.intersects(MAKES_PIN.union(Uses::CHAIN_OR_RELEASE));
         let held_there = |held: &Connection| self.last.place == Some((held.server, held.id));
-        if moves && self.held.as_deref().is_some_and(held_there) && self.leaves_warnings(work) {
-            return Route { target: Target::Held, reason: Reason::Diagnostics };
+        if self.held.as_deref().is_some_and(held_there) && self.leaves_warnings(work) {
+            if moves {
+                return Route { target: Target::Held, reason: Reason::Diagnostics };
+            }
+            if route.target == Target::Primary && self.last.condition.is_none() {
+                self.take_warning().await;
+            }
         }
         route
+    }
+
+    /// What is to be asked about may be left on a replica: a warning, where it is the only one, can be left elsewhere too.
+    async fn take_warning(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        if self.worker.topology.snapshot().primary != Some(held.server) {
+            let mut buffer = self.worker.buffers.take();
+            let asked = timeout(PRELUDE_LIMIT, held.run(b"SHOW WARNINGS", &mut buffer)).await;
+            held.broken |= !matches!(asked, Ok(Ok(_)));
+            if let Ok(Ok(answer)) = asked {
+                let packet = only_warning(&answer);
+                self.last.condition = packet.map(|packet| Condition { packet: Box::new(packet), at: None });
+            }
+        }
+        self.held = Some(held);
     }
 
     /// Tells the client about a problem, and lets it ask about that.
@@ -297,7 +352,7 @@ impl Session {
             held.stream.write_all(&ping).await?;
             exchange::receive(&mut held, &mut buffer, Expect::Simple).await
         };
-        match tokio::time::timeout(super::prelude::PRELUDE_LIMIT, asked).await {
+        match timeout(PRELUDE_LIMIT, asked).await {
             Ok(Ok(_)) => self.status = held.status,
             _ => held.broken = true,
         }

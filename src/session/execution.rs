@@ -33,6 +33,14 @@ pub(super) struct Execution<'a> {
     pub executes: bool,
 }
 
+impl Execution<'_> {
+    /// It has parameters, and the client has never said of what types: servers take that where all are NULL (tried on both
+    /// dialects), and must not take the types of another client's execution.
+    pub fn lacks_types(&self) -> bool {
+        self.bound_at.is_some() && self.types.is_none()
+    }
+}
+
 impl Session {
     /// Appends the execution as this connection must get it, preparing the statement there first where needed.
     pub(super) async fn dress(
@@ -59,7 +67,7 @@ impl Session {
             || execution.carries_types
             || matches!((&open.types, &execution.types), (Some(a), Some(b)) if Arc::ptr_eq(a, b) || a == b);
         if execution.bound_at.is_some() {
-            open.types.clone_from(&execution.types);
+            open.note_types(&execution.types);
         }
         let payload = execution.payload;
         let at = out.len();

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::attempt::{Failure, Work};
 use super::lease::ABOUT_BEFORE;
+use super::settle::runs_a_routine;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange;
@@ -31,6 +32,9 @@ const TIMED_OUT: u16 = 3024;
 /// neither CREATE TEMPORARY TABLE … AS SELECT (tried on both dialects) nor SET ROLE (MySQL), but they are counted.
 pub(super) const COUNTED: &[u8] = b"SHOW SESSION STATUS WHERE Variable_name IN \
     ('Com_create_table', 'Com_create_temporary_table', 'Com_set_role')";
+
+/// Asks for LAST_INSERT_ID(), and leaves none: who comes next would take it for its own.
+const TAKE_INSERT_ID: &[u8] = b"SELECT LAST_INSERT_ID(),LAST_INSERT_ID(0)";
 
 /// A reply that must be consumed before the statement's own.
 pub(super) enum Step {
@@ -82,10 +86,13 @@ impl Session {
         }
         if let Some(debt) = connection.debt.take_if(|debt| !Arc::ptr_eq(debt, &self.insert_id)) {
             let here = matches!(debt.place(), Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
-            // The owner may be gone, or have a newer value elsewhere.
-            if here && Arc::strong_count(&debt) > 1 {
-                command::put_query(before, b"SELECT LAST_INSERT_ID()", connection.capabilities);
+            // The owner may have a newer value elsewhere. When it is gone, its value matters only beside an id that is given
+            // explicitly, and is the same number by chance: the server reports both alike.
+            if here && (Arc::strong_count(&debt) > 1 || work.statement.class == Class::Write) {
+                command::put_query(before, TAKE_INSERT_ID, connection.capabilities);
                 steps.push(Step::ReadBack(debt));
+            } else if here {
+                connection.debt = Some(debt);
             }
         }
         if connection.statements.has_closing() {
@@ -134,11 +141,16 @@ impl Session {
         let outlasts = connection.warned && self.lexing.server.dialect == Dialect::MariaDb;
         // This session's own, of a statement before the last; COM_INIT_DB clears none, as other statements do.
         let init_db = work.statement.class == Class::Use && work.text.is_none();
+        // MySQL warns of some character sets that are replayed.
         let stale = self.last.warnings == 0
-            && (outlasts && uses.contains(Uses::DIAGNOSTICS) || connection.warned && init_db);
-        if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts || stale {
+            && (outlasts && uses.contains(Uses::DIAGNOSTICS) || (connection.warned || fresh) && init_db);
+        // Whether an error outlasts a routine, or a text that is prepared, the server finds out.
+        let carries = (runs_a_routine(work.statement) || work.preparing.is_some())
+            && self.last.is_elsewhere((connection.server, connection.id), Uses::DIAGNOSTICS)
+            && self.leaves_warnings(work);
+        if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts || stale || carries {
             // What another session's statement left there is not for this client.
-            if uses.contains(Uses::DIAGNOSTICS) && self.put_condition(connection, before) {
+            if (uses.contains(Uses::DIAGNOSTICS) || carries) && self.put_condition(connection, before) {
                 connection.warned = true;
                 steps.push(Step::Signal);
             } else {

@@ -103,10 +103,6 @@ impl Session {
         {
             known.types = Some(types.into());
         }
-        if layout.bound_at.is_some() && known.types.is_none() {
-            let message = "Incorrect arguments to mysqld_stmt_execute"; // no types now, and none before
-            return self.refuse(&Problem::Request(1210, message.into())).await;
-        }
         let (source, mut statement, types) =
             (Arc::clone(&known.source), known.statement, known.types.clone());
         let digest = known.digest;

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Session;
 use super::attempt::Work;
+use super::diagnostics::{Condition, NO_SUCH_CONDITION};
 use super::pins::Pins;
 use super::prelude::{COUNTED, PRELUDE_LIMIT};
 use crate::backend::connection::Connection;
@@ -19,9 +20,6 @@ use crate::sql::{self, Class, Dialect, PreparedText, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::ok::{Change, changes};
 use crate::wire::track::{CHOICES, Shown};
-
-/// ER_DA_INVALID_CONDITION_NUMBER.
-const NO_SUCH_CONDITION: &[u8] = b"1758";
 
 /// System variables in prepared texts that are told apart.
 const SETTINGS_MAX: usize = 64;
@@ -168,6 +166,7 @@ impl Session {
                 }
                 self.desired = Arc::new(next);
                 connection.state = Arc::clone(&self.desired);
+                self.last.counts_are_ours = true;
             }
             _ => connection.broken = true,
         }
@@ -254,14 +253,30 @@ impl Session {
         left
     }
 
-    /// Whether the last warning is that there is no such condition, which GET DIAGNOSTICS adds when it assigns nothing: else
-    /// variables that another session has left here would be taken for what it assigned. SHOW WARNINGS leaves them all.
-    pub(super) async fn has_asked_in_vain(&self, connection: &mut Connection) -> bool {
+    /// Whether GET DIAGNOSTICS has assigned nothing: it succeeds with a warning where there is no such condition. Variables
+    /// that another session has left here would be taken for what it assigned. The warning is there to ask about.
+    pub(super) async fn has_asked_in_vain(&mut self, connection: &mut Connection, end: &End) -> bool {
+        let in_vain = match &self.last.condition {
+            // How many an error has left is not known.
+            Some(Condition { packet, .. }) if packet.code != NO_SUCH_CONDITION => {
+                end.warnings > 0 && self.is_last_in_vain(connection).await
+            }
+            _ => end.warnings > self.left_warnings(),
+        };
+        if in_vain {
+            self.note_addition(connection);
+        }
+        in_vain
+    }
+
+    /// Whether the last warning is that there is no such condition. SHOW WARNINGS leaves them all.
+    async fn is_last_in_vain(&self, connection: &mut Connection) -> bool {
         let mut buffer = self.worker.buffers.take();
         let answer = timeout(PRELUDE_LIMIT, connection.run(b"SHOW WARNINGS", &mut buffer)).await;
         match answer {
             Ok(Ok(answer)) if buffer.filled().is_empty() => {
-                answer.rows.last().and_then(|row| row.get(1)?.as_deref()) == Some(NO_SUCH_CONDITION)
+                answer.rows.last().and_then(|row| row.get(1)?.as_deref())
+                    == Some(NO_SUCH_CONDITION.to_string().as_bytes())
             }
             _ => {
                 connection.broken = true;
@@ -359,6 +374,7 @@ fn contains_word(text: &[u8], word: &[u8]) -> bool {
 }
 
 /// Whether a SET may have named a collation beside a character set.
-pub(super) fn charset_by_name(text: &[u8]) -> bool {
-    text.len() < 4096 && contains_word(text, b"collate")
+pub(super) fn charset_by_name(text: &[u8], reported: &[u8]) -> bool {
+    let named = |change| matches!(change, Change::Variable { name: b"character_set_connection", .. });
+    text.len() < 4096 && contains_word(text, b"collate") && changes(reported).any(named)
 }

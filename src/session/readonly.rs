@@ -70,19 +70,36 @@ impl Session {
             self.held = Some(held);
             return;
         }
-        match self.leave_replica(held).await {
-            Ok(()) => {
-                self.held = begun;
-                self.status = self.held.as_ref().map_or(self.status, |held| held.status);
-            }
-            Err(held) => {
-                self.held = Some(held);
-                if let Some(mut begun) = begun {
-                    begun.dirty = true;
-                    self.worker.pool.check_in(begun);
-                }
-            }
+        if let Err(held) = self.move_to(held, begun).await {
+            self.held = Some(held);
         }
+    }
+
+    /// The transaction on this connection to a replica goes on on the primary, where a server would end it by itself: so it
+    /// says of the transaction what one server says.
+    pub(super) async fn end_on_primary(
+        &mut self,
+        connection: Box<Connection>,
+    ) -> Result<(), Box<Connection>> {
+        let begun = self.begin_on_primary().await;
+        self.move_to(connection, begun).await
+    }
+
+    /// Leaves the replica, for the transaction that was begun on the primary where there is one.
+    async fn move_to(
+        &mut self,
+        connection: Box<Connection>,
+        begun: Option<Box<Connection>>,
+    ) -> Result<(), Box<Connection>> {
+        let left = self.leave_replica(connection).await;
+        if left.is_ok() {
+            self.held = begun;
+            self.status = self.held.as_ref().map_or(self.status, |held| held.status);
+        } else if let Some(mut begun) = begun {
+            begun.dirty = true;
+            self.worker.pool.check_in(begun);
+        }
+        left
     }
 
     /// A connection to the primary in this session's state, with a read only transaction; `None` where none can be had.
@@ -103,10 +120,7 @@ impl Session {
 
     /// Ends the transaction on this connection, which may be left, and gives it back; not where user variables cannot be
     /// read, or the server fails.
-    pub(super) async fn leave_replica(
-        &mut self,
-        mut connection: Box<Connection>,
-    ) -> Result<(), Box<Connection>> {
+    async fn leave_replica(&mut self, mut connection: Box<Connection>) -> Result<(), Box<Connection>> {
         let mut buffer = self.worker.buffers.take();
         let ended = tokio::time::timeout(PRELUDE_LIMIT, connection.run(b"COMMIT", &mut buffer)).await;
         connection.broken |= !matches!(ended, Ok(Ok(_)));

@@ -142,7 +142,7 @@ impl Session {
                 place: here,
                 found_there: end.rows.is_some() || self.last.found_there && self.last.place == here,
                 row_count: end.rows.map_or(i128::from(end.affected_rows), |_| -1),
-                found_rows: self.found_rows(work, end),
+                found_rows: if succeeded { self.found_rows(work, end) } else { self.last.found_rows },
                 warnings: end.warnings.max(left),
                 condition: self.last.condition.take().filter(|_| left > 0),
                 kept: self.last.kept.take().filter(|_| left > 0),
@@ -165,13 +165,9 @@ impl Session {
         if !end.changes.is_empty() {
             self.note_switches(connection);
         }
-        // GET DIAGNOSTICS succeeds with a warning, and assigns nothing, where there is no such condition.
         let vain = statement.class == Class::Diagnostics
-            && match self.last.condition {
-                None => end.warnings > self.left_warnings(),
-                // How many an error has left is not known.
-                Some(_) => end.warnings > 0 && self.has_asked_in_vain(connection).await,
-            };
+            && succeeded
+            && self.has_asked_in_vain(connection, end).await;
         self.note_variables(connection, work, succeeded && !vain);
         // A statement that names it had it right on this connection, and may have set it without a report.
         let named = statement.may_use_insert_id();
@@ -195,7 +191,7 @@ impl Session {
         if succeeded {
             self.note_unreported(connection, work, before.as_deref()).await;
         }
-        if succeeded && !end.changes.is_empty() && charset_by_name(work.sql()) {
+        if succeeded && !end.changes.is_empty() && charset_by_name(work.sql(), &end.changes) {
             self.read_back_collation(connection, &end.changes).await;
         }
     }
@@ -318,7 +314,7 @@ impl Session {
         connection.broken |= leaving && connection.watched_by.is_some();
         connection.dirty |= connection.variables.is_crowded();
         let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
-        if !leaving && here(self.insert_id.place()) {
+        if !(leaving && connection.dirty) && here(self.insert_id.place()) {
             connection.debt = Some(Arc::clone(&self.insert_id));
         } else if leaving {
             connection.debt = None;

@@ -12,13 +12,16 @@
 //! | NO_INDEX and NO_GOOD_INDEX after a statement | the optimizer's choice, by each server's statistics |
 //! | SESSION_STATE_CHANGED in the server's EOF | no change can stand behind it; MariaDB sets it, also for clients that did not ask |
 //! | SESSION_STATE_CHANGED with no change behind it | MySQL: sets it, after an implicit commit |
+//! | the order of session tracking's entries | MariaDB: by the addresses that variables have in its process |
 //! | counts in a larger expression (`doubt`) | the connection may serve others by then; refused where it does |
 //! | errors beside one about a statement that does not exist (`doubt`) | MySQL: added to those of the statement before |
 //! | affected rows of some CALLs (`doubt`) | MySQL: left over from the statement before on the connection |
 //! | LAST_INSERT_ID() after an INSERT that failed (`doubt`) | undefined, say the manuals |
 //! | rows, where the line begins with `~` | what the kind says: clocks, ids of connections |
 
-use tidegate::wire::ok::Status;
+use tidegate::wire::capabilities::Capabilities;
+use tidegate::wire::frame::lenenc_string;
+use tidegate::wire::ok::{Ok as OkPacket, Status};
 
 use super::player::Packet;
 use super::step::{Line, Step};
@@ -61,6 +64,7 @@ fn seen(packets: &[Packet], line: &Line, eof: Status) -> Vec<Vec<u8>> {
                 bytes.truncate(at + 4); // no text, no changes
                 bytes[at + 1] &= !(Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
             }
+            sort_changes(&mut bytes);
             if bytes[0] == 0 && !line.counted {
                 bytes.splice(1..at - 1, []); // affected rows; the insert id behind them has one byte
             }
@@ -68,6 +72,21 @@ fn seen(packets: &[Packet], line: &Line, eof: Status) -> Vec<Vec<u8>> {
         all.push(if has_numbers(&bytes, line) { without_numbers(&bytes) } else { bytes });
     }
     all
+}
+
+/// Puts what an OK packet says of session tracking in one order.
+fn sort_changes(bytes: &mut [u8]) {
+    let Some(ok) = OkPacket::parse(bytes, Capabilities::SESSION_TRACK) else { return };
+    let mut entries = Vec::new();
+    let mut rest = ok.changes;
+    while let Some((_, after)) = rest.get(1..).and_then(lenenc_string) {
+        entries.push(rest[..rest.len() - after.len()].to_vec());
+        rest = after;
+    }
+    let start = bytes.len() - ok.changes.len();
+    entries.sort();
+    let sorted = entries.concat();
+    bytes[start..start + sorted.len()].copy_from_slice(&sorted);
 }
 
 /// Whether its numbers are the server's own.

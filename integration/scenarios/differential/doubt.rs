@@ -55,7 +55,7 @@ impl Doubt {
         line.exact &= !(self.count && has(&["ROW_COUNT"]) || self.insert_id && asks_id);
         line.exact &= !(self.added && asks(&text) || is_larger(&text));
         line.exact &= self.selected || !has(&["FOUND_ROWS()"]);
-        !(self.added && text.contains("GET DIAGNOSTICS") || self.left && text.contains("CONDITION 9"))
+        !(self.added && text.contains("GET DIAGNOSTICS"))
     }
 
     /// Takes in what one server has answered.
@@ -74,6 +74,8 @@ impl Doubt {
         let added = self.left && if mysql { unknown || resets } else { shows };
         self.added = added || self.added && (text.is_empty() || asks(&text) || !mysql && !failed);
         self.selected = match &line.step {
+            // One that fails leaves the count of what was before it.
+            Step::Query(_) | Step::Execute(_) if failed => self.selected,
             Step::Query(_) | Step::Execute(_) => text.starts_with("SELECT") && !text.contains("INTO"),
             _ => false,
         };
