@@ -288,7 +288,7 @@ pub(super) async fn ask(
             Err(ExchangeError::Refused(error)) => return Err(Problem::Server(error)),
             // The connection had died in the pool.
             Err(error) if tries < ASK_TRIES => {
-                tracing::debug!(%server, %error, "asking a server again");
+                tracing::debug!(server = %worker.name_of(server), %error, "asking a server again");
             }
             Err(error) => return Err(Problem::Connect(error.to_string())),
         }
