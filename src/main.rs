@@ -2,14 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tidegate::config::{self, Config, ListenAddress, LogFormat};
 use tidegate::explain;
-use tidegate::frontend::proxy::Proxy;
+use tidegate::frontend::proxy::{Proxy, check_files};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
@@ -79,14 +79,25 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config, server, listen, http } => run(config, &server, listen, http),
-        Command::Check { file } => {
-            let outcome = config::check(&file);
-            print(&outcome.text, outcome.code != 0);
-            ExitCode::from(outcome.code)
-        }
+        Command::Check { file } => check(&file),
         Command::Route { config, mariadb, sql } => route(config, mariadb, &sql),
         Command::Health { http } => health(http),
     }
+}
+
+/// The file first, then the files that it names: `tidegate run` must take what is found right here.
+fn check(file: &Path) -> ExitCode {
+    let outcome = config::check(file);
+    if outcome.code == 0
+        && let Ok(config) = config::read(file)
+        && let Err(error) = check_files(&config)
+    {
+        let name = file.display();
+        print(&format!("error: {error}\n --> {name}\n\n{name}: 1 error\n"), true);
+        return ExitCode::FAILURE;
+    }
+    print(&outcome.text, outcome.code != 0);
+    ExitCode::from(outcome.code)
 }
 
 fn run(
