@@ -40,9 +40,9 @@ enum Command {
             required_unless_present = "server"
         )]
         config: Option<PathBuf>,
-        /// A server as host:port, instead of a file; may be given several times. The monitor's account comes from
+        /// Servers as host:port, instead of a file, in one option or in several. The monitor's account comes from
         /// TIDEGATE_MONITOR_USER and TIDEGATE_MONITOR_PASSWORD.
-        #[arg(long, short, value_name = "HOST:PORT")]
+        #[arg(long, short, value_name = "HOST:PORT", num_args = 1..)]
         server: Vec<String>,
         /// Address to listen on, or unix:PATH, instead of the file's.
         #[arg(long, value_name = "ADDRESS")]
@@ -258,6 +258,18 @@ mod tests {
                     "README.md does not name --{option} of {name}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn servers_come_in_one_option_or_in_several() {
+        for line in [
+            "run --server a:1 b:2 --listen 127.0.0.1:1",
+            "run --listen 127.0.0.1:1 --server a:1 --server b:2",
+        ] {
+            let arguments = Arguments::parse_from(std::iter::once("tidegate").chain(line.split(' ')));
+            let Command::Run { server, .. } = arguments.command else { panic!("{line}") };
+            assert_eq!(server, ["a:1", "b:2"], "{line}");
         }
     }
 }
