@@ -2,14 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tidegate::config::{self, Config, ListenAddress, LogFormat};
 use tidegate::explain;
-use tidegate::frontend::proxy::Proxy;
+use tidegate::frontend::proxy::{Proxy, check_files};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
@@ -40,9 +40,9 @@ enum Command {
             required_unless_present = "server"
         )]
         config: Option<PathBuf>,
-        /// A server as host:port, instead of a file; may be given several times. The monitor's account comes from
+        /// Servers as host:port, instead of a file, in one option or in several. The monitor's account comes from
         /// TIDEGATE_MONITOR_USER and TIDEGATE_MONITOR_PASSWORD.
-        #[arg(long, short, value_name = "HOST:PORT")]
+        #[arg(long, short, value_name = "HOST:PORT", num_args = 1..)]
         server: Vec<String>,
         /// Address to listen on, or unix:PATH, instead of the file's.
         #[arg(long, value_name = "ADDRESS")]
@@ -79,14 +79,25 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config, server, listen, http } => run(config, &server, listen, http),
-        Command::Check { file } => {
-            let outcome = config::check(&file);
-            print(&outcome.text, outcome.code != 0);
-            ExitCode::from(outcome.code)
-        }
+        Command::Check { file } => check(&file),
         Command::Route { config, mariadb, sql } => route(config, mariadb, &sql),
         Command::Health { http } => health(http),
     }
+}
+
+/// The file first, then the files that it names: `tidegate run` must take what is found right here.
+fn check(file: &Path) -> ExitCode {
+    let outcome = config::check(file);
+    if outcome.code == 0
+        && let Ok(config) = config::read(file)
+        && let Err(error) = check_files(&config)
+    {
+        let name = file.display();
+        print(&format!("error: {error}\n --> {name}\n\n{name}: 1 error\n"), true);
+        return ExitCode::FAILURE;
+    }
+    print(&outcome.text, outcome.code != 0);
+    ExitCode::from(outcome.code)
 }
 
 fn run(
@@ -247,6 +258,18 @@ mod tests {
                     "README.md does not name --{option} of {name}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn servers_come_in_one_option_or_in_several() {
+        for line in [
+            "run --server a:1 b:2 --listen 127.0.0.1:1",
+            "run --listen 127.0.0.1:1 --server a:1 --server b:2",
+        ] {
+            let arguments = Arguments::parse_from(std::iter::once("tidegate").chain(line.split(' ')));
+            let Command::Run { server, .. } = arguments.command else { panic!("{line}") };
+            assert_eq!(server, ["a:1", "b:2"], "{line}");
         }
     }
 }

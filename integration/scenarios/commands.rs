@@ -21,6 +21,7 @@ both_dialects! {
     set_option_allows_several_statements_or_not,
     cursors_are_fetched_in_parts,
     long_data_comes_in_parts,
+    long_data_that_is_too_short_puts_nothing_out_of_step,
     statements_of_one_client_do_not_share_cursors_or_data,
     a_client_is_killed_that_owes_its_file,
     t18_clients_get_what_they_asked_for,
@@ -276,6 +277,28 @@ async fn long_data_comes_in_parts(scenario: Scenario) {
     client.execute(statement, &[Param::Int(3), Param::Text(b"kept")]).await.ok();
     let lengths = client.value("SELECT GROUP_CONCAT(LENGTH(data) ORDER BY id) FROM t FOR UPDATE").await;
     assert_eq!(lengths.unwrap(), "3145728,3145728,4");
+}
+
+/// MySQL answers it, though the command has no answer otherwise: were it passed on, every later reply on that server connection
+/// would go to the command after its own.
+async fn long_data_that_is_too_short_puts_nothing_out_of_step(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let mysql = scenario.is_mysql();
+    let login = Login::with(Capabilities::empty());
+    for mut client in [direct(&stage, &login).await, stage.raw().await] {
+        let statement = client.prepare("SELECT 'executed', ?").await.unwrap();
+        for length in [0, 3, 4, 5] {
+            let short = &[&statement.id.to_le_bytes()[..], &[0, 0]].concat()[..length];
+            client.command(com::STMT_SEND_LONG_DATA, short).await;
+            if mysql {
+                let error = client.outcome().await.err();
+                assert_eq!((error.code, &error.sqlstate), (1835, b"HY000"), "{length}: {error}");
+            }
+            let executed = client.execute(statement, &[Param::Text(b"x")]).await.rows();
+            assert_eq!(executed.rows.len(), 1, "{length}");
+            assert_eq!(client.value("SELECT 'next'").await.unwrap(), "next", "{length}");
+        }
+    }
 }
 
 /// Opens a cursor for a statement with one parameter and one column.

@@ -1,11 +1,13 @@
 //! KILL by Tidegate's ids, and statements whose client has gone.
 
+use std::time::Duration;
+
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use tidegate::wire::command as com;
 use tokio::sync::watch;
 
-use crate::harness::{Login, Outcome, RawClient, Scenario, Stage, until};
+use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage, until};
 
 both_dialects! {
     connection_ids_are_tidegates_own,
@@ -14,6 +16,7 @@ both_dialects! {
     kill_ends_the_session_at_work_and_at_rest,
     sessions_of_others_need_rights,
     the_statement_of_a_client_that_has_gone_is_ended,
+    a_kill_that_nobody_answers_leaves_nothing_counted,
 }
 
 /// A read that runs until it is ended; `mark` finds it in the servers' process lists.
@@ -181,4 +184,26 @@ async fn the_statement_of_a_client_that_has_gone_is_ended(scenario: Scenario) {
     }
     until("no connection is leased", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 })
         .await;
+}
+
+async fn a_kill_that_nobody_answers_leaves_nothing_counted(scenario: Scenario) {
+    let rules = Rules { top: "threads: 1".into(), ..Rules::default() };
+    let mut stage = scenario.own_stage(0, rules).await;
+    let mark = format!("{}-mark", scenario.name);
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    client.send_query(endless(&mark)).await;
+    until_running(&stage, &mark, 1).await;
+    // The connection on which the KILL is asked then.
+    other.value("SELECT 1").await.unwrap();
+    stage.cluster.tell("pause", 0);
+    // On a busy machine the server's threads stop one after another.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(client);
+    stage
+        .proxy
+        .until_metric("tidegate_pool_check_ins_total", &["rung=\"close\""], |closed| closed == 2)
+        .await;
+    stage.cluster.tell("resume", 0);
+    assert_eq!(stage.proxy.metric("tidegate_pool_in_use", &[]).await, 0);
+    assert_eq!(stage.proxy.metric("tidegate_pool_open", &[]).await, 0);
 }

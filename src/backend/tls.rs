@@ -38,8 +38,8 @@ pub enum BackendTlsError {
     /// `verified` without an authority.
     #[error("TLS mode `verified` needs a file of authorities (`ca`)")]
     NoAuthority,
-    /// rustls does not take the settings.
-    #[error(transparent)]
+    /// Certificate and key do not belong together, or rustls does not take them.
+    #[error("`tls.certificate` and `tls.key` of the cluster cannot be used together: {0}")]
     Rustls(#[from] rustls::Error),
 }
 

@@ -68,6 +68,16 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+/// Whether the certificates and keys that the configuration names can be used. Nothing is started.
+///
+/// # Errors
+/// See [`StartError`]: those about TLS.
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    BackendTls::prepare(&config.cluster.tls, true)?;
+    FrontendTls::prepare(&config.client_tls)?;
+    Ok(())
+}
+
 /// A running proxy.
 pub struct Proxy {
     config: Arc<Config>,
@@ -88,6 +98,8 @@ impl Proxy {
     /// # Errors
     /// See [`StartError`]. Servers that cannot be reached are no error: they are waited for.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        // In passthrough the probes alone show the cluster's certificate: without this they would fail, one by one.
+        check_files(&config)?;
         let config = Arc::new(config);
         let open = |address: &ListenAddress| {
             let failed = |error| StartError::Listen { address: address.clone(), error };
@@ -297,7 +309,11 @@ fn facts(snapshot: &Snapshot) -> ServerFacts {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::config::CertificateFiles;
     use crate::ids::ServerId;
     use crate::topology::{Readers, Role, Server as Seen};
 
@@ -332,5 +348,54 @@ mod tests {
         assert_eq!(asked(snapshot(&[State::Up, State::Down, State::Up], Some(2))), ["10.0.0.2", "10.0.0.0"]);
         assert_eq!(asked(snapshot(&[State::Down, State::Up], None)), ["10.0.0.1"]);
         assert_eq!(asked(snapshot(&[State::Down, State::Unknown], None)), ["10.0.0.0", "10.0.0.1"]);
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_found_before_anything_starts() {
+        let folder = std::env::temp_dir().join(format!("tidegate-files-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, text: String| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let key = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let path = write(name, key.serialize_pem());
+            (key, path)
+        };
+        let ((own, own_path), (_, other_path)) = (key("own.pem"), key("other.pem"));
+        let parameters = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
+        let certificate = write("certificate.pem", parameters.self_signed(&own).unwrap().pem());
+        let garbage = write("garbage.pem", "no certificate".into());
+        let files = |certificate: &PathBuf, key: &PathBuf| {
+            Some(CertificateFiles { certificate: certificate.clone(), key: key.clone() })
+        };
+        let check = |change: &dyn Fn(&mut Config)| {
+            let mut config = Config::for_servers(&["127.0.0.1:1".to_owned()]).unwrap();
+            change(&mut config);
+            check_files(&config).map_err(|error| error.to_string())
+        };
+        for (certificate, key, expected) in [
+            (&certificate, &own_path, None),
+            (&certificate, &other_path, Some("`tls.key`")),
+            (&garbage, &own_path, Some("garbage.pem")),
+            (&certificate, &garbage, Some("garbage.pem")),
+        ] {
+            let pair = files(certificate, key);
+            // In passthrough too, where the probes alone show the cluster's.
+            for result in [
+                check(&|config| config.client_tls.certificate = pair.clone()),
+                check(&|config| config.cluster.tls.certificate = pair.clone()),
+            ] {
+                match (result, expected) {
+                    (Ok(()), None) => {}
+                    (Err(error), Some(part)) => assert!(error.contains(part), "{error}"),
+                    (result, _) => panic!("{key:?}: {result:?}"),
+                }
+            }
+        }
+        assert!(check(&|config| config.client_tls.client_ca = Some(garbage.clone())).is_err());
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

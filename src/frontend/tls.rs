@@ -42,7 +42,7 @@ pub enum FrontendTlsError {
     #[error("cannot make a self-signed certificate: {0}")]
     Generate(#[from] rcgen::Error),
     /// Certificate and key do not belong together, or rustls does not take them.
-    #[error(transparent)]
+    #[error("`tls.certificate` and `tls.key` cannot be used together: {0}")]
     Rustls(#[from] rustls::Error),
 }
 

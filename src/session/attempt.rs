@@ -217,6 +217,7 @@ impl Session {
                     return Flow::Close;
                 }
                 Err(Failure::Relay(RelayError::Protocol)) => {
+                    let server = self.worker.name_of(server);
                     tracing::error!(%server, "a server's reply breaks the protocol; its connection is closed");
                     self.lose(connection);
                     return Flow::Close;
@@ -234,6 +235,7 @@ impl Session {
                     if let Failure::Unsent(error) | Failure::Relay(RelayError::Server { error, .. }) =
                         &failure
                     {
+                        let server = self.worker.name_of(server);
                         tracing::debug!(%server, %error, "a server connection failed");
                     }
                     let (unsent, sent) = match &failure {

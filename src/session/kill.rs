@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::attempt::{Failure, Work};
 use super::worker::Worker;
@@ -269,29 +269,28 @@ pub(super) async fn ask(
     server: ServerId,
     sql: &[u8],
 ) -> Result<Answer, Problem> {
-    let work = async {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            // Any database does: the statement names none, and changes nothing on the connection.
-            let any = State::with_schema(b"?".to_vec());
-            let mut connection =
-                worker.pool.lease(server, account, class, &any, None, Opening::default()).await?;
-            let mut buffer = worker.buffers.take();
-            let answer = connection.run(sql, &mut buffer).await;
-            connection.broken = answer.is_err() || !buffer.filled().is_empty();
-            worker.pool.check_in(connection);
-            match answer.and_then(Answer::into_ok) {
-                Ok(answer) => return Ok(answer),
-                Err(ExchangeError::Refused(error)) => return Err(Problem::Server(error)),
-                // The connection had died in the pool.
-                Err(error) if tries < ASK_TRIES => tracing::debug!(%server, %error, "asking a server again"),
-                Err(error) => return Err(Problem::Connect(error.to_string())),
+    let deadline = Instant::now() + KILL_LIMIT;
+    let late = || Problem::Connect("no answer to KILL in time".into());
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        // Any database does: the statement names none, and changes nothing on the connection.
+        let any = State::with_schema(b"?".to_vec());
+        let lease = worker.pool.lease(server, account, class, &any, None, Opening::default());
+        let mut connection = timeout_at(deadline, lease).await.map_err(|_| late())??;
+        let mut buffer = worker.buffers.take();
+        // The limit is around the answer alone: a connection that is dropped without a check-in counts as at work for ever.
+        let answer = timeout_at(deadline, connection.run(sql, &mut buffer)).await;
+        connection.broken = !matches!(answer, Ok(Ok(_))) || !buffer.filled().is_empty();
+        worker.pool.check_in(connection);
+        match answer.map_err(|_| late())?.and_then(Answer::into_ok) {
+            Ok(answer) => return Ok(answer),
+            Err(ExchangeError::Refused(error)) => return Err(Problem::Server(error)),
+            // The connection had died in the pool.
+            Err(error) if tries < ASK_TRIES => {
+                tracing::debug!(server = %worker.name_of(server), %error, "asking a server again");
             }
+            Err(error) => return Err(Problem::Connect(error.to_string())),
         }
-    };
-    match timeout(KILL_LIMIT, work).await {
-        Ok(result) => result,
-        Err(_) => Err(Problem::Connect("no answer to KILL in time".into())),
     }
 }

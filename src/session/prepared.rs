@@ -23,6 +23,9 @@ use crate::wire::reply::Expect;
 /// ER_UNKNOWN_STMT_HANDLER.
 const UNKNOWN_STATEMENT: u16 = 1243;
 
+/// What COM_STMT_SEND_LONG_DATA holds at least: its command byte, the statement (4 bytes), the parameter (2 bytes).
+const LONG_DATA_MIN: usize = 7;
+
 impl Session {
     /// COM_STMT_PREPARE.
     pub(super) async fn prepare(&mut self, command: &Command) -> Flow {
@@ -147,9 +150,16 @@ impl Session {
         flow
     }
 
-    /// COM_STMT_SEND_LONG_DATA: no reply, whatever happens.
+    /// COM_STMT_SEND_LONG_DATA: no reply, whatever happens, but for a packet that is too short: MySQL answers that with an
+    /// error, and MariaDB takes no notice of it. It must not get to a server, whose answer nobody would wait for.
     pub(super) async fn send_long_data(&mut self, command: &Command) -> Flow {
         let payload = command.payload();
+        if payload.len() < LONG_DATA_MIN {
+            return match self.lexing.server.dialect {
+                Dialect::MySql => self.malformed().await,
+                Dialect::MariaDb => Flow::Continue,
+            };
+        }
         let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
             return Flow::Continue;
         };

@@ -206,6 +206,12 @@ impl Worker {
         schemas.insert((account, schema.to_vec()), (Instant::now(), self.pool.epoch()));
     }
 
+    /// What the log calls a server.
+    pub fn name_of(&self, server: ServerId) -> Arc<str> {
+        let snapshot = self.topology.snapshot();
+        snapshot.server(server).map_or_else(|| "?".into(), |server| Arc::clone(&server.address))
+    }
+
     /// Takes `bytes` out of the common budget for large statements; `None` when it is used up.
     pub fn reserve_packet(&self, bytes: usize) -> Option<Reserved> {
         let max = self.config.limits.packet_memory_max;

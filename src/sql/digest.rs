@@ -101,7 +101,10 @@ impl<S: Sink> Feed<'_, '_, S> {
             Kind::Operator => self.reducer.push(Piece::Text(operator(token.text(self.sql)))),
             Kind::UserVariable => self.user_variable(token),
             Kind::SystemVariable => self.system_variable(token),
-            Kind::Name | Kind::QuotedName | Kind::Unknown => self.reducer.push(name(token)),
+            Kind::Name | Kind::QuotedName => self.reducer.push(name(token)),
+            // What is not closed may be a literal, of a statement that was cut perhaps: data must not be shown, and must not
+            // tell digests apart.
+            Kind::Unknown => self.reducer.push_value(),
             Kind::Comment | Kind::OptimizerHint => {}
         }
     }

@@ -63,3 +63,19 @@ fn digests_part_what_texts_part() {
     assert!(!same("SELECT a FROM bc", "SELECT ab FROM c"));
     assert!(!same("SELECT 1", "SELECT 1; SELECT 1"));
 }
+
+#[test]
+fn what_is_not_closed_shows_no_data() {
+    for (sql, expected) in [
+        ("INSERT INTO t VALUES (1, 'secret", "INSERT INTO `t` VALUES ( ?, ..."),
+        ("INSERT INTO t VALUES (\"secret", "INSERT INTO `t` VALUES ( ?"),
+        ("INSERT INTO t VALUES (x'5ec4e7", "INSERT INTO `t` VALUES ( ?"),
+        ("INSERT INTO t VALUES (N'secret", "INSERT INTO `t` VALUES ( ?"),
+        ("INSERT INTO t VALUES ($$secret", "INSERT INTO `t` VALUES ( ?"),
+        ("SELECT a /* secret", "SELECT `a` ?"),
+    ] {
+        text(sql, expected);
+        let other = sql.replace("secret", "another").replace("5ec4e7", "0123");
+        assert_eq!(digest(sql.as_bytes(), &MYSQL), digest(other.as_bytes(), &MYSQL), "{sql}");
+    }
+}
