@@ -106,7 +106,9 @@ impl Session {
         if unexplained && !Pins::explains(statement) {
             pins |= Pins::UNEXPLAINED;
         }
-        if runs_a_routine(statement) {
+        let prepares_only =
+            statement.class == Class::TextPrepared && !sql::executes_text(work.sql(), &self.lexing);
+        if runs_a_routine(statement) && !prepares_only {
             self.note_routine(connection);
         }
         if statement.class == Class::Call && !pins.contains(Pins::UNEXPLAINED) {
