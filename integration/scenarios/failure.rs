@@ -10,6 +10,7 @@ use crate::harness::{Outcome, RawClient, Rules, Scenario, Stage, until, within};
 both_dialects! {
     a_replica_killed_under_load_costs_no_read,
     t36_a_read_that_was_interrupted_is_run_elsewhere,
+    a_read_on_a_server_that_hangs_is_run_elsewhere,
     a_replica_whose_applier_stops_gets_no_reads,
     t20_t33_without_a_primary_reads_go_on_and_writes_fail_clearly,
     idle_connections_of_a_restarted_server_cost_no_read,
@@ -102,6 +103,34 @@ async fn t36_a_read_that_was_interrupted_is_run_elsewhere(scenario: Scenario) {
         stage.cluster.tell("start", server);
         until_up(&stage, server, true).await;
     }
+}
+
+fn place_of(stage: &Stage, id: Option<String>) -> usize {
+    stage.place(id.expect("an id").parse().expect("a number"))
+}
+
+async fn a_read_on_a_server_that_hangs_is_run_elsewhere(scenario: Scenario) {
+    let mut stage = scenario.own_stage(2, Rules { weights: vec![1, 1, 0], ..Rules::default() }).await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    let prepared = other.prepare(WHICH).await.expect("it can be prepared");
+    assert_eq!(place_of(&stage, client.value(WHICH).await), 1);
+    assert_eq!(other.execute(prepared, &[]).await.rows().bytes().len(), 1);
+    let mut inside = stage.raw().await;
+    inside.ok("START TRANSACTION READ ONLY").await;
+    assert_eq!(place_of(&stage, inside.value(WHICH).await), 1);
+    stage.cluster.tell("pause", 1);
+    // Both go there: nobody knows yet. Nothing of the replies has come when it is seen to be down.
+    client.send_query(WHICH).await;
+    inside.send_query(WHICH).await;
+    assert_eq!(other.execute(prepared, &[]).await.rows().bytes().len(), 1);
+    let outcomes = client.outcomes().await;
+    let [Outcome::Rows(rows)] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!(place_of(&stage, rows.value()), 0, "no other replica takes reads");
+    // A transaction has its snapshot there: it waits, as it would without Tidegate.
+    stage.cluster.tell("resume", 1);
+    let outcomes = inside.outcomes().await;
+    let [Outcome::Rows(rows)] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!(place_of(&stage, rows.value()), 1);
 }
 
 async fn a_replica_whose_applier_stops_gets_no_reads(scenario: Scenario) {

@@ -37,6 +37,8 @@ impl Signals {
     pub const DRAIN: u8 = 2;
     /// The client was idle for too long, as far as the sweep could see.
     pub const IDLE: u8 = 4;
+    /// The server that runs its statement has not answered its probes for too long.
+    pub const DOWN: u8 = 8;
 
     /// Raises a signal; it stays raised.
     pub fn raise(&self, flag: u8) {
@@ -80,6 +82,8 @@ pub struct Client {
     pub shown: Option<Arc<Shown>>,
     /// What it would have been sent, where that is to be changed first.
     pub kept: Option<Vec<u8>>,
+    /// Whether its statement can begin anew on another server, as long as nothing of the reply has gone out.
+    pub may_move: bool,
 }
 
 /// Why a wait for a server ended.
@@ -94,15 +98,19 @@ pub enum Waited {
 }
 
 impl Client {
-    /// Reads from `server`, while an eye is kept on the client: it may vanish, or be killed.
-    pub async fn wait_for(&mut self, server: &mut Stream, space: &mut [u8]) -> Waited {
+    /// Reads from `server`, while an eye is kept on the client: it may vanish, or be killed. Where it `may_move`, a server that is
+    /// down is not waited for.
+    pub async fn wait_for(&mut self, server: &mut Stream, space: &mut [u8], may_move: bool) -> Waited {
         let mut watching = true;
+        let mask = Signals::KILL | if may_move { Signals::DOWN } else { 0 };
         poll_fn(|context| {
             if let Poll::Ready(done) = server.poll_read_some(context, space) {
                 return Poll::Ready(Waited::Server(done));
             }
-            if self.signals.poll(context, Signals::KILL).is_ready() {
-                return Poll::Ready(Waited::Killed);
+            if self.signals.poll(context, mask).is_ready() {
+                let down = !self.signals.is_raised(Signals::KILL);
+                let hangs = || io::Error::new(io::ErrorKind::TimedOut, "the server hangs");
+                return Poll::Ready(if down { Waited::Server(Err(hangs())) } else { Waited::Killed });
             }
             if watching && let Poll::Ready(gone) = self.poll_gone(context) {
                 watching = false;

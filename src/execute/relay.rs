@@ -170,7 +170,8 @@ pub async fn relay(
         let full = buffer.space().is_empty();
         send(client, buffer, &mut mark, &mut end).await?;
         make_room(buffer, wanted, full);
-        match client.wait_for(&mut connection.stream, buffer.space()).await {
+        let may_move = client.may_move && end.sent == 0;
+        match client.wait_for(&mut connection.stream, buffer.space(), may_move).await {
             Waited::Server(Ok(length @ 1..)) => {
                 if let Some(renumber) = &mut renumber {
                     renumber.pass(&mut buffer.space()[..length]);

@@ -16,6 +16,7 @@ mod listener;
 pub mod login;
 mod operators;
 pub mod proxy;
+mod rescue;
 pub mod rsa;
 #[cfg(test)]
 mod testing;

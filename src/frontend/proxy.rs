@@ -190,6 +190,7 @@ impl Proxy {
         };
         let mut accepting = JoinSet::new();
         accepting.spawn(sweep(Arc::clone(&registry)));
+        accepting.spawn(super::rescue::rescue(Arc::clone(&registry), Arc::clone(&topology)));
         accepting.spawn(follow(Arc::clone(&topology), context, judge));
         for listener in listeners {
             let acceptor = Acceptor {

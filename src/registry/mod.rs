@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 pub use self::activity::{Activity, Phase, Pin};
 pub use self::handle::{Claim, Handle, Who};
 use crate::execute::client::Signals;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ServerId};
 
 /// The ids that clients get, all of ten digits: above what servers count up to, so that no thread of a server can be taken
 /// for a session, and below 2³¹, because some drivers read a signed number.
@@ -100,6 +100,12 @@ impl Registry {
     /// Raises a signal in every session.
     pub fn raise_all(&self, flag: u8) {
         self.sessions.iter().for_each(|entry| entry.signals.raise(flag));
+    }
+
+    /// Raises a signal in those sessions whose statement runs on `server` now.
+    pub fn raise_at(&self, server: ServerId, flag: u8) {
+        let at = |entry: &Arc<Handle>| entry.running().is_some_and(|(place, _)| place == server);
+        self.sessions.iter().filter(|entry| at(entry.value())).for_each(|entry| entry.signals.raise(flag));
     }
 
     /// Has every session end once no transaction is open, those that come from now on, too; returns when there is none.

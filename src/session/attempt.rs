@@ -11,6 +11,7 @@ use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
 use crate::backend::statements::Source;
+use crate::execute::client::Signals;
 use crate::execute::relay::{End, RelayError, relay};
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
@@ -125,6 +126,10 @@ impl Session {
             // elsewhere: a plain read beside a soft pin.
             let state_there = self.held.is_none()
                 && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
+            self.client.may_move = repeatable(work, on_replica) && !state_there;
+            if self.client.may_move && self.client.signals.is_raised(Signals::DOWN) {
+                self.client.signals.lower(Signals::DOWN); // it was about another statement
+            }
             self.entry.handle.runs_on(server, connection.id);
             let result = self.attempt(&mut connection, work).await;
             // A KILL may be on its way to this thread.

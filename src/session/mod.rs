@@ -173,7 +173,7 @@ impl Session {
         let who = Who { account: Arc::clone(&account), class, peer };
         let handle = Handle::new(id, who, Arc::clone(&signals));
         let mut session = Self {
-            client: Client { stream, capabilities, signals, shown: None, kept: None },
+            client: Client { stream, capabilities, signals, shown: None, kept: None, may_move: false },
             salt,
             entry: registry.enter(Arc::new(handle)),
             class,
