@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 pub use self::activity::{Activity, Phase, Pin};
 pub use self::handle::{Claim, Handle, Who};
 use crate::execute::client::Signals;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, ServerId};
 
 /// The ids that clients get, all of ten digits: above what servers count up to, so that no thread of a server can be taken
 /// for a session, and below 2³¹, because some drivers read a signed number.
@@ -113,6 +113,12 @@ impl Registry {
             }
             left.await;
         }
+    }
+
+    /// Raises a signal in those sessions that are on a server; how many there are.
+    pub fn raise_at(&self, server: ServerId, flag: u8) -> usize {
+        let at = self.sessions.iter().filter(|entry| entry.is_at(server));
+        at.map(|entry| entry.signals.raise(flag)).count()
     }
 
     /// All sessions, by their ids.
