@@ -4,12 +4,15 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tidegate::config::{self, Config, ListenAddress, LogFormat};
 use tidegate::explain;
 use tidegate::frontend::proxy::{Proxy, check_files};
+use tidegate::frontend::steering::Reread;
+use tidegate::topology::System;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
@@ -106,37 +109,45 @@ fn run(
     listen: Option<ListenAddress>,
     http: Option<SocketAddr>,
 ) -> ExitCode {
-    let loaded = match file {
-        Some(file) => config::read(&file),
-        None => Config::for_servers(servers).map_err(|error| vec![error]),
+    let (has_file, servers) = (file.is_some(), servers.to_vec());
+    let read = move || {
+        let loaded = match &file {
+            Some(file) => config::read(file),
+            None => Config::for_servers(&servers).map_err(|error| vec![error]),
+        };
+        loaded.map(|mut config| {
+            if let Some(listen) = &listen {
+                config.listen = vec![listen.clone()];
+            }
+            config.http = http.or(config.http);
+            config
+        })
     };
-    let mut config = match loaded {
+    let config = match read() {
         Ok(config) => config,
         Err(errors) => {
             errors.iter().for_each(|error| print(&format!("{error}\n"), true));
             return ExitCode::FAILURE;
         }
     };
-    if let Some(listen) = listen {
-        config.listen = vec![listen];
-    }
-    config.http = http.or(config.http);
     let _log = start_log(&config);
     allow_descriptors(&config);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, has_file.then(|| Box::new(read) as Reread)))
 }
 
-/// Runs until SIGTERM or SIGINT, then drains; a second signal ends at once.
-async fn serve(config: Config) -> ExitCode {
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => return fail(&format!("cannot wait for signals: {error}")),
-        };
+/// Runs until SIGTERM or SIGINT, then drains; a second signal ends at once. SIGHUP has the rules read again.
+async fn serve(config: Config, reread: Option<Reread>) -> ExitCode {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let (mut terminate, mut interrupt, mut hangup) = match kinds.map(signal) {
+        [Ok(terminate), Ok(interrupt), Ok(hangup)] => (terminate, interrupt, hangup),
+        [Err(error), ..] | [_, Err(error), _] | [.., Err(error)] => {
+            return fail(&format!("cannot wait for signals: {error}"));
+        }
+    };
     let mut asked_to_end = async || {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -144,7 +155,7 @@ async fn serve(config: Config) -> ExitCode {
         }
     };
     let proxy = tokio::select! {
-        started = Proxy::start(config) => match started {
+        started = Proxy::start_with(config, reread, Arc::new(System)) => match started {
             Ok(proxy) => proxy,
             Err(error) => return fail(&error.to_string()),
         },
@@ -153,7 +164,13 @@ async fn serve(config: Config) -> ExitCode {
     for address in proxy.addresses() {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Tidegate accepts clients");
     }
-    asked_to_end().await;
+    loop {
+        tokio::select! {
+            () = asked_to_end() => break,
+            // What came of it stands in the log.
+            _ = hangup.recv() => drop(proxy.reload().await),
+        }
+    }
     tokio::select! {
         () = proxy.drain() => ExitCode::SUCCESS,
         () = asked_to_end() => ExitCode::FAILURE,

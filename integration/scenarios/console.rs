@@ -26,12 +26,12 @@ pub fn operator() -> Login {
     Login { database: Some("tidegate".into()), ..Login::account("operator", "operator-pw") }
 }
 
-async fn console(stage: &Stage) -> RawClient {
+pub async fn console(stage: &Stage) -> RawClient {
     RawClient::login(stage.proxy.console(), &operator()).await.expect("the operator gets in")
 }
 
 /// The rows of a statement as `column=value` texts; NULL is `column=NULL`.
-async fn rows(console: &mut RawClient, sql: &str) -> Vec<Vec<String>> {
+pub async fn rows(console: &mut RawClient, sql: &str) -> Vec<Vec<String>> {
     let found = console.select(sql).await;
     let names: Vec<_> = (0..found.columns.len()).map(|column| found.name(column)).collect();
     let row = |row: Vec<Option<String>>| {
@@ -42,7 +42,7 @@ async fn rows(console: &mut RawClient, sql: &str) -> Vec<Vec<String>> {
 }
 
 /// The only row.
-async fn row(console: &mut RawClient, sql: &str) -> Vec<String> {
+pub async fn row(console: &mut RawClient, sql: &str) -> Vec<String> {
     let mut found = rows(console, sql).await;
     assert_eq!(found.len(), 1, "{sql}: {found:?}");
     found.remove(0)
@@ -74,11 +74,11 @@ fn lacks<'a>(row: &[String], cells: &[&'a str]) -> Option<&'a str> {
     cells.iter().copied().find(|cell| !row.iter().any(|found| found == cell))
 }
 
-fn has(row: &[String], cells: &[&str]) {
+pub fn has(row: &[String], cells: &[&str]) {
     assert_eq!(lacks(row, cells), None, "not in {row:?}");
 }
 
-fn address(stage: &Stage, server: usize) -> String {
+pub fn address(stage: &Stage, server: usize) -> String {
     let server = &stage.cluster.servers[server];
     format!("{}:{}", server.host, server.port)
 }

@@ -34,6 +34,7 @@ mod measures;
 mod operators;
 mod pins;
 mod processes;
+mod reload;
 mod round_trips;
 mod routines;
 mod routing;

@@ -147,7 +147,6 @@ mod tests {
     use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
     use crate::ids::ServerId;
     use crate::observe::Names;
-    use crate::topology::Readers;
 
     const NAMES: Names = Names {
         routes: &["primary"],
@@ -175,8 +174,9 @@ mod tests {
         let second = Duration::from_secs(1);
         let cluster = Cluster {
             name: "main".into(),
-            servers: vec![Server { host: "127.0.0.1".into(), port, weight: 1 }],
+            servers: vec![Server { host: "127.0.0.1".into(), port, weight: 1, draining: false }],
             compression: None,
+            resolve_interval: Duration::from_secs(5),
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,
@@ -275,14 +275,7 @@ mod tests {
 
     #[test]
     fn ready_with_a_primary_or_a_replica() {
-        let snapshot = |primary| Snapshot {
-            generation: 0,
-            servers: vec![],
-            primary,
-            readers: Readers::default(),
-            version: None,
-            facts: None,
-        };
+        let snapshot = |primary| Snapshot { primary, ..Snapshot::default() };
         assert_eq!(readiness(&snapshot(Some(ServerId(0))), false).0, StatusCode::OK);
         assert_eq!(readiness(&snapshot(Some(ServerId(0))), true).0, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(readiness(&snapshot(None), false).0, StatusCode::SERVICE_UNAVAILABLE);

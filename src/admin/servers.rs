@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMet
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::topology::{Server, Snapshot, State, Topology};
+use crate::topology::{Server, Snapshot, Standing, State, Topology};
 
 /// Shows a topology's snapshot.
 #[derive(Debug)]
@@ -20,10 +20,15 @@ impl Collector for Servers {
     }
 }
 
+/// Those that are configured. One that leaves may share its address with the one that has come for it.
+fn members(snapshot: &Snapshot) -> impl Iterator<Item = &Server> {
+    snapshot.servers.iter().filter(|server| server.standing != Standing::Leaving)
+}
+
 fn encode_snapshot(snapshot: &Snapshot, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
     let encoder = &mut encoder;
     let each = |value: fn(&Server) -> i64| {
-        snapshot.servers.iter().map(move |server| ([("server", &*server.address)], value(server)))
+        members(snapshot).map(move |server| ([("server", &*server.address)], value(server)))
     };
     family(
         encoder,
@@ -31,10 +36,15 @@ fn encode_snapshot(snapshot: &Snapshot, mut encoder: DescriptorEncoder<'_>) -> R
         "Whether the server's probes succeed",
         each(|s| i64::from(s.state == State::Up)),
     )?;
-    let states =
-        snapshot.servers.iter().map(|s| ([("server", &*s.address), ("state", s.state.as_str())], 1i64));
+    family(
+        encoder,
+        "server_draining",
+        "Whether the server finishes what it has begun and takes nothing new",
+        each(|s| i64::from(s.standing == Standing::Draining)),
+    )?;
+    let states = members(snapshot).map(|s| ([("server", &*s.address), ("state", s.state.as_str())], 1i64));
     family(encoder, "server_state", "The server's state", states)?;
-    let roles = snapshot.servers.iter().map(|s| ([("server", &*s.address), ("role", s.role.as_str())], 1i64));
+    let roles = members(snapshot).map(|s| ([("server", &*s.address), ("role", s.role.as_str())], 1i64));
     family(encoder, "server_role", "The server's role", roles)?;
     let lags = snapshot
         .servers
@@ -42,7 +52,7 @@ fn encode_snapshot(snapshot: &Snapshot, mut encoder: DescriptorEncoder<'_>) -> R
         .filter_map(|server| server.lag.map(|lag| ([("server", &*server.address)], lag.as_secs_f64())));
     family(encoder, "server_lag_seconds", "How far a replica is behind, where that is known", lags)?;
     let total = snapshot.readers.shares().map(|(_, share)| share).sum::<u64>().max(1) as f64;
-    let shares = snapshot.servers.iter().map(|server| {
+    let shares = members(snapshot).map(|server| {
         let share = snapshot.readers.shares().find(|(id, _)| *id == server.id).map_or(0, |(_, share)| share);
         ([("server", &*server.address)], share as f64 / total)
     });

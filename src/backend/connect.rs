@@ -3,6 +3,8 @@
 //! Owns: TCP, greeting, TLS, authentication. Does not know: pools, session state. Invariant: a connection that is
 //! `Established` has the class and the account that were asked for, and no byte of it is unread.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -39,6 +41,15 @@ impl Dialing {
     pub fn without_tls(&self) -> Self {
         Self { tls: BackendTls::off(), ..self.clone() }
     }
+}
+
+/// Where a server is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// As it is configured; its certificate must name this host.
+    pub server: Arc<Server>,
+    /// The address to connect to; `None` where the name has not been found yet.
+    pub at: Option<SocketAddr>,
 }
 
 /// What one connection has beside its account and its class.
@@ -148,28 +159,28 @@ impl From<config::Compression> for Algorithm {
     }
 }
 
-/// Connects to `server` as `account`, with the handshake values of `class`, compressed where the server offers it,
+/// Connects to the server at `place` as `account`, with the handshake values of `class`, compressed where the server offers it,
 /// within `timeout` all in all. Cancel safe: a connection that is not finished is closed.
 pub async fn connect(
-    server: &Server,
+    place: &Place,
     dialing: &Dialing,
     account: &Account,
     class: &Class,
     opening: Opening<'_>,
     timeout: Duration,
 ) -> Result<Established, ConnectError> {
-    let established = tokio::time::timeout(timeout, establish(server, dialing, account, class, opening));
+    let established = tokio::time::timeout(timeout, establish(place, dialing, account, class, opening));
     established.await.unwrap_or(Err(ConnectError::Timeout))
 }
 
 async fn establish(
-    server: &Server,
+    place: &Place,
     dialing: &Dialing,
     account: &Account,
     class: &Class,
     opening: Opening<'_>,
 ) -> Result<Established, ConnectError> {
-    let mut io = PacketIo::new(Stream::from(Socket::from(open(server, &dialing.keepalive).await?)), 0);
+    let mut io = PacketIo::new(Stream::from(Socket::from(open(place, &dialing.keepalive).await?)), 0);
     let greeting = read_greeting(&mut io).await?;
     let connector = dialing
         .tls
@@ -186,7 +197,7 @@ async fn establish(
         io.write(&ssl_request(flags, class.collation)).await?;
         let (stream, sequence) = io.into_parts();
         let socket = stream.into_socket().ok_or(ConnectError::Protocol("TLS inside TLS"))?;
-        io = PacketIo::new(encrypt(connector, socket, &server.host).await?.into(), sequence);
+        io = PacketIo::new(encrypt(connector, socket, &place.server.host).await?.into(), sequence);
     }
     let secret = account.secret.expose();
     let proof = Proof::begin(&greeting.plugin, &greeting.salt, secret, connector.is_some());
@@ -218,8 +229,11 @@ async fn establish(
 }
 
 /// Opens the socket, tuned for short packets that wait for answers.
-async fn open(server: &Server, keepalive: &Keepalive) -> std::io::Result<TcpStream> {
-    let tcp = TcpStream::connect((server.host.as_str(), server.port)).await?;
+async fn open(place: &Place, keepalive: &Keepalive) -> std::io::Result<TcpStream> {
+    let tcp = match place.at {
+        Some(at) => TcpStream::connect(at).await?,
+        None => TcpStream::connect((place.server.host.as_str(), place.server.port)).await?,
+    };
     tcp.set_nodelay(true)?;
     SockRef::from(&tcp).set_tcp_keepalive(&socket::keepalive(
         keepalive.time,

@@ -131,7 +131,7 @@ impl Connection {
     ) -> Result<Self, ConnectError> {
         let epoch = server.epoch();
         let established =
-            connect::connect(&server.config, &server.dialing, account, &class, opening, limit).await?;
+            connect::connect(&server.place, server.dialing(), account, &class, opening, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
         permit.serves(established.backend_id);
         let now = Instant::now();

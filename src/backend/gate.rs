@@ -95,8 +95,8 @@ impl<C> Queue<C> {
 /// The limit of one server.
 #[derive(Debug)]
 pub struct Gate<C> {
-    max: usize,
-    queue_max: usize,
+    max: AtomicUsize,
+    queue_max: AtomicUsize,
     open: AtomicUsize,
     waiting: AtomicUsize,
     queue: Mutex<Queue<C>>,
@@ -108,8 +108,8 @@ impl<C> Gate<C> {
     /// A gate for `max` connections and `queue_max` waiters.
     pub fn new(max: usize, queue_max: usize) -> Self {
         Self {
-            max,
-            queue_max,
+            max: AtomicUsize::new(max),
+            queue_max: AtomicUsize::new(queue_max),
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             queue: Mutex::new(Queue { waiters: VecDeque::new(), served: 0 }),
@@ -129,7 +129,9 @@ impl<C> Gate<C> {
 
     /// Takes a permit if there is one.
     pub fn try_permit(self: &Arc<Self>) -> Option<Permit<C>> {
-        self.open.fetch_update(SeqCst, SeqCst, |open| (open < self.max).then_some(open + 1)).ok()?;
+        self.open
+            .fetch_update(SeqCst, SeqCst, |open| (open < self.max.load(SeqCst)).then_some(open + 1))
+            .ok()?;
         Some(Permit { gate: Arc::clone(self), thread: None })
     }
 
@@ -138,12 +140,12 @@ impl<C> Gate<C> {
         let (grant, granted) = oneshot::channel();
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if queue.waiters.len() >= self.queue_max {
+            if queue.waiters.len() >= self.queue_max.load(SeqCst) {
                 let before = queue.waiters.len();
                 queue.waiters.retain(|waiter| !waiter.grant.is_closed());
                 queue.served += (before - queue.waiters.len()) as u64;
             }
-            if queue.waiters.len() >= self.queue_max {
+            if queue.waiters.len() >= self.queue_max.load(SeqCst) {
                 return None;
             }
             let due = queue.served + queue.waiters.len() as u64;
@@ -152,6 +154,26 @@ impl<C> Gate<C> {
         }
         self.wake(); // a permit may have come back in between
         Some(granted)
+    }
+
+    /// From now on there may be as many, and as many may wait. Connections above the limit go as they are given back.
+    pub fn resize(self: &Arc<Self>, max: usize, queue_max: usize) {
+        self.max.store(max, SeqCst);
+        self.queue_max.store(queue_max, SeqCst);
+        self.wake();
+    }
+
+    /// Sends away who waits.
+    pub fn dismiss(&self) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.served += queue.waiters.len() as u64;
+        queue.waiters.clear();
+        self.waiting.store(0, SeqCst);
+    }
+
+    /// Whether more are open than may be.
+    pub fn is_crowded(&self) -> bool {
+        self.open.load(Relaxed) > self.max.load(Relaxed)
     }
 
     /// Whether anyone waits.
@@ -165,7 +187,7 @@ impl<C> Gate<C> {
     pub fn offer(&self, kind: u64, mut connection: C) -> Result<(), (C, Offer)> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let place = queue.place_of(kind, self.max as u64);
+            let place = queue.place_of(kind, self.max.load(Relaxed) as u64);
             let taken = place.map(|place| queue.take(place));
             self.waiting.store(queue.waiters.len(), SeqCst);
             let waiter = match taken {

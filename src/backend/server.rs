@@ -1,16 +1,20 @@
 //! One server as one core sees it: its settings, and what is common to all connections to it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use super::account::Witness;
-use super::connect::Dialing;
+use super::connect::{Dialing, Place};
 use super::connection::Connection;
 use super::exchange::ExchangeError;
 use super::gate::Gate;
 use crate::config;
 use crate::ids::ServerId;
+use crate::observe::PoolMetrics;
 use crate::sql::Dialect;
 use crate::wire::buffer::Buffer;
 use crate::wire::track::Shown;
@@ -21,37 +25,112 @@ pub struct Shared {
     /// Which server.
     pub id: ServerId,
     /// Where it is.
-    pub config: config::Server,
-    /// How it is connected to.
-    pub dialing: Arc<Dialing>,
+    pub place: Place,
     /// Who learns whom it lets in.
     pub witness: Arc<dyn Witness>,
     /// Their common limit.
     pub gate: Arc<Gate<Box<Connection>>>,
     /// How session tracking is turned on; asked from the server once.
     tracking: OnceLock<Tracking>,
-    epoch: AtomicU64,
     in_use: AtomicU32,
+    /// Counters of its connections.
+    pub metrics: Arc<PoolMetrics>,
+    common: Arc<Common>,
+    closing: AtomicBool,
+    gone: AtomicBool,
 }
 
-impl Shared {
-    /// A server that no connection has been made to yet.
-    pub fn new(
-        id: ServerId,
-        config: config::Server,
-        dialing: Arc<Dialing>,
-        witness: Arc<dyn Witness>,
-        pool: &config::Pool,
-    ) -> Self {
-        let gate = Arc::new(Gate::new(pool.max, pool.queue));
-        let (epoch, in_use) = (AtomicU64::new(0), AtomicU32::new(0));
-        Self { id, config, dialing, witness, gate, tracking: OnceLock::new(), epoch, in_use }
+/// What all servers have in common.
+#[derive(Debug)]
+pub struct Common {
+    /// How servers are connected to.
+    pub dialing: Dialing,
+    /// How connections are kept; another value after a reload.
+    pub settings: ArcSwap<config::Pool>,
+    epoch: AtomicU64,
+}
+
+impl Common {
+    /// With these settings for now.
+    pub fn new(dialing: Dialing, settings: config::Pool) -> Self {
+        Self { dialing, settings: ArcSwap::from_pointee(settings), epoch: AtomicU64::new(0) }
     }
 
     /// How often accounts or their rights have changed through Tidegate. A server gives a connection the rights that its
     /// account has at the login, and those on a database at USE; a new session expects new ones.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Relaxed)
+    }
+
+    /// They have changed.
+    pub fn next_epoch(&self) {
+        self.epoch.fetch_add(1, Relaxed);
+    }
+}
+
+/// Who knows all servers; implemented above this layer.
+pub trait Directory: Send + Sync {
+    /// The server with this id, unless it is gone.
+    fn find(&self, id: ServerId) -> Option<Arc<Shared>>;
+}
+
+impl fmt::Debug for dyn Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Directory")
+    }
+}
+
+impl Shared {
+    /// A server that no connection has been made to yet.
+    pub fn new(
+        id: ServerId,
+        place: Place,
+        common: Arc<Common>,
+        witness: Arc<dyn Witness>,
+        metrics: Arc<PoolMetrics>,
+    ) -> Self {
+        let settings = common.settings.load();
+        let gate = Arc::new(Gate::new(settings.max, settings.queue));
+        let (in_use, tracking) = (AtomicU32::new(0), OnceLock::new());
+        let (closing, gone) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { id, place, witness, gate, tracking, in_use, metrics, common, closing, gone }
+    }
+
+    /// How it is connected to.
+    pub fn dialing(&self) -> &Dialing {
+        &self.common.dialing
+    }
+
+    /// See [`Common::epoch`].
+    pub fn epoch(&self) -> u64 {
+        self.common.epoch()
+    }
+
+    /// It takes nothing new: connections end as they are given back, and nobody waits for one. Or it does again.
+    pub fn set_closing(&self, closing: bool) {
+        self.closing.store(closing, SeqCst);
+        if closing {
+            self.gate.dismiss();
+        }
+    }
+
+    /// Whether it takes nothing new.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Relaxed)
+    }
+
+    /// The pools may forget it: it is never used again.
+    pub fn set_gone(&self) {
+        self.gone.store(true, SeqCst);
+    }
+
+    /// Whether a connection that comes back must end.
+    pub(super) fn must_close(&self) -> bool {
+        self.is_closing() || self.gate.is_crowded()
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
     }
 
     /// Connections that sessions of all cores have leased.
@@ -68,11 +147,6 @@ impl Shared {
     pub(super) fn lease_ends(&self) {
         self.in_use.fetch_sub(1, Relaxed);
     }
-
-    /// They have changed.
-    pub fn next_epoch(&self) {
-        self.epoch.fetch_add(1, Relaxed);
-    }
 }
 
 /// How session tracking is turned on, and what it was before.
@@ -88,9 +162,6 @@ struct Tracking {
 #[derive(Clone, Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    /// Longest life of a connection.
-    lifetime: Duration,
-    jitter_percent: u32,
     /// The core's number.
     pub home: usize,
 }
@@ -105,15 +176,16 @@ impl std::ops::Deref for Server {
 
 impl Server {
     /// The view of core `home`.
-    pub fn new(shared: Arc<Shared>, pool: &config::Pool, home: usize) -> Self {
-        Self { shared, lifetime: pool.lifetime, jitter_percent: pool.lifetime_jitter_percent, home }
+    pub fn new(shared: Arc<Shared>, home: usize) -> Self {
+        Self { shared, home }
     }
 
     /// A lifetime for one connection: the configured one less a random part, so that they do not all end together.
     pub(super) fn lifetime(&self) -> Duration {
         let random = u32::from(super::random_byte());
-        let percent = self.jitter_percent.min(100) * random / 255;
-        self.lifetime - self.lifetime / 100 * percent
+        let settings = self.common.settings.load();
+        let percent = settings.lifetime_jitter_percent.min(100) * random / 255;
+        settings.lifetime - settings.lifetime / 100 * percent
     }
 
     /// Turns session tracking on for everything that [`super::state::State`] replays.

@@ -4,8 +4,11 @@
 //! Invariant: a host that is accepted is an IP address or could be a DNS name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
+use super::defaults;
 use super::error::quoted;
+use super::model::Server;
 
 /// MySQL's port.
 const SERVER_PORT: u16 = 3306;
@@ -86,6 +89,16 @@ fn host_name(host: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(allowed);
     host.len() <= HOST_MAX && host.strip_suffix('.').unwrap_or(host).split('.').all(label)
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    /// `host` or `host:port`, with a server's defaults.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, port) = server(text).map_err(|(message, help)| format!("{message}: {help}"))?;
+        Ok(Self { host, port, weight: defaults::WEIGHT, draining: false })
+    }
 }
 
 #[cfg(test)]

@@ -13,15 +13,13 @@ use super::defaults;
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
-use super::model::{Balance, Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode};
+use super::model::{Balance, Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode, WEIGHTS};
 use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
 
 /// Servers of one cluster.
 const SERVERS_MAX: usize = 128;
-/// Largest weight of one server.
-const WEIGHT_MAX: u64 = 10_000;
 /// Bytes of a cluster's name, which stands in logs and metrics.
 const NAME_MAX: usize = 64;
 
@@ -65,6 +63,7 @@ pub(super) fn empty(name: String) -> Cluster {
     Cluster {
         name,
         servers: Vec::new(),
+        resolve_interval: defaults::RESOLVE_INTERVAL,
         tls: ServerTls::default(),
         compression: None,
         reads: Reads::default(),
@@ -85,6 +84,7 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
     if let Some(item) = fields.require(cx, "servers", "write `servers: [\"10.0.0.1:3306\"]`") {
         cluster.servers = servers(&item, cx);
     }
+    cluster.resolve_interval = fields.duration(cx, "resolve_interval", cluster.resolve_interval, 100..=HOUR);
     cluster.tls = server_tls(fields.section(cx, "tls"), cx);
     let algorithms = [("none", None), ("zlib", Some(Compression::Zlib)), ("zstd", Some(Compression::Zstd))];
     cluster.compression = fields.choice(cx, "compression", &algorithms, cluster.compression);
@@ -116,21 +116,22 @@ fn servers(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Vec<Server> {
     servers
 }
 
-/// A server: its address, or a mapping with `address` and `weight`.
+/// A server: its address, or a mapping with `address`, `weight` and `draining`.
 fn server(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<Server> {
     let Node { value: Value::Map(_), .. } = item.node else {
-        return located(item, defaults::WEIGHT, cx);
+        return located(item, defaults::WEIGHT, false, cx);
     };
     let mut fields = Fields::of(item, cx);
     let address = fields.require(cx, "address", "write `{address: \"10.0.0.1:3306\", weight: 2}`");
-    let weight = fields.count(cx, "weight", defaults::WEIGHT, 0..=WEIGHT_MAX);
+    let weight = fields.count(cx, "weight", defaults::WEIGHT, WEIGHTS);
+    let draining = fields.flag(cx, "draining", false);
     fields.finish(cx);
-    located(&address?, weight, cx)
+    located(&address?, weight, draining, cx)
 }
 
-fn located(item: &Item<'_>, weight: u32, cx: &mut Context<'_, '_>) -> Option<Server> {
+fn located(item: &Item<'_>, weight: u32, draining: bool, cx: &mut Context<'_, '_>) -> Option<Server> {
     match address::server(item.text(cx)?) {
-        Ok((host, port)) => Some(Server { host, port, weight }),
+        Ok((host, port)) => Some(Server { host, port, weight, draining }),
         Err((message, help)) => {
             item.error(cx, message, Some(help));
             None

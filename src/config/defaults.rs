@@ -10,8 +10,8 @@ use crate::consistency::Consistency;
 
 use super::listen::Keepalive;
 use super::model::{
-    Balance, ClientTls, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls,
-    ServerTlsMode, TlsVersion,
+    Balance, ClientTls, Cluster, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret,
+    ServerTls, ServerTlsMode, TlsVersion,
 };
 
 /// Where clients are accepted: an own port beside MySQL's, from this machine only.
@@ -26,6 +26,8 @@ pub(super) const CLIENT_COMPRESSION: [Compression; 2] = [Compression::Zlib, Comp
 pub(super) const MONITOR_USER: &str = "tidegate";
 /// How long open transactions may go on after SIGTERM.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often servers' names are looked up.
+pub(super) const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
 /// A server's share of the reads.
 pub(super) const WEIGHT: u32 = 1;
 
@@ -64,6 +66,13 @@ impl Default for Monitor {
             failures: 3,
             successes: 2,
         }
+    }
+}
+
+impl Default for Cluster {
+    /// A cluster without servers.
+    fn default() -> Self {
+        super::cluster::empty("main".to_owned())
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod address;
+mod change;
 mod check;
 mod cluster;
 mod defaults;
@@ -31,6 +32,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+pub use change::{Change, LIVE};
 pub use check::{Outcome, check};
 pub use error::ConfigError;
 pub use listen::{Keepalive, ListenAddress, Network, ProxyProtocol};

@@ -1,6 +1,7 @@
 //! The resolved configuration: what every other layer receives by argument.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub struct Config {
     pub cluster: Cluster,
     /// Bounds on what clients may use.
     pub limits: Limits,
-    /// How long open transactions may go on after SIGTERM.
+    /// How long open transactions may go on after SIGTERM, and on a server that drains or was removed.
     pub drain_timeout: Duration,
     /// Worker threads, one runtime each; at least 1.
     pub threads: usize,
@@ -86,7 +87,7 @@ pub enum Auth {
 }
 
 /// One account of `users:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct User {
     /// The name that the client gives.
     pub name: String,
@@ -134,7 +135,7 @@ pub struct ClientTls {
 }
 
 /// Where a certificate and its key are.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CertificateFiles {
     /// PEM file with the chain, leaf first.
     pub certificate: PathBuf,
@@ -161,7 +162,7 @@ pub enum Compression {
 }
 
 /// The account and the rhythm of the servers' probes.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Monitor {
     /// Account with REPLICATION CLIENT (MariaDB: also REPLICA MONITOR).
     pub user: String,
@@ -178,12 +179,14 @@ pub struct Monitor {
 }
 
 /// The servers that hold the same data, and how they are used.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cluster {
     /// Its name in the file.
     pub name: String,
     /// Its servers, in the file's order; at least one.
     pub servers: Vec<Server>,
+    /// How often their names are looked up.
+    pub resolve_interval: Duration,
     /// TLS towards them.
     pub tls: ServerTls,
     /// Compression towards them, where they offer it.
@@ -198,6 +201,9 @@ pub struct Cluster {
     pub forward_attributes: bool,
 }
 
+/// Weights that a server can have.
+pub const WEIGHTS: RangeInclusive<u64> = 0..=10_000;
+
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -207,6 +213,8 @@ pub struct Server {
     pub port: u16,
     /// Share of the reads relative to the other replicas; 0 takes none.
     pub weight: u32,
+    /// It finishes what it has begun and takes nothing new.
+    pub draining: bool,
 }
 
 impl Server {
@@ -221,7 +229,7 @@ impl Server {
 }
 
 /// TLS towards the servers.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerTls {
     /// Whether, and how strictly.
     pub mode: ServerTlsMode,
@@ -246,7 +254,7 @@ pub enum ServerTlsMode {
 }
 
 /// Which replicas may serve reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reads {
     /// A replica further behind than this takes no reads; `None` is written `unlimited`.
     pub max_lag: Option<Duration>,
@@ -291,7 +299,7 @@ impl Balance {
 }
 
 /// Connections to each server.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pool {
     /// Connections to one server, all accounts and threads together.
     pub max: usize,

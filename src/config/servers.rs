@@ -31,7 +31,7 @@ fn for_servers(
     let mut cluster = cluster::empty("main".to_owned());
     for text in servers {
         let (host, port) = address::server(text).map_err(|(message, help)| refuse(message, help))?;
-        let server = Server { host, port, weight: defaults::WEIGHT };
+        let server = Server { host, port, weight: defaults::WEIGHT, draining: false };
         if cluster.servers.contains(&server) {
             let message = format!("the server {} is given twice", quoted(&server.address()));
             return Err(refuse(message, "give each server once".to_owned()));

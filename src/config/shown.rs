@@ -90,7 +90,9 @@ impl Config {
         for (at, server) in cluster.servers.iter().enumerate() {
             out.put(name(&format!("servers[{at}].address")), server.address());
             out.put(name(&format!("servers[{at}].weight")), server.weight);
+            out.put(name(&format!("servers[{at}].draining")), server.draining);
         }
+        out.duration(name("resolve_interval"), cluster.resolve_interval);
         let mode = match cluster.tls.mode {
             ServerTlsMode::Off => "off",
             ServerTlsMode::Preferred => "preferred",

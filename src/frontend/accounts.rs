@@ -86,6 +86,22 @@ impl Accounts {
         Self { kind, next_id, fresh }
     }
 
+    /// The rules list other accounts now. One whose way to the servers is the same stays the same to the pools; who is logged in
+    /// stays.
+    pub fn adopt(&self, auth: &Auth) {
+        let (Kind::Listed(known), Auth::Users(users)) = (&self.kind, auth) else { return };
+        for user in users {
+            let mut next = listed(user, AccountId(self.next_id.fetch_add(1, Ordering::Relaxed)));
+            let mut entry = known.entry(user.name.clone().into()).or_insert_with(|| next.clone());
+            let (before, after) = (&entry.account, &next.account);
+            if (&before.backend_user, &before.secret) == (&after.backend_user, &after.secret) {
+                next.account = Arc::clone(before);
+            }
+            *entry = next;
+        }
+        known.retain(|name, _| users.iter().any(|user| user.name.as_bytes() == name));
+    }
+
     /// Whether the servers judge.
     pub fn is_passthrough(&self) -> bool {
         matches!(self.kind, Kind::Remembered(_))
@@ -214,6 +230,26 @@ fn forget_one(users: &DashMap<Vec<u8>, Vec<Remembered>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn adopted_accounts_stay_the_same_where_the_servers_see_no_difference() {
+        let user = |name: &str, password: &str, backend: &str| User {
+            name: name.into(),
+            password: Secret::new(password),
+            backend_user: name.into(),
+            backend_password: Secret::new(backend),
+            require: Require::Nothing,
+        };
+        let accounts =
+            Accounts::new(&Auth::Users(vec![user("a", "1", "x"), user("b", "1", "x"), user("c", "1", "x")]));
+        let id = |name: &[u8]| accounts.listed(name).map(|listed| listed.account.id);
+        let [a, b] = [id(b"a"), id(b"b")];
+        accounts.adopt(&Auth::Users(vec![user("a", "2", "x"), user("b", "1", "y"), user("d", "1", "x")]));
+        assert_eq!(accounts.listed(b"a").unwrap().password, Secret::new("2"));
+        assert_eq!(id(b"a"), a);
+        assert_ne!(id(b"b"), b);
+        assert!(id(b"c").is_none() && id(b"d").is_some());
+    }
 
     #[test]
     fn a_changed_password_is_another_account() {

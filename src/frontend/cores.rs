@@ -16,14 +16,13 @@ use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::LoginContext;
+use super::fleet::Fleet;
 use super::listener::Accepted;
 use super::login;
 use crate::admin::console::CoreView;
-use crate::backend::account::Witness;
-use crate::backend::connect::Dialing;
 use crate::backend::connection::Key;
 use crate::backend::pool::{Pool, Wanted};
-use crate::backend::server::{Server, Shared as SharedServer};
+use crate::backend::server::Common as ServersCommon;
 use crate::config::Config;
 use crate::ids::{ClientId, ServerId};
 use crate::observe::Metrics;
@@ -43,7 +42,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Common {
     pub config: Arc<Config>,
     pub topology: Arc<Topology>,
-    pub servers: Vec<Arc<SharedServer>>,
+    pub fleet: Arc<Fleet>,
+    /// What all server connections have in common.
+    pub servers: Arc<ServersCommon>,
     pub context: Arc<LoginContext>,
     pub registry: Arc<Registry>,
     pub metrics: Arc<Metrics>,
@@ -162,7 +163,7 @@ impl Seed {
                 Some(Wanted(server)) = self.wanted.recv() => worker.pool.donate(server),
                 _ = tidy.tick() => {
                     worker.pool.tidy(patience(&self.common.topology));
-                    if self.common.config.cluster.pool.min_idle > 0 {
+                    if worker.pool.keeps_some_idle() {
                         tokio::task::spawn_local(Rc::clone(&worker.pool).refill());
                     }
                 }
@@ -175,20 +176,11 @@ impl Seed {
     }
 
     fn worker(&self) -> Worker {
-        let Common { config, topology, servers, context, registry, metrics, packet_memory, hasher } =
+        let Common { config, topology, fleet, servers, context, registry, metrics, packet_memory, hasher } =
             self.common.clone();
         let buffers = Rc::new(Freelist::default());
-        let settings = config.cluster.pool.clone();
-        let servers = servers.into_iter().map(|shared| Server::new(shared, &settings, self.home)).collect();
-        let pool = Pool::new(
-            servers,
-            settings,
-            hasher.clone(),
-            self.others.clone(),
-            Rc::clone(&buffers),
-            Arc::clone(&metrics),
-            self.home,
-        );
+        let pool =
+            Pool::new(fleet, servers, hasher.clone(), self.others.clone(), Rc::clone(&buffers), self.home);
         let counters = metrics.worker(self.home);
         Worker::new(Parts {
             config,
@@ -209,7 +201,7 @@ impl Seed {
 fn patience(topology: &Topology) -> impl Fn(ServerId, Key) -> Duration + use<> {
     let snapshot = topology.snapshot();
     move |server, key| {
-        let facts = snapshot.servers.get(usize::from(server.0)).and_then(|server| server.facts.as_ref());
+        let facts = snapshot.server(server).and_then(|server| server.facts.as_ref());
         let interactive = key.class.capabilities.contains(Capabilities::INTERACTIVE);
         facts.map_or(
             Duration::MAX,
@@ -238,8 +230,8 @@ fn open(mail: Mail, worker: &Rc<Worker>, context: &Arc<LoginContext>, clients: &
 
 /// What a core alone knows.
 fn look(worker: &Worker) -> CoreView {
-    let servers = worker.topology.snapshot().servers.len();
-    let idle = (0..).map(ServerId).take(servers).map(|server| worker.pool.idle(server)).collect();
+    let snapshot = worker.topology.snapshot();
+    let idle = snapshot.servers.iter().map(|server| (server.id, worker.pool.idle(server.id))).collect();
     CoreView { idle, digests: worker.digests.as_ref().map(|digests| digests.borrow().copy()) }
 }
 
@@ -291,16 +283,4 @@ impl Drop for Counted {
         self.0.clients.left();
         self.1.fetch_sub(1, Relaxed);
     }
-}
-
-/// All servers' shared sides, in the configuration's order.
-pub(super) fn shared_servers(
-    config: &Config,
-    dialing: &Arc<Dialing>,
-    witness: &Arc<dyn Witness>,
-) -> Vec<Arc<SharedServer>> {
-    let servers = config.cluster.servers.iter().cloned();
-    let pool = &config.cluster.pool;
-    let shared = |id, server| SharedServer::new(id, server, Arc::clone(dialing), Arc::clone(witness), pool);
-    (0..).map(ServerId).zip(servers).map(|(id, server)| Arc::new(shared(id, server))).collect()
 }

@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::backend::account::Account;
 use crate::backend::class::Class;
-use crate::backend::connect::{ConnectError, Dialing, Established, Opening, connect};
-use crate::config::{Secret, Server};
+use crate::backend::connect::{ConnectError, Dialing, Established, Opening, Place, connect};
+use crate::config::Secret;
 use crate::ids::AccountId;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
@@ -110,22 +110,30 @@ pub trait Judge: Send + Sync {
 /// without TLS, and accounts that require it are refused in the server's own words; unless the configuration says
 /// that every connection to the servers is to be encrypted, which then is what the accounts' requirement is about.
 pub struct ServersJudge {
-    servers: ArcSwap<Vec<Server>>,
+    asked: ArcSwap<Asked>,
     dialing: Dialing,
     without_tls: Dialing,
-    timeout: Duration,
+}
+
+/// Whom to ask, and how long each may take.
+#[derive(Debug)]
+pub struct Asked {
+    /// In this order: the primary best first.
+    pub servers: Vec<Place>,
+    /// For each.
+    pub timeout: Duration,
 }
 
 impl ServersJudge {
-    /// Asks `servers` in their order, the primary best first, each within `timeout` and its share of what is left.
-    pub fn new(servers: Vec<Server>, dialing: Dialing, timeout: Duration) -> Self {
+    /// Asks these in their order, each within its time and its share of what is left.
+    pub fn new(asked: Asked, dialing: Dialing) -> Self {
         let without_tls = dialing.without_tls();
-        Self { servers: ArcSwap::from_pointee(servers), dialing, without_tls, timeout }
+        Self { asked: ArcSwap::from_pointee(asked), dialing, without_tls }
     }
 
     /// Asks these from now on: the topology has changed.
-    pub fn set_servers(&self, servers: Vec<Server>) {
-        self.servers.store(Arc::new(servers));
+    pub fn ask_from_now_on(&self, asked: Asked) {
+        self.asked.store(Arc::new(asked));
     }
 
     async fn ask(&self, question: Question<'_>) -> Result<Reach, JudgeError> {
@@ -141,14 +149,15 @@ impl ServersJudge {
             Transport::Plain | Transport::Local if !self.dialing.tls.is_must() => &self.without_tls,
             Transport::Plain | Transport::Local | Transport::Tls => &self.dialing,
         };
-        let servers = self.servers.load_full();
+        let whom = self.asked.load_full();
+        let servers = &whom.servers;
         let mut excuse = None;
-        for (asked, server) in (0_u32..).zip(servers.iter()) {
+        for (asked, place) in (0_u32..).zip(servers.iter()) {
             // A server that does not answer leaves the others their time.
             let left = u32::try_from(servers.len()).unwrap_or(u32::MAX).saturating_sub(asked).max(1);
             let share = question.deadline.saturating_duration_since(Instant::now()) / left;
-            let limit = share.min(self.timeout);
-            match connect(server, dialing, &account, &class, Opening::default(), limit).await {
+            let limit = share.min(whom.timeout);
+            match connect(place, dialing, &account, &class, Opening::default(), limit).await {
                 Ok(mut established) => {
                     let reach = self.reach(established.stream.is_tls());
                     let usable = timeout(limit, is_usable(&mut established)).await;
@@ -157,7 +166,11 @@ impl ServersJudge {
                         Ok(Ok(true)) => return Ok(reach),
                         Ok(Ok(false)) => return Err(JudgeError::Expired),
                         failed => {
-                            tracing::debug!(server = server.address(), ?failed, "no answer behind a login")
+                            tracing::debug!(
+                                server = place.server.address(),
+                                ?failed,
+                                "no answer behind a login"
+                            )
                         }
                     }
                 }
@@ -167,7 +180,7 @@ impl ServersJudge {
                 }
                 Err(ConnectError::Refused(words)) => excuse = excuse.or(Some(words)),
                 Err(error) => {
-                    tracing::debug!(server = server.address(), %error, "cannot ask this server about a password");
+                    tracing::debug!(server = place.server.address(), %error, "cannot ask this server about a password");
                 }
             }
         }

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::super::testing::block_on;
 use super::*;
 use crate::backend::tls::BackendTls;
-use crate::config::{Keepalive, ServerTls, ServerTlsMode};
+use crate::config::{Keepalive, Server, ServerTls, ServerTlsMode};
 use crate::wire::auth::Plugin;
 use crate::wire::handshake::Greeting;
 use crate::wire::packet_io::PacketIo;
@@ -14,10 +14,11 @@ use crate::wire::packet_io::PacketIo;
 /// Length of a request for TLS.
 const SSL_REQUEST: usize = 32;
 
-async fn listen() -> (TcpListener, Server) {
+async fn listen() -> (TcpListener, Place) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    (listener, Server { host: "127.0.0.1".into(), port, weight: 1 })
+    let server = Server { host: "127.0.0.1".into(), port, weight: 1, draining: false };
+    (listener, Place { server: Arc::new(server), at: None })
 }
 
 /// Greets one client, refuses it, and gives its first packet.
@@ -41,11 +42,11 @@ fn refusing(listener: TcpListener, error: ErrPacket) -> JoinHandle<Vec<u8>> {
     })
 }
 
-fn judge(servers: Vec<Server>, mode: ServerTlsMode) -> ServersJudge {
+fn judge(servers: Vec<Place>, mode: ServerTlsMode) -> ServersJudge {
     // `verified` needs an authority, and differs from `required` in nothing that is tested here.
     let tls = BackendTls::prepare(&ServerTls { mode, ..ServerTls::default() }, false).unwrap();
     let dialing = Dialing { tls, compression: None, keepalive: Keepalive::default() };
-    ServersJudge::new(servers, dialing, Duration::from_secs(60))
+    ServersJudge::new(Asked { servers, timeout: Duration::from_secs(60) }, dialing)
 }
 
 fn question(client: Transport, limit: Duration) -> Question<'static> {

@@ -10,14 +10,18 @@ pub mod context;
 mod cores;
 mod error;
 mod exchange;
+mod fleet;
 mod gatekeeper;
 pub mod judge;
 mod listener;
 pub mod login;
 mod operators;
+mod overrides;
 pub mod proxy;
 mod rescue;
 pub mod rsa;
+pub mod steering;
+mod steward;
 #[cfg(test)]
 mod testing;
 pub mod tls;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,24 +17,28 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::accounts::Accounts;
 use super::context::{LoginContext, ServerFacts, greeting_version};
 use super::cores::{self, Common, Core};
-use super::judge::ServersJudge;
+use super::fleet::{Fleet, place};
+use super::judge::{Asked, ServersJudge};
 use super::listener::{Acceptor, Listener};
 use super::login::LoginErrorKind;
 use super::operators::{self, Mailboxes, Operators};
 use super::rsa::{LoginKey, LoginKeyError};
+use super::steering::{Helm, Reread};
+use super::steward::Steward;
 use super::tls::{FrontendTls, FrontendTlsError};
-use crate::admin::console::{Bounds, Console};
+use crate::admin::console::{Bounds, Console, Steering};
 use crate::admin::http::{self, Serving};
 use crate::backend::connect::Dialing;
+use crate::backend::server::Common as ServersCommon;
 use crate::backend::tls::{BackendTls, BackendTlsError};
-use crate::config::{Auth, Config, ListenAddress, Server};
+use crate::config::{Auth, Change, Config, ListenAddress, Server};
 use crate::execute::client::Signals;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
 use crate::registry::Registry;
 use crate::session::{PIN_NAMES, ProblemKind};
 use crate::sql::Dialect;
-use crate::topology::{Snapshot, State, Topology};
+use crate::topology::{Resolve, Snapshot, State, System, Topology};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::packer::Algorithm;
 
@@ -80,12 +85,14 @@ pub fn check_files(config: &Config) -> Result<(), StartError> {
 
 /// A running proxy.
 pub struct Proxy {
-    config: Arc<Config>,
+    config: Arc<ArcSwap<Config>>,
+    helm: Arc<Helm>,
     addresses: Vec<ListenAddress>,
     registry: Arc<Registry>,
     topology: Arc<Topology>,
     cores: Arc<Vec<Core>>,
     accepting: JoinSet<()>,
+    _seeing_off: JoinSet<()>,
     draining: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     _http: Option<Serving>,
@@ -98,9 +105,22 @@ impl Proxy {
     /// # Errors
     /// See [`StartError`]. Servers that cannot be reached are no error: they are waited for.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, None, Arc::new(System)).await
+    }
+
+    /// The same, with a way to read the rules again, and a resolver for servers' names.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
+    pub async fn start_with(
+        config: Config,
+        reread: Option<Reread>,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, StartError> {
         // In passthrough the probes alone show the cluster's certificate: without this they would fail, one by one.
         check_files(&config)?;
         let config = Arc::new(config);
+        let in_effect = Arc::new(ArcSwap::new(Arc::clone(&config)));
         let open = |address: &ListenAddress| {
             let failed = |error| StartError::Listen { address: address.clone(), error };
             Listener::open(address, &config.keepalive).map_err(failed)
@@ -115,7 +135,7 @@ impl Proxy {
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
         let key = Arc::new(LoginKey::generate()?);
 
-        let topology = Topology::start(&config.cluster, &config.monitor);
+        let topology = Topology::start_with(&config.cluster, &config.monitor, resolver);
         topology.wait_until_known().await;
 
         let names = Names {
@@ -127,13 +147,10 @@ impl Proxy {
             login_failures: LoginErrorKind::NAMES,
         };
         let metrics = Metrics::new(names, config.cluster.servers.iter().map(Server::address), config.threads);
-        let judge = Arc::new(ServersJudge::new(
-            judges(&topology.snapshot()),
-            dialing.clone(),
-            config.cluster.pool.connect_timeout,
-        ));
+        let judge = Arc::new(ServersJudge::new(judges(&topology.snapshot()), dialing.clone()));
+        let accounts = Arc::new(Accounts::new(&config.auth));
         let context = LoginContext::new(
-            Arc::new(Accounts::new(&config.auth)),
+            Arc::clone(&accounts),
             Arc::clone(&judge) as _,
             frontend_tls.clone(),
             &config.client_tls,
@@ -145,8 +162,23 @@ impl Proxy {
         );
         let context = Arc::new(context.compressing(&config.client_compression));
         let registry = Arc::<Registry>::default();
+        let servers = Arc::new(ServersCommon::new(dialing, config.cluster.pool.clone()));
+        let fleet = Arc::new(Fleet::new(
+            Arc::clone(&topology),
+            Arc::clone(&servers),
+            Arc::clone(&context) as _,
+            Arc::clone(&metrics),
+        ));
+        let helm = Arc::new(Helm::new(
+            reread,
+            Arc::clone(&in_effect),
+            Arc::clone(&topology),
+            Arc::clone(&fleet),
+            accounts,
+        ));
         let common = Common {
-            servers: cores::shared_servers(&config, &Arc::new(dialing), &(Arc::clone(&context) as _)),
+            fleet: Arc::clone(&fleet),
+            servers,
             config: Arc::clone(&config),
             topology: Arc::clone(&topology),
             context: Arc::clone(&context),
@@ -174,7 +206,8 @@ impl Proxy {
                 let listener = tokio::net::TcpListener::bind(settings.listen).await.map_err(refuse)?;
                 let address = listener.local_addr().map_err(refuse)?;
                 let console = Console {
-                    config: Arc::clone(&config),
+                    config: Arc::clone(&in_effect),
+                    steering: Arc::clone(&helm) as _,
                     topology: Arc::clone(&topology),
                     metrics: Arc::clone(&metrics),
                     registry: Arc::clone(&registry),
@@ -192,6 +225,14 @@ impl Proxy {
         accepting.spawn(sweep(Arc::clone(&registry)));
         accepting.spawn(super::rescue::rescue(Arc::clone(&registry), Arc::clone(&topology)));
         accepting.spawn(follow(Arc::clone(&topology), context, judge));
+        let mut seeing_off = JoinSet::new();
+        let steward = Steward {
+            fleet,
+            registry: Arc::clone(&registry),
+            topology: Arc::clone(&topology),
+            config: Arc::clone(&in_effect),
+        };
+        seeing_off.spawn(steward.work());
         for listener in listeners {
             let acceptor = Acceptor {
                 clients_max: config.limits.clients,
@@ -207,7 +248,9 @@ impl Proxy {
             accepting.spawn(acceptor.accept(listener));
         }
         Ok(Self {
-            config,
+            config: in_effect,
+            helm,
+            _seeing_off: seeing_off,
             addresses,
             registry,
             topology,
@@ -235,6 +278,15 @@ impl Proxy {
         self.operators.as_ref().map(Operators::address)
     }
 
+    /// Reads the rules again and takes over what has changed, all of it or nothing; the log says which. What has changed, or why
+    /// nothing has.
+    ///
+    /// # Errors
+    /// In words for an operator.
+    pub async fn reload(&self) -> Result<Vec<Change>, String> {
+        self.helm.reload().await
+    }
+
     /// Takes no new clients, lets open transactions finish within the configured time, then ends everything.
     pub async fn drain(mut self) {
         self.draining.send_replace(true);
@@ -243,7 +295,8 @@ impl Proxy {
             clients = self.registry.len(),
             "draining: no new clients, open transactions may finish"
         );
-        if timeout(self.config.drain_timeout, self.registry.drain()).await.is_err() {
+        let limit = self.config.load().drain_timeout;
+        if timeout(limit, self.registry.drain()).await.is_err() {
             tracing::warn!(
                 clients = self.registry.len(),
                 "drain time is over: transactions that are still open are ended"
@@ -275,18 +328,19 @@ async fn follow(topology: Arc<Topology>, context: Arc<LoginContext>, judge: Arc<
     while changes.changed().await.is_ok() {
         let snapshot = topology.snapshot();
         context.announce(facts(&snapshot));
-        judge.set_servers(judges(&snapshot));
+        judge.ask_from_now_on(judges(&snapshot));
     }
 }
 
 /// The servers to ask about passwords: those that are up, the primary first; all of them where none is known to be.
-fn judges(snapshot: &Snapshot) -> Vec<Server> {
-    let mut servers: Vec<_> = snapshot.servers.iter().collect();
+fn judges(snapshot: &Snapshot) -> Asked {
+    let mut servers: Vec<_> = snapshot.servers.iter().filter(|server| !server.is_closing()).collect();
     if servers.iter().any(|server| server.state == State::Up) {
         servers.retain(|server| server.state == State::Up);
     }
     servers.sort_by_key(|server| Some(server.id) != snapshot.primary);
-    servers.into_iter().map(|server| (*server.config).clone()).collect()
+    let servers = servers.into_iter().map(place).collect();
+    Asked { servers, timeout: snapshot.cluster.pool.connect_timeout }
 }
 
 /// What is announced to clients: what the servers announce.
@@ -316,14 +370,16 @@ mod tests {
     use super::*;
     use crate::config::CertificateFiles;
     use crate::ids::ServerId;
-    use crate::topology::{Readers, Role, Server as Seen};
+    use crate::topology::{Role, Server as Seen, Standing};
 
     fn snapshot(states: &[State], primary: Option<u16>) -> Snapshot {
         let server = |(id, state): (u16, &State)| {
-            let config = Server { host: format!("10.0.0.{id}"), port: 3306, weight: 1 };
+            let config = Server { host: format!("10.0.0.{id}"), port: 3306, weight: 1, draining: false };
             Seen {
                 id: ServerId(id),
                 address: config.address().into(),
+                at: None,
+                standing: Standing::Member,
                 config: Arc::new(config),
                 role: Role::Unknown,
                 state: *state,
@@ -337,15 +393,16 @@ mod tests {
             generation: 1,
             servers: (0..).zip(states).map(server).collect(),
             primary: primary.map(ServerId),
-            readers: Readers::default(),
-            version: None,
-            facts: None,
+            ..Snapshot::default()
         }
     }
 
     #[test]
     fn passwords_are_for_servers_that_are_up_and_the_primary_first() {
-        let asked = |snapshot| judges(&snapshot).into_iter().map(|server| server.host).collect::<Vec<_>>();
+        let asked = |snapshot: Snapshot| {
+            let asked = judges(&snapshot).servers.into_iter();
+            asked.map(|place| place.server.host.clone()).collect::<Vec<_>>()
+        };
         assert_eq!(asked(snapshot(&[State::Up, State::Down, State::Up], Some(2))), ["10.0.0.2", "10.0.0.0"]);
         assert_eq!(asked(snapshot(&[State::Down, State::Up], None)), ["10.0.0.1"]);
         assert_eq!(asked(snapshot(&[State::Down, State::Unknown], None)), ["10.0.0.0", "10.0.0.1"]);

@@ -23,7 +23,9 @@ pub(super) async fn rescue(registry: Arc<Registry>, topology: Arc<Topology>) {
             let down = snapshot.servers.iter().filter(|server| server.state == State::Down);
             down.map(|server| server.id).collect()
         };
-        down.iter().for_each(|server| registry.raise_at(*server, Signals::DOWN));
+        for server in &down {
+            registry.raise_at(*server, Signals::DOWN);
+        }
         let change = changes.changed();
         let ended = match down.is_empty() {
             true => change.await.is_err(),

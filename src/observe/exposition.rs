@@ -3,6 +3,7 @@
 //! Names are written without the registry's prefix and without `_total`, which the encoder adds.
 
 use std::fmt::Error;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeMetric, NoLabelSet};
@@ -90,31 +91,32 @@ impl Metrics {
             ("pool_failed", "Connections to the server that could not be made"),
             ("pool_waits", "Times that a session waited for a connection to the server"),
         ];
+        let pools = self.pools();
         for (index, (name, help)) in GAUGES.into_iter().enumerate() {
-            gauges(encoder, name, help, self.each_pool(|pool| pool.gauges()[index]))?;
+            gauges(encoder, name, help, each(&pools, |pool| pool.gauges()[index]))?;
         }
         for (index, (name, help)) in COUNTERS.into_iter().enumerate() {
-            counters(encoder, name, help, self.each_pool(|pool| pool.counters()[index]))?;
+            counters(encoder, name, help, each(&pools, |pool| pool.counters()[index]))?;
         }
         let help = "Time that sessions have waited for a connection to the server";
-        counters(encoder, "pool_wait_seconds", help, self.each_pool(|pool| pool.waited().as_secs_f64()))?;
-        let rungs = self.pools.iter().flat_map(|pool| {
+        counters(encoder, "pool_wait_seconds", help, each(&pools, |pool| pool.waited().as_secs_f64()))?;
+        let rungs = pools.iter().flat_map(|pool| {
             let values = Rung::NAMES.into_iter().zip(pool.rungs());
             values.map(|(rung, value)| ([("server", pool.server()), ("rung", rung)], value))
         });
         counters(encoder, "pool_check_ins", "Connections that came back, by what had to be done", rungs)
     }
 
-    fn each_pool<V>(
-        &self,
-        value: impl Fn(&PoolMetrics) -> V,
-    ) -> impl Iterator<Item = ([(&str, &str); 1], V)> {
-        self.pools.iter().map(move |pool| ([("server", pool.server())], value(pool)))
-    }
-
     fn sum(&self, value: impl Fn(&WorkerMetrics) -> u64) -> u64 {
         self.workers.iter().map(|worker| value(worker)).sum()
     }
+}
+
+fn each<V>(
+    pools: &[Arc<PoolMetrics>],
+    value: impl Fn(&PoolMetrics) -> V,
+) -> impl Iterator<Item = ([(&str, &str); 1], V)> {
+    pools.iter().map(move |pool| ([("server", pool.server())], value(pool)))
 }
 
 fn counters<'a, const N: usize, V: EncodeCounterValue>(
@@ -160,7 +162,6 @@ mod tests {
 
     use super::super::Names;
     use super::*;
-    use crate::ids::ServerId;
 
     const NAMES: Names = Names {
         routes: &["primary", "replica"],
@@ -232,7 +233,7 @@ mod tests {
     #[test]
     fn a_pool_of_each_server() {
         let metrics = Metrics::new(NAMES, ["a:3306".to_owned(), "b:3306".to_owned()], 1);
-        let pool = metrics.pool(ServerId(1)).unwrap();
+        let pool = metrics.pool("b:3306");
         pool.opened();
         pool.leased();
         pool.wait_begins();
@@ -252,6 +253,7 @@ mod tests {
         has(&text, r#"tidegate_pool_wait_seconds_total{server="b:3306"} 0.25"#);
         has(&text, r#"tidegate_pool_check_ins_total{server="b:3306",rung="reset"} 1"#);
         has(&text, r#"tidegate_pool_check_ins_total{server="a:3306",rung="reset"} 0"#);
-        assert!(metrics.pool(ServerId(2)).is_none());
+        metrics.retire_pool("b:3306");
+        assert!(!exposed(&metrics).contains("b:3306"));
     }
 }

@@ -15,7 +15,7 @@ mod set;
 mod statements;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use clients::Clients;
 pub use digests::{DIGESTS_MAX, Digest, Digests, Execution, Figures, Place, merge};
@@ -24,8 +24,6 @@ pub use pools::{PoolMetrics, Rung};
 pub use set::{CounterSet, GaugeSet};
 pub use statements::StatementCounters;
 pub use worker::WorkerMetrics;
-
-use crate::ids::ServerId;
 
 /// The names behind the indexes, given by the layers that own the enums.
 #[derive(Clone, Copy, Debug)]
@@ -53,19 +51,19 @@ pub struct Metrics {
     pub pins: GaugeSet,
     /// Reasons to keep a backend connection that came up so far.
     pub pins_made: CounterSet,
-    pools: Vec<PoolMetrics>,
+    pools: Mutex<Vec<Arc<PoolMetrics>>>,
     workers: Vec<Arc<WorkerMetrics>>,
     names: Names,
 }
 
 impl Metrics {
-    /// Counters for servers with these addresses (in `ServerId` order) and this many worker threads.
+    /// Counters for servers with these addresses and this many worker threads.
     pub fn new(names: Names, servers: impl IntoIterator<Item = String>, workers: usize) -> Arc<Self> {
         Arc::new(Self {
             clients: Clients::new(names.refusals, names.login_failures),
             pins: GaugeSet::new(names.pins),
             pins_made: CounterSet::new(names.pins),
-            pools: servers.into_iter().map(PoolMetrics::new).collect(),
+            pools: Mutex::new(servers.into_iter().map(PoolMetrics::new).map(Arc::new).collect()),
             workers: (0..workers.max(1)).map(|_| Arc::new(WorkerMetrics::new(&names))).collect(),
             names,
         })
@@ -76,13 +74,28 @@ impl Metrics {
         Arc::clone(&self.workers[index % self.workers.len()])
     }
 
-    /// The counters of all pools, in the servers' order.
-    pub fn pools(&self) -> &[PoolMetrics] {
-        &self.pools
+    /// The counters of all pools, in the order in which their servers came.
+    pub fn pools(&self) -> Vec<Arc<PoolMetrics>> {
+        self.lock_pools().clone()
     }
 
-    /// The counters of one server's pool.
-    pub fn pool(&self, id: ServerId) -> Option<&PoolMetrics> {
-        self.pools.get(usize::from(id.0))
+    /// The counters of the connections to this address.
+    pub fn pool(&self, address: &str) -> Arc<PoolMetrics> {
+        let mut pools = self.lock_pools();
+        if let Some(known) = pools.iter().find(|pool| pool.server() == address) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(PoolMetrics::new(address.to_owned()));
+        pools.push(Arc::clone(&new));
+        new
+    }
+
+    /// No server has this address any more.
+    pub fn retire_pool(&self, address: &str) {
+        self.lock_pools().retain(|pool| pool.server() != address);
+    }
+
+    fn lock_pools(&self) -> MutexGuard<'_, Vec<Arc<PoolMetrics>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -91,6 +91,12 @@ impl Handle {
         unpack(self.running.load(SeqCst))
     }
 
+    /// Whether its statement runs on this server, or it keeps a connection there.
+    pub fn is_at(&self, server: ServerId) -> bool {
+        let place = self.running().or_else(|| self.activity.holds());
+        place.is_some_and(|(at, _)| at == server)
+    }
+
     /// Waits until nobody kills the thread any more that ran its statement.
     pub async fn spared(&self) {
         loop {

@@ -102,12 +102,6 @@ impl Registry {
         self.sessions.iter().for_each(|entry| entry.signals.raise(flag));
     }
 
-    /// Raises a signal in those sessions whose statement runs on `server` now.
-    pub fn raise_at(&self, server: ServerId, flag: u8) {
-        let at = |entry: &Arc<Handle>| entry.running().is_some_and(|(place, _)| place == server);
-        self.sessions.iter().filter(|entry| at(entry.value())).for_each(|entry| entry.signals.raise(flag));
-    }
-
     /// Has every session end once no transaction is open, those that come from now on, too; returns when there is none.
     pub async fn drain(&self) {
         self.draining.store(true, SeqCst);
@@ -119,6 +113,12 @@ impl Registry {
             }
             left.await;
         }
+    }
+
+    /// Raises a signal in those sessions that are on a server; how many there are.
+    pub fn raise_at(&self, server: ServerId, flag: u8) -> usize {
+        let at = self.sessions.iter().filter(|entry| entry.is_at(server));
+        at.map(|entry| entry.signals.raise(flag)).count()
     }
 
     /// All sessions, by their ids.

@@ -36,7 +36,7 @@ impl Session {
     async fn connect_expired(&mut self, database: Option<&[u8]>) -> Result<Box<Connection>, Problem> {
         // A password is changed on the primary, and replicates.
         let mut route = Route { target: Target::Primary, reason: Reason::Pinned };
-        let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;
+        let deadline = Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait;
         let server = self.choose(&mut route, &mut Vec::new(), deadline).await?;
         Ok(self.lease_from(server, database).await?)
     }

@@ -114,15 +114,20 @@ impl Freshness {
         self.is_not_back(topology, id) && self.has_unnamed(topology, snapshot, id)
     }
 
-    /// The statement that waits on this server, where one must; `seconds` at most.
-    pub fn take_wait(&mut self, id: ServerId, dialect: Dialect, seconds: f64) -> Option<Vec<u8>> {
+    /// The statement that waits on this server, where one must; as many seconds at most.
+    pub fn take_wait(
+        &mut self,
+        id: ServerId,
+        dialect: Dialect,
+        seconds: impl FnOnce() -> f64,
+    ) -> Option<Vec<u8>> {
         self.wait_at.take_if(|at| *at == id)?;
         let function = match dialect {
             Dialect::MySql => "WAIT_FOR_EXECUTED_GTID_SET",
             Dialect::MariaDb => "MASTER_GTID_WAIT",
         };
         // The client's sql_select_limit is not for this.
-        Some(format!("SELECT {function}('{}',{seconds:.3}) LIMIT 1", self.wrote).into_bytes())
+        Some(format!("SELECT {function}('{}',{:.3}) LIMIT 1", self.wrote, seconds()).into_bytes())
     }
 
     /// The server has all.
@@ -210,7 +215,7 @@ impl Freshness {
 impl Session {
     pub(super) fn consistency(&self) -> Consistency {
         let Freshness { hinted, level, .. } = self.freshness;
-        hinted.or(level).unwrap_or(self.worker.config.cluster.reads.consistency)
+        hinted.or(level).unwrap_or_else(|| self.worker.topology.snapshot().cluster.reads.consistency)
     }
 
     /// Takes in what a statement means for later reads.

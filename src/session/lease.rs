@@ -66,7 +66,7 @@ impl Session {
             self.keep_up().await;
             self.move_on().await;
         }
-        let deadline = Instant::now() + self.worker.config.cluster.pool.primary_wait;
+        let deadline = Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait;
         loop {
             let server = self.choose(route, tried, deadline).await?;
             match self.lease_from(server, None).await {
@@ -333,7 +333,8 @@ impl Session {
         let judged = matches!(&error, LeaseError::Connect(error) if error.is_account_refused());
         let crowded = matches!(error, LeaseError::QueueFull | LeaseError::QueueTimeout);
         let elsewhere = route.target != Target::Primary
-            || matches!(&error, LeaseError::Connect(e) if e.is_server_failure());
+            || matches!(&error, LeaseError::Connect(e) if e.is_server_failure())
+            || matches!(error, LeaseError::Leaving);
         if judged || crowded || !elsewhere || Instant::now() >= deadline {
             return Err(error.into());
         }

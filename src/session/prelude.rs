@@ -63,7 +63,7 @@ impl Session {
         let me = Some(self.me());
         let of_other = connection.routine_of.is_some() && connection.routine_of != me;
         if of_other || self.must_forget_sequences(connection, work.statement) {
-            let server = self.worker.pool.server(connection.server).cloned();
+            let server = self.worker.pool.server(connection.server);
             let server = server.ok_or(Failure::Unsent(std::io::ErrorKind::NotFound.into()))?;
             let clear = async {
                 connection.pay_debt(buffer).await?;
@@ -72,7 +72,7 @@ impl Session {
             let cleared = timeout(PRELUDE_LIMIT, clear).await;
             cleared.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
         }
-        let wait = self.worker.config.cluster.reads.wait.as_secs_f64();
+        let wait = || self.worker.topology.snapshot().cluster.reads.wait.as_secs_f64();
         if let Some(sql) = self.freshness.take_wait(connection.server, self.lexing.server.dialect, wait) {
             command::put_query(before, &sql, connection.capabilities);
             steps.push(Step::Position);
@@ -179,7 +179,7 @@ impl Session {
         let impossible = || Failure::Unsent(std::io::ErrorKind::Unsupported.into());
         let mut difference = connection.state.difference(&self.desired, &handshake).ok_or_else(impossible)?;
         if difference.reset {
-            let server = self.worker.pool.server(connection.server).cloned().ok_or_else(impossible)?;
+            let server = self.worker.pool.server(connection.server).ok_or_else(impossible)?;
             connection.pay_debt(buffer).await?; // what a session left there goes with the reset
             if self.desired.base == crate::backend::state::Base::Handshake {
                 connection.reset(&server, buffer).await?;

@@ -81,6 +81,7 @@ impl From<LeaseError> for Problem {
             LeaseError::Connect(ConnectError::Refused(error)) => Self::Server(error),
             LeaseError::Connect(error) => Self::Connect(error.to_string()),
             LeaseError::QueueFull => Self::Queue("too many clients wait for a server connection"),
+            LeaseError::Leaving => Self::Connect(error.to_string()),
             LeaseError::QueueTimeout => Self::Queue("no server connection came free in time"),
         }
     }

@@ -287,7 +287,7 @@ impl Session {
 
     /// The client may have chosen what session tracking shows it: that is kept, and all is tracked again.
     pub(super) async fn take_in_tracking(&mut self, connection: &mut Connection, work: &Work<'_>) {
-        let Some(server) = self.worker.pool.server(connection.server).cloned() else { return };
+        let Some(server) = self.worker.pool.server(connection.server) else { return };
         let mut buffer = self.worker.buffers.take();
         let taken_in = async {
             let chosen = connection.chosen(&mut buffer).await?;

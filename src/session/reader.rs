@@ -66,7 +66,7 @@ impl Session {
 
     /// Whether all that a read on `id` would miss can be waited for there, not for long; then it is to be.
     fn waits_at(&mut self, snapshot: &Snapshot, id: ServerId) -> bool {
-        let waits = !self.worker.config.cluster.reads.wait.is_zero()
+        let waits = !snapshot.cluster.reads.wait.is_zero()
             && self.is_near(snapshot, id)
             && self.freshness.may_wait(&self.worker.topology, snapshot, id);
         if waits {
@@ -125,6 +125,7 @@ impl Session {
             return Some((primary, None));
         }
         let home = self.freshness.has_had_its_turn()?;
+        snapshot.server(home).filter(|home| !home.is_closing())?; // no question goes there any more
         let next =
             self.draw(&snapshot, &[]).filter(|next| *next != home && self.is_near(&snapshot, *next))?;
         Some((home, Some(next)))
@@ -133,7 +134,7 @@ impl Session {
     /// Whether a wait there would not be long.
     fn is_near(&self, snapshot: &Snapshot, id: ServerId) -> bool {
         let lag = snapshot.server(id).and_then(|server| server.lag);
-        lag.is_some_and(|lag| lag <= self.worker.config.cluster.reads.wait) && self.worker.may_wait_at(id)
+        lag.is_some_and(|lag| lag <= snapshot.cluster.reads.wait) && self.worker.may_wait_at(id)
     }
 }
 

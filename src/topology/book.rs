@@ -3,10 +3,11 @@
 //! Owns: each server's health and last words, and who is primary. Does not know: sockets, tasks, the wall clock
 //! (the moment of each event comes in). Invariant: the snapshot follows from the book and the moment alone.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, Balance};
+use crate::config;
 use crate::ids::ServerId;
 
 use super::balance::{Readers, Replica};
@@ -16,8 +17,9 @@ use super::gtid::Transactions;
 use super::health::{Cause, Health, News, State, Thresholds};
 use super::reads::{self, LastLag, LeftOut, ReadLimits};
 use super::replication::{IoThread, Replication};
+use super::resolve;
 use super::roles::{self, Assignment, Identity, Member, Role};
-use super::snapshot::{Server, Snapshot};
+use super::snapshot::{Server, Snapshot, Standing};
 
 /// What a good probe brings.
 #[derive(Clone, Debug)]
@@ -44,17 +46,34 @@ pub(super) enum Outcome {
 /// The cluster's book.
 #[derive(Debug)]
 pub(super) struct Book {
+    /// The members in the configuration's order, then those that are leaving.
     servers: Vec<Record>,
-    primary: Option<usize>,
+    primary: Option<ServerId>,
     course: Course,
+    settings: Arc<config::Cluster>,
     thresholds: Thresholds,
     limits: ReadLimits,
-    balance: Balance,
+    next_id: u16,
+}
+
+/// Why the cluster stays as it is.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// Writes would have nowhere to go.
+    #[error(
+        "{0} is the primary now: make another server the primary first, or set it read only where the cluster is to have none"
+    )]
+    RemovesPrimary(Arc<str>),
 }
 
 #[derive(Debug)]
 struct Record {
+    id: ServerId,
     config: Arc<config::Server>,
+    /// Where it is; `None` before its name was found.
+    at: Option<SocketAddr>,
+    /// No longer configured, or its name leads elsewhere now.
+    leaving: bool,
     address: Arc<str>,
     health: Health,
     probed: bool,
@@ -76,39 +95,128 @@ struct Seen {
 impl Book {
     /// A book of servers of which nothing is known.
     pub fn new(cluster: &config::Cluster, monitor: &config::Monitor) -> Self {
-        let record = |server: &config::Server| Record {
-            config: Arc::new(server.clone()),
-            address: server.address().into(),
-            health: Health::NEW,
-            probed: false,
-            seen: None,
-            late: false,
-            known_lag: None,
-        };
-        Self {
-            servers: cluster.servers.iter().map(record).collect(),
+        let mut book = Self {
+            servers: Vec::new(),
             primary: None,
             course: Course::default(),
-            thresholds: Thresholds { failures: monitor.failures.max(1), successes: monitor.successes.max(1) },
-            balance: cluster.reads.balance,
-            limits: ReadLimits {
-                max_lag: cluster.reads.max_lag,
-                facts_max_age: (monitor.interval + monitor.timeout).saturating_mul(monitor.failures.max(1)),
-            },
+            settings: Arc::default(),
+            thresholds: Thresholds { failures: 1, successes: 1 },
+            limits: ReadLimits { max_lag: None, facts_max_age: Duration::ZERO },
+            next_id: 0,
+        };
+        book.configure(Arc::new(cluster.clone()), monitor);
+        book
+    }
+
+    /// Why this must not become the cluster's configuration now.
+    pub fn check(&self, cluster: &config::Cluster) -> Result<(), Refused> {
+        let primary = self.members().find(|record| Some(record.id) == self.primary);
+        let lost = primary.filter(|record| {
+            let is_it = |server: &config::Server| record.is_configured_as(server);
+            record.health.state() == State::Up && !cluster.servers.iter().any(is_it)
+        });
+        lost.map_or(Ok(()), |record| Err(Refused::RemovesPrimary(Arc::clone(&record.address))))
+    }
+
+    /// Makes the cluster what the configuration says: who is new is not known yet, who is no longer listed leaves. What is known
+    /// of the others stays, and so do their ids.
+    pub fn configure(&mut self, cluster: Arc<config::Cluster>, monitor: &config::Monitor) {
+        let mut before = std::mem::take(&mut self.servers);
+        for server in &cluster.servers {
+            let same = |record: &Record| record.is_configured_as(server);
+            let known = before.iter().position(|record| same(record) && !record.leaving);
+            // One that was about to leave is taken back, where it is where its address says.
+            let back =
+                || before.iter().position(|record| same(record) && record.at == resolve::literal(server));
+            let mut record = match known.or_else(back) {
+                Some(at) => before.remove(at),
+                None => Record::new(self.fresh_id(&before), server),
+            };
+            record.leaving = false;
+            if *record.config != *server {
+                record.config = Arc::new(server.clone());
+            }
+            self.servers.push(record);
+        }
+        self.servers.extend(before.into_iter().filter(|record| record.at.is_some()).map(Record::leave));
+        self.forget_lost_primary();
+        let (failures, successes) = (monitor.failures.max(1), monitor.successes.max(1));
+        self.thresholds = Thresholds { failures, successes };
+        self.limits = ReadLimits {
+            max_lag: cluster.reads.max_lag,
+            facts_max_age: (monitor.interval + monitor.timeout).saturating_mul(failures),
+        };
+        self.settings = cluster;
+    }
+
+    /// A server's name leads to `at` now. From elsewhere that makes another server of it: the one before leaves.
+    pub fn moved(&mut self, host: &str, port: u16, at: SocketAddr) {
+        let is_it =
+            |record: &Record| !record.leaving && record.config.host == host && record.config.port == port;
+        let Some(place) = self.servers.iter().position(is_it) else { return };
+        let (config, before) = (Arc::clone(&self.servers[place].config), self.servers[place].at);
+        if before == Some(at) {
+            return;
+        }
+        let comes_back =
+            |record: &Record| record.leaving && record.at == Some(at) && record.is_configured_as(&config);
+        let next = match self.servers.iter().position(comes_back) {
+            Some(known) => Record { leaving: false, config, ..self.servers.remove(known) },
+            None if before.is_none() => return self.servers[place].at = Some(at),
+            None => Record { at: Some(at), ..Record::new(self.fresh_id(&[]), &config) },
+        };
+        let last = std::mem::replace(&mut self.servers[place], next);
+        self.servers.extend(before.map(|_| last.leave()));
+        self.forget_lost_primary();
+    }
+
+    /// Nothing is left of a server that was leaving.
+    pub fn gone(&mut self, id: ServerId) {
+        self.servers.retain(|record| !(record.leaving && record.id == id));
+    }
+
+    /// Each server's id, its configuration, and where it is.
+    pub fn seats(&self) -> impl Iterator<Item = (ServerId, &Arc<config::Server>, Option<SocketAddr>)> {
+        self.servers.iter().map(|record| (record.id, &record.config, record.at))
+    }
+
+    /// An id that no server has; one that had it is long forgotten.
+    fn fresh_id(&mut self, others: &[Record]) -> ServerId {
+        loop {
+            let id = ServerId(self.next_id);
+            self.next_id = self.next_id.wrapping_add(1);
+            if !self.servers.iter().chain(others).any(|record| record.id == id) {
+                return id;
+            }
+        }
+    }
+
+    fn members(&self) -> impl Iterator<Item = &Record> {
+        self.servers.iter().take_while(|record| !record.leaving)
+    }
+
+    fn forget_lost_primary(&mut self) {
+        if !self.members().any(|record| Some(record.id) == self.primary) {
+            self.primary = None;
+            self.course.clear();
         }
     }
 
     /// Every server has been probed at least once, with whatever outcome.
     pub fn all_probed(&self) -> bool {
-        self.servers.iter().all(|record| record.probed)
+        self.members().all(|record| record.probed)
+    }
+
+    fn record(&mut self, id: ServerId) -> Option<&mut Record> {
+        self.servers.iter_mut().find(|record| record.id == id)
     }
 
     /// Takes in a probe's end.
     pub fn probed(&mut self, id: ServerId, outcome: Outcome, now: Instant) {
         let (thresholds, max_age) = (self.thresholds, self.limits.facts_max_age);
-        let Some(record) = self.servers.get_mut(usize::from(id.0)) else { return };
+        let is_primary = self.primary == Some(id);
+        let Some(record) = self.servers.iter_mut().find(|record| record.id == id) else { return };
         record.probed = true;
-        let is_primary = self.primary == Some(usize::from(id.0));
         let news = match outcome {
             Outcome::Good(mut observation) => {
                 if let Some(lag) = reads::reported_lag(&observation.identity.replication) {
@@ -136,22 +244,25 @@ impl Book {
     /// Takes in what a session met: it could not connect, or (`None`) it could.
     pub fn reported(&mut self, id: ServerId, failure: Option<Cause>) {
         let thresholds = self.thresholds;
-        let Some(record) = self.servers.get_mut(usize::from(id.0)) else { return };
+        let Some(record) = self.record(id) else { return };
         record.health = record.health.handle(failure.map_or(News::Connected, News::Reported), thresholds);
     }
 
     /// Decides roles and reads as of `now`.
     pub fn snapshot(&mut self, generation: u64, now: Instant) -> Snapshot {
-        let members: Vec<_> = self.servers.iter().map(Record::as_member).collect();
-        let Assignment { primary, roles } = roles::assign(&members, self.primary, self.all_probed());
-        if std::mem::replace(&mut self.primary, primary) != primary {
+        let members: Vec<_> = self.members().map(Record::as_member).collect();
+        let current = self.members().position(|record| Some(record.id) == self.primary);
+        let Assignment { primary, roles } = roles::assign(&members, current, self.all_probed());
+        let chosen = primary.map(|index| self.servers[index].id);
+        if std::mem::replace(&mut self.primary, chosen) != chosen {
             self.course.clear();
         }
         let is_up = |index: &usize| self.servers[*index].health.state() == State::Up;
         let primary = primary.filter(is_up);
 
         let server = |(index, record): (usize, &Record)| {
-            record.as_server(server_id(index), roles[index], primary.is_some(), &self.limits, now)
+            let role = roles.get(index).copied().unwrap_or(Role::Unknown);
+            record.as_server(role, primary.is_some(), &self.limits, now)
         };
         let servers: Vec<_> = self.servers.iter().enumerate().map(server).collect();
         for (record, server) in self.servers.iter_mut().zip(&servers) {
@@ -171,8 +282,9 @@ impl Book {
             });
         Snapshot {
             generation,
-            readers: Readers::new(readers, self.limits.max_lag, self.balance),
-            primary: primary.map(server_id),
+            readers: Readers::new(readers, self.limits.max_lag, self.settings.reads.balance),
+            primary: primary.map(|index| self.servers[index].id),
+            cluster: Arc::clone(&self.settings),
             version: facts.as_ref().map(|facts| facts.version),
             facts,
             servers,
@@ -180,11 +292,38 @@ impl Book {
     }
 }
 
-fn server_id(index: usize) -> ServerId {
-    ServerId(u16::try_from(index).unwrap_or(u16::MAX))
-}
-
 impl Record {
+    fn new(id: ServerId, server: &config::Server) -> Self {
+        Self {
+            id,
+            config: Arc::new(server.clone()),
+            at: resolve::literal(server),
+            leaving: false,
+            address: server.address().into(),
+            health: Health::NEW,
+            probed: false,
+            seen: None,
+            late: false,
+            known_lag: None,
+        }
+    }
+
+    fn leave(self) -> Self {
+        Self { leaving: true, ..self }
+    }
+
+    fn is_configured_as(&self, server: &config::Server) -> bool {
+        (&self.config.host, self.config.port) == (&server.host, server.port)
+    }
+
+    fn standing(&self) -> Standing {
+        match (self.leaving, self.config.draining) {
+            (true, _) => Standing::Leaving,
+            (false, true) => Standing::Draining,
+            (false, false) => Standing::Member,
+        }
+    }
+
     fn as_member(&self) -> Member<'_> {
         Member {
             host: &self.config.host,
@@ -194,14 +333,7 @@ impl Record {
         }
     }
 
-    fn as_server(
-        &self,
-        id: ServerId,
-        role: Role,
-        primary_is_up: bool,
-        limits: &ReadLimits,
-        now: Instant,
-    ) -> Server {
+    fn as_server(&self, role: Role, primary_is_up: bool, limits: &ReadLimits, now: Instant) -> Server {
         let (lag, left_out) = match self.usable(role, limits, now) {
             Err(reason) => (None, Some(reason)),
             Ok(()) if role == Role::Primary => (None, None),
@@ -212,7 +344,9 @@ impl Record {
             },
         };
         Server {
-            id,
+            id: self.id,
+            at: self.at,
+            standing: self.standing(),
             config: Arc::clone(&self.config),
             address: Arc::clone(&self.address),
             role,
@@ -229,8 +363,10 @@ impl Record {
         match (self.health, role) {
             (Health::Unknown { cause, .. }, _) => Err(LeftOut::NotProbed(cause)),
             (Health::Down { cause, .. }, _) => Err(LeftOut::Down(cause)),
+            _ if self.leaving => Err(LeftOut::Leaving),
             (Health::Up { .. }, Role::Primary) => Ok(()),
             (Health::Up { .. }, Role::Rival) => Err(LeftOut::Rival),
+            _ if self.config.draining => Err(LeftOut::Draining),
             (Health::Up { .. }, _) if self.is_stale(now, limits.facts_max_age) => Err(LeftOut::Stale),
             (Health::Up { .. }, Role::Unknown) if !self.is_unreadable() => Err(LeftOut::RoleUndecided),
             (Health::Up { .. }, Role::Unknown | Role::Replica) => Ok(()),

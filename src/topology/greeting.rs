@@ -3,6 +3,7 @@
 //! Invariant: at most `PAYLOAD_MAX` bytes are read, nothing is written, no input panics.
 
 use std::io;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
@@ -29,8 +30,8 @@ pub(super) struct Greeting {
 ///
 /// The server counts this as an interrupted handshake (`max_connect_errors`), which the next good login of
 /// this host sets back to zero: so call it only after a login that worked, and once per login.
-pub(super) async fn read_from(host: &str, port: u16) -> io::Result<Greeting> {
-    let mut stream = TcpStream::connect((host, port)).await?;
+pub(super) async fn read_from(at: SocketAddr) -> io::Result<Greeting> {
+    let mut stream = TcpStream::connect(at).await?;
     read(&mut stream).await
 }
 

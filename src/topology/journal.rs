@@ -5,14 +5,22 @@ use tracing::{info, warn};
 use super::health::State;
 use super::reads::LeftOut;
 use super::roles::Role;
-use super::snapshot::{Server, Snapshot};
+use super::snapshot::{Server, Snapshot, Standing};
 
 /// Logs every change of a state, of a role, of a reason to be left out, and of the primary.
 pub(super) fn log_changes(old: &Snapshot, new: &Snapshot) {
-    for (before, after) in old.servers.iter().zip(&new.servers) {
+    for after in &new.servers {
+        let Some(before) = old.server(after.id) else {
+            info!(server = %after.address, at = after.at.map(tracing::field::display), "a new server: it is used once its probes succeed");
+            continue;
+        };
+        log_standing(before, after);
         log_state(before, after);
         log_role(before, after);
         log_reads(before, after);
+    }
+    for gone in old.servers.iter().filter(|server| new.server(server.id).is_none()) {
+        info!(server = %gone.address, at = gone.at.map(tracing::field::display), "server is gone: nothing of it is left");
     }
     if old.primary != new.primary {
         match new.primary() {
@@ -22,6 +30,24 @@ pub(super) fn log_changes(old: &Snapshot, new: &Snapshot) {
     }
     if !old.readers.is_empty() && new.readers.is_empty() {
         warn!(servers = new.explain_unusable(), "no replica takes reads: they go to the primary");
+    }
+}
+
+fn log_standing(before: &Server, after: &Server) {
+    if before.at != after.at {
+        info!(server = %after.address, at = after.at.map(tracing::field::display), "server's name found");
+    }
+    if before.standing == after.standing {
+        return;
+    }
+    let (server, at) = (&after.address, after.at.map(tracing::field::display));
+    match after.standing {
+        Standing::Member => info!(%server, at, "server is used again"),
+        Standing::Draining if after.role == Role::Primary => {
+            warn!(%server, at, "the primary is to drain: it goes on until another server is the primary");
+        }
+        Standing::Draining => info!(%server, at, "server drains: it takes nothing new"),
+        Standing::Leaving => info!(%server, at, "server leaves: it takes nothing new"),
     }
 }
 
@@ -53,7 +79,14 @@ fn log_role(before: &Server, after: &Server) {
 fn log_reads(before: &Server, after: &Server) {
     let told = matches!(
         after.left_out,
-        Some(LeftOut::Down(_) | LeftOut::Rival | LeftOut::NotProbed(_) | LeftOut::RoleUndecided)
+        Some(
+            LeftOut::Draining
+                | LeftOut::Leaving
+                | LeftOut::Down(_)
+                | LeftOut::Rival
+                | LeftOut::NotProbed(_)
+                | LeftOut::RoleUndecided
+        )
     );
     if told || LeftOut::same_kind(before.left_out, after.left_out) {
         return;

@@ -6,9 +6,12 @@
 //! | File | What |
 //! |---|---|
 //! | `snapshot` | what the rest of the program sees |
-//! | `monitor` | the tasks: a probe per server and interval, reports, publication |
+//! | `monitor` | who is watched, reports of sessions |
+//! | `shared` | publication, positions |
+//! | `watch` | the tasks: a probe per server, a look-up per name |
 //! | `probe`, `greeting` | all I/O of this layer |
 //! | `book` | pure: events in, snapshots out |
+//! | `resolve` | the addresses of names |
 //! | `health`, `roles`, `reads`, `balance` | pure: is it up, what is it, may it serve reads, how many |
 //! | `gtid`, `course` | pure: sets of transactions; what the primary had when, and how late that makes a replica |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
@@ -25,15 +28,21 @@ mod monitor;
 mod probe;
 mod reads;
 mod replication;
+mod resolve;
 mod roles;
+mod shared;
 mod snapshot;
+mod watch;
 
 pub(crate) use balance::mix;
 pub use balance::{Draw, Readers};
+pub use book::Refused;
 pub use facts::ServerFacts;
 pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
-pub use monitor::{Position, Topology};
+pub use monitor::Topology;
 pub use reads::LeftOut;
+pub use resolve::{Resolve, Resolving, System};
 pub use roles::Role;
-pub use snapshot::{Server, Snapshot};
+pub use shared::Position;
+pub use snapshot::{Server, Snapshot, Standing};

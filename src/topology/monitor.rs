@@ -1,85 +1,140 @@
-//! The monitor: one probe task per server, reports from sessions, and publication of snapshots.
+//! The cluster, watched: who is in it, what is known of it, what sessions tell of it.
 //!
-//! Owns: tasks, time and the one place where a snapshot is made. Does not know: what a probe says or means.
-//! Invariant: a reader's view is one atomic load; a new snapshot is published only when something changed.
+//! Owns: the tasks, one probe per server and one look-up per name, and the configuration that they follow. Does not know: what a probe
+//! says or means. Invariant: a reader's view is one atomic load; whatever changes goes through the book.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::{ArcSwap, Guard};
-use tokio::sync::{Notify, watch};
+use arc_swap::Guard;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{debug, warn};
 
 use crate::config;
 use crate::ids::ServerId;
 
-use super::book::{Book, Observation, Outcome};
-use super::gtid::Transactions;
+use super::book::{Book, Refused};
 use super::health::{Cause, Signal};
-use super::journal;
-use super::probe::{Failure, Prober, Target};
+use super::probe::Target;
+use super::resolve::{self, Resolve, System};
+use super::shared::{Position, Shared};
 use super::snapshot::Snapshot;
-
-/// Least time between two probes of one server, however many sessions report.
-const PROBE_GAP: Duration = Duration::from_millis(20);
+use super::watch::{Rhythm, follow_name, watch_server};
 
 /// The cluster, watched. Dropping it ends the watching; the last snapshot stays readable.
 #[derive(Debug)]
 pub struct Topology {
     shared: Arc<Shared>,
-    tasks: Mutex<JoinSet<()>>,
+    tasks: Mutex<Tasks>,
 }
 
+/// What is going on for whom.
 #[derive(Debug)]
-struct Shared {
-    book: Mutex<Book>,
-    snapshot: ArcSwap<Snapshot>,
-    generation: watch::Sender<u64>,
-    all_probed: watch::Sender<bool>,
-    servers: Vec<Watched>,
-}
-
-/// What a server had executed at one moment.
-#[derive(Debug)]
-pub struct Position {
-    /// Not later than the moment; `None` before the first good probe.
-    pub at: Option<std::time::Instant>,
-    /// The transactions; `None` where they are not known, or carry no GTIDs.
-    pub executed: Option<Arc<Transactions>>,
-}
-
-/// What sessions touch of a server without the book's lock.
-#[derive(Debug)]
-struct Watched {
-    probe_now: Notify,
-    /// What it had executed at the last good probe.
-    position: ArcSwap<Position>,
-    /// A failed connect was reported since the last good probe: more of them change nothing.
-    reported: AtomicBool,
+struct Tasks {
+    monitor: Arc<config::Monitor>,
+    tls: config::ServerTls,
+    probes: HashMap<ServerId, JoinSet<()>>,
+    names: HashMap<(String, u16), JoinSet<()>>,
+    _hirer: JoinSet<()>,
 }
 
 impl Topology {
-    /// Starts one probe task per server on the current tokio runtime.
+    /// Watches the cluster on the current tokio runtime.
     pub fn start(cluster: &config::Cluster, monitor: &config::Monitor) -> Arc<Self> {
-        let mut book = Book::new(cluster, monitor);
-        let first = book.snapshot(0, Instant::now().into_std());
-        let shared = Arc::new(Shared {
-            book: Mutex::new(book),
-            snapshot: ArcSwap::from_pointee(first),
-            generation: watch::Sender::new(0),
-            all_probed: watch::Sender::new(false),
-            servers: cluster.servers.iter().map(|_| Watched::new()).collect(),
+        Self::start_with(cluster, monitor, Arc::new(System))
+    }
+
+    /// The same with a resolver of one's own.
+    pub fn start_with(
+        cluster: &config::Cluster,
+        monitor: &config::Monitor,
+        resolver: Arc<dyn Resolve>,
+    ) -> Arc<Self> {
+        let shared = Arc::new(Shared::new(Book::new(cluster, monitor), resolver));
+        let topology = Arc::new_cyclic(|this: &Weak<Self>| {
+            let mut hirer = JoinSet::new();
+            hirer.spawn(hire(Weak::clone(this), Arc::clone(&shared)));
+            let tasks = Tasks {
+                monitor: Arc::new(monitor.clone()),
+                tls: cluster.tls.clone(),
+                probes: HashMap::new(),
+                names: HashMap::new(),
+                _hirer: hirer,
+            };
+            Self { shared, tasks: Mutex::new(tasks) }
         });
-        let mut tasks = JoinSet::new();
-        for (id, server) in (0..).map(ServerId).zip(&cluster.servers) {
-            let target = Target::new(server, &cluster.tls, monitor);
-            let rhythm = Rhythm { interval: monitor.interval, timeout: monitor.timeout };
-            tasks.spawn(watch_server(Arc::clone(&shared), id, target, rhythm));
+        topology.watch();
+        topology
+    }
+
+    /// Makes the cluster what the configuration says, as one change. Servers that are new are probed and then used; those that
+    /// are no longer listed leave: they are in the snapshots until [`Topology::forget`].
+    ///
+    /// # Errors
+    /// See [`Refused`]; nothing has changed then.
+    pub fn configure(&self, cluster: &config::Cluster, monitor: &config::Monitor) -> Result<(), Refused> {
+        let mut done = Ok(());
+        self.shared.update(|book| {
+            done = book.check(cluster);
+            if done.is_ok() {
+                book.configure(Arc::new(cluster.clone()), monitor);
+            }
+        });
+        done?;
+        {
+            let mut tasks = self.lock_tasks();
+            if *tasks.monitor != *monitor {
+                tasks.monitor = Arc::new(monitor.clone());
+                tasks.probes.clear();
+            }
         }
-        Arc::new(Self { shared, tasks: Mutex::new(tasks) })
+        self.watch();
+        Ok(())
+    }
+
+    /// Nothing of a server that was leaving is in use any more.
+    pub fn forget(&self, id: ServerId) {
+        self.shared.update(|book| book.gone(id));
+        self.watch();
+    }
+
+    /// Sees to it that each server is probed and each name looked up, and nothing else.
+    fn watch(&self) {
+        let mut tasks = self.lock_tasks(); // first: who comes later sees what is later
+        let seats: Vec<_> = {
+            let book = self.shared.lock();
+            book.seats().map(|(id, server, at)| (id, Arc::clone(server), at)).collect()
+        };
+        let Tasks { monitor, tls, probes, names, .. } = &mut *tasks;
+        probes.retain(|id, _| seats.iter().any(|(known, ..)| known == id));
+        let rhythm = Rhythm { interval: monitor.interval, timeout: monitor.timeout };
+        for (id, server, at) in &seats {
+            let (Some(at), Some(watched)) = (at, self.shared.watched(*id)) else { continue };
+            probes.entry(*id).or_insert_with(|| {
+                let target = Target::new(server, *at, tls, monitor);
+                let mut probe = JoinSet::new();
+                probe.spawn(watch_server(Arc::clone(&self.shared), *id, watched, target, rhythm));
+                probe
+            });
+        }
+        let named = |server: &config::Server| resolve::literal(server).is_none();
+        let snapshot = self.shared.snapshot.load();
+        let wanted: Vec<_> = snapshot.cluster.servers.iter().filter(|server| named(server)).collect();
+        names.retain(|(host, port), _| {
+            wanted.iter().any(|server| (&server.host, server.port) == (host, *port))
+        });
+        for server in wanted {
+            names.entry((server.host.clone(), server.port)).or_insert_with(|| {
+                let mut follower = JoinSet::new();
+                follower.spawn(follow_name(Arc::clone(&self.shared), server.clone(), rhythm.timeout));
+                follower
+            });
+        }
+    }
+
+    fn lock_tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cluster as it is known now: one atomic load.
@@ -89,7 +144,8 @@ impl Topology {
 
     /// What a server had executed when it was probed last.
     pub fn position(&self, id: ServerId) -> Option<Guard<Arc<Position>>> {
-        self.shared.servers.get(usize::from(id.0)).map(|watched| watched.position.load())
+        let watched = self.shared.watched.load();
+        watched.get(usize::from(id.0))?.as_ref().map(|watched| watched.position.load())
     }
 
     /// Generations as they are published.
@@ -105,7 +161,7 @@ impl Topology {
 
     /// Takes in what a session met at a server. Cheap: a repeated report is one atomic operation.
     pub fn report(&self, id: ServerId, signal: Signal) {
-        let Some(watched) = self.shared.servers.get(usize::from(id.0)) else { return };
+        let Some(watched) = self.shared.watched(id) else { return };
         let failure = match signal {
             Signal::Ok if !watched.reported.load(Ordering::Relaxed) => return,
             Signal::Ok => None,
@@ -123,107 +179,18 @@ impl Topology {
 
     /// Ends all probes. The last snapshot stays as it is.
     pub fn shutdown(&self) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        let mut tasks = self.lock_tasks();
+        tasks.probes.clear();
+        tasks.names.clear();
+        tasks._hirer.abort_all();
     }
 }
 
-impl Watched {
-    fn new() -> Self {
-        let position = ArcSwap::from_pointee(Position { at: None, executed: None });
-        Self { probe_now: Notify::new(), position, reported: AtomicBool::new(false) }
-    }
-}
-
-impl Shared {
-    fn update(&self, change: impl FnOnce(&mut Book)) {
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut book);
-        let old = self.snapshot.load_full();
-        let mut new = book.snapshot(old.generation, Instant::now().into_std());
-        if new != *old {
-            new.generation += 1;
-            journal::log_changes(&old, &new);
-            let generation = new.generation;
-            self.snapshot.store(Arc::new(new));
-            self.generation.send_replace(generation);
-        }
-        if book.all_probed() {
-            self.all_probed.send_if_modified(|known| !std::mem::replace(known, true));
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Rhythm {
-    interval: Duration,
-    timeout: Duration,
-}
-
-/// Probes one server for as long as the task lives.
-async fn watch_server(shared: Arc<Shared>, id: ServerId, target: Target, rhythm: Rhythm) {
-    let watched = &shared.servers[usize::from(id.0)];
-    let mut prober = Prober::new(target.clone());
-    let mut told = None;
-    let mut ticks = tokio::time::interval(rhythm.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+/// Begins to watch who has come by a name.
+async fn hire(topology: Weak<Topology>, shared: Arc<Shared>) {
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = watched.probe_now.notified() => tokio::time::sleep(PROBE_GAP).await,
-        }
-        let at = Some(Instant::now().into_std());
-        let (returned, result) = run_probe(prober, rhythm.timeout).await;
-        prober = returned.unwrap_or_else(|| Prober::new(target.clone()));
-        tell_failure(&shared, id, &result, &mut told);
-        let outcome = match result {
-            Ok(observation) => {
-                let executed = observation.executed.clone();
-                watched.position.store(Arc::new(Position { at, executed }));
-                Outcome::Good(observation)
-            }
-            Err(Failure::Busy(_)) => Outcome::Busy,
-            Err(Failure::Failed(cause, _)) => Outcome::Failed(cause),
-        };
-        let answered = !matches!(outcome, Outcome::Failed(_));
-        shared.update(|book| book.probed(id, outcome, Instant::now().into_std()));
-        if answered {
-            watched.reported.store(false, Ordering::Relaxed);
-        }
-    }
-}
-
-/// One probe in a task of its own: a panic of the driver over a hostile answer is a failed probe, and a probe
-/// that is out of time is cut off. In both cases the prober is lost with its connection.
-async fn run_probe(mut prober: Prober, timeout: Duration) -> (Option<Prober>, Result<Observation, Failure>) {
-    let mut running = JoinSet::new();
-    running.spawn(async move {
-        let result = prober.probe().await;
-        (prober, result)
-    });
-    match tokio::time::timeout(timeout, running.join_next()).await {
-        Ok(Some(Ok((prober, result)))) => (Some(prober), result),
-        Ok(_) => (None, Err(Failure::Failed(Cause::Protocol, "the probe broke off".into()))),
-        Err(_) => (None, Err(Failure::Failed(Cause::TimedOut, format!("no answer within {timeout:?}")))),
-    }
-}
-
-/// Logs a failure's details once, until the probe fails otherwise or succeeds.
-fn tell_failure(
-    shared: &Shared,
-    id: ServerId,
-    result: &Result<Observation, Failure>,
-    told: &mut Option<Option<Cause>>,
-) {
-    let (kind, detail) = match result {
-        Ok(_) => return *told = None,
-        Err(Failure::Busy(detail)) => (None, detail),
-        Err(Failure::Failed(cause, detail)) => (Some(*cause), detail),
-    };
-    let snapshot = shared.snapshot.load();
-    let server = snapshot.server(id).map_or("", |server| &server.address);
-    if told.replace(kind) == Some(kind) {
-        debug!(server, detail, "probe failed again");
-    } else {
-        warn!(server, detail, "probe failed");
+        shared.moved.notified().await;
+        let Some(topology) = topology.upgrade() else { return };
+        topology.watch();
     }
 }

@@ -5,6 +5,7 @@
 //! prober whose probe was cut off is thrown away with its connection.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ const PRIVILEGE_MISSING: u16 = 1227;
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     host: String,
-    port: u16,
+    at: SocketAddr,
     plain: Opts,
     tls: Option<Opts>,
     /// `preferred`: a server without TLS is taken as it is.
@@ -41,11 +42,11 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The monitor's way to this server.
-    pub fn new(server: &Server, tls: &ServerTls, monitor: &Monitor) -> Self {
+    /// The monitor's way to this server, which is at `at`.
+    pub fn new(server: &Server, at: SocketAddr, tls: &ServerTls, monitor: &Monitor) -> Self {
         let options = OptsBuilder::default()
-            .ip_or_hostname(&server.host)
-            .tcp_port(server.port)
+            .ip_or_hostname(at.ip().to_string())
+            .tcp_port(at.port())
             .user(Some(&monitor.user))
             .pass(Some(String::from_utf8_lossy(monitor.password.expose())))
             .prefer_socket(false)
@@ -61,7 +62,9 @@ impl Target {
             .certificate
             .as_ref()
             .map(|files| ClientIdentity::new(files.certificate.clone().into(), files.key.clone().into()));
-        let shown = SslOpts::default().with_client_identity(own);
+        let shown = SslOpts::default()
+            .with_client_identity(own)
+            .with_danger_tls_hostname_override(Some(server.host.clone()));
         let secured = match tls.mode {
             ServerTlsMode::Off => None,
             ServerTlsMode::Preferred | ServerTlsMode::Required => {
@@ -75,7 +78,7 @@ impl Target {
         };
         Self {
             host: server.host.clone(),
-            port: server.port,
+            at,
             tls: secured.map(|secured| options.clone().ssl_opts(secured).into()),
             plain: options.into(),
             tls_may_lack: tls.mode == ServerTlsMode::Preferred,
@@ -155,7 +158,7 @@ impl Link {
         let [version_text, comment] = &texts[..] else { return Err(not_understood("version")) };
         let version =
             facts::parse_version(version_text, comment).ok_or_else(|| not_understood("version number"))?;
-        let greeting = match greeting::read_from(&target.host, target.port).await {
+        let greeting = match greeting::read_from(target.at).await {
             Ok(greeting) => greeting,
             Err(error) => {
                 tracing::debug!(%error, host = target.host, "greeting not read, the usual one is assumed");

@@ -22,6 +22,10 @@ pub enum LeftOut {
     Rival,
     /// Its weight is 0.
     NoWeight,
+    /// It finishes what it has begun, as the rules or an operator want it.
+    Draining,
+    /// It is no longer one of the cluster's, and finishes what it has begun.
+    Leaving,
     /// The monitor account may not see its replication status.
     ReplicationUnreadable,
     /// Read-only, but it follows nobody.
@@ -52,6 +56,8 @@ impl fmt::Display for LeftOut {
             Self::RoleUndecided => f.write_str("its role is not decided before all servers were probed"),
             Self::Rival => f.write_str("writable beside the primary and following nobody"),
             Self::NoWeight => f.write_str("its weight is 0"),
+            Self::Draining => f.write_str("it drains"),
+            Self::Leaving => f.write_str("it leaves the cluster"),
             Self::ReplicationUnreadable => f.write_str(
                 "the monitor account may not see the replication status \
                  (it needs REPLICATION CLIENT; on MariaDB REPLICA MONITOR)",

@@ -1,8 +1,10 @@
 //! The cluster as it was at one moment, for sessions to decide on.
 //!
-//! Does not know: how it was found out. Invariant: immutable; `servers` is indexed by `ServerId`.
+//! Does not know: how it was found out. Invariant: immutable; a `ServerId` means the same server in all snapshots, and one that has
+//! left is in none.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +19,11 @@ use super::reads::LeftOut;
 use super::roles::Role;
 
 /// The cluster at one moment.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Snapshot {
     /// Grows with every change.
     pub generation: u64,
-    /// All configured servers, in the file's order.
+    /// All configured servers, in the file's order; then those that are leaving.
     pub servers: Vec<Server>,
     /// The primary, if it is up.
     pub primary: Option<ServerId>,
@@ -31,17 +33,46 @@ pub struct Snapshot {
     pub version: Option<ServerVersion>,
     /// What the primary says of itself, else any server that was seen.
     pub facts: Option<Arc<ServerFacts>>,
+    /// How it is configured.
+    pub cluster: Arc<config::Cluster>,
+}
+
+/// What a server is to the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Standing {
+    /// It is used.
+    #[default]
+    Member,
+    /// It finishes what it has begun.
+    Draining,
+    /// The same, and is gone then.
+    Leaving,
+}
+
+impl Standing {
+    /// The word for operators.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Draining => "draining",
+            Self::Leaving => "leaving",
+        }
+    }
 }
 
 /// One server at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Server {
-    /// Its index in the configuration.
+    /// Which.
     pub id: ServerId,
     /// Host, port and weight as configured.
     pub config: Arc<config::Server>,
     /// `host:port`.
     pub address: Arc<str>,
+    /// Where that is; `None` before its name was found.
+    pub at: Option<SocketAddr>,
+    /// What it is to the configuration.
+    pub standing: Standing,
     /// What it is to the cluster.
     pub role: Role,
     /// Whether it takes connections.
@@ -54,6 +85,18 @@ pub struct Server {
     pub server_id: u32,
     /// What it last said of itself.
     pub facts: Option<Arc<ServerFacts>>,
+}
+
+impl Server {
+    /// Whether it takes nothing new and its connections are to end. A primary that drains goes on until
+    /// another server is the primary.
+    pub fn is_closing(&self) -> bool {
+        match self.standing {
+            Standing::Member => false,
+            Standing::Draining => self.role != Role::Primary,
+            Standing::Leaving => true,
+        }
+    }
 }
 
 impl Snapshot {
@@ -70,7 +113,9 @@ impl Snapshot {
 
     /// A server by its id.
     pub fn server(&self, id: ServerId) -> Option<&Server> {
-        self.servers.get(usize::from(id.0))
+        // As long as none has left, ids are places.
+        let at_its_place = self.servers.get(usize::from(id.0)).filter(|server| server.id == id);
+        at_its_place.or_else(|| self.servers.iter().find(|server| server.id == id))
     }
 
     /// Whether anything can be served: a primary, or a replica that takes reads.
@@ -80,20 +125,20 @@ impl Snapshot {
 
     /// Each server and why it cannot be used, for the log (T63).
     pub fn explain_unusable(&self) -> String {
-        self.explain(|server| server.address.to_string())
+        self.explain(|_, server| server.address.to_string())
     }
 
     /// The same for a client: servers by their place in the configuration, no hosts (T63).
     pub fn explain_unusable_to_client(&self) -> String {
-        self.explain(|server| format!("server {}", server.id.0 + 1))
+        self.explain(|place, _| format!("server {}", place + 1))
     }
 
-    fn explain(&self, name: impl Fn(&Server) -> String) -> String {
+    fn explain(&self, name: impl Fn(usize, &Server) -> String) -> String {
         let mut text = String::new();
-        for server in &self.servers {
+        for (place, server) in self.servers.iter().enumerate() {
             let separator = if text.is_empty() { "" } else { "; " };
             // Writing to a String cannot fail.
-            let _ = write!(text, "{separator}{} ({}): ", name(server), server.role.as_str());
+            let _ = write!(text, "{separator}{} ({}): ", name(place, server), server.role.as_str());
             let _ = match &server.left_out {
                 Some(reason) => write!(text, "{reason}"),
                 None => write!(text, "usable"),
@@ -109,10 +154,12 @@ mod tests {
     use super::*;
 
     fn server(id: u16, role: Role, state: State, left_out: Option<LeftOut>) -> Server {
-        let config = config::Server { host: format!("10.0.0.{id}"), port: 3306, weight: 1 };
+        let config = config::Server { host: format!("10.0.0.{id}"), port: 3306, weight: 1, draining: false };
         Server {
             id: ServerId(id),
             address: config.address().into(),
+            at: None,
+            standing: Standing::Member,
             config: Arc::new(config),
             role,
             state,
@@ -132,10 +179,7 @@ mod tests {
                 server(1, Role::Replica, State::Up, Some(LeftOut::SqlStopped(1062))),
                 server(2, Role::Replica, State::Up, None),
             ],
-            primary: None,
-            readers: Readers::default(),
-            version: None,
-            facts: None,
+            ..Snapshot::default()
         };
         assert_eq!(
             snapshot.explain_unusable(),
@@ -154,9 +198,7 @@ mod tests {
             generation: 0,
             servers: vec![server(0, Role::Primary, State::Up, None)],
             primary: Some(ServerId(0)),
-            readers: Readers::default(),
-            version: None,
-            facts: None,
+            ..Snapshot::default()
         };
         assert!(snapshot.primary().is_some() && snapshot.can_serve());
         assert_eq!(snapshot.server(ServerId(1)), None);

@@ -38,6 +38,10 @@ pub struct Rules {
     pub in_cluster: String,
     /// Weights of the servers, where they are not 1.
     pub weights: Vec<u32>,
+    /// Servers that are left out, by their places.
+    pub unlisted: Vec<usize>,
+    /// Servers that drain.
+    pub draining: Vec<usize>,
 }
 
 impl Default for Rules {
@@ -59,6 +63,8 @@ impl Default for Rules {
             top: String::new(),
             in_cluster: "forward_attributes: false".into(),
             weights: vec![],
+            unlisted: vec![],
+            draining: vec![],
         }
     }
 }
@@ -69,12 +75,15 @@ impl Rules {
         Self { pool: pool.into(), ..Self::default() }
     }
 
-    fn yaml(&self, cluster: &Cluster) -> String {
+    pub fn yaml(&self, cluster: &Cluster) -> String {
         let mut servers = String::new();
-        for (index, server) in cluster.servers.iter().enumerate() {
+        let listed = cluster.servers.iter().enumerate().filter(|(index, _)| !self.unlisted.contains(index));
+        for (index, server) in listed {
             let weight = self.weights.get(index).copied().unwrap_or(1);
             let address = format!("{}:{}", server.host, server.port);
-            writeln!(servers, "      - {{address: \"{address}\", weight: {weight}}}").unwrap();
+            let draining = self.draining.contains(&index);
+            writeln!(servers, "      - {{address: \"{address}\", weight: {weight}, draining: {draining}}}")
+                .unwrap();
         }
         let Self {
             pool,
@@ -114,7 +123,7 @@ pub struct Proxy {
     logged: Arc<Notify>,
     ended: Receiver<ExitStatus>,
     has_ended: bool,
-    _config: RulesFile,
+    config: RulesFile,
 }
 
 /// A rules file that goes away with its owner.
@@ -185,7 +194,7 @@ impl Proxy {
         let Ok((Some(address), Some(http), console)) = said else {
             panic!("tidegate says no address: {said:?}\n{}", log.lock().unwrap().join("\n"))
         };
-        Self { address, http, console, pid, log, logged, ended, has_ended: false, _config: config }
+        Self { address, http, console, pid, log, logged, ended, has_ended: false, config }
     }
 
     /// Whether there is an SQL console.
@@ -201,9 +210,31 @@ impl Proxy {
     /// Whether all servers of a healthy cluster do what they are there for.
     async fn serves(&self, cluster: &Cluster, rules: &Rules) -> bool {
         let weight = |index: usize| rules.weights.get(index).copied().unwrap_or(1);
-        let readers = (1..cluster.servers.len()).filter(|index| weight(*index) > 0).count();
+        let reads = |index: &usize| weight(*index) > 0 && !self.is_out(rules, *index);
+        let readers = (1..cluster.servers.len()).filter(reads).count();
         self.get("/readyz").await.contains(&format!("a primary, replicas that take reads: {readers}"))
             && !self.get("/readyz").await.contains("no primary")
+    }
+
+    fn is_out(&self, rules: &Rules, index: usize) -> bool {
+        rules.unlisted.contains(&index) || rules.draining.contains(&index)
+    }
+
+    /// Writes other rules into its file, as an editor would, and sends SIGHUP.
+    pub fn reload(&self, cluster: &Cluster, rules: &Rules) {
+        self.reload_text(&rules.yaml(cluster));
+    }
+
+    /// The same with any text.
+    pub fn reload_text(&self, text: &str) {
+        self.write_rules(text);
+        let status = Command::new("kill").args(["-HUP", &self.pid.to_string()]).status();
+        assert!(status.expect("kill is there").success(), "it has ended by itself");
+    }
+
+    /// Writes other rules into its file; nobody tells it.
+    pub fn write_rules(&self, text: &str) {
+        std::fs::write(&self.config.0, text).expect("a file can be written");
     }
 
     /// What an HTTP path answers, head included.

@@ -6,6 +6,18 @@ use tidegate::sql::Dialect;
 
 use super::{Cluster, Login, Proxy, RawClient, Rules};
 
+/// Makes a view `which` whose `id` tells the server that answers.
+pub fn which(dialect: Dialect, schema: &str) -> String {
+    let variables = match dialect {
+        Dialect::MySql => "performance_schema.global_variables",
+        Dialect::MariaDb => "information_schema.global_variables",
+    };
+    format!(
+        "CREATE VIEW {schema}.which AS SELECT CAST(variable_value AS UNSIGNED) AS id FROM {variables} \
+         WHERE variable_name = 'server_id'"
+    )
+}
+
 /// What a test is called with.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -49,14 +61,7 @@ impl Scenario {
 
     async fn on(self, cluster: Cluster, rules: &Rules) -> Stage {
         let schema = self.schema();
-        let variables = match self.dialect {
-            Dialect::MySql => "performance_schema.global_variables",
-            Dialect::MariaDb => "information_schema.global_variables",
-        };
-        let which = format!(
-            "CREATE VIEW {schema}.which AS SELECT CAST(variable_value AS UNSIGNED) AS id FROM {variables} \
-             WHERE variable_name = 'server_id'"
-        );
+        let which = which(self.dialect, &schema);
         let drop = format!("DROP DATABASE IF EXISTS {schema}");
         let create = format!("CREATE DATABASE {schema} CHARACTER SET utf8mb4");
         cluster.run(0, &[&drop, &create, &which]).await;

@@ -134,11 +134,13 @@ impl Fleet {
             host: self.servers[index].host.clone(),
             port: self.servers[index].port,
             weight: 1,
+            draining: false,
         };
         Cluster {
             name: "main".into(),
             servers: indexes.iter().map(server).collect(),
             compression: None,
+            resolve_interval: Duration::from_secs(5),
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,

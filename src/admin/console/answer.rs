@@ -8,7 +8,8 @@ use super::expression::{Operand, Surroundings, Unanswerable};
 use super::statement::{Item, Select, Source, Statement};
 use super::table::{Column, Kind, Table, Value};
 use super::views::{self, Texts};
-use super::{Console, Operator, catalog};
+use super::{Console, Operator, Order, Verb, catalog};
+use crate::config::Server;
 use crate::execute::client::Signals;
 use crate::wire::err::ErrPacket;
 
@@ -24,7 +25,13 @@ pub(super) enum Answer {
 const KNOWN: &str = "The Tidegate console knows: SHOW SERVERS | POOLS | SESSIONS | PINS | DIGESTS | VARIABLES \
     [LIKE 'pattern' | WHERE condition] [ORDER BY column [DESC]] [LIMIT n]; \
     SELECT columns FROM servers | pools | sessions | pins | digests | variables, with the same; \
-    SHOW DATABASES | TABLES | COLUMNS FROM table; KILL [CONNECTION | QUERY] id";
+    SHOW DATABASES | TABLES | COLUMNS FROM table; KILL [CONNECTION | QUERY] id; RELOAD; \
+    ALTER SERVER 'host:port' DRAIN | RESUME | WEIGHT n | RESET; ADD SERVER 'host:port' [WEIGHT n]; DROP SERVER 'host:port'";
+
+/// A change that was not made, and why.
+fn refused(why: String) -> ErrPacket {
+    ErrPacket::new(1105, b"HY000", format!("Tidegate: nothing has changed: {why}"))
+}
 
 impl From<Unanswerable> for ErrPacket {
     fn from(why: Unanswerable) -> Self {
@@ -55,6 +62,15 @@ impl Console {
                 operator.use_database(&name).map(|()| Answer::Done).map_err(Into::into)
             }
             Some(Statement::Kill { id, query_only }) => self.kill(id, query_only, operator).await,
+            Some(Statement::Reload) => {
+                let by = String::from_utf8_lossy(&operator.user);
+                tracing::info!(%by, "reload by an operator");
+                let done = self.steering.reload().await.map_err(refused);
+                done.map(|changes| Answer::Table(views::changes(changes)))
+            }
+            Some(Statement::Order { server, weight, verb }) => {
+                self.order(&server, weight, verb, operator).await
+            }
             Some(Statement::Select(select)) => {
                 self.select(select, operator).await.map(Answer::Table).map_err(Into::into)
             }
@@ -79,6 +95,21 @@ impl Console {
             // The session itself ends its statement on the server.
             target.signals.raise(Signals::KILL);
         }
+        Ok(Answer::Done)
+    }
+
+    async fn order(
+        &self,
+        server: &str,
+        weight: Option<u32>,
+        verb: Verb,
+        operator: &Operator,
+    ) -> Result<Answer, ErrPacket> {
+        let mut server: Server = server.parse().map_err(refused)?;
+        server.weight = weight.unwrap_or(server.weight);
+        let by = String::from_utf8_lossy(&operator.user);
+        tracing::info!(%by, server = server.address(), ?verb, "an operator's order");
+        self.steering.order(Order { server, verb }).await.map_err(refused)?;
         Ok(Answer::Done)
     }
 
@@ -142,7 +173,7 @@ impl Console {
         let snapshot = self.topology.snapshot();
         Some(match name.to_ascii_lowercase().as_str() {
             "servers" => views::servers(&snapshot),
-            "pools" => views::pools(&self.metrics, self.config.cluster.pool.max, &self.cores.look().await),
+            "pools" => views::pools(&self.metrics, &snapshot, &self.cores.look().await),
             "sessions" => {
                 let texts = Texts::of(&self.cores.look().await);
                 views::sessions(&self.registry.all(), &snapshot, &texts)

@@ -1,8 +1,8 @@
 //! The SQL console: what the proxy is doing, as tables for MySQL clients.
 //!
 //! Owns: the console's statements and their answers. Does not know: how operators log in (`frontend` lets them in by
-//! the same exchange as clients), sessions beyond what `registry` shows of them. Invariant: apart from KILL nothing
-//! here changes what the data plane does; statements are bounded, and so is what they may cost.
+//! the same exchange as clients), sessions beyond what `registry` shows of them. Invariant: what changes
+//! the data plane (KILL, orders about servers, RELOAD) is done by others, and logged; statements are bounded, and so is what they may cost.
 //!
 //! The way of a statement: `serve` (packets) → `tokens` → `statement` (with `expression`) → `answer` → a table of
 //! `views`, `variables` or `catalog` → `encode`.
@@ -24,9 +24,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
+
 use self::expression::Unanswerable;
-use crate::config::Config;
-use crate::ids::ClientId;
+use crate::config::{Change, Config, Server};
+use crate::ids::{ClientId, ServerId};
 use crate::observe::{Digest, Metrics};
 use crate::registry::{Handle, Registry};
 use crate::topology::Topology;
@@ -41,8 +43,8 @@ const VERSION_COMMENT: &str = "Tidegate console";
 /// What a worker thread alone knows.
 #[derive(Clone, Debug)]
 pub struct CoreView {
-    /// Its idle connections to each server, in the servers' order.
-    pub idle: Vec<usize>,
+    /// Its idle connections to each server.
+    pub idle: Vec<(ServerId, usize)>,
     /// The statements that it has served; `None` with digests off.
     pub digests: Option<Vec<Digest>>,
 }
@@ -59,10 +61,47 @@ pub trait Cores: Send + Sync {
     fn kill_query(&self, target: Arc<Handle>) -> Asking<'_, Result<(), ErrPacket>>;
 }
 
+/// Who changes the configuration while the proxy runs; implemented above this layer.
+pub trait Steering: Send + Sync {
+    /// Reads the rules again and takes over what is different, all of it or nothing: that, or why not.
+    fn reload(&self) -> Asking<'_, Result<Vec<Change>, String>>;
+
+    /// Changes something about a server: what is different then, or why not.
+    fn order(&self, order: Order) -> Asking<'_, Result<Vec<Change>, String>>;
+}
+
+/// What an operator wants done about a server.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// Which; its address counts, for [`Verb::Add`] all of it.
+    pub server: Server,
+    /// What.
+    pub verb: Verb,
+}
+
+/// What can be done about a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// Make it one of the cluster's.
+    Add,
+    /// Let it finish what it has begun, and forget it.
+    Drop,
+    /// Let it finish what it has begun.
+    Drain,
+    /// Use it again.
+    Resume,
+    /// Change its share of the reads.
+    Weight(u32),
+    /// Take back what operators have changed of it.
+    Reset,
+}
+
 /// The console: where it finds what it shows.
 pub struct Console {
     /// The configuration in effect.
-    pub config: Arc<Config>,
+    pub config: Arc<ArcSwap<Config>>,
+    /// Who changes it.
+    pub steering: Arc<dyn Steering>,
     /// The servers, watched.
     pub topology: Arc<Topology>,
     /// Counters.

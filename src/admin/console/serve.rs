@@ -156,11 +156,12 @@ fn error(sequence: u8, error: &ErrPacket) -> Vec<u8> {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use arc_swap::ArcSwap;
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::{Asking, Bounds, CoreView, Cores};
+    use super::super::{Asking, Bounds, CoreView, Cores, Order, Steering};
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Change, Config};
     use crate::ids::ClientId;
     use crate::observe::{Metrics, Names};
     use crate::registry::{Handle, Registry};
@@ -185,12 +186,23 @@ mod tests {
         }
     }
 
+    impl Steering for Hanging {
+        fn reload(&self) -> Asking<'_, Result<Vec<Change>, String>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn order(&self, _: Order) -> Asking<'_, Result<Vec<Change>, String>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
     /// An operator's end of a connection that is served, behind the login's OK.
     async fn served(bounds: Bounds) -> Stream {
         let config = Config::for_servers(&["127.0.0.1:1".to_owned()]).unwrap();
         let console = Console {
             topology: Topology::start(&config.cluster, &config.monitor),
-            config: Arc::new(config),
+            config: Arc::new(ArcSwap::from_pointee(config)),
+            steering: Arc::new(Hanging),
             metrics: Metrics::new(NAMES, [], 1),
             registry: Arc::new(Registry::default()),
             cores: Arc::new(Hanging),

@@ -1,7 +1,9 @@
-//! The console's statements: SHOW, SELECT from one table, KILL, and what clients send without being asked.
+//! The console's statements: SHOW, SELECT from one table, KILL, RELOAD, orders about servers, and what clients send without being asked.
 
+use super::Verb;
 use super::expression::{Condition, Operand};
 use super::tokens::{Token, Tokens};
+use crate::config::WEIGHTS;
 
 /// Tokens of one statement.
 const TOKENS_MAX: usize = 2000;
@@ -15,6 +17,15 @@ pub(super) enum Statement {
         query_only: bool,
     },
     Use(String),
+    /// Read the rules again.
+    Reload,
+    /// Something is to be done about a server.
+    Order {
+        server: String,
+        /// For a server that is added.
+        weight: Option<u32>,
+        verb: Verb,
+    },
     /// What changes a session that the console does not have: answered by OK.
     Nothing,
 }
@@ -108,6 +119,12 @@ impl Statement {
             let query_only = tokens.word_of(&["QUERY", "CONNECTION"]) == Some("QUERY");
             return Some(Self::Kill { id: tokens.number()?, query_only });
         }
+        if tokens.words(&["RELOAD"]) {
+            return Some(Self::Reload);
+        }
+        if let Some(first) = tokens.word_of(&["ALTER", "ADD", "DROP"]) {
+            return Self::order(first, tokens);
+        }
         if tokens.words(&["USE"]) {
             return tokens.name().map(Self::Use);
         }
@@ -117,6 +134,38 @@ impl Statement {
         }
         tokens.is_done().then_some(Self::Nothing)
     }
+}
+
+impl Statement {
+    /// `ALTER SERVER 'a' DRAIN | RESUME | WEIGHT n | RESET`, `ADD SERVER 'a' [WEIGHT n]`, `DROP SERVER 'a'`.
+    fn order(first: &str, tokens: &mut Tokens) -> Option<Self> {
+        if !tokens.words(&["SERVER"]) {
+            return None;
+        }
+        let (Some(Token::Text(server)) | Some(Token::Quoted(server))) = tokens.next() else { return None };
+        let mut weight = None;
+        let verb = match first {
+            "ADD" => {
+                if tokens.words(&["WEIGHT"]) {
+                    weight = Some(weight_of(tokens)?);
+                }
+                Verb::Add
+            }
+            "DROP" => Verb::Drop,
+            _ => match tokens.word_of(&["DRAIN", "RESUME", "WEIGHT", "RESET"])? {
+                "DRAIN" => Verb::Drain,
+                "RESUME" => Verb::Resume,
+                "WEIGHT" => Verb::Weight(weight_of(tokens)?),
+                _ => Verb::Reset,
+            },
+        };
+        Some(Self::Order { server, weight, verb })
+    }
+}
+
+fn weight_of(tokens: &mut Tokens) -> Option<u32> {
+    let weight = tokens.number()?;
+    u32::try_from(weight).ok().filter(|_| WEIGHTS.contains(&weight))
 }
 
 impl Select {
@@ -298,6 +347,30 @@ mod tests {
         match Statement::parse(sql) {
             Some(Statement::Select(select)) => select,
             other => panic!("{sql}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn orders_about_servers() {
+        let order =
+            |server: &str, weight, verb| Some(Statement::Order { server: server.into(), weight, verb });
+        for (sql, expected) in [
+            ("RELOAD;", Some(Statement::Reload)),
+            ("alter server '10.0.0.1:3306' drain", order("10.0.0.1:3306", None, Verb::Drain)),
+            ("ALTER SERVER `db-1` RESUME", order("db-1", None, Verb::Resume)),
+            ("ALTER SERVER 'a' WEIGHT 10000", order("a", None, Verb::Weight(10_000))),
+            ("ALTER SERVER 'a' RESET", order("a", None, Verb::Reset)),
+            ("ADD SERVER 'a'", order("a", None, Verb::Add)),
+            ("ADD SERVER 'a' WEIGHT 0", order("a", Some(0), Verb::Add)),
+            ("DROP SERVER 'a'", order("a", None, Verb::Drop)),
+            ("ALTER SERVER 'a' WEIGHT 10001", None),
+            ("ALTER SERVER 'a' WEIGHT -1", None),
+            ("ALTER SERVER 'a'", None),
+            ("ALTER SERVER a DRAIN", None),
+            ("DROP SERVER 'a' 'b'", None),
+            ("DROP TABLE 'a'", None),
+        ] {
+            assert_eq!(Statement::parse(sql), expected, "{sql}");
         }
     }
 

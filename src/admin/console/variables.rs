@@ -56,7 +56,7 @@ impl Console {
     /// SHOW VARIABLES: options of the rules file with their values in effect, then what clients ask about.
     pub(super) fn variables(&self) -> Table {
         let mut table = Table::of_texts(&["Variable_name", "Value"]);
-        let own = self.config.shown().into_iter().map(|(name, value)| [name, value]);
+        let own = self.config.load().shown().into_iter().map(|(name, value)| [name, value]);
         table.rows.extend(own.map(|pair| pair.map(Value::Text).to_vec()));
         table.rows.extend(SYSTEM.iter().map(|(name, value)| vec![(*name).into(), (*value).into()]));
         table.rows.extend(
@@ -78,6 +78,6 @@ impl Console {
     }
 
     fn config_port(&self) -> String {
-        self.config.console.as_ref().map_or(0, |console| console.listen.port()).to_string()
+        self.config.load().console.as_ref().map_or(0, |console| console.listen.port()).to_string()
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::CoreView;
 use super::table::{Kind::*, Table, Value};
 use super::time::utc;
+use crate::config::Change;
 use crate::ids::{BackendId, ServerId};
 use crate::observe::{Digest, Metrics, merge};
 use crate::plan::{Reason, Target};
@@ -22,11 +23,13 @@ pub(super) fn servers(snapshot: &Snapshot) -> Table {
         ("Server", Text),
         ("Role", Text),
         ("State", Text),
+        ("Standing", Text),
         ("Lag_seconds", Fraction),
         ("Weight", Number),
         ("Read_share_percent", Fraction),
         ("Version", Text),
         ("Left_out", Text),
+        ("At", Text),
     ]);
     let shares: HashMap<ServerId, u64> = snapshot.readers.shares().collect();
     let all: u64 = shares.values().sum();
@@ -36,18 +39,30 @@ pub(super) fn servers(snapshot: &Snapshot) -> Table {
             Value::from(&*server.address),
             server.role.as_str().into(),
             server.state.as_str().into(),
+            server.standing.as_str().into(),
             server.lag.map_or(Value::Null, |lag| Value::Fraction(lag.as_secs_f64())),
             u64::from(server.config.weight).into(),
             Value::Fraction(share as f64 * 100.0 / all.max(1) as f64),
             Value::text_or_null(server.facts.as_ref().map(|facts| facts.version_text.as_str())),
             Value::text_or_null(server.left_out.as_ref().map(ToString::to_string)),
+            Value::text_or_null(server.at.map(|at| at.to_string())),
         ]);
     }
     table
 }
 
+/// RELOAD: what is different now.
+pub(super) fn changes(changes: Vec<Change>) -> Table {
+    let mut table = Table::of_texts(&["Option", "Before", "After"]);
+    for Change { option, before, after, .. } in changes {
+        let text = |text: String| Value::text_or_null((!text.is_empty()).then_some(text));
+        table.rows.push(vec![option.into(), text(before), text(after)]);
+    }
+    table
+}
+
 /// SHOW POOLS. `cores`: in their order.
-pub(super) fn pools(metrics: &Metrics, max: usize, cores: &[CoreView]) -> Table {
+pub(super) fn pools(metrics: &Metrics, snapshot: &Snapshot, cores: &[CoreView]) -> Table {
     let mut table = Table::new(&[
         ("Server", Text),
         ("Max", Number),
@@ -66,9 +81,14 @@ pub(super) fn pools(metrics: &Metrics, max: usize, cores: &[CoreView]) -> Table 
         ("Reset", Number),
         ("Not_reused", Number),
     ]);
-    for (at, pool) in metrics.pools().iter().enumerate() {
-        let idle: Vec<usize> =
-            cores.iter().map(|core| core.idle.get(at).copied().unwrap_or_default()).collect();
+    let max = snapshot.cluster.pool.max;
+    for pool in metrics.pools() {
+        // A name that has moved is two servers for a while.
+        let is_it =
+            |id: &ServerId| snapshot.server(*id).is_some_and(|server| *server.address == *pool.server());
+        let idle_of =
+            |core: &CoreView| core.idle.iter().filter(|(id, _)| is_it(id)).map(|(_, idle)| idle).sum();
+        let idle: Vec<usize> = cores.iter().map(idle_of).collect();
         let by_core = idle.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
         // The counters are read one after the other: a sum may be off by what has just happened, never below 0.
         let [open, in_use, waiting] = pool.gauges().map(|gauge| u64::try_from(gauge).unwrap_or(0));

@@ -18,7 +18,8 @@ impl Pool {
     /// Takes a connection back: the ladder is reuse, roll back, reset, close.
     pub fn check_in(self: &Rc<Self>, mut connection: Box<Connection>) {
         let now = Instant::now();
-        if connection.broken || connection.worn_out || self.closed.get() || now >= connection.expires {
+        let must_close = self.closed.get() || self.server(connection.server).is_none_or(|s| s.must_close());
+        if connection.broken || connection.worn_out || must_close || now >= connection.expires {
             self.checked_in(connection.server, Rung::Close);
             self.close(connection);
         } else if connection.dirty
@@ -45,7 +46,7 @@ impl Pool {
     }
 
     async fn repair(self: Rc<Self>, mut connection: Box<Connection>) {
-        let Some(server) = self.server(connection.server).cloned() else { return };
+        let Some(server) = self.server(connection.server) else { return };
         let mut buffer = self.buffers.take();
         let (work, rung) = if connection.dirty {
             let work = async {
@@ -72,7 +73,9 @@ impl Pool {
     }
 
     fn checked_in(&self, server: ServerId, rung: Rung) {
-        self.server(server).inspect(|server| server.lease_ends());
-        self.count(server, |metrics| metrics.checked_in(rung));
+        if let Some(server) = self.server(server) {
+            server.lease_ends();
+            server.metrics.checked_in(rung);
+        }
     }
 }

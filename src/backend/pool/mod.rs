@@ -23,11 +23,10 @@ use super::class::Class;
 use super::connect::{ConnectError, Opening};
 use super::connection::{Connection, Key, User as Session};
 use super::gate::{Grant, Offer, Permit};
-use super::server::Server;
+use super::server::{Common, Directory, Server};
 use super::state::State;
-use crate::config;
 use crate::ids::{BackendId, ServerId};
-use crate::observe::{Metrics, PoolMetrics};
+use crate::observe::PoolMetrics;
 use crate::wire::buffer::Freelist;
 
 /// How many idle connections are looked at for one whose state is already right.
@@ -45,6 +44,9 @@ pub enum LeaseError {
     /// None came free in time.
     #[error("no connection came free in time")]
     QueueTimeout,
+    /// The server takes nothing new any more.
+    #[error("the server takes nothing new")]
+    Leaving,
 }
 
 /// Asks another core to give up idle connections to a server that sessions wait for.
@@ -57,16 +59,15 @@ type Idle = FxHashMap<(ServerId, Key), Vec<Box<Connection>>>;
 /// The pool of one core.
 #[derive(Debug)]
 pub struct Pool {
-    servers: Vec<Server>,
+    /// By id, as far as they were used here; those that are gone are empty.
+    servers: RefCell<Vec<Option<Rc<Server>>>>,
+    directory: Arc<dyn Directory>,
+    common: Arc<Common>,
     idle: RefCell<Idle>,
-    settings: config::Pool,
     hasher: std::hash::RandomState,
     others: Vec<mpsc::UnboundedSender<Wanted>>,
     buffers: Rc<Freelist>,
     home: usize,
-    metrics: Arc<Metrics>,
-    /// This core's part of the configured `min_idle`.
-    min_idle: usize,
     /// Who has used which server lately, where `min_idle` asks for it.
     users: RefCell<FxHashMap<(ServerId, Key), User>>,
     refilling: Cell<bool>,
@@ -76,26 +77,22 @@ pub struct Pool {
 impl Pool {
     /// The pool of core `home`. `hasher` is the same on all cores; `others` are the other cores' mailboxes.
     pub fn new(
-        servers: Vec<Server>,
-        settings: config::Pool,
+        directory: Arc<dyn Directory>,
+        common: Arc<Common>,
         hasher: std::hash::RandomState,
         others: Vec<mpsc::UnboundedSender<Wanted>>,
         buffers: Rc<Freelist>,
-        metrics: Arc<Metrics>,
         home: usize,
     ) -> Self {
-        let cores = others.len() + 1;
-        let min_idle = settings.min_idle / cores + usize::from(home < settings.min_idle % cores);
         Self {
-            servers,
+            servers: RefCell::default(),
+            directory,
+            common,
             idle: RefCell::default(),
-            settings,
             hasher,
             others,
             buffers,
             home,
-            metrics,
-            min_idle,
             users: RefCell::default(),
             refilling: Cell::new(false),
             closed: Cell::new(false),
@@ -104,17 +101,40 @@ impl Pool {
 
     /// Accounts or their rights have changed: connections that are open now do not serve clients that log in from now on.
     pub fn age(&self) {
-        self.servers.iter().for_each(|server| server.next_epoch());
+        self.common.next_epoch();
     }
 
     /// How often that has happened.
     pub fn epoch(&self) -> u64 {
-        self.servers.first().map_or(0, |server| server.epoch())
+        self.common.epoch()
     }
 
-    /// One server's shared side.
-    pub fn server(&self, id: ServerId) -> Option<&Server> {
-        self.servers.get(usize::from(id.0))
+    /// One server's shared side; `None` once it is gone.
+    pub fn server(&self, id: ServerId) -> Option<Rc<Server>> {
+        let known = self.servers.borrow().get(usize::from(id.0)).cloned().flatten();
+        known.or_else(|| self.meet(id))
+    }
+
+    /// A server that was not used on this core before.
+    fn meet(&self, id: ServerId) -> Option<Rc<Server>> {
+        let server = Rc::new(Server::new(self.directory.find(id)?, self.home));
+        let (mut servers, place) = (self.servers.borrow_mut(), usize::from(id.0));
+        if servers.len() <= place {
+            servers.resize(place + 1, None);
+        }
+        servers[place] = Some(Rc::clone(&server));
+        Some(server)
+    }
+
+    /// This core's part of the configured `min_idle`.
+    fn min_idle(&self) -> usize {
+        let (all, cores) = (self.common.settings.load().min_idle, self.others.len() + 1);
+        all / cores + usize::from(self.home < all % cores)
+    }
+
+    /// Whether connections are kept for accounts in use.
+    pub fn keeps_some_idle(&self) -> bool {
+        self.min_idle() > 0
     }
 
     /// A connection to `server` for `account`, best one whose state is `wanted` already and on which nothing of another
@@ -204,29 +224,35 @@ impl Pool {
         epoch: u64,
     ) -> Result<Box<Connection>, LeaseError> {
         let Some(server) = self.server(id) else {
-            return Err(ConnectError::Protocol("no such server in the pool").into());
+            return Err(LeaseError::Leaving);
         };
         if let Some(permit) = server.gate.try_permit() {
-            return self.open(server, account, key.class, opening, permit).await;
+            return self.open(&server, account, key.class, opening, permit).await;
         }
         if let Some(other) = self.take_any(id) {
             self.close_now(other);
         }
         let kind = self.kind(key, wanted);
-        let granted = server.gate.wait(kind).ok_or(LeaseError::QueueFull)?;
-        let _waiting = Waiting::begin(&self.metrics, id);
+        let granted = server.gate.wait(kind);
+        if server.is_closing() {
+            return Err(LeaseError::Leaving); // looked at behind the wait's beginning: who came later is not sent away
+        }
+        let granted = granted.ok_or(LeaseError::QueueFull)?;
+        let _waiting = Waiting::begin(&server.metrics);
         for other in &self.others {
             // A core that is shutting down has nothing to give.
             let _ = other.send(Wanted(id));
         }
-        match timeout(self.settings.queue_timeout, granted).await {
-            Err(_) | Ok(Err(_)) => Err(LeaseError::QueueTimeout),
-            Ok(Ok(Grant::Permit(permit))) => self.open(server, account, key.class, opening, permit).await,
+        let patience = self.common.settings.load().queue_timeout;
+        match timeout(patience, granted).await {
+            Err(_) => Err(LeaseError::QueueTimeout),
+            Ok(Err(_)) => Err(LeaseError::Leaving),
+            Ok(Ok(Grant::Permit(permit))) => self.open(&server, account, key.class, opening, permit).await,
             // Logged in before the accounts changed that the session has logged in after.
             Ok(Ok(Grant::Connection(mut connection))) if connection.epoch < epoch => {
                 self.count(id, PoolMetrics::closed);
                 settle_debt(&mut connection);
-                self.open(server, account, key.class, opening, connection.into_permit()).await
+                self.open(&server, account, key.class, opening, connection.into_permit()).await
             }
             Ok(Ok(Grant::Connection(connection))) => Ok(self.at_home(connection)?),
         }
@@ -240,11 +266,15 @@ impl Pool {
         opening: Opening<'_>,
         permit: Permit<Box<Connection>>,
     ) -> Result<Box<Connection>, LeaseError> {
-        let limit = self.settings.connect_timeout;
+        let limit = self.common.settings.load().connect_timeout;
         let opened = Connection::open(server, account, class, opening, permit, &self.buffers, limit).await;
-        self.count(server.id, if opened.is_ok() { PoolMetrics::opened } else { PoolMetrics::failed });
+        if opened.is_ok() {
+            server.metrics.opened()
+        } else {
+            server.metrics.failed()
+        }
         let connection = Box::new(opened?);
-        if self.min_idle > 0 {
+        if self.keeps_some_idle() {
             let user = User { account: Arc::clone(account), seen: Instant::now() };
             self.users.borrow_mut().insert((server.id, connection.key), user);
         }
@@ -263,6 +293,9 @@ impl Pool {
     /// Puts a clean connection where the next session finds it: with who waits, or with the idle ones.
     fn keep(&self, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
+        if server.must_close() {
+            return self.close(connection);
+        }
         if server.gate.is_wanted() {
             if connection.watched_by.is_some() || connection.is_stale() {
                 return self.close_now(connection); // who waits opens another
@@ -339,35 +372,35 @@ impl Pool {
     }
 
     fn leased(&self, server: ServerId) {
-        self.server(server).inspect(|server| server.lease_begins());
-        self.count(server, PoolMetrics::leased);
+        if let Some(server) = self.server(server) {
+            server.lease_begins();
+            server.metrics.leased();
+        }
     }
 
     fn count(&self, server: ServerId, count: impl Fn(&PoolMetrics)) {
-        if let Some(metrics) = self.metrics.pool(server) {
-            count(metrics);
+        if let Some(server) = self.server(server) {
+            count(&server.metrics);
         }
     }
 }
 
 /// Counts a session that waits, until it no longer does.
 struct Waiting<'a> {
-    pool: Option<&'a PoolMetrics>,
+    pool: &'a PoolMetrics,
     since: Instant,
 }
 
 impl<'a> Waiting<'a> {
-    fn begin(metrics: &'a Metrics, server: ServerId) -> Self {
-        let pool = metrics.pool(server).inspect(|pool| pool.wait_begins());
+    fn begin(pool: &'a PoolMetrics) -> Self {
+        pool.wait_begins();
         Self { pool, since: Instant::now() }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool {
-            pool.wait_ends(self.since.elapsed());
-        }
+        self.pool.wait_ends(self.since.elapsed());
     }
 }
 

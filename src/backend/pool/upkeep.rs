@@ -8,6 +8,7 @@ use super::Pool;
 use crate::backend::account::Account;
 use crate::backend::connect::Opening;
 use crate::backend::connection::{Connection, Key};
+use crate::backend::server::Server;
 use crate::ids::ServerId;
 
 /// How long before its server would a connection is closed that is idle; more than the time between two tidyings.
@@ -26,15 +27,20 @@ impl Pool {
     /// sent into a connection that is just being closed.
     pub fn tidy(&self, patience: impl Fn(ServerId, Key) -> Duration) {
         let now = Instant::now();
+        let (idle_timeout, min_idle) = (self.common.settings.load().idle_timeout, self.min_idle());
         let mut closing = Vec::new();
         {
             let mut idle = self.idle.borrow_mut();
             for ((server, key), list) in idle.iter_mut() {
+                if self.server(*server).is_none_or(|server| server.must_close()) {
+                    closing.append(list);
+                    continue;
+                }
                 let usual = patience(*server, *key);
-                let mut spare = list.len().saturating_sub(self.min_idle);
+                let mut spare = list.len().saturating_sub(min_idle);
                 for at in (0..list.len()).rev() {
                     let connection = &mut list[at];
-                    let old = spare > 0 && now.duration_since(connection.used) >= self.settings.idle_timeout;
+                    let old = spare > 0 && now.duration_since(connection.used) >= idle_timeout;
                     let patience = own_patience(connection).unwrap_or(usual).saturating_sub(HASTE);
                     let unsafe_soon = now.duration_since(connection.spoken_to) >= patience;
                     if old || unsafe_soon || now >= connection.expires || connection.is_stale() {
@@ -46,6 +52,11 @@ impl Pool {
             idle.retain(|_, list| !list.is_empty());
         }
         closing.into_iter().for_each(|connection| self.close(connection));
+        let is_gone = |server: &Rc<Server>| server.is_gone() && self.idle(server.id) == 0;
+        self.servers
+            .borrow_mut()
+            .iter_mut()
+            .for_each(|server| drop(server.take_if(|server| is_gone(server))));
     }
 
     /// Opens connections until `min_idle` lie here for every account in use; forgets accounts that are not in use any
@@ -68,9 +79,14 @@ impl Pool {
                 let list = idle.get(place).map_or(&[][..], Vec::as_slice);
                 user.seen = list.iter().map(|connection| connection.used).fold(user.seen, Instant::max);
             }
-            users.retain(|_, user| now.duration_since(user.seen) < self.settings.idle_timeout);
+            let idle_timeout = self.common.settings.load().idle_timeout;
+            let in_use = |(server, _): &(ServerId, Key), user: &User| {
+                let stays = self.server(*server).is_some_and(|server| !server.is_closing());
+                stays && now.duration_since(user.seen) < idle_timeout
+            };
+            users.retain(|place, user| in_use(place, user));
             for (place, user) in users.iter() {
-                let missing = self.min_idle.saturating_sub(idle.get(place).map_or(0, Vec::len));
+                let missing = self.min_idle().saturating_sub(idle.get(place).map_or(0, Vec::len));
                 short.push((*place, Arc::clone(&user.account), user.seen, missing));
             }
         }
@@ -80,7 +96,7 @@ impl Pool {
                 let Some(permit) = known.gate.try_permit() else { break };
                 // A server that cannot be reached is the monitor's business; it is tried again in a second.
                 let Ok(mut connection) =
-                    self.open(known, &account, key.class, Opening::default(), permit).await
+                    self.open(&known, &account, key.class, Opening::default(), permit).await
                 else {
                     break;
                 };

@@ -100,6 +100,28 @@ fn the_commented_file_shows_every_option() {
 }
 
 #[test]
+fn what_can_change_while_it_runs_is_documented() {
+    let text = include_str!("../../../docs/configuration.md");
+    let (_, section) = text.split_once("## Changing the rules of a running proxy").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let named: BTreeSet<_> = section.lines().filter(|line| line.starts_with("- `")).flat_map(code).collect();
+    let mut live: BTreeSet<_> = crate::config::LIVE
+        .iter()
+        .map(|live| match live.strip_suffix('.') {
+            Some(section) => format!("{section}.*"),
+            None => (*live).to_owned(),
+        })
+        .collect();
+    live.extend(["max", "backend"].map(str::to_owned)); // parts of these
+    assert_eq!(named, live);
+}
+
+/// What stands in backticks.
+fn code(line: &str) -> impl Iterator<Item = String> {
+    line.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+#[test]
 fn the_commented_file_shows_the_defaults() {
     let text = include_str!("../../../rules/read-write-splitting.yaml");
     let shown = load(text, "rules/read-write-splitting.yaml", &environment).unwrap();

@@ -1,0 +1,185 @@
+//! What differs between two configurations, and whether a running proxy can take it over.
+//!
+//! Owns: which options can change while the proxy runs. Does not know: how they are taken over. Invariant: an option that is
+//! not listed as live needs a restart; a new one is so by itself, and no secret is shown.
+
+use std::collections::BTreeMap;
+
+use super::model::{Auth, Config, Server, User};
+
+/// Options that a running proxy takes over, and sections (with a dot at their end) of such options; those of a cluster
+/// without its name.
+pub const LIVE: [&str; 7] = [
+    "users",
+    "monitor.",
+    "drain.timeout",
+    "clusters.NAME.servers",
+    "clusters.NAME.resolve_interval",
+    "clusters.NAME.reads.",
+    "clusters.NAME.pool.",
+];
+
+/// One difference.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The option's name; of a server or an account that of its list.
+    pub option: String,
+    /// Its value so far; empty for what was not there.
+    pub before: String,
+    /// Its value from now on; empty for what is no longer there.
+    pub after: String,
+    /// It can be taken over while the proxy runs.
+    pub live: bool,
+}
+
+impl Config {
+    /// What is different in `next`, in the order of `docs/configuration.md`.
+    pub fn changes(&self, next: &Self) -> Vec<Change> {
+        let (from, to) = (&self.cluster.name, &next.cluster.name);
+        if from != to {
+            return vec![Change::new("clusters", from.clone(), to.clone(), from)];
+        }
+        let single = |config: &Self| -> Vec<_> {
+            config.shown().into_iter().filter(|(option, _)| !option.contains('[')).collect()
+        };
+        // What is in one of the two only (an option of the console, where there is none) is a change, too.
+        let (before, after) = (single(self), single(next));
+        let value = |of: &[(String, String)], name: &str| {
+            of.iter().find(|(option, _)| option == name).map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        let gone = before.iter().filter(|(option, _)| !after.iter().any(|(other, _)| option == other));
+        let mut changes: Vec<_> = after
+            .iter()
+            .chain(gone)
+            .map(|(option, _)| Change::new(option, value(&before, option), value(&after, option), from))
+            .collect();
+        let servers = |config: &Self| {
+            config.cluster.servers.iter().map(|server| (server.address(), told(server))).collect()
+        };
+        let list = format!("clusters.{from}.servers");
+        changes.extend(by_name(&list, from, &servers(self), &servers(next)));
+        let operators = |config: &Self| users(config.console.iter().flat_map(|console| &console.users));
+        changes.extend(by_name("admin.users", from, &operators(self), &operators(next)));
+        changes.extend(by_name("users", from, &users(self.users()), &users(next.users())));
+        if self.monitor.password != next.monitor.password {
+            changes.push(Change::new("monitor.password", "(not shown)".into(), "(changed)".into(), from));
+        }
+        changes.retain(|change| change.before != change.after);
+        changes
+    }
+
+    fn users(&self) -> impl Iterator<Item = &User> {
+        let users: &[User] = if let Auth::Users(users) = &self.auth { users } else { &[] };
+        users.iter()
+    }
+}
+
+impl Change {
+    fn new(option: &str, before: String, after: String, cluster: &str) -> Self {
+        let name = match option.strip_prefix("clusters.").and_then(|rest| rest.strip_prefix(cluster)) {
+            Some(rest) => format!("clusters.NAME{rest}"),
+            None => option.to_owned(),
+        };
+        let live = LIVE.iter().any(|live| match live.strip_suffix('.') {
+            Some(_) => name.starts_with(live),
+            None => name == *live,
+        });
+        Self { option: option.to_owned(), before, after, live }
+    }
+}
+
+/// A list's elements: name, what is shown, and what else must be the same.
+type Elements<T> = BTreeMap<String, (String, T)>;
+
+/// What has come, gone or changed in a list.
+fn by_name<T: PartialEq>(
+    option: &str,
+    cluster: &str,
+    before: &Elements<T>,
+    after: &Elements<T>,
+) -> Vec<Change> {
+    let text = |of: &Elements<T>, name: &String| of.get(name).map_or(String::new(), |(text, _)| text.clone());
+    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    let differs = |name: &&String| before.get(*name) != after.get(*name);
+    let change = |name: &String| {
+        let (was, mut is) = (text(before, name), text(after, name));
+        if was == is {
+            is.push_str(" (changed in what is not shown)");
+        }
+        Change::new(option, was, is, cluster)
+    };
+    names.filter(differs).map(change).collect()
+}
+
+/// A server as the file could have it.
+fn told(server: &Server) -> (String, ()) {
+    let draining = if server.draining { ", draining" } else { "" };
+    (format!("{}, weight {}{draining}", server.address(), server.weight), ())
+}
+
+fn users<'a>(users: impl Iterator<Item = &'a User>) -> Elements<User> {
+    users.map(|user| (user.name.clone(), (user.name.clone(), user.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::{Balance, Secret};
+    use super::*;
+
+    fn config() -> Config {
+        Config::for_servers(&["10.0.0.1".to_owned(), "10.0.0.2".to_owned()]).unwrap()
+    }
+
+    fn changed(change: impl FnOnce(&mut Config)) -> Vec<(String, String, String, bool)> {
+        let mut next = config();
+        change(&mut next);
+        let changes = config().changes(&next).into_iter();
+        changes.map(|change| (change.option, change.before, change.after, change.live)).collect()
+    }
+
+    #[test]
+    fn servers_are_compared_by_their_addresses() {
+        assert_eq!(changed(|config| config.cluster.servers.swap(0, 1)), []);
+        let list = || "clusters.main.servers".to_owned();
+        let found = changed(|config| {
+            config.cluster.servers.remove(0);
+            config.cluster.servers[0].weight = 7;
+            let new = Server { host: "10.0.0.3".into(), port: 3306, weight: 1, draining: true };
+            config.cluster.servers.push(new);
+        });
+        assert_eq!(
+            found,
+            [
+                (list(), "10.0.0.1:3306, weight 1".into(), String::new(), true),
+                (list(), "10.0.0.2:3306, weight 1".into(), "10.0.0.2:3306, weight 7".into(), true),
+                (list(), String::new(), "10.0.0.3:3306, weight 1, draining".into(), true),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_known_by_not_being_listed() {
+        let live = |change: fn(&mut Config)| {
+            let found = changed(change);
+            assert_eq!(found.len(), 1, "{found:?}");
+            (found[0].0.clone(), found[0].3)
+        };
+        assert_eq!(live(|c| c.threads = 77), ("threads".into(), false));
+        assert_eq!(live(|c| c.limits.clients = 7), ("limits.clients".into(), false));
+        assert_eq!(live(|c| c.cluster.forward_attributes = true).0, "clusters.main.forward_attributes");
+        assert_eq!(live(|c| c.cluster.name = "other".into()), ("clusters".into(), false));
+        assert_eq!(
+            live(|c| c.cluster.reads.balance = Balance::Random),
+            ("clusters.main.reads.balance".into(), true)
+        );
+        assert_eq!(live(|c| c.cluster.pool.max = 7), ("clusters.main.pool.max".into(), true));
+        assert_eq!(live(|c| c.monitor.failures = 7), ("monitor.failures".into(), true));
+    }
+
+    #[test]
+    fn passwords_are_compared_and_not_shown() {
+        let found = changed(|config| config.monitor.password = Secret::new("hush"));
+        assert_eq!((found.len(), found[0].3), (1, true));
+        assert!(!format!("{found:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Changes of the configuration while the proxy runs: a reload of the rules file, and orders of operators.
+//!
+//! Owns: the configuration in effect, and what of it can change. Does not know: who asks. Invariant: all of a change or nothing: what
+//! is wrong, or cannot change without a restart, is refused by name before anything is touched.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+use super::accounts::Accounts;
+use super::fleet::Fleet;
+use super::overrides::Overrides;
+use super::proxy::check_files;
+use crate::admin::console::{Asking, Order, Steering};
+use crate::config::{Change, Config, ConfigError};
+use crate::topology::Topology;
+
+/// Reads the rules file again.
+pub type Reread = Box<dyn Fn() -> Result<Config, Vec<ConfigError>> + Send + Sync>;
+
+/// Bytes of errors that an operator gets; the log has all.
+const ERRORS_SHOWN: usize = 4000;
+
+/// The one place where a running proxy is changed.
+pub(super) struct Helm {
+    reread: Option<Arc<Reread>>,
+    in_effect: Arc<ArcSwap<Config>>,
+    wanted: Mutex<Wanted>,
+    topology: Arc<Topology>,
+    fleet: Arc<Fleet>,
+    accounts: Arc<Accounts>,
+}
+
+/// What the configuration in effect is made of.
+#[derive(Clone)]
+struct Wanted {
+    file: Arc<Config>,
+    overrides: Overrides,
+}
+
+impl Helm {
+    /// With the configuration that the proxy was started with.
+    pub fn new(
+        reread: Option<Reread>,
+        in_effect: Arc<ArcSwap<Config>>,
+        topology: Arc<Topology>,
+        fleet: Arc<Fleet>,
+        accounts: Arc<Accounts>,
+    ) -> Self {
+        let wanted = Mutex::new(Wanted { file: in_effect.load_full(), overrides: Overrides::default() });
+        Self { reread: reread.map(Arc::new), in_effect, wanted, topology, fleet, accounts }
+    }
+
+    async fn read_again(&self) -> Result<Vec<Change>, String> {
+        let reread = self.reread.clone().ok_or("Tidegate was started without a rules file")?;
+        let mut wanted = self.wanted.lock().await;
+        let read = move || {
+            let config = reread().map_err(|errors| told(&errors))?;
+            check_files(&config).map_err(|error| error.to_string())?;
+            Ok(Arc::new(config))
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string());
+        let file = read.and_then(|file| file)?;
+        let next = Wanted { file, overrides: wanted.overrides.clone() };
+        let changes = self.steer(&next)?;
+        *wanted = next;
+        for (server, what) in wanted.overrides.told() {
+            tracing::info!(server, what, "what the console has changed of this server stands");
+        }
+        Ok(changes)
+    }
+
+    async fn obey(&self, order: Order) -> Result<Vec<Change>, String> {
+        let mut wanted = self.wanted.lock().await;
+        let mut next = wanted.clone();
+        next.overrides.take(order, &next.file.cluster.servers)?;
+        let changes = self.steer(&next)?;
+        *wanted = next;
+        Ok(changes)
+    }
+
+    /// Makes this the configuration in effect.
+    fn steer(&self, wanted: &Wanted) -> Result<Vec<Change>, String> {
+        let mut next = (*wanted.file).clone();
+        next.cluster.servers = wanted.overrides.over(&next.cluster.servers);
+        if next.cluster.servers.is_empty() {
+            return Err("the cluster would have no server".to_owned());
+        }
+        let changes = self.in_effect.load().changes(&next);
+        let fixed: Vec<_> =
+            changes.iter().filter(|change| !change.live).map(|change| change.option.as_str()).collect();
+        if !fixed.is_empty() {
+            return Err(format!("restart Tidegate to change {}, or put it back", fixed.join(", ")));
+        }
+        self.topology.configure(&next.cluster, &next.monitor).map_err(|refused| refused.to_string())?;
+        self.fleet.adopt(&next.cluster.pool);
+        self.accounts.adopt(&next.auth);
+        self.in_effect.store(Arc::new(next));
+        for Change { option, before, after, .. } in &changes {
+            tracing::info!(option, before, after, "the configuration has changed");
+        }
+        Ok(changes)
+    }
+}
+
+impl Steering for Helm {
+    fn reload(&self) -> Asking<'_, Result<Vec<Change>, String>> {
+        Box::pin(async move {
+            let done = self.read_again().await;
+            match &done {
+                Ok(changes) => tracing::info!(changes = changes.len(), "the rules were read again"),
+                Err(why) => {
+                    tracing::error!(why, "the rules were read again and refused: nothing has changed");
+                }
+            }
+            done
+        })
+    }
+
+    fn order(&self, order: Order) -> Asking<'_, Result<Vec<Change>, String>> {
+        Box::pin(self.obey(order))
+    }
+}
+
+/// Errors of a file, as many as an operator is shown.
+fn told(errors: &[ConfigError]) -> String {
+    let mut text = String::new();
+    for error in errors {
+        tracing::error!("{error}");
+        if text.len() < ERRORS_SHOWN {
+            let separator = if text.is_empty() { "" } else { "; " };
+            let ConfigError { file, line, column, rule, message, .. } = error;
+            text.push_str(&format!("{separator}{file}:{line}:{column}: {rule}: {message}"));
+        }
+    }
+    text
+}
