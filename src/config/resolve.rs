@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::address;
 use super::error::{Place, quoted};
 use super::fields::{Context, Fields, Item};
+use super::guess::did_you_mean;
 use super::listen::{Keepalive, ListenAddress};
 use super::model::{
     CertificateFiles, ClientTls, Compression, Config, Console, Limits, Log, LogFormat, TlsVersion,
@@ -222,16 +223,34 @@ fn threads(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> usize {
     item.count(cx, 1..=THREADS_MAX).and_then(|threads| usize::try_from(threads).ok()).unwrap_or(1)
 }
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// A word of a log filter that stands where a level does, and is none: it would be taken for a part of the program, and silence all others.
+fn mistaken_level(filter: &str) -> Option<&str> {
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_target = |word: &str| word.contains(['=', '[']) || word.starts_with("tidegate");
+    filter.split(',').map(str::trim).find(|word| !is_level(word) && !is_target(word))
+}
+
 fn log(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Log {
     let mut log = Log::default();
     if let Some(item) = fields.take("filter")
         && let Some(text) = item.text(cx)
     {
-        match EnvFilter::builder().parse(text) {
-            Ok(_) => log.filter = text.to_owned(),
-            Err(error) => {
-                let help = Some("write a level (`info`) or `target=level` (`tidegate=debug`)".to_owned());
-                item.error(cx, format!("{} is not a log filter: {error}", quoted(text)), help);
+        let help = "write a level (`info`) or `target=level` (`tidegate=debug`)";
+        match (EnvFilter::builder().parse(text), mistaken_level(text)) {
+            (Ok(_), None) => log.filter = text.to_owned(),
+            (Ok(_), Some(word)) => {
+                let meant = did_you_mean(word, LEVELS.into_iter());
+                let help = meant.map_or(help.to_owned(), |level| format!("did you mean `{level}`?"));
+                item.error(cx, format!("{} is no level of the log", quoted(word)), Some(help));
+            }
+            (Err(error), _) => {
+                item.error(
+                    cx,
+                    format!("{} is not a log filter: {error}", quoted(text)),
+                    Some(help.to_owned()),
+                );
             }
         }
     }

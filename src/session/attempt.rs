@@ -147,7 +147,7 @@ impl Session {
                 Ok(End { error: Some(refusal), .. })
                     if refusal.unsent.is_some()
                         && READ_ONLY.contains(&refusal.code)
-                        && commits(work)
+                        && commits(work, &self.lexing)
                         && self.may_leave_replica(&connection) =>
                 {
                     if let Err(connection) = self.end_on_primary(connection).await {
@@ -228,6 +228,7 @@ impl Session {
                     return Flow::Close;
                 }
                 Err(Failure::Relay(RelayError::Uninvited { sent })) => {
+                    let server = self.worker.name_of(server);
                     tracing::error!(%server, "a server asks for a file of a client that sends none; its connection is closed");
                     self.lose(connection);
                     if sent {

@@ -48,6 +48,8 @@ pub(super) struct Freshness {
     pub hinted: Option<Consistency>,
     /// The session's mark covers all that the primary had at this moment.
     covers: Option<Instant>,
+    /// A replica for the statement in hand must have what the primary had then.
+    pub since: Option<Instant>,
     /// Whether only the primary will do for the statement in hand: what it must not miss could not be learnt.
     pub unlearnt: bool,
     /// When the primary was asked last what it had.
@@ -59,7 +61,7 @@ pub(super) struct Freshness {
 impl Freshness {
     /// Whether any replica will do.
     pub fn is_free(&self) -> bool {
-        self.wrote.is_empty() && self.wrote_unnamed.is_none() && self.read.is_none()
+        self.wrote.is_empty() && self.wrote_unnamed.is_none() && self.read.is_none() && self.since.is_none()
     }
 
     /// What it has written, where that can be told.
@@ -111,7 +113,9 @@ impl Freshness {
 
     /// Whether it misses nothing but what can be waited for.
     pub fn may_wait(&self, topology: &Topology, snapshot: &Snapshot, id: ServerId) -> bool {
-        self.is_not_back(topology, id) && self.has_unnamed(topology, snapshot, id)
+        self.is_not_back(topology, id)
+            && self.has_unnamed(topology, snapshot, id)
+            && self.since.is_none_or(|since| covers(topology, id, since))
     }
 
     /// The statement that waits on this server, where one must; as many seconds at most.
@@ -235,6 +239,11 @@ impl Session {
                 }));
         self.freshness.note(id, work.statement, end, named, reads);
     }
+}
+
+/// Whether a server is known to have all that the primary had at `moment`.
+pub(super) fn covers(topology: &Topology, id: ServerId, moment: Instant) -> bool {
+    topology.position(id).is_some_and(|position| position.covers.is_some_and(|covered| covered >= moment))
 }
 
 /// Whether a statement that failed, or that no GTID names, may have left something all the same.

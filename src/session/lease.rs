@@ -277,7 +277,7 @@ impl Session {
         tracing::error!(
             user = %String::from_utf8_lossy(user),
             backend_user = %String::from_utf8_lossy(backend_user),
-            %server,
+            server = %self.worker.name_of(server),
             %error,
             "a server refuses the account that `users` gives: correct its backend password, or the account"
         );
@@ -313,7 +313,7 @@ impl Session {
         deadline: Instant,
     ) -> Result<(), Problem> {
         if let LeaseError::Connect(error) = &error {
-            tracing::debug!(%server, %error, "cannot get a server connection");
+            tracing::debug!(server = %self.worker.name_of(server), %error, "cannot get a server connection");
             if error.is_account_refused() {
                 self.worker.gatekeeper.refused(&self.account);
                 self.worker.pool.forget(|_, key| key.account == self.account.id);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Session;
+use super::freshness::covers;
 use crate::consistency::Consistency;
 use crate::ids::ServerId;
 use crate::topology::{Draw, Snapshot, Transactions};
@@ -87,12 +88,17 @@ impl Session {
 
     /// For the levels that bound how old others' writes may be seen: learns what the primary had not longer ago than that.
     pub(super) async fn keep_up(&mut self) {
-        self.freshness.unlearnt = false;
+        (self.freshness.unlearnt, self.freshness.since) = (false, None);
         let Some(age) = self.consistency().age() else { return };
         // A clock that began later than that has seen all.
         let now = Instant::now();
         let since = now.checked_sub(age).unwrap_or(now);
         if self.freshness.covers(since) {
+            return;
+        }
+        let topology = &self.worker.topology;
+        if topology.snapshot().readers.shares().any(|(id, _)| covers(topology, id, since)) {
+            self.freshness.since = Some(since);
             return;
         }
         let learnt = self.primary_had(since).await;

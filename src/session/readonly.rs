@@ -10,7 +10,7 @@ use super::{Session, reply};
 use crate::backend::connection::Connection;
 use crate::execute::relay::End;
 use crate::plan::{Reason, Route, Target};
-use crate::sql::{Access, Class, Dialect, Recognised, Uses};
+use crate::sql::{self, Access, Class, Dialect, Lexing, Recognised, Uses};
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
 
@@ -25,11 +25,13 @@ const OUTLASTS: Uses = Uses::USER_LOCK
     .union(Uses::XA);
 
 /// Whether a server commits an open transaction before it runs the statement (tried on both dialects, in a read only
-/// transaction: definitions, rights, LOCK TABLES).
-pub(super) fn commits(work: &Work<'_>) -> bool {
+/// transaction: definitions, rights, SET DEFAULT ROLE, LOCK TABLES).
+pub(super) fn commits(work: &Work<'_>, lexing: &Lexing) -> bool {
     let Recognised { class, uses, .. } = work.statement;
     !uses.intersects(Uses::MULTIPLE | Uses::TEMPORARY_TABLE)
-        && (class == Class::Ddl || uses.contains(Uses::LOCK_TABLES))
+        && (class == Class::Ddl
+            || uses.contains(Uses::LOCK_TABLES)
+            || sql::changes_accounts(work.sql(), lexing))
 }
 
 impl Session {

@@ -241,6 +241,11 @@ impl Book {
         record.health = record.health.handle(news, thresholds);
     }
 
+    /// When the primary had had no more than `executed`.
+    pub fn covers(&self, executed: &Transactions) -> Option<Instant> {
+        self.course.covers(executed)
+    }
+
     /// Takes in what a session met: it could not connect, or (`None`) it could.
     pub fn reported(&mut self, id: ServerId, failure: Option<Cause>) {
         let thresholds = self.thresholds;

@@ -15,11 +15,14 @@ const POINTS_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub(super) struct Course {
     points: VecDeque<(Instant, Transactions)>,
+    /// When it had no more than the last of them, by the last probe.
+    confirmed: Option<Instant>,
 }
 
 impl Course {
     /// A probe of the primary, sent at `at`.
     pub fn note(&mut self, at: Instant, executed: &Transactions) {
+        self.confirmed = Some(at);
         if self.points.back().is_some_and(|(_, last)| last == executed) {
             return;
         }
@@ -31,7 +34,20 @@ impl Course {
 
     /// Another server is the primary now.
     pub fn clear(&mut self) {
-        self.points.clear();
+        *self = Self::default();
+    }
+
+    /// The last moment at which the primary is known to have had no more than `executed`; `None` where there is none.
+    pub fn covers(&self, executed: &Transactions) -> Option<Instant> {
+        match self.has(executed).checked_sub(1)? {
+            last if last + 1 == self.points.len() => self.confirmed,
+            last => self.points.get(last).map(|(at, _)| *at),
+        }
+    }
+
+    /// How many of the points it has. Servers do not take back: who lacks one point lacks those after it.
+    fn has(&self, executed: &Transactions) -> usize {
+        self.points.partition_point(|(_, point)| executed.contains(point))
     }
 
     /// How long a server with `executed` at `now` has been lacking something at least; zero where it lacks nothing that is known.
@@ -39,8 +55,7 @@ impl Course {
     ///
     /// It may be more by the time between two probes.
     pub fn lag(&self, executed: &Transactions, now: Instant) -> Option<Duration> {
-        // Servers do not take back: who lacks one point lacks those after it.
-        let has = self.points.partition_point(|(_, point)| executed.contains(point));
+        let has = self.has(executed);
         match self.points.get(has) {
             None if self.points.is_empty() => None,
             None => Some(Duration::ZERO),
@@ -75,6 +90,22 @@ mod tests {
         assert_eq!(lag(29), Some(ms(100)));
         assert_eq!(lag(30), Some(ms(0)));
         assert_eq!(lag(99), Some(ms(0)));
+    }
+
+    #[test]
+    fn what_a_server_covers_is_the_last_it_has_all_of() {
+        let (mut course, start) = (Course::default(), Instant::now());
+        assert_eq!(course.covers(&set(9)), None);
+        for (at, last) in [(0, 10), (250, 20), (500, 20), (750, 30), (1000, 30)] {
+            course.note(start + ms(at), &set(last));
+        }
+        for (last, covered) in
+            [(9, None), (10, Some(0)), (19, Some(0)), (29, Some(250)), (30, Some(1000)), (99, Some(1000))]
+        {
+            assert_eq!(course.covers(&set(last)), covered.map(|at| start + ms(at)), "{last}");
+        }
+        course.clear();
+        assert_eq!(course.covers(&set(99)), None);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Position {
     pub at: Option<std::time::Instant>,
     /// The transactions; `None` where they are not known, or carry no GTIDs.
     pub executed: Option<Arc<Transactions>>,
+    /// The last moment at which the primary is known to have had no more than these.
+    pub covers: Option<std::time::Instant>,
 }
 
 /// What sessions touch of a server without the book's lock.
@@ -59,7 +61,7 @@ pub(super) struct Watched {
 
 impl Watched {
     fn new() -> Self {
-        let position = ArcSwap::from_pointee(Position { at: None, executed: None });
+        let position = ArcSwap::from_pointee(Position { at: None, executed: None, covers: None });
         Self { probe_now: Notify::new(), position, reported: AtomicBool::new(false) }
     }
 }

@@ -90,21 +90,28 @@ pub(super) async fn watch_server(
             _ = ticks.tick() => {}
             () = watched.probe_now.notified() => tokio::time::sleep(PROBE_GAP).await,
         }
-        let at = Some(Instant::now().into_std());
+        let asked = Instant::now().into_std();
         let (returned, result) = run_probe(prober, rhythm.timeout).await;
         prober = returned.unwrap_or_else(|| Prober::new(target.clone()));
         tell_failure(&shared, id, &result, &mut told);
+        let mut executed = None;
         let outcome = match result {
             Ok(observation) => {
-                let executed = observation.executed.clone();
-                watched.position.store(Arc::new(Position { at, executed }));
+                executed = observation.executed.clone();
                 Outcome::Good(observation)
             }
             Err(Failure::Busy(_)) => Outcome::Busy,
             Err(Failure::Failed(cause, _)) => Outcome::Failed(cause),
         };
         let answered = !matches!(outcome, Outcome::Failed(_));
-        shared.update(|book| book.probed(id, outcome, Instant::now().into_std()));
+        shared.update(|book| match &outcome {
+            Outcome::Good(_) => {
+                book.probed(id, outcome, asked); // the answer may be as old as the question
+                let covers = executed.as_deref().and_then(|executed| book.covers(executed));
+                watched.position.store(Arc::new(Position { at: Some(asked), executed, covers }));
+            }
+            _ => book.probed(id, outcome, Instant::now().into_std()),
+        });
         if answered {
             watched.reported.store(false, Ordering::Relaxed);
         }
