@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::pins::Pins;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
@@ -36,8 +34,7 @@ impl Session {
     async fn connect_expired(&mut self, database: Option<&[u8]>) -> Result<Box<Connection>, Problem> {
         // A password is changed on the primary, and replicates.
         let mut route = Route { target: Target::Primary, reason: Reason::Pinned };
-        let deadline = Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait;
-        let server = self.choose(&mut route, &mut Vec::new(), deadline).await?;
+        let server = self.choose(&mut route, &mut Vec::new(), &mut None).await?;
         Ok(self.lease_from(server, database).await?)
     }
 }

@@ -44,8 +44,8 @@ pub(super) struct Freshness {
     pub next: Option<ServerId>,
     /// The level that the session has chosen.
     pub level: Option<Consistency>,
-    /// The level that the statement in hand asks for.
-    pub hinted: Option<Consistency>,
+    /// The level of the statement in hand, and who was primary when it began.
+    current: Option<(Consistency, Option<ServerId>)>,
     /// The session's mark covers all that the primary had at this moment.
     covers: Option<Instant>,
     /// A replica for the statement in hand must have what the primary had then.
@@ -59,6 +59,17 @@ pub(super) struct Freshness {
 }
 
 impl Freshness {
+    /// A statement begins.
+    pub fn begin(&mut self, statement: Recognised, snapshot: &Snapshot) {
+        let level = statement.consistency().or(self.level).unwrap_or(snapshot.cluster.reads.consistency);
+        self.current = Some((level, snapshot.primary));
+    }
+
+    /// What the statement in hand must not miss.
+    pub fn consistency(&self) -> Consistency {
+        self.current.map_or(Consistency::Session, |(level, _)| level)
+    }
+
     /// Whether any replica will do.
     pub fn is_free(&self) -> bool {
         self.wrote.is_empty() && self.wrote_unnamed.is_none() && self.read.is_none() && self.since.is_none()
@@ -142,7 +153,14 @@ impl Freshness {
     }
 
     /// Takes in a statement that has ended on `id`. `named`: what this server writes carries GTIDs.
-    fn note(&mut self, id: ServerId, statement: Recognised, end: &End, named: bool, reads: bool) {
+    fn note(
+        &mut self,
+        id: ServerId,
+        statement: Recognised,
+        end: &End,
+        named: impl FnOnce() -> bool,
+        reads: bool,
+    ) {
         let mut written = Transactions::default();
         for change in changes(&end.changes) {
             let text = match change {
@@ -165,7 +183,7 @@ impl Freshness {
             }
             self.having = 0;
             self.forget_read();
-        } else if !named && may_have_written(statement) && !end.status.contains(Status::IN_TRANSACTION) {
+        } else if may_have_written(statement) && !end.status.contains(Status::IN_TRANSACTION) && !named() {
             self.forget_read();
             self.wrote_unnamed = Some(Instant::now());
         } else if reads {
@@ -184,10 +202,11 @@ impl Freshness {
         Some(home)
     }
 
-    /// Whether only a probe of `primary` that is later than all the session has done there would let it go.
-    pub fn is_bound_to(&self, primary: ServerId) -> bool {
+    /// The primary, if only a probe of it that is later than all the session has done there would let it go.
+    pub fn bound(&self) -> Option<ServerId> {
+        let primary = self.current?.1?;
         let bound = self.wrote_unnamed.is_some() || self.read.is_some_and(|(seen, _)| seen == primary);
-        bound && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY)
+        (bound && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY)).then_some(primary)
     }
 
     /// Whether it misses nothing that the primary had at `moment`.
@@ -217,26 +236,27 @@ impl Freshness {
 }
 
 impl Session {
-    pub(super) fn consistency(&self) -> Consistency {
-        let Freshness { hinted, level, .. } = self.freshness;
-        hinted.or(level).unwrap_or_else(|| self.worker.topology.snapshot().cluster.reads.consistency)
-    }
-
     /// Takes in what a statement means for later reads.
     pub(super) fn note_freshness(&mut self, id: ServerId, work: &Work<'_>, end: &End) {
-        if self.consistency() == Consistency::Eventual && end.changes.is_empty() && end.error.is_none() {
+        if self.freshness.consistency() == Consistency::Eventual
+            && end.changes.is_empty()
+            && end.error.is_none()
+        {
             return; // what it writes may still be handed to another session
         }
-        let snapshot = self.worker.topology.snapshot();
-        let named =
-            snapshot.server(id).and_then(|server| server.facts.as_ref()).is_some_and(|facts| facts.gtids);
+        let primary = self.freshness.current.and_then(|(_, primary)| primary);
         // What drivers ask a server about itself binds nobody to the primary.
         let reads = reads_data(work.statement)
-            && (snapshot.primary != Some(id)
+            && (primary != Some(id)
                 || end.status.contains(Status::IN_TRANSACTION)
                 || reads_tables(work.statement, || {
                     sql::Outline::of(work.sql(), &self.lexing).tables.is_empty()
                 }));
+        let named = || {
+            let snapshot = self.worker.topology.snapshot();
+            let facts = snapshot.server(id).and_then(|server| server.facts.as_ref());
+            facts.is_some_and(|facts| facts.gtids)
+        };
         self.freshness.note(id, work.statement, end, named, reads);
     }
 }

@@ -36,7 +36,7 @@ impl Session {
         statement: Recognised,
         tried: &mut Vec<ServerId>,
     ) -> Result<Box<Connection>, Problem> {
-        self.freshness.hinted = statement.consistency();
+        self.freshness.begin(statement, &self.worker.topology.snapshot());
         if let Some(connection) = self.take_held(route.target, statement) {
             let here = (connection.server, connection.id);
             if statement.uses.contains(Uses::SEQUENCE_LAST) && self.has_drawn_elsewhere(here) {
@@ -66,9 +66,9 @@ impl Session {
             self.keep_up().await;
             self.move_on().await;
         }
-        let deadline = Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait;
+        let mut deadline = None;
         loop {
-            let server = self.choose(route, tried, deadline).await?;
+            let server = self.choose(route, tried, &mut deadline).await?;
             match self.lease_from(server, None).await {
                 // init_connect may have switched autocommit off: then every statement opens a transaction.
                 Ok(connection) if self.turns_out_transactional(route, &connection) => {
@@ -77,7 +77,10 @@ impl Session {
                     *route = Route { target: Target::Primary, reason: Reason::AutocommitOff };
                 }
                 Ok(connection) => return Ok(connection),
-                Err(error) => self.try_elsewhere(route, server, error, tried, deadline).await?,
+                Err(error) => {
+                    let deadline = self.deadline(&mut deadline);
+                    self.try_elsewhere(route, server, error, tried, deadline).await?;
+                }
             }
         }
     }
@@ -197,12 +200,18 @@ impl Session {
         None
     }
 
+    /// How long the statement may wait for a server; known from the first wait on.
+    fn deadline(&self, known: &mut Option<Instant>) -> Instant {
+        *known
+            .get_or_insert_with(|| Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait)
+    }
+
     /// A server for the route, waiting for a primary where there is none.
     pub(super) async fn choose(
         &mut self,
         route: &mut Route,
         tried: &mut Vec<ServerId>,
-        deadline: Instant,
+        deadline: &mut Option<Instant>,
     ) -> Result<ServerId, Problem> {
         let mut changes: Option<tokio::sync::watch::Receiver<u64>> = None;
         loop {
@@ -245,6 +254,7 @@ impl Session {
             };
             // Those that would do have failed this statement, perhaps by an old connection only: they are tried again. A
             // replica that catches up changes nothing that would be told.
+            let deadline = self.deadline(deadline);
             let spent = behind || !tried.is_empty() && self.is_servable(route.target);
             let until = if spent { deadline.min(Instant::now() + PAUSE) } else { deadline };
             if timeout_at(until, changes.changed()).await.is_err() && Instant::now() >= deadline {

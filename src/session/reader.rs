@@ -20,7 +20,9 @@ impl Session {
         let topology = &self.worker.topology;
         let may_move =
             topology.position(home).is_some_and(|position| position.at.is_some_and(|at| at >= when));
-        let stays = self.consistency() != Consistency::Eventual && serves(snapshot, home, tried) && !may_move;
+        let stays = self.freshness.consistency() != Consistency::Eventual
+            && serves(snapshot, home, tried)
+            && !may_move;
         let home = (stays && self.freshness.allows(topology, snapshot, home)).then_some(home)?;
         self.freshness.stayed += 1;
         Some(home)
@@ -51,7 +53,7 @@ impl Session {
             return Some(next);
         }
         let first = self.draw(snapshot, tried)?;
-        if self.consistency() == Consistency::Eventual || self.freshness.is_free() {
+        if self.freshness.consistency() == Consistency::Eventual || self.freshness.is_free() {
             return Some(first);
         }
         // Where it has read it may read on.
@@ -89,7 +91,7 @@ impl Session {
     /// For the levels that bound how old others' writes may be seen: learns what the primary had not longer ago than that.
     pub(super) async fn keep_up(&mut self) {
         (self.freshness.unlearnt, self.freshness.since) = (false, None);
-        let Some(age) = self.consistency().age() else { return };
+        let Some(age) = self.freshness.consistency().age() else { return };
         // A clock that began later than that has seen all.
         let now = Instant::now();
         let since = now.checked_sub(age).unwrap_or(now);
@@ -120,17 +122,17 @@ impl Session {
 
     /// Which server to ask what it has, and where to go then, if that is decided.
     fn question(&mut self) -> Option<(ServerId, Option<ServerId>)> {
-        if self.consistency() == Consistency::Eventual {
+        if self.freshness.consistency() == Consistency::Eventual {
             return None;
         }
-        let snapshot = self.worker.topology.snapshot();
-        let bound = snapshot.primary.filter(|primary| self.freshness.is_bound_to(*primary));
-        if let Some(primary) = bound {
+        if let Some(primary) = self.freshness.bound() {
+            let snapshot = self.worker.topology.snapshot();
             snapshot.readers.shares().find(|(id, _)| self.is_near(&snapshot, *id))?;
             self.freshness.asked = Some(Instant::now());
             return Some((primary, None));
         }
         let home = self.freshness.has_had_its_turn()?;
+        let snapshot = self.worker.topology.snapshot();
         snapshot.server(home).filter(|home| !home.is_closing())?; // no question goes there any more
         let next =
             self.draw(&snapshot, &[]).filter(|next| *next != home && self.is_near(&snapshot, *next))?;
