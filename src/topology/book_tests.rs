@@ -36,6 +36,7 @@ pub fn book() -> Book {
         tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
         keepalive: Keepalive::default(),
         forward_attributes: false,
+        promotion: None,
         reads: Reads::default(),
         pool: Pool {
             max: 1,
@@ -75,7 +76,7 @@ fn said(server_id: u32, read_only: bool, channels: Vec<Channel>) -> Outcome {
     };
     let replication = Replication::Channels(channels);
     let identity = Identity { read_only, server_id, server_uuid: None, replication };
-    Outcome::Good(Observation { identity, facts: Arc::new(facts), executed: None })
+    Outcome::Good(Observation { identity, facts: Arc::new(facts), executed: None, history: None })
 }
 
 /// What a primary says.

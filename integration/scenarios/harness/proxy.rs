@@ -280,6 +280,11 @@ impl Proxy {
         }
     }
 
+    /// Whether a line of the log, as far as it is written, contains `text`.
+    pub fn has_logged(&self, text: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+
     /// Stops reading the log, until what is given is dropped.
     pub fn leave_log_unread(&self) -> impl Drop {
         self.log.lock().unwrap()
