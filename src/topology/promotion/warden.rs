@@ -238,7 +238,11 @@ impl Warden {
 
     /// Stops replicas from receiving, all but these servers, or has them begin again.
     pub(super) async fn receive(&self, lease: &mut Lease, but: &[usize], on: bool) {
-        for hand in lease.hands.iter_mut().filter(|hand| !but.contains(&hand.seat)) {
+        let follows = |seat: &election::Seat| {
+            seat.said.as_ref().is_some_and(|said| !said.identity.replication.channels().is_empty())
+        };
+        let replicas: Vec<_> = lease.seats.iter().map(|(_, seat)| follows(seat)).collect();
+        for hand in lease.hands.iter_mut().filter(|hand| replicas[hand.seat] && !but.contains(&hand.seat)) {
             if let Err(trouble) = hand.tell(words::receive(hand.dialect(), on)).await {
                 warn!(trouble, on, "a receiving thread was not stopped or started");
             }
