@@ -152,8 +152,10 @@ async fn a_primary_that_its_replicas_hear_from_is_not_replaced(scenario: Scenari
         client.ok("INSERT INTO t VALUES (1)").await;
     });
     let mut reader = stage.raw().await;
-    for _ in 0..30 {
-        reader.select("SELECT SLEEP(0.02), COUNT(*) FROM t").await;
+    // Longer than a promotion takes, with its second for a server that does not answer; and shorter than it takes the replicas to
+    // notice.
+    for _ in 0..25 {
+        reader.select("SELECT SLEEP(0.1), COUNT(*) FROM t").await;
     }
     stage.cluster.tell("resume", 0);
     writing.await.expect("the write was held, and is run");
