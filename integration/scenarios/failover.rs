@@ -18,6 +18,7 @@ both_dialects! {
     without_a_majority_nobody_is_promoted,
     a_switchover_costs_no_statement,
     a_switchover_waits_for_transactions_and_is_taken_back,
+    t33_a_single_write_that_a_demoted_primary_refuses_waits_for_the_next,
 }
 
 /// Rules with which Tidegate promotes. Statements wait long: what is tested is not the machine's speed.
@@ -317,4 +318,49 @@ async fn a_switchover_waits_for_transactions_and_is_taken_back(scenario: Scenari
     assert_eq!(other.value("/* tidegate: primary */ SELECT COUNT(*) FROM t").await.unwrap(), "2");
     let again = console.error(&order).await;
     assert!(again.to_string().contains("is the primary"), "{again}");
+}
+
+async fn t33_a_single_write_that_a_demoted_primary_refuses_waits_for_the_next(scenario: Scenario) {
+    // Promoted by others, as in `follow`.
+    let stage = scenario.own_stage(1, Rules::pool("{primary_wait: 25s}")).await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut writers = Vec::new();
+    for worker in 0..4u64 {
+        let (mut client, stop, done) = (stage.client().await, Arc::clone(&stop), Arc::clone(&done));
+        writers.push(tokio::spawn(async move {
+            let mut next = worker * 1_000_000;
+            while !stop.load(Relaxed) {
+                next += 1;
+                let outcome = client.exec_drop("INSERT INTO t VALUES (?)", (next,)).await;
+                assert!(outcome.is_ok(), "{outcome:?}");
+                done.fetch_add(1, Relaxed);
+            }
+            client.disconnect().await.unwrap();
+        }));
+    }
+    let more = |count| {
+        let (done, before) = (Arc::clone(&done), done.load(Relaxed));
+        async move { until("writes go on", || async { done.load(Relaxed) > before + count }).await }
+    };
+    more(20).await;
+    let (read_only, promote) = match scenario.is_mysql() {
+        true => (
+            "SET GLOBAL super_read_only = ON",
+            ["STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only = OFF"],
+        ),
+        false => {
+            ("SET GLOBAL read_only = ON", ["STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = OFF"])
+        }
+    };
+    stage.cluster.run(0, &[read_only]).await;
+    stage.cluster.caught_up().await;
+    stage.cluster.run(1, &promote).await;
+    more(20).await;
+    stop.store(true, Relaxed);
+    for writer in writers {
+        writer.await.expect("no write failed");
+    }
+    assert_eq!(primary(&stage).await, 1);
+    until_rows(&stage, 1, done.load(Relaxed)).await;
 }
