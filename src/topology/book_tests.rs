@@ -428,7 +428,8 @@ fn a_primary_that_hands_over_takes_nothing_new_and_keeps_its_role() {
 fn an_old_primary_that_comes_back_writable_is_loose_and_used_by_nobody() {
     let now = Instant::now();
     let mut book = watched(now);
-    let down = |book: &mut Book, id| (0..3).for_each(|_| book.probed(id, Outcome::Failed(Cause::Refused), now));
+    let down =
+        |book: &mut Book, id| (0..3).for_each(|_| book.probed(id, Outcome::Failed(Cause::Refused), now));
     down(&mut book, A);
     book.probed(B, said(2, false, vec![]), now);
     book.probed(THIRD, said(3, true, vec![channel(2, Some(0))]), now);

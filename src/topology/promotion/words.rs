@@ -10,7 +10,7 @@ use crate::config::Promotion;
 use crate::sql::{Dialect, ServerVersion};
 
 /// The lock that stands for the right to change a cluster's roles.
-pub(super) const LOCK: &str = "tidegate_failover";
+pub(super) const LOCK: &str = "tidegate-failover";
 /// First MySQL with CHANGE REPLICATION SOURCE and `GET_SOURCE_PUBLIC_KEY`.
 pub(super) const MYSQL_MIN: u32 = 80_023;
 
