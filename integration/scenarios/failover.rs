@@ -18,6 +18,7 @@ both_dialects! {
     without_a_majority_nobody_is_promoted,
     a_switchover_costs_no_statement,
     a_switchover_waits_for_transactions_and_is_taken_back,
+    a_primary_that_is_back_before_it_is_missed_takes_writes_again,
     t33_a_single_write_that_a_demoted_primary_refuses_waits_for_the_next,
 }
 
@@ -363,4 +364,24 @@ async fn t33_a_single_write_that_a_demoted_primary_refuses_waits_for_the_next(sc
     }
     assert_eq!(primary(&stage).await, 1);
     until_rows(&stage, 1, done.load(Relaxed)).await;
+}
+
+async fn a_primary_that_is_back_before_it_is_missed_takes_writes_again(scenario: Scenario) {
+    // Its configuration makes it read only, as it should be; and it takes very long to be missed.
+    let rules = Rules { monitor: "failures: 100".into(), ..rules() };
+    let mut stage = scenario.own_stage(2, rules).await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let mut client = stage.raw().await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    // Somebody's own order stands.
+    stage.cluster.run(0, &["SET GLOBAL read_only = ON"]).await;
+    stage.proxy.until_logged("is read only, and was not restarted").await;
+    assert!(!is_writable(&stage, 0).await);
+    stage.cluster.run(0, &["SET GLOBAL read_only = OFF"]).await;
+    client.ok("INSERT INTO t VALUES (2)").await;
+    stage.cluster.tell("kill", 0);
+    stage.cluster.tell("start-read-only", 0);
+    client.ok("INSERT INTO t VALUES (3)").await;
+    assert_eq!(primary(&stage).await, 0);
+    stage.proxy.until_logged("the primary was restarted and came back read only").await;
 }

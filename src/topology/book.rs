@@ -89,6 +89,8 @@ struct Record {
     late: bool,
     /// It was the primary until another took its place, and has followed nobody since.
     deposed: bool,
+    /// When it was last seen to be writable.
+    writable_at: Option<Instant>,
     /// Transactions that it has and the primary lacks, as far as that was looked for.
     diverged: u64,
     /// The last lag that the server itself knew, and when.
@@ -244,6 +246,9 @@ impl Book {
                 if let Some(executed) = executed.filter(|_| is_primary) {
                     self.course.note(now, executed);
                 }
+                if !observation.identity.read_only {
+                    record.writable_at = Some(now);
+                }
                 if !observation.identity.replication.channels().is_empty() {
                     (record.deposed, record.diverged) = (false, 0);
                 }
@@ -274,13 +279,19 @@ impl Book {
         let members: Vec<_> = self.members().map(Record::as_member).collect();
         let current = self.members().position(|record| Some(record.id) == self.primary);
         let is_down = |index: usize| self.servers[index].health.state() == State::Down;
-        plight(&members, current, is_down).map(|index| self.servers[index].id)
+        let last = self.members().position(|record| Some(record.id) == self.last_primary);
+        plight(&members, current, last, is_down).map(|index| self.servers[index].id)
     }
 
     /// What a server last said of itself, and all that it had written or applied by then.
     pub fn last_words(&self, id: ServerId) -> Option<(Identity, Option<Arc<Transactions>>)> {
         let seen = self.servers.iter().find(|record| record.id == id)?.seen.as_ref()?;
         Some((seen.observation.identity.clone(), seen.observation.history.clone()))
+    }
+
+    /// When a server was last seen to take writes.
+    pub fn writable_at(&self, id: ServerId) -> Option<Instant> {
+        self.servers.iter().find(|record| record.id == id)?.writable_at
     }
 
     /// The primary takes nothing new until it is told otherwise, or another one is there; `None` ends that.
@@ -374,6 +385,7 @@ impl Record {
             seen: None,
             late: false,
             deposed: false,
+            writable_at: None,
             diverged: 0,
             known_lag: None,
         }

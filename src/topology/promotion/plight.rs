@@ -15,6 +15,9 @@ pub(in super::super) struct Plight<S = crate::ids::ServerId> {
     pub loose: Vec<S>,
     /// It was the primary, is read only and follows nobody: to be made a replica, if its data allows it.
     pub idle: Vec<S>,
+    /// The last primary, up and read only, which a majority still follows: it takes writes again, if it is read only because it was
+    /// restarted.
+    pub asleep: Option<S>,
     /// Who is the primary, and up.
     pub primary: Option<S>,
 }
@@ -26,6 +29,7 @@ impl Plight<usize> {
             gone: self.gone.map(name),
             loose: self.loose.into_iter().map(name).collect(),
             idle: self.idle.into_iter().map(name).collect(),
+            asleep: self.asleep.map(name),
             primary: self.primary.map(name),
         }
     }
@@ -35,6 +39,7 @@ impl Plight<usize> {
 pub(in super::super) fn plight(
     members: &[Member<'_>],
     current: Option<usize>,
+    last: Option<usize>,
     is_down: impl Fn(usize) -> bool,
 ) -> Plight<usize> {
     let all = || 0..members.len();
@@ -49,7 +54,15 @@ pub(in super::super) fn plight(
     };
     let loose = |&index: &usize| stands_alone(index, false) && (members[index].deposed || proven);
     let idle = |&index: &usize| stands_alone(index, true) && members[index].deposed && primary.is_some();
+    let nobody = || !all().any(|index| members[index].up && roles::may_be_primary(members, index));
+    let asleep = |&index: &usize| {
+        stands_alone(index, true)
+            && !members[index].deposed
+            && roles::has_majority(members, index)
+            && nobody()
+    };
     Plight {
+        asleep: last.filter(asleep),
         gone: gone(members, current, is_down),
         loose: all().filter(loose).collect(),
         idle: all().filter(idle).collect(),
@@ -108,7 +121,7 @@ mod tests {
     }
 
     fn looked_at(servers: &[Identity], down: &[usize], current: Option<usize>) -> Plight<usize> {
-        plight(&members(servers, down), current, |index| down.contains(&index))
+        plight(&members(servers, down), current, current, |index| down.contains(&index))
     }
 
     #[test]
@@ -144,8 +157,21 @@ mod tests {
         let look = |deposed| {
             let mut members = members(&back, &[]);
             members[0].deposed = deposed;
-            plight(&members, Some(1), |_| false).idle
+            plight(&members, Some(1), Some(1), |_| false).idle
         };
         assert_eq!((look(true), look(false)), (vec![0], vec![]), "others may have taken it out on purpose");
+    }
+
+    #[test]
+    fn a_primary_that_is_read_only_while_a_majority_follows_it_is_asleep() {
+        let servers = [identity(1, true, &[]), identity(2, true, &[1]), identity(3, true, &[1])];
+        let asleep =
+            |servers: &[Identity], last| plight(&members(servers, &[]), None, last, |_| false).asleep;
+        assert_eq!(asleep(&servers, Some(0)), Some(0));
+        assert_eq!(asleep(&servers, None), None, "it was not seen as the primary");
+        let left = [identity(1, true, &[]), identity(2, true, &[3]), identity(3, true, &[])];
+        assert_eq!(asleep(&left, Some(0)), None, "nobody follows it");
+        let replaced = [identity(1, true, &[]), identity(2, false, &[]), identity(3, true, &[1])];
+        assert_eq!(asleep(&replaced, Some(0)), None, "another one is writable");
     }
 }

@@ -62,6 +62,7 @@ impl Warden {
         let mut changes = self.shared.subscribe();
         let mut told = None;
         let mut diverged_at: Option<Instant> = None;
+        let mut slept_on: Option<Instant> = None;
         loop {
             // Not every probe makes a snapshot: a replica that loses its source while the primary is down makes none.
             let _ = timeout(AGAIN, changes.changed()).await;
@@ -73,13 +74,18 @@ impl Warden {
             if diverged_at.is_some_and(|at| at.elapsed() < AGAIN_DIVERGED) {
                 plight.idle.clear();
             }
-            if plight.gone.is_none() && plight.loose.is_empty() && plight.idle.is_empty() {
+            if slept_on.is_some_and(|at| at.elapsed() < AGAIN_DIVERGED) {
+                plight.asleep = None;
+            }
+            let nothing = plight.gone.is_none() && plight.asleep.is_none();
+            if nothing && plight.loose.is_empty() && plight.idle.is_empty() {
                 told = None;
                 continue;
             }
             let Ok(_acting) = self.acting.try_lock() else { continue };
             let this = Arc::clone(&self);
             // In a task of its own: a panic of the driver over a hostile answer ends the act, not the warden.
+            let may_sleep = plight.asleep.is_some();
             let act = tokio::spawn(async move { this.act(plight).await });
             match act.await {
                 Ok(Ok(all_joined)) => {
@@ -87,6 +93,7 @@ impl Warden {
                     diverged_at = (!all_joined).then(Instant::now);
                 }
                 Ok(Err(trouble)) => {
+                    slept_on = may_sleep.then(Instant::now);
                     if told.as_ref() != Some(&trouble) {
                         warn!(why = trouble, "the servers' roles are left as they are");
                     }
@@ -129,6 +136,9 @@ impl Warden {
         }
         if let Some(source) = plight.gone {
             return self.fail_over(&snapshot, source).await.map(|()| true);
+        }
+        if let Some(last) = plight.asleep {
+            return self.wake(&snapshot, last).await.map(|()| true);
         }
         match plight.primary {
             Some(primary) => self.rejoin(&snapshot, primary, &plight.idle).await,
@@ -308,6 +318,34 @@ impl Warden {
             self.shared.update(|book| book.depose(hand.id, 0));
             self.shared.probe_now(hand.id);
         }
+        Ok(())
+    }
+
+    /// Lets a primary take writes again that is read only since it was restarted, as its configuration says; not one that somebody has
+    /// set read only.
+    async fn wake(&self, snapshot: &Snapshot, last: ServerId) -> Result<(), Trouble> {
+        let mut lease = self.lease(snapshot).await?;
+        let (still, seen) = {
+            let book = self.shared.lock();
+            (book.plight().asleep == Some(last), book.writable_at(last))
+        };
+        let place = lease.place(last).ok_or("the primary is no longer configured")?;
+        let hand = lease.hand(place)?;
+        let (_, uptime): (String, u64) = hand.ask("SHOW GLOBAL STATUS LIKE 'Uptime'", PROMPT).await?;
+        // Whole seconds, rounded down: who has been up for longer was not restarted since it was seen to be writable.
+        let restarted = seen.is_some_and(|seen| Duration::from_secs(uptime) < seen.elapsed());
+        if !still || !restarted {
+            return Err(format!(
+                "{} is read only, and was not restarted: somebody wants it so",
+                hand.address
+            ));
+        }
+        lease.holds().await?;
+        let hand = lease.hand(place)?;
+        hand.tell(words::unfence(hand.dialect())).await?;
+        info!(server = %hand.address, "the primary was restarted and came back read only: it takes writes again");
+        self.shared.probe_now(last);
+        self.until_seen(last).await;
         Ok(())
     }
 
