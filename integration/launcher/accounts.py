@@ -23,6 +23,13 @@ MONITOR = {
 }
 
 
+#: What Tidegate's own promotion needs (docs/operations.md).
+FAILOVER = {
+    "mysql": "REPLICATION CLIENT, RELOAD, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN",
+    "mariadb": "BINLOG MONITOR, SLAVE MONITOR, RELOAD, REPLICATION SLAVE ADMIN, READ_ONLY ADMIN",
+}
+
+
 @dataclass(frozen=True)
 class Account:
     dialect: str
@@ -55,6 +62,7 @@ def accounts(dialect: str) -> list:
         Account(dialect, "app", "app-pw", usual),
         Account(dialect, "tidegate", "monitor-pw", usual, MONITOR[dialect]),
         Account(dialect, "repl", "repl-pw", usual, "REPLICATION SLAVE"),
+        Account(dialect, "failover", "failover-pw", usual, FAILOVER[dialect]),
         Account(dialect, "admin", "admin-pw", usual, "ALL PRIVILEGES", grant_option=True),
         Account(dialect, "u_empty", "", usual),
         Account(dialect, "u_tls", "tls-pw", usual, require_tls=True),

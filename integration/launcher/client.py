@@ -1,4 +1,4 @@
-"""A minimal MySQL client: root without a password over the server's Unix socket, text rows.
+"""A minimal MySQL client: an account without a password (root) over a Unix socket, text rows.
 
 It needs no client program and no library, and it is bounded by a socket timeout. An account without a password
 answers every authentication method with an empty response, so no scramble is needed here.
@@ -22,14 +22,16 @@ class SqlError(Exception):
 
 
 class Client:
-    def __init__(self, unix_socket: str, timeout_s: float = 30):
+    def __init__(self, unix_socket: str, timeout_s: float = 30, user: str = "root", database: str = ""):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout_s)
         try:
             self._socket.connect(str(unix_socket))
             self._stream = self._socket.makefile("rb")
             self._sequence = 0
-            self._log_in()
+            self._log_in(user)
+            if database:
+                self.query(f"USE {database}")
         except BaseException:
             self._socket.close()
             raise
@@ -59,13 +61,13 @@ class Client:
         """The first column of the only row."""
         return next(iter(self.query(sql)[0].values()))
 
-    def _log_in(self) -> None:
+    def _log_in(self, user: str) -> None:
         greeting = self._packet()
         if greeting[0] == 0xFF:
             raise _error(greeting)
         flags = PROTOCOL_41 | TRANSACTIONS | SECURE_CONNECTION | MULTI_STATEMENTS | PLUGIN_AUTH
         plugin = greeting.rstrip(b"\0").rsplit(b"\0", 1)[-1]
-        self._send(struct.pack("<IIB23x", flags, 1 << 24, 45) + b"root\0" + b"\0" + plugin + b"\0")
+        self._send(struct.pack("<IIB23x", flags, 1 << 24, 45) + user.encode() + b"\0" + b"\0" + plugin + b"\0")
         while True:
             packet = self._packet()
             if packet[0] == 0x00:

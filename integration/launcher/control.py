@@ -15,7 +15,7 @@ from .cache import LauncherError
 from .client import SqlError
 from .fleet import Fleet
 
-COMMANDS = "kill NAME, stop NAME, pause NAME, resume NAME, start NAME, add CLUSTER, status"
+COMMANDS = "kill NAME, stop NAME, pause NAME, resume NAME, start NAME, start-read-only NAME, add CLUSTER, status"
 LINE_MAX = 4096
 TERMINATION = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -41,10 +41,10 @@ def answer(fleet: Fleet, line: str) -> dict:
         match words:
             case ["status"]:
                 return {"ok": True, **fleet.json()}
-            case ["kill" | "stop" | "pause" | "resume" | "start" as verb, name]:
+            case ["kill" | "stop" | "pause" | "resume" | "start" | "start-read-only" as verb, name]:
                 server = fleet.server(name)
-                if verb == "start":
-                    server.spawn()
+                if verb.startswith("start"):
+                    server.spawn(["--read-only=ON"] if verb == "start-read-only" else [])
                     server.wait_ready()
                 else:
                     getattr(server, verb)()

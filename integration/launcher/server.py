@@ -82,12 +82,12 @@ class Server:
                 "--report-host=127.0.0.1", f"--report-port={self.port}", f"--ssl-ca={tls['ca']}", f"--ssl-cert={tls['cert']}",
                 f"--ssl-key={tls['key']}", *COMMON_OPTIONS, *DIALECT_OPTIONS[self.installation.dialect], *read_only, *self.options]
 
-    def spawn(self) -> None:
+    def spawn(self, more: list = ()) -> None:
         """Starts the process without waiting for it. Main thread only: the servers die with the thread that made them."""
         if self.state() != "stopped":
             raise LauncherError(f"{self.name} runs already")
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+            self.process = subprocess.Popen([*self.command(), *more], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                                             start_new_session=True, preexec_fn=die_with_parent)
         self.paused = False
         self.watchdog.watch(self.process.pid)

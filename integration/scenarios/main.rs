@@ -23,6 +23,7 @@ mod drain;
 mod ends;
 mod expired;
 mod extensions;
+mod failover;
 mod failure;
 mod idle;
 mod kill;

@@ -180,6 +180,7 @@ mod tests {
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,
+            promotion: None,
             reads: Reads { max_lag: None, ..Reads::default() },
             pool: Pool {
                 max: 1,

@@ -149,7 +149,7 @@ fn backend(item: &Item<'_>, name: &str, cx: &mut Context<'_, '_>) -> (String, Se
     (user, password)
 }
 
-fn required_password(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Secret {
+pub(super) fn required_password(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Secret {
     let help = "write `password: \"${env:NAME}\"`; `\"\"` for an account without a password";
     match fields.require(cx, "password", help) {
         Some(item) => secret::password(&item, cx),
@@ -178,7 +178,7 @@ pub(super) fn monitor(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Monitor
 }
 
 /// An account's name: 1 to 128 characters, no NUL (it ends the name in the handshake).
-fn account(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<String> {
+pub(super) fn account(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<String> {
     let text = item.text(cx)?;
     if text.is_empty() || text.contains('\0') || text.chars().count() > NAME_MAX {
         let help = Some(format!("write 1 to {NAME_MAX} characters"));

@@ -64,6 +64,14 @@ impl Config {
         if self.monitor.password != next.monitor.password {
             changes.push(Change::new("monitor.password", "(not shown)".into(), "(changed)".into(), from));
         }
+        let secrets = |config: &Self| {
+            let promotion = config.cluster.promotion.clone();
+            promotion.map(|promotion| (promotion.password, promotion.replication_password))
+        };
+        if secrets(self) != secrets(next) {
+            let option = format!("clusters.{from}.failover.password");
+            changes.push(Change::new(&option, "(not shown)".into(), "(changed)".into(), from));
+        }
         changes.retain(|change| change.before != change.after);
         changes
     }

@@ -11,6 +11,7 @@ use crate::consistency::Consistency;
 use super::address;
 use super::defaults;
 use super::error::quoted;
+use super::failover;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
 use super::model::{Balance, Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode, WEIGHTS};
@@ -70,6 +71,7 @@ pub(super) fn empty(name: String) -> Cluster {
         pool: Pool::default(),
         keepalive: Keepalive::default(),
         forward_attributes: false,
+        promotion: None,
     }
 }
 
@@ -92,6 +94,7 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
     cluster.pool = pool(fields.section(cx, "pool"), cx);
     cluster.forward_attributes = fields.flag(cx, "forward_attributes", cluster.forward_attributes);
     cluster.keepalive = Keepalive::resolve(fields.section(cx, "keepalive"), cx);
+    cluster.promotion = failover::promotion(fields.section(cx, "failover"), &cluster, cx);
     fields.finish(cx);
     cluster
 }

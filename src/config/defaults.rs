@@ -28,6 +28,10 @@ pub(super) const MONITOR_USER: &str = "tidegate";
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often servers' names are looked up.
 pub(super) const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a candidate may take to apply what it has received.
+pub(super) const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a planned switchover waits for open transactions: below `pool.primary_wait`, so that nobody who waits meanwhile fails.
+pub(super) const TRANSACTIONS_TIMEOUT: Duration = Duration::from_secs(3);
 /// A server's share of the reads.
 pub(super) const WEIGHT: u32 = 1;
 

@@ -14,6 +14,7 @@ mod check;
 mod cluster;
 mod defaults;
 mod error;
+mod failover;
 mod fields;
 mod guess;
 mod listen;

@@ -199,6 +199,25 @@ pub struct Cluster {
     pub keepalive: Keepalive,
     /// Whether a connection shows the attributes of the client that it was opened for.
     pub forward_attributes: bool,
+    /// Tidegate's own promotion; `None` where it only follows what others promote.
+    pub promotion: Option<Promotion>,
+}
+
+/// `failover: {mode: promote}`: another server is made the primary by Tidegate itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Promotion {
+    /// The account that changes the servers' roles.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// The account by which a replica follows its source.
+    pub replication_user: String,
+    /// Its password.
+    pub replication_password: Secret,
+    /// How long the candidate may take to apply what it has received.
+    pub apply_timeout: Duration,
+    /// How long a planned switchover waits for open transactions.
+    pub transactions_timeout: Duration,
 }
 
 /// Weights that a server can have.

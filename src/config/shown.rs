@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::defaults::{APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT};
 use super::listen::Keepalive;
 use super::model::{Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion};
 use super::units::{DURATION, PERCENT, SIZE};
@@ -107,6 +108,18 @@ impl Config {
         out.keepalive(&name("keepalive"), &cluster.keepalive);
         out.put(name("compression"), cluster.compression.map_or("none", compression));
         out.put(name("forward_attributes"), cluster.forward_attributes);
+        let promotion = cluster.promotion.as_ref();
+        out.put(name("failover.mode"), if promotion.is_some() { "promote" } else { "follow" });
+        out.optional(name("failover.user"), promotion.map(|promotion| &promotion.user));
+        out.optional(
+            name("failover.replication.user"),
+            promotion.map(|promotion| &promotion.replication_user),
+        );
+        let times = promotion.map_or((APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT), |promotion| {
+            (promotion.apply_timeout, promotion.transactions_timeout)
+        });
+        out.duration(name("failover.apply_timeout"), times.0);
+        out.duration(name("failover.transactions_timeout"), times.1);
         match cluster.reads.max_lag {
             Some(lag) => out.duration(name("reads.max_lag"), lag),
             None => out.put(name("reads.max_lag"), "unlimited"),

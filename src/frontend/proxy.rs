@@ -175,6 +175,7 @@ impl Proxy {
             Arc::clone(&topology),
             Arc::clone(&fleet),
             accounts,
+            Arc::clone(&registry),
         ));
         let common = Common {
             fleet: Arc::clone(&fleet),

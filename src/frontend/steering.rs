@@ -4,9 +4,11 @@
 //! is wrong, or cannot change without a restart, is refused by name before anything is touched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 
 use super::accounts::Accounts;
 use super::fleet::Fleet;
@@ -14,11 +16,16 @@ use super::overrides::Overrides;
 use super::proxy::check_files;
 use crate::admin::console::{Asking, Order, Steering};
 use crate::config::{Change, Config, ConfigError};
-use crate::topology::Topology;
+use crate::ids::ServerId;
+use crate::registry::{Handle, Phase, Registry};
+use crate::session::is_passing_pin;
+use crate::topology::{Quiet, Topology};
 
 /// Reads the rules file again.
 pub type Reread = Box<dyn Fn() -> Result<Config, Vec<ConfigError>> + Send + Sync>;
 
+/// Between two looks at the sessions that are to leave a server.
+const LEFT_LOOK: Duration = Duration::from_millis(5);
 /// Bytes of errors that an operator gets; the log has all.
 const ERRORS_SHOWN: usize = 4000;
 
@@ -30,6 +37,7 @@ pub(super) struct Helm {
     topology: Arc<Topology>,
     fleet: Arc<Fleet>,
     accounts: Arc<Accounts>,
+    registry: Arc<Registry>,
 }
 
 /// What the configuration in effect is made of.
@@ -47,9 +55,10 @@ impl Helm {
         topology: Arc<Topology>,
         fleet: Arc<Fleet>,
         accounts: Arc<Accounts>,
+        registry: Arc<Registry>,
     ) -> Self {
         let wanted = Mutex::new(Wanted { file: in_effect.load_full(), overrides: Overrides::default() });
-        Self { reread: reread.map(Arc::new), in_effect, wanted, topology, fleet, accounts }
+        Self { reread: reread.map(Arc::new), in_effect, wanted, topology, fleet, accounts, registry }
     }
 
     async fn read_again(&self) -> Result<Vec<Change>, String> {
@@ -118,9 +127,46 @@ impl Steering for Helm {
         })
     }
 
+    fn switch_over(&self, address: String) -> Asking<'_, Result<(), String>> {
+        let registry = Arc::clone(&self.registry);
+        let limit =
+            self.in_effect.load().cluster.promotion.as_ref().map(|promotion| promotion.transactions_timeout);
+        let quiet = move |primary| -> Quiet { Box::pin(left(registry, primary, limit.unwrap_or_default())) };
+        Box::pin(self.topology.switch_over(address, quiet))
+    }
+
     fn order(&self, order: Order) -> Asking<'_, Result<Vec<Change>, String>> {
         Box::pin(self.obey(order))
     }
+}
+
+/// Waits until no session has anything on a server that it would lose with it.
+async fn left(registry: Arc<Registry>, server: ServerId, limit: Duration) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
+    let mut seen_quiet = false;
+    loop {
+        let staying = registry.all().iter().filter(|session| stays(session, server)).count();
+        // Twice, as a session may have been between its choice and the server.
+        if staying == 0 && std::mem::replace(&mut seen_quiet, true) {
+            return Ok(());
+        }
+        seen_quiet &= staying == 0;
+        if Instant::now() >= deadline {
+            return Err(format!(
+                "{staying} sessions have open transactions, or keep connections, on the primary after {limit:?}: SHOW PINS and SHOW SESSIONS tell which"
+            ));
+        }
+        sleep(LEFT_LOOK).await;
+    }
+}
+
+/// Whether a session runs a statement there, has a transaction open, or keeps what cannot be had elsewhere.
+fn stays(session: &Handle, server: ServerId) -> bool {
+    if !session.is_at(server) {
+        return false;
+    }
+    let (phase, _) = session.activity.phase();
+    phase != Phase::Idle || session.activity.pins().iter().any(|pin| !is_passing_pin(pin.reason))
 }
 
 /// Errors of a file, as many as an operator is shown.

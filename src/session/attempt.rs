@@ -1,6 +1,7 @@
 //! One statement on one connection: what must be sent before it, the statement, the relay of its reply.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::execution::Execution;
 use super::observed::Tally;
@@ -12,7 +13,7 @@ use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
 use crate::backend::statements::Source;
 use crate::execute::client::Signals;
-use crate::execute::relay::{End, RelayError, relay};
+use crate::execute::relay::{End, Refusal, RelayError, relay};
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
 use crate::sql::{self, Class, Lexing, Recognised, Uses};
@@ -115,6 +116,7 @@ impl Session {
         let mut tried: Vec<ServerId> = Vec::new();
         let mut retried_statement = false;
         let mut failures = 0;
+        let mut demoted_since = None;
         loop {
             let mut connection = match self.obtain(&mut route, statement, &mut tried).await {
                 Ok(connection) => connection,
@@ -156,6 +158,18 @@ impl Session {
                         return self.refuse(&problem).await;
                     }
                     route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
+                }
+                Ok(End { error: Some(refusal), .. })
+                    if says_read_only(&refusal)
+                        && route.target == Target::Primary
+                        && !state_there
+                        && whole_or_nothing(work)
+                        && self.may_wait(*demoted_since.get_or_insert_with(Instant::now)) =>
+                {
+                    // It is the primary no more, and the topology learns it now: the statement waits for the next one.
+                    self.worker.topology.report(server, crate::topology::Signal::ConnectionLost);
+                    self.release(connection, false);
+                    tried.push(server);
                 }
                 Ok(End { error: Some(refusal), .. })
                     if refusal.unsent.is_some()
@@ -269,6 +283,11 @@ impl Session {
             }
             self.worker.counters.retried();
         }
+    }
+
+    /// Whether a statement that waits for a primary since then may wait on.
+    fn may_wait(&self, since: Instant) -> bool {
+        since.elapsed() < self.worker.topology.snapshot().cluster.pool.primary_wait
     }
 
     /// Whether a server refused the replayed state for a variable that it does not have any more, of a plugin that was
@@ -394,6 +413,19 @@ fn lost_in_write(error: std::io::Error) -> Failure {
 fn pipelines(work: &Work<'_>) -> bool {
     matches!(work.statement.class, Class::Read | Class::Show)
         && !work.statement.uses.intersects(crate::plan::MAKES_PIN)
+}
+
+/// Whether a server refused a statement because it takes no writes. The same numbers stand for other options, such as `secure_file_priv`.
+fn says_read_only(refusal: &Refusal) -> bool {
+    let named = |packet: &ErrPacket| memchr::memmem::find(&packet.message, b"read-only").is_some();
+    refusal.unsent.is_some()
+        && READ_ONLY.contains(&refusal.code)
+        && refusal.packet.as_ref().is_some_and(named)
+}
+
+/// Whether nothing of it has been done where a server has refused it as read only: not so of what consists of several statements.
+fn whole_or_nothing(work: &Work<'_>) -> bool {
+    matches!(work.statement.class, Class::Write | Class::Ddl) && !work.statement.uses.contains(Uses::MULTIPLE)
 }
 
 /// Whether it may run a second time where the first has sent nothing: reads that were meant for a replica.

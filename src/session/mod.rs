@@ -79,6 +79,11 @@ use crate::wire::stream::Stream;
 /// Names of the pins, for metrics.
 pub const PIN_NAMES: &[&str] = &Pins::NAMES;
 
+/// Whether a pin of this name ends by itself with the next statement, wherever that runs.
+pub fn is_passing_pin(name: &str) -> bool {
+    Pins::is_passing(name)
+}
+
 /// How long a connection is kept for SHOW WARNINGS and its like, while the client is silent.
 const QUESTION_TIME: Duration = Duration::from_secs(1);
 

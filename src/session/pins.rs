@@ -85,6 +85,12 @@ impl Pins {
     /// Reasons that end with the next statement that does not ask about the one before.
     pub const PASSING: Self = Self::DIAGNOSTICS.union(Self::CALLED);
 
+    /// Whether a reason of this name keeps nothing that the next statement would miss on another connection.
+    pub fn is_passing(name: &str) -> bool {
+        let bit = Self::NAMES.iter().position(|known| *known == name);
+        bit.is_some_and(|bit| Self::PASSING.bits() & 1 << bit != 0)
+    }
+
     /// Reasons that leave nothing on the connection that another client could see.
     pub const HARMLESS: Self = Self::DIAGNOSTICS.union(Self::SESSION_STATUS);
 

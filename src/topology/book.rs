@@ -15,6 +15,7 @@ use super::course::Course;
 use super::facts::ServerFacts;
 use super::gtid::Transactions;
 use super::health::{Cause, Health, News, State, Thresholds};
+use super::promotion::{Plight, plight};
 use super::reads::{self, LastLag, LeftOut, ReadLimits};
 use super::replication::{IoThread, Replication};
 use super::resolve;
@@ -30,6 +31,8 @@ pub(super) struct Observation {
     pub facts: Arc<ServerFacts>,
     /// The transactions that it has executed; `None` where they carry no GTIDs.
     pub executed: Option<Arc<Transactions>>,
+    /// All that its binary log has held, by who wrote it; where Tidegate promotes.
+    pub history: Option<Arc<Transactions>>,
 }
 
 /// How a probe ended.
@@ -49,6 +52,10 @@ pub(super) struct Book {
     /// The members in the configuration's order, then those that are leaving.
     servers: Vec<Record>,
     primary: Option<ServerId>,
+    /// The last one that there was.
+    last_primary: Option<ServerId>,
+    /// A primary that hands over: it stays the primary, and takes nothing new.
+    handing_over: Option<ServerId>,
     course: Course,
     settings: Arc<config::Cluster>,
     thresholds: Thresholds,
@@ -80,6 +87,12 @@ struct Record {
     seen: Option<Seen>,
     /// It was out for its lag.
     late: bool,
+    /// It was the primary until another took its place, and has followed nobody since.
+    deposed: bool,
+    /// When it was last seen to be writable.
+    writable_at: Option<Instant>,
+    /// Transactions that it has and the primary lacks, as far as that was looked for.
+    diverged: u64,
     /// The last lag that the server itself knew, and when.
     known_lag: Option<(Instant, Duration)>,
 }
@@ -98,6 +111,8 @@ impl Book {
         let mut book = Self {
             servers: Vec::new(),
             primary: None,
+            last_primary: None,
+            handing_over: None,
             course: Course::default(),
             settings: Arc::default(),
             thresholds: Thresholds { failures: 1, successes: 1 },
@@ -231,6 +246,12 @@ impl Book {
                 if let Some(executed) = executed.filter(|_| is_primary) {
                     self.course.note(now, executed);
                 }
+                if !observation.identity.read_only {
+                    record.writable_at = Some(now);
+                }
+                if !observation.identity.replication.channels().is_empty() {
+                    (record.deposed, record.diverged) = (false, 0);
+                }
                 let lag = executed.and_then(|executed| self.course.lag(executed, now));
                 record.seen = Some(Seen { at: now, observation, lag });
                 News::Good
@@ -253,21 +274,75 @@ impl Book {
         record.health = record.health.handle(failure.map_or(News::Connected, News::Reported), thresholds);
     }
 
+    /// What must be done about the primary, or about who was it, where Tidegate promotes.
+    pub fn plight(&self) -> Plight {
+        let members: Vec<_> = self.members().map(Record::as_member).collect();
+        let current = self.members().position(|record| Some(record.id) == self.primary);
+        let is_down = |index: usize| self.servers[index].health.state() == State::Down;
+        let last = self.members().position(|record| Some(record.id) == self.last_primary);
+        plight(&members, current, last, is_down).map(|index| self.servers[index].id)
+    }
+
+    /// What a server last said of itself, and all that it had written or applied by then.
+    pub fn last_words(&self, id: ServerId) -> Option<(Identity, Option<Arc<Transactions>>)> {
+        let seen = self.servers.iter().find(|record| record.id == id)?.seen.as_ref()?;
+        Some((seen.observation.identity.clone(), seen.observation.history.clone()))
+    }
+
+    /// When a server was last seen to take writes.
+    pub fn writable_at(&self, id: ServerId) -> Option<Instant> {
+        self.servers.iter().find(|record| record.id == id)?.writable_at
+    }
+
+    /// The primary takes nothing new until it is told otherwise, or another one is there; `None` ends that.
+    pub fn hand_over(&mut self, primary: Option<ServerId>) {
+        self.handing_over = primary;
+    }
+
+    /// A server has lost its place as the primary; `diverged`: transactions that it has and the primary lacks.
+    pub fn depose(&mut self, id: ServerId, diverged: u64) {
+        if let Some(record) = self.record(id) {
+            (record.deposed, record.diverged) = (true, diverged);
+        }
+    }
+
     /// Decides roles and reads as of `now`.
     pub fn snapshot(&mut self, generation: u64, now: Instant) -> Snapshot {
         let members: Vec<_> = self.members().map(Record::as_member).collect();
         let current = self.members().position(|record| Some(record.id) == self.primary);
-        let Assignment { primary, roles } = roles::assign(&members, current, self.all_probed());
+        let guarded = self.settings.promotion.is_some();
+        let assign = if guarded { roles::assign_guarded } else { roles::assign };
+        let Assignment { primary, roles } = assign(&members, current, self.all_probed());
         let chosen = primary.map(|index| self.servers[index].id);
+        if guarded && chosen.is_some() && chosen != self.last_primary {
+            let before = std::mem::replace(&mut self.last_primary, chosen);
+            if let Some(record) = before.and_then(|id| self.record(id)) {
+                record.deposed = true;
+            }
+        }
         if std::mem::replace(&mut self.primary, chosen) != chosen {
             self.course.clear();
         }
         let is_up = |index: &usize| self.servers[*index].health.state() == State::Up;
         let primary = primary.filter(is_up);
+        let handing_over = self.handing_over;
 
         let server = |(index, record): (usize, &Record)| {
             let role = roles.get(index).copied().unwrap_or(Role::Unknown);
-            record.as_server(role, primary.is_some(), &self.limits, now)
+            let mut server = record.as_server(role, primary.is_some(), &self.limits, now);
+            match server.left_out {
+                Some(LeftOut::RoleUndecided) if guarded && self.all_probed() => {
+                    server.left_out = Some(LeftOut::Contested);
+                }
+                Some(LeftOut::NotReplicating) if record.diverged > 0 => {
+                    server.left_out = Some(LeftOut::Diverged(record.diverged));
+                }
+                None if handing_over == Some(record.id) && role == Role::Primary => {
+                    server.left_out = Some(LeftOut::HandsOver);
+                }
+                _ => {}
+            }
+            server
         };
         let servers: Vec<_> = self.servers.iter().enumerate().map(server).collect();
         for (record, server) in self.servers.iter_mut().zip(&servers) {
@@ -288,7 +363,7 @@ impl Book {
         Snapshot {
             generation,
             readers: Readers::new(readers, self.limits.max_lag, self.settings.reads.balance),
-            primary: primary.map(|index| self.servers[index].id),
+            primary: primary.map(|index| self.servers[index].id).filter(|id| handing_over != Some(*id)),
             cluster: Arc::clone(&self.settings),
             version: facts.as_ref().map(|facts| facts.version),
             facts,
@@ -309,6 +384,9 @@ impl Record {
             probed: false,
             seen: None,
             late: false,
+            deposed: false,
+            writable_at: None,
+            diverged: 0,
             known_lag: None,
         }
     }
@@ -334,6 +412,7 @@ impl Record {
             host: &self.config.host,
             port: self.config.port,
             up: self.health.state() == State::Up,
+            deposed: self.deposed,
             identity: self.seen.as_ref().map(|seen| &seen.observation.identity),
         }
     }

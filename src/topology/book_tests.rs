@@ -8,6 +8,7 @@ use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, ServerTls,
 
 const A: ServerId = ServerId(0);
 const B: ServerId = ServerId(1);
+const THIRD: ServerId = ServerId(2);
 
 fn server(port: u16) -> config::Server {
     config::Server { host: "h".into(), port, weight: 1, draining: false }
@@ -27,8 +28,28 @@ fn rhythm() -> Monitor {
 
 /// Two servers; facts hold 3 × (100 ms + 900 ms), and `max_lag` is 2 s.
 pub fn book() -> Book {
+    Book::new(&cluster(), &rhythm())
+}
+
+/// Three servers, one of which Tidegate promotes.
+fn guarded() -> Book {
+    let mut cluster = cluster();
+    cluster.servers.push(config::Server { port: 3, ..cluster.servers[0].clone() });
+    let (second, nobody) = (Duration::from_secs(1), || Secret::new(""));
+    cluster.promotion = Some(config::Promotion {
+        user: "f".into(),
+        password: nobody(),
+        replication_user: "r".into(),
+        replication_password: nobody(),
+        apply_timeout: second,
+        transactions_timeout: second,
+    });
+    Book::new(&cluster, &rhythm())
+}
+
+fn cluster() -> Cluster {
     let unused = Duration::ZERO;
-    let cluster = Cluster {
+    Cluster {
         compression: None,
         resolve_interval: Duration::from_secs(5),
         name: "main".into(),
@@ -36,6 +57,7 @@ pub fn book() -> Book {
         tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
         keepalive: Keepalive::default(),
         forward_attributes: false,
+        promotion: None,
         reads: Reads::default(),
         pool: Pool {
             max: 1,
@@ -48,8 +70,7 @@ pub fn book() -> Book {
             connect_timeout: unused,
             primary_wait: unused,
         },
-    };
-    Book::new(&cluster, &rhythm())
+    }
 }
 
 fn said(server_id: u32, read_only: bool, channels: Vec<Channel>) -> Outcome {
@@ -75,7 +96,7 @@ fn said(server_id: u32, read_only: bool, channels: Vec<Channel>) -> Outcome {
     };
     let replication = Replication::Channels(channels);
     let identity = Identity { read_only, server_id, server_uuid: None, replication };
-    Outcome::Good(Observation { identity, facts: Arc::new(facts), executed: None })
+    Outcome::Good(Observation { identity, facts: Arc::new(facts), executed: None, history: None })
 }
 
 /// What a primary says.
@@ -372,4 +393,68 @@ fn t30_a_name_that_leads_elsewhere_is_another_server() {
     assert_eq!(book.snapshot(0, now).primary, None);
     book.probed(ServerId(4), primary(), now);
     assert_eq!(book.snapshot(0, now).primary, Some(ServerId(4)));
+}
+
+/// Three servers of which A is the primary.
+fn watched(now: Instant) -> Book {
+    let mut book = guarded();
+    let follower = |id| said(id, true, vec![channel(1, Some(0))]);
+    for (id, outcome) in [(A, primary()), (B, follower(2)), (THIRD, follower(3))] {
+        book.probed(id, outcome, now);
+    }
+    assert_eq!(book.snapshot(0, now).primary, Some(A));
+    book
+}
+
+#[test]
+fn a_primary_that_hands_over_takes_nothing_new_and_keeps_its_role() {
+    let now = Instant::now();
+    let mut book = watched(now);
+    book.hand_over(Some(A));
+    let snapshot = book.snapshot(0, now);
+    assert_eq!((snapshot.primary, snapshot.server(A).unwrap().role), (None, Role::Primary));
+    assert_eq!(snapshot.server(A).unwrap().left_out, Some(LeftOut::HandsOver));
+    assert_eq!(readers(&mut book, now), [B, THIRD], "reads go on");
+    book.probed(A, said(1, true, vec![]), now);
+    book.probed(B, said(2, false, vec![]), now);
+    assert_eq!(book.snapshot(0, now).primary, None, "the third is still seen to follow A");
+    book.probed(THIRD, said(3, true, vec![channel(2, Some(0))]), now);
+    assert_eq!(book.snapshot(0, now).primary, Some(B), "the next one does not hand over");
+    book.hand_over(None);
+    assert_eq!(book.snapshot(0, now).primary, Some(B));
+}
+
+#[test]
+fn an_old_primary_that_comes_back_writable_is_loose_and_used_by_nobody() {
+    let now = Instant::now();
+    let mut book = watched(now);
+    let down =
+        |book: &mut Book, id| (0..3).for_each(|_| book.probed(id, Outcome::Failed(Cause::Refused), now));
+    down(&mut book, A);
+    book.probed(B, said(2, false, vec![]), now);
+    book.probed(THIRD, said(3, true, vec![channel(2, Some(0))]), now);
+    assert_eq!(book.snapshot(0, now).primary, Some(B));
+    // The new one is down when the old one is back, and nobody is left who would speak against it.
+    down(&mut book, B);
+    down(&mut book, THIRD);
+    book.probed(A, primary(), now);
+    book.probed(A, primary(), now);
+    let snapshot = book.snapshot(0, now);
+    assert_eq!((snapshot.primary, snapshot.server(A).unwrap().role), (None, Role::Rival));
+    assert_eq!(book.plight().loose, [A]);
+    book.probed(A, said(1, true, vec![channel(2, Some(0))]), now);
+    assert!(book.plight().loose.is_empty() && book.plight().idle.is_empty(), "it follows");
+}
+
+#[test]
+fn two_writable_servers_without_a_majority_are_a_split_brain() {
+    let now = Instant::now();
+    let mut book = watched(now);
+    book.probed(B, said(2, false, vec![]), now);
+    book.probed(THIRD, said(3, true, vec![]), now);
+    let snapshot = book.snapshot(0, now);
+    assert_eq!(snapshot.primary, None);
+    assert_eq!(snapshot.server(A).unwrap().left_out, Some(LeftOut::Contested));
+    assert!(snapshot.explain_unusable_to_client().contains("split brain"));
+    assert!(book.plight().loose.is_empty(), "which of them it is cannot be told");
 }

@@ -17,6 +17,8 @@ enum Origin {
     Source(Box<[u8]>),
     /// MariaDB: a replication domain. One position stands for all before it.
     Domain(u32),
+    /// MariaDB: what one server (by its id) has written in a domain.
+    Stream(u32, u32),
 }
 
 /// A set of transactions.
@@ -38,6 +40,70 @@ impl Transactions {
             if part.contains(&b':') { set.add_mysql(part)? } else { set.add_mariadb(part)? }
         }
         Some(set)
+    }
+
+    /// Reads MariaDB's `gtid_binlog_state`, which tells how far the binary log goes for each server that wrote in a domain: where two
+    /// servers have used the same number, this tells their transactions apart.
+    pub fn parse_state(text: &[u8]) -> Option<Self> {
+        let mut set = Self::default();
+        for part in text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|part| !part.is_empty()) {
+            let mut fields = part.split(|byte| *byte == b'-').map(number);
+            let (domain, server, sequence) = (fields.next()??, fields.next()??, fields.next()??);
+            let origin = Origin::Stream(u32::try_from(domain).ok()?, u32::try_from(server).ok()?);
+            if fields.next().is_some() {
+                return None;
+            }
+            set.add(&origin, 1, sequence.max(1));
+        }
+        Some(set)
+    }
+
+    /// Adds all of `other`'s, as they are.
+    pub fn join(&mut self, other: &Self) {
+        for (origin, intervals) in &other.of {
+            intervals.iter().for_each(|&(first, last)| self.add(origin, first, last));
+        }
+    }
+
+    /// Those of these that `other` lacks.
+    pub fn without(&self, other: &Self) -> Self {
+        let mut left = Self::default();
+        for (origin, intervals) in &self.of {
+            let known =
+                other.of.binary_search_by(|(known, _)| known.cmp(origin)).map(|at| &other.of[at].1[..]);
+            let known = known.unwrap_or_default();
+            for &(first, last) in intervals {
+                let mut from = first;
+                for &(start, end) in known.iter().filter(|run| run.1 >= first && run.0 <= last) {
+                    if from < start {
+                        left.add(origin, from, start - 1);
+                    }
+                    from = from.max(end.saturating_add(1));
+                }
+                if from <= last {
+                    left.add(origin, from, last);
+                }
+            }
+        }
+        left
+    }
+
+    /// Those that one server has written itself, by its UUID (MySQL) or its id (MariaDB, of [`Transactions::parse_state`]).
+    pub fn written_by(&self, uuid: Option<&str>, server_id: u32) -> Self {
+        let is_its = |origin: &Origin| match origin {
+            Origin::Source(name) => uuid.is_some_and(|uuid| {
+                name.get(..uuid.len()).is_some_and(|start| start.eq_ignore_ascii_case(uuid.as_bytes()))
+            }),
+            Origin::Stream(_, server) => *server == server_id,
+            Origin::Domain(_) => false,
+        };
+        Self { of: self.of.iter().filter(|(origin, _)| is_its(origin)).cloned().collect() }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        let each = self.of.iter().flat_map(|(_, runs)| runs).map(|(first, last)| last - first);
+        each.fold(0, |sum, more| sum.saturating_add(more.saturating_add(1)))
     }
 
     fn add_mysql(&mut self, part: &[u8]) -> Option<()> {
@@ -128,6 +194,15 @@ impl fmt::Display for Transactions {
                 Origin::Domain(domain) => {
                     let last = intervals.last().map_or(0, |(_, last)| *last);
                     write!(f, "{domain}-1-{last}")?;
+                }
+                Origin::Stream(domain, server) => {
+                    let (first, last) = intervals.last().copied().unwrap_or_default();
+                    write!(f, "{domain}-{server}-")?;
+                    if first > 1 && first < last {
+                        write!(f, "{first}…{last}")?
+                    } else {
+                        write!(f, "{last}")?
+                    }
                 }
             }
         }
@@ -247,7 +322,49 @@ mod tests {
         assert_eq!(domains.filter(|fits| !fits).count(), 1);
     }
 
+    #[test]
+    fn what_another_lacks_and_who_wrote_it() {
+        let one = set(&format!("{A}:1-10,{B}:1-5:9"));
+        let other = set(&format!("{A}:1-3:6-7,{B}:1-20"));
+        let left = one.without(&other);
+        assert_eq!(left, set(&format!("{A}:4-5:8-10")));
+        assert_eq!((left.count(), one.without(&one).count()), (5, 0));
+        assert_eq!(one.written_by(Some(&B.to_lowercase()), 0), set(&format!("{B}:1-5:9")));
+        let mut all = one.clone();
+        all.join(&other);
+        assert!(all.contains(&one) && all.contains(&other));
+    }
+
+    #[test]
+    fn mariadb_servers_that_used_the_same_number_are_told_apart() {
+        let state = |text: &str| Transactions::parse_state(text.as_bytes()).expect(text);
+        let (old, new) = (state("0-1-105"), state("0-1-100,0-2-105"));
+        assert!(!new.contains(&old), "105 of server 1 is not 105 of server 2");
+        assert!(new.contains(&state("0-1-100")));
+        let lost = old.without(&new);
+        assert_eq!((lost.count(), lost.to_string().as_str()), (5, "0-1-101…105"));
+        assert_eq!(new.written_by(None, 2), state("0-2-105"));
+        assert_eq!(Transactions::parse_state(b"0-1"), None);
+    }
+
     proptest! {
+        #[test]
+        fn without_is_what_is_in_one_and_not_in_the_other(one in prop::collection::vec((1u64..60, 0u64..6), 0..12), other in prop::collection::vec((1u64..60, 0u64..6), 0..12)) {
+            let make = |runs: &[(u64, u64)]| {
+                let (mut set, mut plain) = (Transactions::default(), std::collections::BTreeSet::new());
+                for (first, more) in runs {
+                    set.add(&Origin::Domain(0), *first, first + more);
+                    plain.extend(*first..=first + more);
+                }
+                (set, plain)
+            };
+            let ((one, plain_one), (other, plain_other)) = (make(&one), make(&other));
+            let left = one.without(&other);
+            prop_assert_eq!(left.count(), plain_one.difference(&plain_other).count() as u64);
+            prop_assert!(one.contains(&left));
+            prop_assert!(left.without(&other) == left);
+        }
+
         #[test]
         fn runs_are_those_of_a_plain_set(runs in prop::collection::vec((1u64..60, 0u64..6), 0..30), asked in 1u64..70, more in 0u64..4) {
             let mut set = Transactions::default();

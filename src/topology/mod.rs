@@ -14,6 +14,7 @@
 //! | `resolve` | the addresses of names |
 //! | `health`, `roles`, `reads`, `balance` | pure: is it up, what is it, may it serve reads, how many |
 //! | `gtid`, `course` | pure: sets of transactions; what the primary had when, and how late that makes a replica |
+//! | `promotion` | another server becomes the primary by Tidegate itself |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
 
 mod balance;
@@ -26,6 +27,7 @@ mod health;
 mod journal;
 mod monitor;
 mod probe;
+mod promotion;
 mod reads;
 mod replication;
 mod resolve;
@@ -41,6 +43,7 @@ pub use facts::ServerFacts;
 pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
 pub use monitor::Topology;
+pub use promotion::Quiet;
 pub use reads::LeftOut;
 pub use resolve::{Resolve, Resolving, System};
 pub use roles::Role;

@@ -17,6 +17,7 @@ use crate::ids::ServerId;
 use super::book::{Book, Refused};
 use super::health::{Cause, Signal};
 use super::probe::Target;
+use super::promotion::{Quiet, Warden};
 use super::resolve::{self, Resolve, System};
 use super::shared::{Position, Shared};
 use super::snapshot::Snapshot;
@@ -27,6 +28,8 @@ use super::watch::{Rhythm, follow_name, watch_server};
 pub struct Topology {
     shared: Arc<Shared>,
     tasks: Mutex<Tasks>,
+    /// Who changes the servers' roles, where that is Tidegate.
+    warden: Option<Arc<Warden>>,
 }
 
 /// What is going on for whom.
@@ -37,6 +40,7 @@ struct Tasks {
     probes: HashMap<ServerId, JoinSet<()>>,
     names: HashMap<(String, u16), JoinSet<()>>,
     _hirer: JoinSet<()>,
+    _warden: JoinSet<()>,
 }
 
 impl Topology {
@@ -52,6 +56,9 @@ impl Topology {
         resolver: Arc<dyn Resolve>,
     ) -> Arc<Self> {
         let shared = Arc::new(Shared::new(Book::new(cluster, monitor), resolver));
+        let warden = cluster.promotion.clone().map(|settings| {
+            Arc::new(Warden::new(Arc::clone(&shared), settings, cluster.tls.clone(), monitor))
+        });
         let topology = Arc::new_cyclic(|this: &Weak<Self>| {
             let mut hirer = JoinSet::new();
             hirer.spawn(hire(Weak::clone(this), Arc::clone(&shared)));
@@ -61,10 +68,14 @@ impl Topology {
                 probes: HashMap::new(),
                 names: HashMap::new(),
                 _hirer: hirer,
+                _warden: JoinSet::new(),
             };
-            Self { shared, tasks: Mutex::new(tasks) }
+            Self { shared, tasks: Mutex::new(tasks), warden }
         });
         topology.watch();
+        if let Some(warden) = &topology.warden {
+            topology.lock_tasks()._warden.spawn(begin(Arc::clone(&topology.shared), Arc::clone(warden)));
+        }
         topology
     }
 
@@ -112,7 +123,7 @@ impl Topology {
         for (id, server, at) in &seats {
             let (Some(at), Some(watched)) = (at, self.shared.watched(*id)) else { continue };
             probes.entry(*id).or_insert_with(|| {
-                let target = Target::new(server, *at, tls, monitor);
+                let target = Target::new(server, *at, tls, &monitor.user, &monitor.password);
                 let mut probe = JoinSet::new();
                 probe.spawn(watch_server(Arc::clone(&self.shared), *id, watched, target, rhythm));
                 probe
@@ -177,13 +188,37 @@ impl Topology {
         }
     }
 
+    /// Makes the server at this address the primary, where Tidegate may. Goes on to its end also when nobody waits for it any more.
+    /// `quiet` gets the id of the primary and says when no transaction is open there; new ones wait meanwhile.
+    ///
+    /// # Errors
+    /// Why nothing has changed, in words for an operator.
+    pub async fn switch_over(
+        &self,
+        address: String,
+        quiet: impl FnOnce(ServerId) -> Quiet + Send + 'static,
+    ) -> Result<(), String> {
+        let Some(warden) = self.warden.clone() else {
+            return Err("Tidegate changes no server's role: `failover.mode` is `follow`".to_owned());
+        };
+        let switching = tokio::spawn(async move { warden.switch_over(&address, quiet).await });
+        switching.await.unwrap_or_else(|_| Err("the switchover broke off".to_owned()))
+    }
+
     /// Ends all probes. The last snapshot stays as it is.
     pub fn shutdown(&self) {
         let mut tasks = self.lock_tasks();
         tasks.probes.clear();
         tasks.names.clear();
         tasks._hirer.abort_all();
+        tasks._warden.abort_all();
     }
+}
+
+/// Promotes nobody before every server has been probed.
+async fn begin(shared: Arc<Shared>, warden: Arc<Warden>) {
+    let _ = shared.all_probed.subscribe().wait_for(|known| *known).await;
+    warden.work().await;
 }
 
 /// Begins to watch who has come by a name.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, DriverError, Error, IoError, Opts, OptsBuilder, Row, SslOpts};
 
-use crate::config::{Monitor, Server, ServerTls, ServerTlsMode};
+use crate::config::{Secret, Server, ServerTls, ServerTlsMode};
 use crate::sql::{Dialect, ServerVersion};
 
 use super::book::Observation;
@@ -42,13 +42,13 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The monitor's way to this server, which is at `at`.
-    pub fn new(server: &Server, at: SocketAddr, tls: &ServerTls, monitor: &Monitor) -> Self {
+    /// This account's way to this server, which is at `at`.
+    pub fn new(server: &Server, at: SocketAddr, tls: &ServerTls, user: &str, password: &Secret) -> Self {
         let options = OptsBuilder::default()
             .ip_or_hostname(at.ip().to_string())
             .tcp_port(at.port())
-            .user(Some(&monitor.user))
-            .pass(Some(String::from_utf8_lossy(monitor.password.expose())))
+            .user(Some(user))
+            .pass(Some(String::from_utf8_lossy(password.expose())))
             .prefer_socket(false)
             .tcp_nodelay(true)
             .tcp_keepalive(Some(Duration::from_secs(10)))
@@ -85,7 +85,8 @@ impl Target {
         }
     }
 
-    async fn connect(&self) -> Result<(Conn, bool), Error> {
+    /// A connection, and whether it is over TLS.
+    pub async fn connect(&self) -> Result<(Conn, bool), Error> {
         let Some(tls) = &self.tls else { return Ok((Conn::new(self.plain.clone()).await?, false)) };
         match Conn::new(tls.clone()).await {
             Err(Error::Driver(DriverError::NoClientSslFlagFromServer)) if self.tls_may_lack => {
@@ -200,6 +201,7 @@ impl Link {
             gtids,
             applied,
             written,
+            state,
         ] = &values[..]
         else {
             return Err(not_understood("variables"));
@@ -236,7 +238,11 @@ impl Link {
         let follows = !identity.replication.channels().is_empty();
         let executed = if follows || written.is_empty() { applied } else { written };
         let executed = Transactions::parse(executed.as_bytes()).filter(|_| facts.gtids).map(Arc::new);
-        Ok(Observation { identity, facts: Arc::new(facts), executed })
+        let history = match self.version.dialect {
+            Dialect::MySql => executed.clone(),
+            Dialect::MariaDb => Transactions::parse_state(state.as_bytes()).map(Arc::new),
+        };
+        Ok(Observation { identity, facts: Arc::new(facts), executed, history })
     }
 
     /// A second round trip, only when the collation is another one than at the last probe.
@@ -270,14 +276,19 @@ fn statements(version: ServerVersion) -> &'static str {
             both!(
                 "@@global.super_read_only",
                 "@@global.server_uuid",
-                "@@global.log_bin AND @@global.gtid_mode IN ('ON', 'ON_PERMISSIVE'), @@global.gtid_executed, ''",
+                "@@global.log_bin AND @@global.gtid_mode IN ('ON', 'ON_PERMISSIVE'), @@global.gtid_executed, '', ''",
                 $status
             )
         };
     }
     macro_rules! mariadb {
         ($status:literal) => {
-            both!("0", "''", "@@global.log_bin, @@global.gtid_slave_pos, @@global.gtid_binlog_pos", $status)
+            both!(
+                "0",
+                "''",
+                "@@global.log_bin, @@global.gtid_slave_pos, @@global.gtid_binlog_pos, @@global.gtid_binlog_state",
+                $status
+            )
         };
     }
     match (version.dialect, version.number) {
@@ -290,12 +301,12 @@ fn statements(version: ServerVersion) -> &'static str {
     }
 }
 
-fn is_on(value: &str) -> bool {
+pub(super) fn is_on(value: &str) -> bool {
     !matches!(value, "0" | "OFF" | "")
 }
 
 /// All values as text; NULL is empty.
-fn texts(row: Row) -> Vec<String> {
+pub(super) fn texts(row: Row) -> Vec<String> {
     row.unwrap_raw().into_iter().map(|value| bytes(value).unwrap_or_default()).map(lossy).collect()
 }
 
@@ -303,7 +314,7 @@ fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn named(row: Row) -> Vec<(String, Option<Vec<u8>>)> {
+pub(super) fn named(row: Row) -> Vec<(String, Option<Vec<u8>>)> {
     let columns = row.columns();
     let names = columns.iter().map(|column| column.name_str().into_owned());
     names.zip(row.unwrap_raw().into_iter().map(bytes)).collect()
@@ -317,7 +328,7 @@ fn bytes(value: Option<mysql_async::Value>) -> Option<Vec<u8>> {
     }
 }
 
-fn not_understood(what: &'static str) -> Error {
+pub(super) fn not_understood(what: &'static str) -> Error {
     Error::Other(what.into())
 }
 

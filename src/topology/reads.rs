@@ -20,6 +20,12 @@ pub enum LeftOut {
     RoleUndecided,
     /// Writable beside the primary and following nobody.
     Rival,
+    /// Writable, and it cannot be told that it is the primary: another server is writable, too, or others follow somebody else.
+    Contested,
+    /// It is the primary, and hands over to another server: new writes wait.
+    HandsOver,
+    /// It was the primary, and has this many transactions that the primary lacks: it is not made a replica.
+    Diverged(u64),
     /// Its weight is 0.
     NoWeight,
     /// It finishes what it has begun, as the rules or an operator want it.
@@ -55,6 +61,13 @@ impl fmt::Display for LeftOut {
             Self::Down(cause) => write!(f, "down: {cause}"),
             Self::RoleUndecided => f.write_str("its role is not decided before all servers were probed"),
             Self::Rival => f.write_str("writable beside the primary and following nobody"),
+            Self::Contested => f.write_str(
+                "writable, but not known to be the primary: another server is writable, or others follow another (split brain)",
+            ),
+            Self::HandsOver => f.write_str("it hands over to another primary"),
+            Self::Diverged(count) => {
+                write!(f, "it was the primary and has {count} transactions that the primary lacks")
+            }
             Self::NoWeight => f.write_str("its weight is 0"),
             Self::Draining => f.write_str("it drains"),
             Self::Leaving => f.write_str("it leaves the cluster"),

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::gtid::Transactions;
+
 /// What a server says about the servers that it follows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Replication {
@@ -85,6 +87,12 @@ impl Channel {
             sql_error: number("Last_SQL_Errno").unwrap_or(0),
         })
     }
+}
+
+/// What a channel has received, applied or not: MySQL's `Retrieved_Gtid_Set`, MariaDB's `Gtid_IO_Pos`. `None` where it tells neither.
+pub(super) fn received(row: &[(String, Option<Vec<u8>>)]) -> Option<Transactions> {
+    let text = field(row, "Retrieved_Gtid_Set").or_else(|| field(row, "Gtid_IO_Pos"))?;
+    Transactions::parse(text)
 }
 
 /// A column by its modern name, in a row of either vocabulary; `None` for NULL and for a missing column.

@@ -3,7 +3,7 @@
 //! Does not know: lag, clocks, clients. Invariant: at most one primary, and the one in use stays while it is
 //! valid, so that two writable servers cannot make the writes go back and forth.
 
-use super::replication::Replication;
+use super::replication::{IoThread, Replication};
 
 /// What a server is to its cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -52,6 +52,8 @@ pub(super) struct Member<'a> {
     pub port: u16,
     /// It takes connections.
     pub up: bool,
+    /// It was the primary until another took its place, and has not been made a replica since.
+    pub deposed: bool,
     /// What it last said; `None` if it never did. What a dead server said still counts for who follows whom.
     pub identity: Option<&'a Identity>,
 }
@@ -67,7 +69,51 @@ pub(super) struct Assignment {
 
 /// Decides all roles. No primary is chosen before `all_probed`: the first to answer might be the wrong one.
 pub(super) fn assign(members: &[Member<'_>], current: Option<usize>, all_probed: bool) -> Assignment {
-    let primary = choose(members, current, all_probed);
+    assigned(members, choose(members, current, all_probed))
+}
+
+/// The same where Tidegate itself promotes, and a primary that has lost its place may come back writable at any time: two writable
+/// servers are no primary, unless a majority of all servers is one of them and those that follow it; and one alone is none as long as
+/// others follow somebody else.
+pub(super) fn assign_guarded(members: &[Member<'_>], current: Option<usize>, all_probed: bool) -> Assignment {
+    assigned(members, choose_guarded(members, current, all_probed))
+}
+
+fn choose_guarded(members: &[Member<'_>], current: Option<usize>, all_probed: bool) -> Option<usize> {
+    let current = current.filter(|&index| may_be_primary(members, index));
+    if current.is_none() && !all_probed {
+        return None;
+    }
+    let writable: Vec<_> =
+        (0..members.len()).filter(|&index| members[index].up && may_be_primary(members, index)).collect();
+    match writable[..] {
+        [] => current,
+        [one] if current == Some(one) || !is_contradicted(members, one) => Some(one),
+        [_] => None,
+        _ => writable.into_iter().find(|&index| has_majority(members, index)),
+    }
+}
+
+/// Whether a server and those that follow it are more than half of all.
+pub(super) fn has_majority(members: &[Member<'_>], index: usize) -> bool {
+    (followers(members, index) + 1) * 2 > members.len()
+}
+
+/// Whether a server that is up follows another than this one, which does not follow this one in turn. Who has been told to stop
+/// receiving follows nobody: that is how a promotion begins.
+fn is_contradicted(members: &[Member<'_>], index: usize) -> bool {
+    let receives = |member: &Member<'_>| {
+        let identity = member.identity.filter(|_| member.up);
+        identity.is_some_and(|said| said.replication.channels().iter().any(|c| c.io != IoThread::Stopped))
+    };
+    (0..members.len()).filter(|&other| other != index && receives(&members[other])).any(|other| {
+        (0..members.len())
+            .filter(|&source| source != index && source != other && follows(members, other, source))
+            .any(|source| !follows(members, source, index))
+    })
+}
+
+fn assigned(members: &[Member<'_>], primary: Option<usize>) -> Assignment {
     let roles = (0..members.len()).map(|index| role(members, index, primary)).collect();
     Assignment { primary, roles }
 }
@@ -93,7 +139,10 @@ fn role(members: &[Member<'_>], index: usize, primary: Option<usize>) -> Role {
         Role::Primary
     } else if identity.read_only || follows_any {
         Role::Replica
-    } else if primary.is_some() && identity.replication != Replication::Unreadable {
+    } else if (primary.is_some() || members[index].deposed)
+        && (members[index].up || !members[index].deposed)
+        && identity.replication != Replication::Unreadable
+    {
         Role::Rival
     } else {
         Role::Unknown
@@ -103,8 +152,8 @@ fn role(members: &[Member<'_>], index: usize, primary: Option<usize>) -> Role {
 /// Writable, and following no server of this cluster but those that follow it back (a ring).
 ///
 /// Where the replication status may not be read, a writable server is believed only if it stands alone.
-fn may_be_primary(members: &[Member<'_>], index: usize) -> bool {
-    let Some(identity) = members[index].identity else { return false };
+pub(super) fn may_be_primary(members: &[Member<'_>], index: usize) -> bool {
+    let Some(identity) = members[index].identity.filter(|_| !members[index].deposed) else { return false };
     if identity.read_only || (identity.replication == Replication::Unreadable && members.len() > 1) {
         return false;
     }
@@ -119,7 +168,7 @@ fn followers(members: &[Member<'_>], index: usize) -> usize {
 
 /// Whether a channel of `replica` has `source` as its source: by UUID where both are known, else by the
 /// configured address, else by `server_id`.
-fn follows(members: &[Member<'_>], replica: usize, source: usize) -> bool {
+pub(super) fn follows(members: &[Member<'_>], replica: usize, source: usize) -> bool {
     let Some(identity) = members[replica].identity else { return false };
     let source = &members[source];
     identity.replication.channels().iter().any(|channel| {
@@ -136,21 +185,22 @@ fn follows(members: &[Member<'_>], replica: usize, source: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::replication::tests::channel;
     use super::*;
 
     /// A server with this id that follows these ids.
-    fn identity(server_id: u32, read_only: bool, sources: &[u32]) -> Identity {
+    pub fn identity(server_id: u32, read_only: bool, sources: &[u32]) -> Identity {
         let channels = sources.iter().map(|&source| channel(source, Some(0))).collect();
         Identity { read_only, server_id, server_uuid: None, replication: Replication::Channels(channels) }
     }
 
-    fn members<'a>(identities: &'a [Identity], down: &[usize]) -> Vec<Member<'a>> {
+    pub fn members<'a>(identities: &'a [Identity], down: &[usize]) -> Vec<Member<'a>> {
         let member = |(index, identity)| Member {
             host: "elsewhere",
             port: 1,
             up: !down.contains(&index),
+            deposed: false,
             identity: Some(identity),
         };
         identities.iter().enumerate().map(member).collect()
@@ -253,6 +303,52 @@ mod tests {
         assert!(follows(&members, 0, 1));
         members[1].identity = None;
         assert!(follows(&members, 0, 1), "also of a server that was never reached");
+    }
+
+    fn guarded(
+        identities: &[Identity],
+        down: &[usize],
+        current: Option<usize>,
+    ) -> (Option<usize>, Vec<Role>) {
+        let assignment = assign_guarded(&members(identities, down), current, true);
+        (assignment.primary, assignment.roles)
+    }
+
+    #[test]
+    fn two_writable_servers_are_no_primary_unless_the_majority_follows_one() {
+        let servers = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[2])];
+        assert_eq!(guarded(&servers, &[], None), (Some(1), vec![Rival, Primary, Replica]));
+        assert_eq!(guarded(&servers, &[], Some(0)).0, Some(1), "also where the other one was in use");
+        let split = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[9])];
+        assert_eq!(guarded(&split, &[], Some(0)).0, None, "split brain");
+        assert_eq!(guarded(&split, &[1], Some(0)).0, Some(0));
+    }
+
+    #[test]
+    fn who_comes_back_alone_is_no_primary_while_others_follow_somebody_else() {
+        let servers = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[2])];
+        assert_eq!(guarded(&servers, &[1], None).0, None, "2 took the place of 1, and is down itself");
+        assert_eq!(guarded(&servers, &[1, 2], None).0, Some(0), "nobody says otherwise");
+        let chain = [identity(1, false, &[]), identity(2, true, &[1]), identity(3, true, &[2])];
+        assert_eq!(guarded(&chain, &[], None).0, Some(0), "who follows a follower contradicts nobody");
+    }
+
+    #[test]
+    fn replicas_that_were_told_to_stop_receiving_contradict_nobody() {
+        let mut servers = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[1])];
+        if let Replication::Channels(channels) = &mut servers[2].replication {
+            channels[0].io = IoThread::Stopped;
+        }
+        assert_eq!(guarded(&servers, &[0], Some(0)).0, Some(1), "as in the middle of a promotion");
+    }
+
+    #[test]
+    fn a_deposed_primary_is_a_rival_until_it_follows() {
+        let servers = [identity(1, false, &[]), identity(2, true, &[])];
+        let mut members = members(&servers, &[1]);
+        members[0].deposed = true;
+        let assignment = assign_guarded(&members, None, true);
+        assert_eq!((assignment.primary, assignment.roles), (None, vec![Rival, Replica]));
     }
 
     #[test]

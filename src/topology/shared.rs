@@ -112,6 +112,28 @@ impl Shared {
         }
     }
 
+    /// The cluster as it is known now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Generations as they are published.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Something has been changed at a server: it is probed again at once.
+    pub fn probe_now(&self, id: ServerId) {
+        if let Some(watched) = self.watched(id) {
+            watched.probe_now.notify_one();
+        }
+    }
+
+    /// The same of all servers.
+    pub fn probe_all_now(&self) {
+        self.watched.load().iter().flatten().for_each(|watched| watched.probe_now.notify_one());
+    }
+
     /// Gives each server of the book what sessions touch of it, before they can see it.
     fn seat(&self, book: &Book) {
         let watched = self.watched.load();

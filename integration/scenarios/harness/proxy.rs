@@ -19,6 +19,8 @@ use super::{Cluster, PATIENCE, until, within};
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub pool: String,
+    /// Further options of `monitor`.
+    pub monitor: String,
     pub limits: String,
     pub server_tls: String,
     pub server_compression: &'static str,
@@ -48,6 +50,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             pool: "{}".into(),
+            monitor: "failures: 3".into(),
             limits: "{}".into(),
             server_tls: "{}".into(),
             server_compression: "none",
@@ -87,6 +90,7 @@ impl Rules {
         }
         let Self {
             pool,
+            monitor,
             limits,
             server_tls,
             server_compression,
@@ -105,7 +109,7 @@ impl Rules {
         let listen: String = listen.iter().map(|address| format!(", \"{address}\"")).collect();
         format!(
             "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\", {admin}}}\n{auth}\n\
-             monitor: {{user: tidegate, password: monitor-pw, interval: 100ms}}\ntls: {client_tls}\ncompression: {compression}\n\
+             monitor: {{user: tidegate, password: monitor-pw, interval: 100ms, {monitor}}}\ntls: {client_tls}\ncompression: {compression}\n\
              limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    {in_cluster}\n    tls: {server_tls}\n    compression: {server_compression}\n    pool: {pool}\n    \
              reads: {{max_lag: {max_lag}, {reads}}}\n    servers:\n{servers}"
         )
@@ -278,6 +282,11 @@ impl Proxy {
             }
             within(&format!("a line of the log with {text:?}"), more).await;
         }
+    }
+
+    /// Whether a line of the log, as far as it is written, contains `text`.
+    pub fn has_logged(&self, text: &str) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
     /// Stops reading the log, until what is given is dropped.

@@ -144,6 +144,7 @@ impl Fleet {
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,
+            promotion: None,
             reads: Reads::default(),
             pool: Pool {
                 max: 1,

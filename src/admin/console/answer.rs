@@ -26,7 +26,8 @@ const KNOWN: &str = "The Tidegate console knows: SHOW SERVERS | POOLS | SESSIONS
     [LIKE 'pattern' | WHERE condition] [ORDER BY column [DESC]] [LIMIT n]; \
     SELECT columns FROM servers | pools | sessions | pins | digests | variables, with the same; \
     SHOW DATABASES | TABLES | COLUMNS FROM table; KILL [CONNECTION | QUERY] id; RELOAD; \
-    ALTER SERVER 'host:port' DRAIN | RESUME | WEIGHT n | RESET; ADD SERVER 'host:port' [WEIGHT n]; DROP SERVER 'host:port'";
+    ALTER SERVER 'host:port' DRAIN | RESUME | WEIGHT n | RESET; ADD SERVER 'host:port' [WEIGHT n]; DROP SERVER 'host:port'; \
+    SWITCHOVER TO 'host:port'";
 
 /// A change that was not made, and why.
 fn refused(why: String) -> ErrPacket {
@@ -68,6 +69,7 @@ impl Console {
                 let done = self.steering.reload().await.map_err(refused);
                 done.map(|changes| Answer::Table(views::changes(changes)))
             }
+            Some(Statement::SwitchOver(server)) => self.switch_over(&server, operator).await,
             Some(Statement::Order { server, weight, verb }) => {
                 self.order(&server, weight, verb, operator).await
             }
@@ -110,6 +112,14 @@ impl Console {
         let by = String::from_utf8_lossy(&operator.user);
         tracing::info!(%by, server = server.address(), ?verb, "an operator's order");
         self.steering.order(Order { server, verb }).await.map_err(refused)?;
+        Ok(Answer::Done)
+    }
+
+    async fn switch_over(&self, server: &str, operator: &Operator) -> Result<Answer, ErrPacket> {
+        let server: Server = server.parse().map_err(refused)?;
+        let (address, by) = (server.address(), String::from_utf8_lossy(&operator.user));
+        tracing::info!(%by, server = address, "switchover by an operator");
+        self.steering.switch_over(address).await.map_err(refused)?;
         Ok(Answer::Done)
     }
 

@@ -66,6 +66,9 @@ pub trait Steering: Send + Sync {
     /// Reads the rules again and takes over what is different, all of it or nothing: that, or why not.
     fn reload(&self) -> Asking<'_, Result<Vec<Change>, String>>;
 
+    /// Makes the server at this address the primary, without a statement that fails; or why not.
+    fn switch_over(&self, address: String) -> Asking<'_, Result<(), String>>;
+
     /// Changes something about a server: what is different then, or why not.
     fn order(&self, order: Order) -> Asking<'_, Result<Vec<Change>, String>>;
 }

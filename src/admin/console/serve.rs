@@ -187,6 +187,10 @@ mod tests {
     }
 
     impl Steering for Hanging {
+        fn switch_over(&self, _: String) -> Asking<'_, Result<(), String>> {
+            Box::pin(std::future::pending())
+        }
+
         fn reload(&self) -> Asking<'_, Result<Vec<Change>, String>> {
             Box::pin(std::future::pending())
         }

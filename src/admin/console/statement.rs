@@ -19,6 +19,8 @@ pub(super) enum Statement {
     Use(String),
     /// Read the rules again.
     Reload,
+    /// Make this server the primary.
+    SwitchOver(String),
     /// Something is to be done about a server.
     Order {
         server: String,
@@ -121,6 +123,12 @@ impl Statement {
         }
         if tokens.words(&["RELOAD"]) {
             return Some(Self::Reload);
+        }
+        if tokens.words(&["SWITCHOVER", "TO"]) {
+            return match tokens.next() {
+                Some(Token::Text(server) | Token::Quoted(server)) => Some(Self::SwitchOver(server)),
+                _ => None,
+            };
         }
         if let Some(first) = tokens.word_of(&["ALTER", "ADD", "DROP"]) {
             return Self::order(first, tokens);

@@ -23,7 +23,7 @@ fn every_file_in_rules_loads() {
         names.push(path.file_name().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["quickstart.yaml", "read-write-splitting.yaml"]);
+    assert_eq!(names, ["failover.yaml", "quickstart.yaml", "read-write-splitting.yaml"]);
 }
 
 /// Every option that the program reads, found by giving each section one that it does not know: the help then

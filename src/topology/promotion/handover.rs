@@ -1,0 +1,129 @@
+//! A planned switchover: the primary hands over to a replica that an operator names, and nobody's statement fails.
+//!
+//! Owns: its order. Does not know: sessions; whoever asks for it tells when they have left. Invariant: until the candidate is
+//! writable every step is taken back when a later one fails; it is made writable only when the old primary is read only and the
+//! candidate has all of it.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::{error, info};
+
+use super::super::replication::IoThread;
+use super::election;
+use super::hand::{PROMPT, Trouble};
+use super::lease::Lease;
+use super::warden::{Quiet, Warden};
+use super::words;
+use crate::ids::ServerId;
+
+/// How long the old primary may take to become read only, and the candidate to apply the rest, once no transaction is open. Both
+/// happen while writes wait: `transactions_timeout` and twice this are at most `primary_wait`.
+const STEP: Duration = Duration::from_secs(1);
+
+impl Warden {
+    /// Makes the server at `address` the primary. `quiet` gets the id of the primary and says when no transaction is open there.
+    pub async fn switch_over(
+        &self,
+        address: &str,
+        quiet: impl FnOnce(ServerId) -> Quiet + Send,
+    ) -> Result<(), Trouble> {
+        let _acting = timeout(PROMPT, self.acting.lock())
+            .await
+            .map_err(|_| "the servers' roles are just being changed")?;
+        let snapshot = self.shared.snapshot();
+        let target = snapshot.servers.iter().find(|server| &*server.address == address);
+        let target = target.ok_or_else(|| format!("there is no server {address}"))?.id;
+        let primary = snapshot
+            .primary
+            .ok_or_else(|| format!("there is no primary: {}", snapshot.explain_unusable()))?;
+        if target == primary {
+            return Err(format!("{address} is the primary"));
+        }
+        let mut lease = self.lease(&snapshot).await?;
+        let (from, to) = match (lease.place(primary), lease.place(target)) {
+            (Some(from), Some(to)) => (from, to),
+            _ => return Err("a server that leaves can neither hand over nor take over".to_owned()),
+        };
+        self.prepare(&mut lease, from, to).await?;
+        info!(from = %lease.seats[from].1.address, to = address, "switchover: new writes wait");
+        self.shared.update(|book| book.hand_over(Some(primary)));
+        let done = self.hand_over(&mut lease, from, to, quiet(primary)).await;
+        if let Err(trouble) = &done {
+            error!(why = trouble, "switchover: given up");
+        } else {
+            self.until_seen(target).await;
+        }
+        self.shared.update(|book| book.hand_over(None));
+        if done.is_ok() {
+            info!(primary = address, "switchover: done");
+            self.lead(&mut lease, to, &[from]).await;
+        }
+        done
+    }
+
+    /// Makes sure that it can succeed, while nobody waits for it.
+    async fn prepare(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
+        lease.survey().await;
+        let seats = lease.seats();
+        let address = &seats[to].address;
+        if let Some(why) = election::unfit(&seats, to, from) {
+            return Err(format!("{address} cannot take over: {why}"));
+        }
+        let receives = seats[to].said.iter().flat_map(|said| said.identity.replication.channels());
+        if receives.into_iter().any(|channel| channel.io != IoThread::Runs) {
+            return Err(format!("{address} cannot take over: it does not receive from the primary"));
+        }
+        let position = self.position(lease, from).await?;
+        lease.hand(to)?.has_applied(&position, self.settings.transactions_timeout).await
+    }
+
+    async fn position(&self, lease: &mut Lease, place: usize) -> Result<String, Trouble> {
+        let hand = lease.hand(place)?;
+        let position: String = hand.ask(words::position(hand.dialect()), PROMPT).await?;
+        // It becomes part of a statement.
+        let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_,".contains(c);
+        Ok(position.chars().filter(|c| allowed(*c)).collect())
+    }
+
+    async fn hand_over(
+        &self,
+        lease: &mut Lease,
+        from: usize,
+        to: usize,
+        quiet: Quiet,
+    ) -> Result<(), Trouble> {
+        quiet.await?;
+        let Err(why) = self.transfer(lease, from, to).await else { return Ok(()) };
+        match self.take_back(lease, from, to).await {
+            Ok(()) => Err(why),
+            Err(more) => Err(format!("{why}; and it could not be taken back ({more}): look at both servers")),
+        }
+    }
+
+    async fn transfer(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
+        let old = lease.hand(from)?;
+        old.tell(&format!("SET SESSION lock_wait_timeout = {}", STEP.as_secs())).await?;
+        old.tell(words::fence(old.dialect())).await?;
+        self.shared.probe_now(old.id);
+        let position = self.position(lease, from).await?;
+        lease.hand(to)?.has_applied(&position, STEP).await?;
+        // Who is still seen to receive from another server would speak against the new primary.
+        self.receive(lease, &[from, to], false).await;
+        lease.holds().await?;
+        self.crown(lease.hand(to)?).await
+    }
+
+    /// Everything as it was. Where it cannot be made sure that the candidate takes no writes, the old primary stays read only.
+    async fn take_back(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
+        let hand = lease.hand(to)?;
+        hand.tell(words::fence(hand.dialect())).await?;
+        let [stop, ..] = words::promote(hand.dialect());
+        hand.tell(&stop.replacen("STOP", "START", 1)).await?;
+        let old = lease.hand(from)?;
+        old.tell(words::unfence(old.dialect())).await?;
+        self.shared.probe_now(old.id);
+        self.receive(lease, &[from, to], true).await;
+        Ok(())
+    }
+}

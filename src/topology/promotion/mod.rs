@@ -1,0 +1,25 @@
+//! Another server becomes the primary by Tidegate itself: when the primary is gone, or because an operator wants it.
+//!
+//! Owns: `failover: {mode: promote}`. Does not know: sessions; who waits for a primary sees the next snapshot. Invariant: roles are changed
+//! only by who holds the lease; one server is made writable only after all others that answer have been made sure of.
+//!
+//! | File | What |
+//! |---|---|
+//! | `plight` | pure: what is wrong, by the probes |
+//! | `election` | pure: is the primary really gone, and who takes its place |
+//! | `words` | pure: both dialects' statements |
+//! | `hand`, `lease` | connections for one act, and the right to act |
+//! | `warden` | the task: failover, fencing, return of an old primary |
+//! | `handover` | a planned switchover |
+
+mod election;
+mod hand;
+mod handover;
+mod lease;
+mod plight;
+mod warden;
+mod words;
+
+pub(super) use plight::{Plight, plight};
+pub use warden::Quiet;
+pub(super) use warden::Warden;
