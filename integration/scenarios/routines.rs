@@ -8,6 +8,7 @@ both_dialects! {
     t13_a_temporary_table_that_a_call_made_stays,
     a_user_variable_that_a_function_set_stays,
     what_routines_set_is_not_seen_by_others,
+    an_error_outlasts_the_first_call_behind_it,
     a_cursor_inside_a_routine_hides_no_rows,
     what_a_prepared_text_leaves_stays,
     a_role_that_no_text_shows_is_not_handed_on,
@@ -78,6 +79,18 @@ async fn what_routines_set_is_not_seen_by_others(scenario: Scenario) {
     client.ok("CALL p(@out)").await;
     client.value("SELECT id FROM which").await.unwrap();
     assert_eq!(client.value("SELECT @out").await.unwrap(), "5", "an OUT parameter");
+}
+
+/// MariaDB's routines that use no table leave what the statement before has left; what Tidegate asks before the first CALL on a
+/// connection does not.
+async fn an_error_outlasts_the_first_call_behind_it(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE PROCEDURE p() SET @p = 1"]).await;
+    let mut client = stage.raw().await;
+    client.query("DEALLOCATE PREPARE missing").await;
+    client.ok("CALL p()").await;
+    let shown = client.select("SHOW WARNINGS").await;
+    assert_eq!(shown.rows.len(), usize::from(!scenario.is_mysql()), "{shown:?}"); // as on one server
 }
 
 /// MariaDB's status flags say of a routine's cursor what they say of a client's, and rows follow all the same.
