@@ -8,6 +8,8 @@ both_dialects! {
     t13_a_temporary_table_that_a_call_made_stays,
     a_user_variable_that_a_function_set_stays,
     what_routines_set_is_not_seen_by_others,
+    what_a_failed_call_has_set_stays,
+    an_error_outlasts_the_first_call_behind_it,
     a_cursor_inside_a_routine_hides_no_rows,
     what_a_prepared_text_leaves_stays,
     a_role_that_no_text_shows_is_not_handed_on,
@@ -78,6 +80,41 @@ async fn what_routines_set_is_not_seen_by_others(scenario: Scenario) {
     client.ok("CALL p(@out)").await;
     client.value("SELECT id FROM which").await.unwrap();
     assert_eq!(client.value("SELECT @out").await.unwrap(), "5", "an OUT parameter");
+}
+
+/// An error tells nothing of state; MySQL tells it with its next OK packet, MariaDB never.
+async fn what_a_failed_call_has_set_stays(scenario: Scenario) {
+    if !scenario.is_mysql() {
+        return;
+    }
+    let stage = scenario.stage_with(Rules::pool("{max: 2}")).await;
+    let body = "SET @left = 7; SET time_zone = '+07:00'; SIGNAL SQLSTATE '45000'";
+    stage.given(&[&format!("CREATE PROCEDURE p() BEGIN {body}; END")]).await;
+    for capabilities in [Login::OLD, Login::default().capabilities] {
+        let login = || Login { capabilities, ..Login::default() };
+        let (mut client, mut other) = (stage.raw_with(login()).await, stage.raw_with(login()).await);
+        let results = client.query("CALL p()").await;
+        assert!(matches!(&results[..], [Outcome::Err(_)]), "{results:?}");
+        client.ok("DO 1").await;
+        other.ok("BEGIN").await; // another connection, where the first is kept
+        other.value("SELECT id FROM which").await.unwrap();
+        other.ok("COMMIT").await;
+        assert_eq!(client.value("SELECT @@time_zone").await.unwrap(), "+07:00");
+        assert_eq!(client.value("SELECT @left").await.unwrap(), "7");
+        assert_eq!(other.value("SELECT IFNULL(@left, 'nothing')").await.unwrap(), "nothing");
+    }
+}
+
+/// MariaDB's routines that use no table leave what the statement before has left; what Tidegate asks before the first CALL on a
+/// connection does not.
+async fn an_error_outlasts_the_first_call_behind_it(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE PROCEDURE p() SET @p = 1"]).await;
+    let mut client = stage.raw().await;
+    client.query("DEALLOCATE PREPARE missing").await;
+    client.ok("CALL p()").await;
+    let shown = client.select("SHOW WARNINGS").await;
+    assert_eq!(shown.rows.len(), usize::from(!scenario.is_mysql()), "{shown:?}"); // as on one server
 }
 
 /// MariaDB's status flags say of a routine's cursor what they say of a client's, and rows follow all the same.

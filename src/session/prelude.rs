@@ -110,6 +110,9 @@ impl Session {
         if work.statement.class == Class::Call && connection.counted.is_none() {
             command::put_query(before, COUNTED, connection.capabilities);
             steps.push(Step::Counted);
+            if let Some(condition) = &mut self.last.condition {
+                condition.at = None; // MariaDB's routines may leave it, and this question has cleared it
+            }
         }
         let uses = work.statement.uses;
         // Of a session that has made none, too: the connection has another's.

@@ -18,6 +18,7 @@ use crate::backend::state::{State, is_replayed};
 use crate::execute::relay::End;
 use crate::sql::{self, Class, Dialect, PreparedText, Recognised, Uses};
 use crate::wire::buffer::Buffer;
+use crate::wire::capabilities::Capabilities;
 use crate::wire::ok::{Change, changes};
 use crate::wire::track::{CHOICES, Shown};
 
@@ -201,12 +202,31 @@ impl Session {
         self.set_pins(self.pins.difference(Pins::CALLED));
         let mut buffer = self.worker.buffers.take();
         let before = held.counted.take();
-        let counted = match timeout(PRELUDE_LIMIT, held.run(COUNTED, &mut buffer)).await {
-            Ok(Ok(answer)) if buffer.filled().is_empty() && answer.error.is_none() => Some(answer.sum()),
-            _ => None,
+        // An error tells nothing of state, and MySQL tells it with the next OK packet: a classic end of rows is none.
+        let untold = self.last.condition.is_some()
+            && held.dialect == Dialect::MySql
+            && !held.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let asked = async {
+            let mut answer = held.run(COUNTED, &mut buffer).await?;
+            if untold && answer.error.is_none() {
+                answer.changes = held.run(b"DO 0", &mut buffer).await?.changes;
+            }
+            Ok::<_, ExchangeError>(answer)
         };
+        let answer = timeout(PRELUDE_LIMIT, asked).await.ok().and_then(Result::ok);
+        let answer = answer.filter(|answer| buffer.filled().is_empty() && answer.error.is_none());
+        let counted = answer.as_ref().map(Answer::sum);
         held.counted = counted;
         held.broken |= counted.is_none();
+        if let Some(answer) = answer
+            && !answer.changes.is_empty()
+        {
+            let unexplained = self.note_changes(held, &answer.changes, true);
+            self.note_switches(held);
+            if unexplained {
+                self.set_pins(self.pins | Pins::UNEXPLAINED);
+            }
+        }
         if counted.is_none() || counted != before {
             self.set_pins(self.pins | Pins::UNEXPLAINED);
         }

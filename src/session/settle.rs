@@ -220,7 +220,12 @@ impl Session {
 
     /// Takes in the reported changes; true when the server speaks of state without saying which. What a routine does
     /// is one report: a variable that it names may stand beside a temporary table that it does not.
-    fn note_changes(&mut self, connection: &mut Connection, reported: &[u8], routine: bool) -> bool {
+    pub(super) fn note_changes(
+        &mut self,
+        connection: &mut Connection,
+        reported: &[u8],
+        routine: bool,
+    ) -> bool {
         let mut named = false;
         let mut some_state = false;
         let mut tracking_touched = false;
