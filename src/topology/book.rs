@@ -25,6 +25,8 @@ use super::snapshot::{Server, Snapshot, Standing};
 /// What a good probe brings.
 #[derive(Clone, Debug)]
 pub(super) struct Observation {
+    /// When the connection was made that told it.
+    pub connected: Instant,
     /// Who it is and whom it follows.
     pub identity: Identity,
     /// Its settings.
@@ -89,8 +91,8 @@ struct Record {
     late: bool,
     /// It was the primary until another took its place, and has followed nobody since.
     deposed: bool,
-    /// When it was last seen to be writable.
-    writable_at: Option<Instant>,
+    /// When it was last seen to be writable, and when the connection was made that told it.
+    writable: Option<(Instant, Instant)>,
     /// Transactions that it has and the primary lacks, as far as that was looked for.
     diverged: u64,
     /// The last lag that the server itself knew, and when.
@@ -247,7 +249,7 @@ impl Book {
                     self.course.note(now, executed);
                 }
                 if !observation.identity.read_only {
-                    record.writable_at = Some(now);
+                    record.writable = Some((now, observation.connected));
                 }
                 if !observation.identity.replication.channels().is_empty() {
                     (record.deposed, record.diverged) = (false, 0);
@@ -289,9 +291,12 @@ impl Book {
         Some((seen.observation.identity.clone(), seen.observation.history.clone()))
     }
 
-    /// When a server was last seen to take writes.
-    pub fn writable_at(&self, id: ServerId) -> Option<Instant> {
-        self.servers.iter().find(|record| record.id == id)?.writable_at
+    /// When a server was last seen to take writes, if its probes have had to connect again since: it may have been restarted.
+    pub fn writable_before(&self, id: ServerId) -> Option<Instant> {
+        let record = self.servers.iter().find(|record| record.id == id)?;
+        let (at, connected) = record.writable?;
+        let anew = record.seen.as_ref().is_some_and(|seen| seen.observation.connected != connected);
+        anew.then_some(at)
     }
 
     /// The primary takes nothing new until it is told otherwise, or another one is there; `None` ends that.
@@ -385,7 +390,7 @@ impl Record {
             seen: None,
             late: false,
             deposed: false,
-            writable_at: None,
+            writable: None,
             diverged: 0,
             known_lag: None,
         }

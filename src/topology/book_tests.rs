@@ -6,6 +6,9 @@ use super::super::replication::tests::channel;
 use super::*;
 use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode};
 
+/// When the probes connected.
+static CONNECTED: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+
 const A: ServerId = ServerId(0);
 const B: ServerId = ServerId(1);
 const THIRD: ServerId = ServerId(2);
@@ -96,7 +99,13 @@ fn said(server_id: u32, read_only: bool, channels: Vec<Channel>) -> Outcome {
     };
     let replication = Replication::Channels(channels);
     let identity = Identity { read_only, server_id, server_uuid: None, replication };
-    Outcome::Good(Observation { identity, facts: Arc::new(facts), executed: None, history: None })
+    Outcome::Good(Observation {
+        connected: *CONNECTED,
+        identity,
+        facts: Arc::new(facts),
+        executed: None,
+        history: None,
+    })
 }
 
 /// What a primary says.
@@ -457,4 +466,17 @@ fn two_writable_servers_without_a_majority_are_a_split_brain() {
     assert_eq!(snapshot.server(A).unwrap().left_out, Some(LeftOut::Contested));
     assert!(snapshot.explain_unusable_to_client().contains("split brain"));
     assert!(book.plight().loose.is_empty(), "which of them it is cannot be told");
+}
+
+#[test]
+fn a_server_may_have_been_restarted_when_its_probes_connected_anew() {
+    let (mut book, now) = (book(), Instant::now());
+    book.probed(A, primary(), now);
+    book.probed(B, replica(Some(0)), now);
+    book.probed(A, said(1, true, vec![]), now + Duration::from_millis(250));
+    assert_eq!(book.writable_before(A), None, "somebody has set it read only");
+    let Outcome::Good(mut observation) = said(1, true, vec![]) else { panic!("it is good") };
+    observation.connected = now + Duration::from_millis(400);
+    book.probed(A, Outcome::Good(observation), now + Duration::from_millis(500));
+    assert_eq!(book.writable_before(A), Some(now));
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, DriverError, Error, IoError, Opts, OptsBuilder, Row, SslOpts};
@@ -117,6 +117,7 @@ pub(super) struct Prober {
 #[derive(Debug)]
 struct Link {
     connection: Conn,
+    made: Instant,
     version: ServerVersion,
     greeting: Greeting,
     /// The last name and id of `collation_server`.
@@ -166,7 +167,7 @@ impl Link {
                 facts::usual_greeting(version, version_text, is_tls)
             }
         };
-        Ok(Self { connection, version, greeting, collation: (String::new(), 0) })
+        Ok(Self { connection, made: Instant::now(), version, greeting, collation: (String::new(), 0) })
     }
 
     async fn observe(&mut self) -> Result<Observation, Error> {
@@ -242,7 +243,7 @@ impl Link {
             Dialect::MySql => executed.clone(),
             Dialect::MariaDb => Transactions::parse_state(state.as_bytes()).map(Arc::new),
         };
-        Ok(Observation { identity, facts: Arc::new(facts), executed, history })
+        Ok(Observation { connected: self.made, identity, facts: Arc::new(facts), executed, history })
     }
 
     /// A second round trip, only when the collation is another one than at the last probe.

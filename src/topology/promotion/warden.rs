@@ -327,13 +327,14 @@ impl Warden {
         let mut lease = self.lease(snapshot).await?;
         let (still, seen) = {
             let book = self.shared.lock();
-            (book.plight().asleep == Some(last), book.writable_at(last))
+            (book.plight().asleep == Some(last), book.writable_before(last))
         };
         let place = lease.place(last).ok_or("the primary is no longer configured")?;
         let hand = lease.hand(place)?;
         let (_, uptime): (String, u64) = hand.ask("SHOW GLOBAL STATUS LIKE 'Uptime'", PROMPT).await?;
-        // Whole seconds, rounded down: who has been up for longer was not restarted since it was seen to be writable.
-        let restarted = seen.is_some_and(|seen| Duration::from_secs(uptime) < seen.elapsed());
+        // Whole seconds, one too many at times: who has been up for longer was not restarted since it was seen to be writable.
+        let restarted =
+            seen.is_some_and(|seen| Duration::from_secs(uptime.saturating_sub(1)) < seen.elapsed());
         if !still || !restarted {
             return Err(format!(
                 "{} is read only, and was not restarted: somebody wants it so",
