@@ -307,10 +307,20 @@ impl Warden {
         }
     }
 
-    /// Makes writable servers read only that are not the primary.
+    /// Makes writable servers read only that are not the primary. It must answer at this moment: where it was just lost, the writable
+    /// one may be what another instance has put in its place.
     async fn fence(&self, snapshot: &Snapshot, loose: &[ServerId]) -> Result<(), Trouble> {
         let mut lease = self.lease(snapshot).await?;
-        let still = self.shared.lock().plight().loose; // somebody may have changed that meanwhile
+        lease.survey().await;
+        let Plight { loose: still, primary, .. } = self.shared.lock().plight(); // somebody may have changed that meanwhile
+        let leads = primary.and_then(|primary| lease.place(primary)).is_some_and(|place| {
+            let seat = &lease.seats[place].1;
+            seat.answered && seat.said.as_ref().is_some_and(|said| !said.identity.read_only)
+        });
+        if !leads {
+            return Err("a second server is writable, and the primary does not answer: neither is shut out"
+                .to_owned());
+        }
         for hand in lease.hands.iter_mut().filter(|hand| loose.contains(&hand.id) && still.contains(&hand.id))
         {
             hand.tell(words::fence(hand.dialect())).await?;
