@@ -186,7 +186,7 @@ impl Session {
             && let Place::On { server, id, reported, .. } = self.insert_id.place()
         {
             if !suits(server) {
-                self.insert_id.put(Place::Known(reported));
+                self.insert_id.put(Place::Known(reported.last().unwrap_or(0)));
                 return None;
             }
             if let Some(connection) = self.worker.pool.take_exactly(server, key, id) {
@@ -194,7 +194,7 @@ impl Session {
             }
             // Somebody else has it, and is reading the value back for us.
             if timeout(INSERT_ID_LIMIT, self.insert_id.settled()).await.is_err() {
-                self.insert_id.put(Place::Known(reported));
+                self.insert_id.put(Place::Known(reported.last().unwrap_or(0)));
             }
         }
         None

@@ -121,9 +121,16 @@ impl Session {
             Place::Nowhere => Some("0".to_owned()),
             // A SET would take the row count that the same statement asks about.
             Place::On { .. } if uses.intersects(ABOUT_BEFORE) => None,
-            Place::On { reported, before, .. } => {
-                before.map(|before| format!("IF(LAST_INSERT_ID()={reported},{reported},{before})"))
-            }
+            Place::On { reported, before, .. } => before.map(|before| {
+                // Literals, as LAST_INSERT_ID() beside one is a DECIMAL to MySQL, which it does not take back.
+                let cases = reported.all().iter().map(|id| format!(" WHEN {id} THEN {id}"));
+                let cases: String = cases.collect();
+                if cases.is_empty() {
+                    before.to_string()
+                } else {
+                    format!("CASE LAST_INSERT_ID(){cases} ELSE {before} END")
+                }
+            }),
         };
         if work.statement.may_use_insert_id()
             && let Some(value) = insert_id

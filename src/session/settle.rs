@@ -11,7 +11,7 @@ use super::pins::Pins;
 use super::readback::{charset_by_name, mentions_tracking};
 use super::{Flow, Session};
 use crate::backend::connection::Connection;
-use crate::backend::insert_id::Place;
+use crate::backend::insert_id::{Place, Reported};
 use crate::backend::state::{State, is_replayed};
 use crate::execute::relay::End;
 use crate::sql::{self, Class, Effect, Recognised, Uses};
@@ -175,15 +175,21 @@ impl Session {
         let named = statement.may_use_insert_id();
         if end.insert_id != 0 || named {
             let (server, id) = (connection.server, connection.id);
-            let (value, is_here) = match self.insert_id.place() {
-                Place::Nowhere => (0, false),
-                Place::Known(value) => (value, false),
-                Place::On { server: s, id: i, reported, before } => {
-                    (reported, (s, i) == (server, id) && before.is_none())
+            let (mut reported, before) = match self.insert_id.place() {
+                Place::Nowhere => (Reported::default(), Some(0)),
+                Place::Known(value) => (Reported::default(), Some(value)),
+                Place::On { server: s, id: i, reported, before } if (s, i) == (server, id) => {
+                    (reported, before)
                 }
+                Place::On { reported, before, .. } => (Reported::default(), reported.last().or(before)),
             };
-            let reported = if end.insert_id != 0 { end.insert_id } else { value };
-            let before = (!named && !is_here).then_some(value);
+            if end.insert_id != 0 {
+                reported.add(end.insert_id);
+            }
+            if named && let Some(value) = reported.last().or(before) {
+                reported = Reported::one(value);
+            }
+            let before = before.filter(|_| !named);
             self.insert_id.put(Place::On { server, id, reported, before });
         }
         if about_tracking {
@@ -334,7 +340,7 @@ impl Session {
         if let Place::On { server, id, reported, .. } = self.insert_id.place()
             && (server, id) == (connection.server, connection.id)
         {
-            self.insert_id.put(Place::Known(reported));
+            self.insert_id.put(Place::Known(reported.last().unwrap_or(0)));
         }
         self.worker.pool.check_in(connection);
         if self.held.is_none() {
