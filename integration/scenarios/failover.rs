@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use mysql_async::prelude::Queryable;
 
 use crate::console::operator;
-use crate::harness::{Proxy, RawClient, Rules, Scenario, Stage, until, within};
+use crate::harness::{Proxy, RawClient, Rules, Scenario, Stage, pace, until, within};
 
 both_dialects! {
     t31_a_killed_primary_is_replaced_and_comes_back_as_a_replica,
@@ -53,6 +53,7 @@ async fn until_follows(stage: &Stage, server: usize, source: usize) {
     };
     let port = stage.cluster.servers[source].port;
     let mut root = stage.cluster.root(server).await;
+    let mut pace = pace();
     let asking = async {
         loop {
             let read_only: u8 = root.query_first("SELECT @@global.read_only").await.unwrap().unwrap();
@@ -68,7 +69,7 @@ async fn until_follows(stage: &Stage, server: usize, source: usize) {
             if follows && read_only == 1 {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            pace.tick().await;
         }
     };
     within(&format!("server {server} follows server {source}"), asking).await;
@@ -78,9 +79,10 @@ async fn until_follows(stage: &Stage, server: usize, source: usize) {
 async fn until_rows(stage: &Stage, server: usize, wanted: u64) {
     let mut root = stage.cluster.root(server).await;
     let sql = format!("SELECT COUNT(*) FROM {}.t", stage.schema);
+    let mut pace = pace();
     let asking = async {
         while root.query_first::<u64, _>(&sql).await.unwrap() != Some(wanted) {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            pace.tick().await;
         }
     };
     within(&format!("{wanted} rows on server {server}"), asking).await;

@@ -51,7 +51,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// With these settings for now.
+    /// With these settings, until a reload.
     pub fn new(dialing: Dialing, settings: config::Pool) -> Self {
         Self { dialing, settings: ArcSwap::from_pointee(settings), epoch: AtomicU64::new(0) }
     }

@@ -46,7 +46,7 @@ pub(super) struct Channel {
 pub(super) enum IoThread {
     /// Connected and receiving.
     Runs,
-    /// Started, but without its source for now.
+    /// Started, and not connected to its source.
     Connecting,
     /// Stopped, by a person or by an error.
     Stopped,
