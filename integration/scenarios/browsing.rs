@@ -136,12 +136,9 @@ async fn said(client: &mut RawClient, sql: &str) -> Result<Vec<String>, u16> {
 async fn a_server_and_tidegate_answer_alike_and_nothing_pins(scenario: Scenario) {
     let stage = scenario.stage().await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(20), KEY (name))"]).await;
-    let server = &stage.cluster.servers[0];
-    let address = format!("{}:{}", server.host, server.port).parse().unwrap();
     // Connector/J's flags beside the usual ones.
     let login = Login::with(Capabilities::FOUND_ROWS | Capabilities::MULTI_STATEMENTS);
-    let login = Login { database: Some(stage.schema.clone()), ..login };
-    let mut direct = RawClient::login(address, &login).await.expect("the login works");
+    let mut direct = stage.direct(login.clone()).await;
     let mut client = stage.raw_with(login).await;
     for (_, sql) in SENT {
         let sql = filled(sql, &stage.schema, "t");

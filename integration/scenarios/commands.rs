@@ -35,14 +35,6 @@ both_dialects! {
     procedures_give_all_their_results,
 }
 
-/// A session past Tidegate, on the primary, with the same flags.
-async fn direct(stage: &Stage, login: &Login) -> RawClient {
-    let server = &stage.cluster.servers[0];
-    let address = format!("{}:{}", server.host, server.port).parse().unwrap();
-    let login = Login { database: Some(stage.schema.clone()), ..login.clone() };
-    RawClient::login(address, &login).await.expect("the login works")
-}
-
 /// What `work` sees, without what a server counts by itself.
 fn seen(outcomes: &[Outcome]) -> String {
     format!("{outcomes:#?}")
@@ -66,7 +58,7 @@ async fn small_commands_are_answered(scenario: Scenario) {
     let stage = scenario.stage().await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY, name VARCHAR(20) DEFAULT 'x')"]).await;
     let login = Login { capabilities: Login::OLD, ..Login::default() };
-    let (mut client, mut direct) = (stage.raw_with(login.clone()).await, direct(&stage, &login).await);
+    let (mut client, mut direct) = (stage.raw_with(login.clone()).await, stage.direct(login.clone()).await);
     client.command(com::PING, b"").await;
     client.outcome().await.ok();
     client.command(com::STATISTICS, b"").await;
@@ -172,7 +164,7 @@ async fn change_user_begins_anew_as_another(scenario: Scenario) {
 /// MySQL closes the connection, MariaDB's session begins anew as who it was, and has three tries.
 async fn a_refused_change_of_user_is_as_on_a_server(scenario: Scenario) {
     let stage = scenario.stage().await;
-    let (mut client, mut direct) = (stage.raw().await, direct(&stage, &Login::default()).await);
+    let (mut client, mut direct) = (stage.raw().await, stage.direct(Login::default()).await);
     let (app, wrong) = (Login::account("app", "app-pw"), Login::account("app", "wrong"));
     for each in [&mut client, &mut direct] {
         each.ok("SET NAMES latin1, @v = 1, sql_mode = 'ANSI'").await;
@@ -285,7 +277,7 @@ async fn long_data_that_is_too_short_puts_nothing_out_of_step(scenario: Scenario
     let stage = scenario.stage().await;
     let mysql = scenario.is_mysql();
     let login = Login::with(Capabilities::empty());
-    for mut client in [direct(&stage, &login).await, stage.raw().await] {
+    for mut client in [stage.direct(login.clone()).await, stage.raw().await] {
         let statement = client.prepare("SELECT 'executed', ?").await.unwrap();
         for length in [0, 3, 4, 5] {
             let short = &[&statement.id.to_le_bytes()[..], &[0, 0]].concat()[..length];
@@ -419,7 +411,7 @@ async fn t40_signs_come_from_the_client(scenario: Scenario) {
         ])
         .await;
     let login = Login::default();
-    let (mut client, mut direct) = (stage.raw().await, direct(&stage, &login).await);
+    let (mut client, mut direct) = (stage.raw().await, stage.direct(login.clone()).await);
     let statement = client.prepare("SELECT CAST(? AS CHAR), CAST(? AS CHAR)").await.unwrap();
     let rows = client.execute(statement, &[Param::Unsigned(u64::MAX), Param::Int(-1)]).await.rows();
     assert!(rows.rows[0].windows(20).any(|text| text == b"18446744073709551615"), "{:?}", rows.rows);
@@ -558,7 +550,7 @@ async fn procedures_give_all_their_results(scenario: Scenario) {
         };
         assert_eq!(two.columns.len(), 2);
         assert_eq!(stage.place(which.value().unwrap().parse().unwrap()), 0);
-        let mut direct = direct(&stage, &login).await;
+        let mut direct = stage.direct(login.clone()).await;
         let mut answers = Vec::new();
         for each in [&mut client, &mut direct] {
             let statement = each.prepare("CALL gives(?, ?)").await.unwrap();

@@ -37,9 +37,7 @@ async fn the_end_of_nothing_waits_for_no_server(scenario: Scenario) {
 
 async fn an_end_that_begins_the_next_goes_to_the_server(scenario: Scenario) {
     let stage = scenario.stage().await;
-    let server = &stage.cluster.servers[0];
-    let address = format!("{}:{}", server.host, server.port).parse().unwrap();
-    let mut direct = RawClient::login(address, &Login::default()).await.expect("the login works");
+    let mut direct = stage.direct(Login::default()).await;
     let mut client = stage.raw().await;
     for each in [&mut direct, &mut client] {
         each.ok("SET completion_type=CHAIN").await;

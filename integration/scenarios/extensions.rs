@@ -15,14 +15,6 @@ both_dialects! {
     metadata_is_left_out_on_request,
 }
 
-/// A session past Tidegate, on the primary.
-async fn direct(stage: &Stage, flags: Capabilities) -> RawClient {
-    let server = &stage.cluster.servers[0];
-    let address = format!("{}:{}", server.host, server.port).parse().unwrap();
-    let login = Login { database: Some(stage.schema.clone()), ..with(flags) };
-    RawClient::login(address, &login).await.expect("the login works")
-}
-
 /// A client that says what it can, as MariaDB's do.
 fn with(flags: Capabilities) -> Login {
     let login = Login::with(flags);
@@ -35,7 +27,7 @@ const EXTENDED: Capabilities =
 async fn what_a_dialect_has_is_offered(scenario: Scenario) {
     let stage = scenario.stage().await;
     let offered = stage.raw().await.greeting.capabilities;
-    let server = direct(&stage, Capabilities::empty()).await.greeting.capabilities;
+    let server = stage.direct(with(Capabilities::empty())).await.greeting.capabilities;
     for flag in Capabilities::all().iter() {
         let ours = [Capabilities::SSL, Capabilities::COMPRESS, Capabilities::ZSTD_COMPRESSION];
         let expected = ours.contains(&flag) || server.contains(flag) && Capabilities::OFFERED.contains(flag);
@@ -104,7 +96,7 @@ async fn bulks_are_executed_where_they_are_prepared(scenario: Scenario) {
     assert_eq!(error.code, 1062);
     let sql = "SELECT COUNT(*), COUNT(name) FROM t FOR UPDATE";
     let counted = client.select(sql).await.texts().remove(0);
-    let found = direct(&stage, EXTENDED).await.select(sql).await.texts().remove(0);
+    let found = stage.direct(with(EXTENDED)).await.select(sql).await.texts().remove(0);
     assert_eq!(counted, found);
     assert!(counted[0].as_deref() >= Some("16"), "{counted:?}");
     // One that did not ask for it may not.
@@ -163,13 +155,13 @@ async fn extended_types_are_described(scenario: Scenario) {
     for flags in [Capabilities::empty(), Capabilities::EXTENDED_METADATA] {
         let sql = "SELECT j, p, n, CONNECTION_ID() FROM t";
         let seen = stage.raw_with(with(flags)).await.select(sql).await.columns;
-        assert_eq!(seen, direct(&stage, flags).await.select(sql).await.columns);
+        assert_eq!(seen, stage.direct(with(flags)).await.select(sql).await.columns);
         let described = seen[0].windows(4).any(|text| text == b"json");
         assert_eq!(described, flags.contains(Capabilities::EXTENDED_METADATA));
         // What Tidegate answers itself is described as a server does it.
         let mut client = stage.raw_with(with(flags)).await;
         let mine = client.select("SELECT CONNECTION_ID()").await.columns;
-        let theirs = direct(&stage, flags).await.select("SELECT CONNECTION_ID()").await.columns;
+        let theirs = stage.direct(with(flags)).await.select("SELECT CONNECTION_ID()").await.columns;
         assert_eq!(mine[0].len(), theirs[0].len());
     }
 }

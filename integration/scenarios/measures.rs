@@ -36,13 +36,6 @@ async fn filled(stage: Stage) -> Stage {
     stage
 }
 
-async fn direct(stage: &Stage) -> RawClient {
-    let server = &stage.cluster.servers[0];
-    let address = format!("{}:{}", server.host, server.port).parse().unwrap();
-    let login = Login { database: Some(stage.schema.clone()), ..Login::default() };
-    RawClient::login(address, &login).await.unwrap()
-}
-
 async fn until_pinned(stage: &Stage, reason: &str, sessions: u64) {
     let label = format!("reason=\"{reason}\"");
     stage.proxy.until_metric("tidegate_pinned_sessions", &[&label], |pinned| pinned == sessions).await;
@@ -51,7 +44,8 @@ async fn until_pinned(stage: &Stage, reason: &str, sessions: u64) {
 /// The counters after statements that are of all kinds for which Tidegate has questions of its own.
 async fn counters_count_what_the_client_did(scenario: Scenario) {
     let stage = prepared_apart(scenario).await;
-    let (mut client, mut other, mut direct) = (stage.raw().await, stage.raw().await, direct(&stage).await);
+    let (mut client, mut other, mut direct) =
+        (stage.raw().await, stage.raw().await, stage.direct(Login::default()).await);
     let work = [
         "FLUSH STATUS",
         "SELECT v FROM t WHERE id = 1",

@@ -17,14 +17,6 @@ both_dialects! {
     the_performance_schema_and_sys_name_sessions,
 }
 
-/// A session past Tidegate, on the primary.
-async fn direct(stage: &Stage, login: Login) -> RawClient {
-    let server = &stage.cluster.servers[0];
-    let address = format!("{}:{}", server.host, server.port).parse().unwrap();
-    let login = Login { database: Some(stage.schema.clone()), ..login };
-    RawClient::login(address, &login).await.expect("the login works")
-}
-
 /// Servers without statements of other scenarios: MySQL's `information_schema.processlist` is an error while a statement with a
 /// character beyond utf8mb3 runs anywhere on the server.
 async fn quiet_stage(scenario: Scenario, replicas: usize, rules: Rules) -> Stage {
@@ -38,7 +30,7 @@ async fn quiet_stage(scenario: Scenario, replicas: usize, rules: Rules) -> Stage
 async fn the_own_id_is_the_same_in_any_expression(scenario: Scenario) {
     let stage = scenario.stage().await;
     stage.given(&["CREATE TABLE t (id BIGINT UNSIGNED)", "INSERT INTO t VALUES (1)"]).await;
-    let (mut client, mut server) = (stage.raw().await, direct(&stage, Login::default()).await);
+    let (mut client, mut server) = (stage.raw().await, stage.direct(Login::default()).await);
     let own = client.greeting.connection_id.to_string();
     for sql in [
         "SELECT CONNECTION_ID()",
@@ -163,7 +155,7 @@ async fn lists_of_processes_show_sessions(scenario: Scenario) {
         let rows = listed(&mut client, &sql).await;
         assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), [expected], "{sql}");
     }
-    let mut past = direct(&stage, Login::default()).await;
+    let mut past = stage.direct(Login::default()).await;
     for sql in ["SHOW PROCESSLIST", "SHOW FULL PROCESSLIST"] {
         assert_eq!(client.select(sql).await.columns, past.select(sql).await.columns, "{sql}");
         let (ours, theirs) = (client.prepare(sql).await.unwrap(), past.prepare(sql).await.unwrap());
@@ -289,12 +281,12 @@ async fn kill_takes_expressions_and_the_servers_own_ids(scenario: Scenario) {
     assert_eq!(client.error("KILL @x := 5").await.code, 1235, "an expression with an effect");
 
     // A connection past Tidegate is listed by the server's id, and ends by that.
-    let mut past = direct(&stage, Login::default()).await;
+    let mut past = stage.direct(Login::default()).await;
     let id = past.greeting.connection_id;
     assert_eq!(row_of(&listed(&mut client, "SHOW PROCESSLIST").await, id)[1], "app");
     client.ok(format!("KILL {id}")).await;
     past.end().await;
-    let mut past = direct(&stage, Login::default()).await;
+    let mut past = stage.direct(Login::default()).await;
     client.command(com::PROCESS_KILL, &past.greeting.connection_id.to_le_bytes()).await;
     client.outcome().await.ok();
     past.end().await;

@@ -255,9 +255,7 @@ async fn t16_odd_statements_are_answered_as_the_server_does(scenario: Scenario) 
         .await;
     let login = Login { database: Some(stage.schema.clone()), capabilities: Login::OLD, ..Login::default() };
     let mut through = stage.raw_with(login.clone()).await;
-    let server = &stage.cluster.servers[0];
-    let direct = format!("{}:{}", server.host, server.port).parse().unwrap();
-    let mut direct = RawClient::login(direct, &login).await.unwrap();
+    let mut direct = stage.direct(login).await;
     let statements: &[&[u8]] = &[
         b"",
         b" ",

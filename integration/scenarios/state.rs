@@ -405,10 +405,7 @@ async fn a_transaction_ends_with_its_client(scenario: Scenario) {
 
 async fn t41_transactions_and_settings_can_be_prepared(scenario: Scenario) {
     let stage = crowded(scenario, 2).await;
-    let server = &stage.cluster.servers[0];
-    let direct = format!("{}:{}", server.host, server.port).parse().unwrap();
-    let login = Login { database: Some(stage.schema.clone()), ..Login::default() };
-    let mut direct = crate::harness::RawClient::login(direct, &login).await.unwrap();
+    let mut direct = stage.direct(Login::default()).await;
     let mut client = stage.raw().await;
     // What a server does not prepare is refused with its own error.
     for sql in [

@@ -13,14 +13,6 @@ both_dialects! {
     what_is_not_shown_is_replayed_all_the_same,
 }
 
-/// A session past Tidegate, on the primary.
-async fn direct(stage: &Stage, login: &Login) -> RawClient {
-    let server = &stage.cluster.servers[0];
-    let address = format!("{}:{}", server.host, server.port).parse().unwrap();
-    let login = Login { database: Some(stage.schema.clone()), ..login.clone() };
-    RawClient::login(address, &login).await.expect("the login works")
-}
-
 /// What an OK packet tells of changes; GTIDs are not the same twice.
 fn told(ok: &Okay) -> Vec<String> {
     let mut told: Vec<_> = changes(&ok.changes)
@@ -84,7 +76,7 @@ async fn a_client_is_told_what_a_server_tells(scenario: Scenario) {
     for deprecate_eof in [true, false] {
         let mut login = Login::default();
         login.capabilities.set(Capabilities::DEPRECATE_EOF, deprecate_eof);
-        let (mut server, mut client) = (direct(&stage, &login).await, stage.raw_with(login).await);
+        let (mut server, mut client) = (stage.direct(login.clone()).await, stage.raw_with(login).await);
         for sql in &statements {
             let seen = (server.query(sql).await.pop().unwrap(), client.query(sql).await.pop().unwrap());
             let (Outcome::Ok(there), Outcome::Ok(here)) = seen else {

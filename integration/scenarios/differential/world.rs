@@ -42,8 +42,7 @@ impl World {
     }
 
     fn reference_address(&self) -> SocketAddr {
-        let server = &self.reference.servers[0];
-        format!("{}:{}", server.host, server.port).parse().expect("an address")
+        self.reference.address(0)
     }
 
     /// Makes both worlds new.

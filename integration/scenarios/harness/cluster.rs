@@ -1,5 +1,6 @@
 //! The servers of a scenario: those of the whole run, or servers of its own that it may break.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use mysql_async::prelude::Queryable;
@@ -100,6 +101,12 @@ impl Cluster {
     /// One of the launcher's commands (`kill`, `start`, `pause` …) for a server of the scenario's own.
     pub fn tell(&mut self, command: &str, server: usize) {
         self.own.as_mut().expect("shared servers are not to be broken").tell(command, server);
+    }
+
+    /// Where a server listens.
+    pub fn address(&self, server: usize) -> SocketAddr {
+        let server = &self.servers[server];
+        format!("{}:{}", server.host, server.port).parse().expect("an address")
     }
 
     /// A connection as root, past Tidegate.

@@ -127,6 +127,12 @@ impl Stage {
         RawClient::login(self.proxy.address, &Login { database, ..login }).await.expect("the login works")
     }
 
+    /// A session past Tidegate, on the primary, in the scenario's database.
+    pub async fn direct(&self, login: Login) -> RawClient {
+        let login = Login { database: Some(self.schema.clone()), ..login };
+        RawClient::login(self.cluster.address(0), &login).await.expect("the login works")
+    }
+
     /// Asks through the client which server answers a statement like `SELECT id FROM which`, whose first column is
     /// the id; gives the server's place in the cluster, so that 0 is the primary.
     pub async fn answers(&self, client: &mut Conn, sql: &str) -> usize {

@@ -54,8 +54,7 @@ impl World {
         reference.run(0, &sql).await;
         stage.cluster.run(0, &sql).await;
         stage.cluster.caught_up().await;
-        let server = &reference.servers[0];
-        let alone = format!("{}:{}", server.host, server.port).parse().expect("an address");
+        let alone = reference.address(0);
         Self { stage, alone, _reference: reference }
     }
 
