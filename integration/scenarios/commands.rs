@@ -9,7 +9,7 @@ use tidegate::wire::err::ErrPacket;
 use tidegate::wire::ok::Status;
 
 use crate::harness::packets::{Okay, Param, Prepared};
-use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage, until};
+use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, until};
 
 both_dialects! {
     unknown_commands_are_refused_and_the_session_goes_on,

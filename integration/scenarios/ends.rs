@@ -2,7 +2,7 @@
 
 use tidegate::wire::ok::Status;
 
-use crate::harness::{Login, RawClient, Rules, Scenario};
+use crate::harness::{Login, Rules, Scenario};
 
 both_dialects! {
     the_end_of_nothing_waits_for_no_server,

@@ -5,7 +5,7 @@ use tidegate::wire::command as com;
 use tidegate::wire::frame::lenenc;
 
 use crate::harness::packets::{Param, Prepared};
-use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage};
+use crate::harness::{Login, Outcome, RawClient, Rules, Scenario};
 
 both_dialects! {
     what_a_dialect_has_is_offered,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use tokio::sync::watch;
 
-use crate::harness::{Outcome, RawClient, Rules, Scenario, Stage, until, within};
+use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage, until, within};
 
 both_dialects! {
     a_replica_killed_under_load_costs_no_read,
@@ -15,6 +15,7 @@ both_dialects! {
     t20_t33_without_a_primary_reads_go_on_and_writes_fail_clearly,
     idle_connections_of_a_restarted_server_cost_no_read,
     a_log_that_nobody_reads_stops_nothing,
+    a_server_alone_says_itself_whom_it_lets_write_while_it_is_read_only,
 }
 
 const WHICH: &str = "SELECT id FROM which";
@@ -241,4 +242,39 @@ async fn a_log_that_nobody_reads_stops_nothing(scenario: Scenario) {
     };
     within("answers without a reader of the log", many).await;
     drop(unread);
+}
+
+async fn a_server_alone_says_itself_whom_it_lets_write_while_it_is_read_only(scenario: Scenario) {
+    let stage = scenario.own_stage(0, Rules::default()).await;
+    stage.given(&["CREATE TABLE t (n INT)"]).await;
+    let mut direct = stage.direct(Login::default()).await;
+    let mut client = stage.raw().await;
+    let mut root = stage.raw_with(Login::account("root", "")).await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    root.ok("SET GLOBAL read_only = ON").await;
+    until_probed(scenario, &stage).await;
+
+    let asked = Instant::now();
+    let refused = client.error("INSERT INTO t VALUES (2)").await;
+    let by_the_server = direct.error("INSERT INTO t VALUES (2)").await;
+    assert_eq!((refused.code, refused.message), (by_the_server.code, by_the_server.message));
+    assert!(asked.elapsed() < Duration::from_secs(5), "it waits for no other: {:?}", asked.elapsed());
+    root.ok("INSERT INTO t VALUES (3)").await;
+    assert_eq!(client.value("SELECT COUNT(*) FROM t").await.unwrap(), "2");
+    root.ok("SET GLOBAL read_only = OFF").await;
+    client.ok("INSERT INTO t VALUES (4)").await;
+}
+
+/// Waits until the only server has answered a probe that began after this.
+async fn until_probed(scenario: Scenario, stage: &Stage) {
+    let mut root = stage.cluster.root(0).await;
+    let name = if scenario.is_mysql() { "Com_show_replica_status" } else { "Com_show_slave_status" };
+    let sql = format!("SHOW GLOBAL STATUS LIKE '{name}'");
+    let (_, before): (String, u64) = root.query_first(&sql).await.unwrap().unwrap();
+    let root = tokio::sync::Mutex::new(root);
+    until("two more probes", || async {
+        let (_, now): (String, u64) = root.lock().await.query_first(&sql).await.unwrap().unwrap();
+        now >= before + 2
+    })
+    .await;
 }

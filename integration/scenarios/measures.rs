@@ -1,6 +1,6 @@
 //! What servers count, profile and trace of a session's statements: the client sees its own, and only that.
 
-use crate::harness::{Login, RawClient, Rules, Scenario, Stage};
+use crate::harness::{Login, Rules, Scenario, Stage};
 
 both_dialects! {
     counters_count_what_the_client_did,

@@ -5,7 +5,7 @@ use tidegate::wire::command as com;
 use tidegate::wire::ok::{Change, changes};
 
 use crate::harness::packets::Okay;
-use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage};
+use crate::harness::{Login, Outcome, Rules, Scenario};
 
 both_dialects! {
     a_client_is_told_what_a_server_tells,

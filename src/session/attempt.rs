@@ -287,7 +287,8 @@ impl Session {
 
     /// Whether a statement that waits for a primary since then may wait on.
     fn may_wait(&self, since: Instant) -> bool {
-        since.elapsed() < self.worker.topology.snapshot().cluster.pool.primary_wait
+        let snapshot = self.worker.topology.snapshot();
+        snapshot.servers.len() > 1 && since.elapsed() < snapshot.cluster.pool.primary_wait
     }
 
     /// Whether a server refused the replayed state for a variable that it does not have any more, of a plugin that was

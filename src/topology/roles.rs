@@ -119,6 +119,9 @@ fn assigned(members: &[Member<'_>], primary: Option<usize>) -> Assignment {
 }
 
 fn choose(members: &[Member<'_>], current: Option<usize>, all_probed: bool) -> Option<usize> {
+    if is_only_server(members) {
+        return Some(0);
+    }
     let current = current.filter(|&index| may_be_primary(members, index));
     if current.is_some_and(|index| members[index].up) {
         return current;
@@ -147,6 +150,14 @@ fn role(members: &[Member<'_>], index: usize, primary: Option<usize>) -> Role {
     } else {
         Role::Unknown
     }
+}
+
+/// The only server of a cluster is its primary also while it is read only: whom it lets write then is its own to say. Not so one that
+/// follows another, and not where Tidegate promotes: there `read_only` is what keeps writes away.
+fn is_only_server(members: &[Member<'_>]) -> bool {
+    let follows_nobody =
+        |said: &Identity| matches!(&said.replication, Replication::Channels(channels) if channels.is_empty());
+    matches!(members, [Member { identity: Some(said), .. }] if follows_nobody(said))
 }
 
 /// Writable, and following no server of this cluster but those that follow it back (a ring).
@@ -235,6 +246,19 @@ pub(super) mod tests {
     fn all_read_only_is_no_primary() {
         let servers = [identity(1, true, &[]), identity(2, true, &[1])];
         assert_eq!(assigned(&servers, &[], Some(0)), (None, vec![Replica, Replica]));
+    }
+
+    #[test]
+    fn who_stands_alone_is_the_primary_also_when_read_only() {
+        let alone = [identity(1, true, &[])];
+        assert_eq!(assigned(&alone, &[], None), (Some(0), vec![Primary]));
+        assert_eq!(assigned(&alone, &[0], Some(0)), (Some(0), vec![Primary]), "also while it is down");
+        assert_eq!(guarded(&alone, &[], Some(0)), (None, vec![Replica]));
+        assert_eq!(
+            assigned(&[identity(1, true, &[9])], &[], None),
+            (None, vec![Replica]),
+            "it follows another"
+        );
     }
 
     #[test]
