@@ -15,6 +15,7 @@ both_dialects! {
     sessions_of_others_need_rights,
     the_statement_of_a_client_that_has_gone_is_ended,
     a_kill_that_nobody_answers_leaves_nothing_counted,
+    what_no_kill_may_name_is_refused_in_the_servers_words,
 }
 
 /// A read that runs until it is ended; `mark` finds it in the servers' process lists.
@@ -202,4 +203,13 @@ async fn a_kill_that_nobody_answers_leaves_nothing_counted(scenario: Scenario) {
     stage.cluster.tell("resume", 0);
     assert_eq!(stage.proxy.metric("tidegate_pool_in_use", &[]).await, 0);
     assert_eq!(stage.proxy.metric("tidegate_pool_open", &[]).await, 0);
+}
+
+async fn what_no_kill_may_name_is_refused_in_the_servers_words(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let (mut client, mut direct) = (stage.raw().await, stage.direct(Login::default()).await);
+    for sql in ["KILL f()", "KILL QUERY (SELECT 1) + f()", "KILL LASTVAL(s)", "KILL 1 + NEXTVAL(s)"] {
+        let (refused, by_the_server) = (client.error(sql).await, direct.error(sql).await);
+        assert_eq!((refused.code, refused.message), (by_the_server.code, by_the_server.message), "{sql}");
+    }
 }

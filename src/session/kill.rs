@@ -41,6 +41,22 @@ const WITHOUT_EFFECT: Uses = Uses::USER_VARIABLE_READ
     .union(Uses::SYSTEM_SCHEMA)
     .union(Uses::PROCESSES);
 
+/// What servers refuse in a KILL, each in its own words.
+const NO_PART_OF_KILL: Uses = Uses::UNKNOWN_FUNCTION.union(Uses::SEQUENCE).union(Uses::SEQUENCE_LAST);
+
+fn refused_function(dialect: Dialect) -> ErrPacket {
+    match dialect {
+        Dialect::MySql => ErrPacket::new(
+            1235,
+            b"42000",
+            "This version of MySQL doesn't yet support 'Usage of subqueries or stored function calls as part of this statement'",
+        ),
+        Dialect::MariaDb => {
+            ErrPacket::new(1970, b"42000", "KILL does not support subqueries or stored functions")
+        }
+    }
+}
+
 /// Whether the account of this connection may end other users' sessions.
 const RIGHTS: &[u8] = b"SELECT COUNT(*) FROM information_schema.user_privileges WHERE \
     privilege_type IN ('SUPER', 'CONNECTION_ADMIN', 'CONNECTION ADMIN') AND \
@@ -168,6 +184,9 @@ impl Session {
         let statement = self.recognise(&sql);
         let without_effect =
             statement.class == StatementClass::Read && WITHOUT_EFFECT.contains(statement.uses);
+        if statement.uses.intersects(NO_PART_OF_KILL) {
+            return Err(Problem::Server(refused_function(self.lexing.server.dialect)));
+        }
         if !without_effect {
             return Err(Problem::Unsupported("KILL takes an id, or an expression without effects".into()));
         }
