@@ -23,6 +23,9 @@ MONITOR = {
 }
 
 
+#: Who moves data between members of a Galera cluster.
+ADMIN_LOGIN = "admin:admin-pw"
+
 #: What Tidegate's own promotion needs (docs/operations.md).
 FAILOVER = {
     "mysql": "REPLICATION CLIENT, RELOAD, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN",
@@ -63,7 +66,7 @@ def accounts(dialect: str) -> list:
         Account(dialect, "tidegate", "monitor-pw", usual, MONITOR[dialect]),
         Account(dialect, "repl", "repl-pw", usual, "REPLICATION SLAVE"),
         Account(dialect, "failover", "failover-pw", usual, FAILOVER[dialect]),
-        Account(dialect, "admin", "admin-pw", usual, "ALL PRIVILEGES", grant_option=True),
+        Account(dialect, *ADMIN_LOGIN.split(":"), usual, "ALL PRIVILEGES", grant_option=True),
         Account(dialect, "u_empty", "", usual),
         Account(dialect, "u_tls", "tls-pw", usual, require_tls=True),
         Account(dialect, "u_odd", ODD_PASSWORD, usual),
@@ -88,6 +91,8 @@ def statements(dialect: str) -> list:
     sql += [f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4" for name in DATABASES]
     for account in accounts(dialect):
         sql += account.sql()
+    if dialect == "mysql":
+        sql.append("GRANT SELECT ON performance_schema.replication_group_members TO 'tidegate'@'%'")
     return sql
 
 

@@ -18,6 +18,7 @@ from .watchdog import die_with_parent
 EXAMPLES = f"""
   integration/servers install all
   integration/servers up --cluster main=mysql+2 --cluster maria=mariadb+1 --cluster solo=mysql
+  integration/servers up --cluster galera=mariadb*3 --cluster group=mysql*3    # Galera, Group Replication
   integration/servers run --cluster main=mysql+2 -- cargo nextest run --test scenarios
   integration/servers tell 'kill main-1'         # inside `run`: TIDEGATE_SERVERS names the servers
 
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     installing.add_argument("what", nargs="?", default="all", choices=["mysql", "mariadb", "tools", "all", "orm", "mariadb-test"])
     installing.set_defaults(function=_install)
     shape = argparse.ArgumentParser(add_help=False)
-    shape.add_argument("--cluster", action="append", default=[], metavar="NAME=DIALECT[+REPLICAS]")
+    shape.add_argument("--cluster", action="append", default=[], metavar="NAME=DIALECT[+REPLICAS|*MEMBERS]")
     shape.add_argument("--opt", action="append", default=[], metavar="NAME:OPTION",
                        help="a server option for a cluster, a server or `all`, e.g. main:max-connections=50")
     shape.add_argument("--performance-schema", action="store_true", help="on all servers (off by default: it costs memory)")

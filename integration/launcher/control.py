@@ -44,8 +44,7 @@ def answer(fleet: Fleet, line: str) -> dict:
             case ["kill" | "stop" | "pause" | "resume" | "start" | "start-read-only" as verb, name]:
                 server = fleet.server(name)
                 if verb.startswith("start"):
-                    server.spawn(["--read-only=ON"] if verb == "start-read-only" else [])
-                    server.wait_ready()
+                    fleet.start_again(server, ["--read-only=ON"] if verb == "start-read-only" else [])
                 else:
                     getattr(server, verb)()
             case ["add", cluster]:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import accounts, binaries, template
+from . import accounts, binaries, group, template
 from .cache import LauncherError
 from .certificates import certificates
 from .client import Client
@@ -24,17 +24,18 @@ CATCH_UP_TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Shape:
-    """`main=mysql+2`: a cluster's name, dialect and number of replicas."""
+    """`main=mysql+2`: a cluster's name, dialect and number of replicas; `main=mariadb*3`: a group of three equal members."""
     name: str
     dialect: str
-    replicas: int
+    servers: int
+    is_group: bool
 
     @staticmethod
     def parse(text: str) -> "Shape":
-        match = re.fullmatch(r"([a-z][a-z0-9_]*)=(mysql|mariadb)(?:\+(\d{1,2}))?", text)
+        match = re.fullmatch(r"([a-z][a-z0-9_]*)=(mysql|mariadb)(?:\+(\d{1,2})|\*([1-9]))?", text)
         if not match:
-            raise LauncherError(f"--cluster {text}: write NAME=mysql+2, NAME=mariadb+1 or NAME=mysql (lower-case name)")
-        return Shape(match[1], match[2], int(match[3] or 0))
+            raise LauncherError(f"--cluster {text}: write NAME=mysql+2, NAME=mariadb+1, NAME=mysql, or NAME=mariadb*3 (lower-case name)")
+        return Shape(match[1], match[2], int(match[4] or int(match[3] or 0) + 1), bool(match[4]))
 
 
 @dataclass
@@ -68,14 +69,27 @@ class Fleet:
     def start(self) -> None:
         servers = []
         for cluster in self.clusters.values():
-            servers += [self._new_server(cluster) for _ in range(1 + cluster.shape.replicas)]
+            servers += [self._new_server(cluster) for _ in range(cluster.shape.servers)]
         with ThreadPoolExecutor(len(servers)) as pool:
             list(pool.map(self._copy_template, servers))
-            for server in servers:
+            for cluster in self._clusters(groups=True):
+                group.prepare(cluster.servers, cluster.shape.dialect)
+                group.start(cluster.servers, cluster.shape.dialect)
+            by_replication = [(cluster, server) for cluster in self._clusters(groups=False) for server in cluster.servers]
+            for _, server in by_replication:
                 server.spawn()
-            list(pool.map(Server.wait_ready, servers))
-            replicas = [(cluster, server) for cluster in self.clusters.values() for server in cluster.servers[1:]]
+            list(pool.map(lambda pair: pair[1].wait_ready(), by_replication))
+            replicas = [(cluster, server) for cluster, server in by_replication if server.role == "replica"]
             list(pool.map(lambda pair: _replicate(*pair), replicas))
+
+    def start_again(self, server: Server, more: list = ()) -> None:
+        """A server that was stopped or killed."""
+        cluster = self._cluster_of(server)
+        if cluster.shape.is_group:
+            group.start_again(server, cluster.shape.dialect)
+        else:
+            server.spawn(more)
+            server.wait_ready()
 
     def stop(self) -> None:
         """Everything goes: nothing here outlives the run, so there is no graceful shutdown to wait for."""
@@ -96,8 +110,8 @@ class Fleet:
     def add(self, cluster_name: str) -> Server:
         """One more replica; it replays the primary's whole binary log."""
         cluster = self.clusters.get(cluster_name)
-        if not cluster:
-            raise LauncherError(f"no cluster {cluster_name!r}: there are {', '.join(self.clusters)}")
+        if not cluster or cluster.shape.is_group:
+            raise LauncherError(f"no cluster with replicas {cluster_name!r}: there are {', '.join(self.clusters)}")
         server = self._new_server(cluster)
         try:
             self._copy_template(server)
@@ -129,14 +143,20 @@ class Fleet:
     def _new_server(self, cluster: Cluster) -> Server:
         name = f"{cluster.shape.name}-{len(cluster.servers)}"
         options = [option for target, option in self._options if target in ("all", cluster.shape.name, name)]
-        server = Server(name, "replica" if cluster.servers else "primary", cluster.installation, self.folder, take_port(),
+        role = "member" if cluster.shape.is_group else "replica" if cluster.servers else "primary"
+        server = Server(name, role, cluster.installation, self.folder, take_port(),
                         next(self._server_ids), self._certificates, self._watchdog, options)
         cluster.servers.append(server)
         return server
 
     def _copy_template(self, server: Server) -> None:
-        cluster = next(c for c in self.clusters.values() if server in c.servers)
-        template.copy(cluster.template, server.datadir)
+        template.copy(self._cluster_of(server).template, server.datadir)
+
+    def _cluster_of(self, server: Server) -> Cluster:
+        return next(cluster for cluster in self.clusters.values() if server in cluster.servers)
+
+    def _clusters(self, groups: bool) -> list:
+        return [cluster for cluster in self.clusters.values() if cluster.shape.is_group == groups]
 
 
 def _replicate(cluster: Cluster, replica: Server) -> None:

@@ -25,6 +25,7 @@ mod expired;
 mod extensions;
 mod failover;
 mod failure;
+mod groups;
 mod idle;
 mod kill;
 mod leak;

@@ -29,6 +29,8 @@ use crate::wire::reply::{Expect, Scanner};
 pub(super) const READ_ONLY: [u16; 2] = [1290, 1836];
 /// ER_SERVER_SHUTDOWN: the statement was ended by the server's own end, not by KILL QUERY (1317).
 const SHUTDOWN: u16 = 1053;
+/// ER_UNKNOWN_COM_ERROR.
+const UNKNOWN_COMMAND: u16 = 1047;
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 const UNKNOWN_VARIABLE: u16 = 1193;
 /// ER_UNKNOWN_STMT_HANDLER, ER_NEED_REPREPARE.
@@ -167,6 +169,15 @@ impl Session {
                         && self.may_wait(*demoted_since.get_or_insert_with(Instant::now)) =>
                 {
                     // It is the primary no more, and the topology learns it now: the statement waits for the next one.
+                    self.worker.topology.report(server, crate::topology::Signal::ConnectionLost);
+                    self.release(connection, false);
+                    tried.push(server);
+                }
+                Ok(End { error: Some(refusal), .. })
+                    if is_out_of_its_group(&refusal)
+                        && !state_there
+                        && self.may_wait(*demoted_since.get_or_insert_with(Instant::now)) =>
+                {
                     self.worker.topology.report(server, crate::topology::Signal::ConnectionLost);
                     self.release(connection, false);
                     tried.push(server);
@@ -422,6 +433,12 @@ fn says_read_only(refusal: &Refusal) -> bool {
     refusal.unsent.is_some()
         && READ_ONLY.contains(&refusal.code)
         && refusal.packet.as_ref().is_some_and(named)
+}
+
+/// A node of Galera that has lost the others begins nothing: "WSREP has not yet prepared node for application use".
+fn is_out_of_its_group(refusal: &Refusal) -> bool {
+    let names_it = |packet: &ErrPacket| packet.message.starts_with(b"WSREP");
+    refusal.unsent.is_some() && refusal.code == UNKNOWN_COMMAND && refusal.packet.as_ref().is_some_and(names_it)
 }
 
 /// Whether nothing of it has been done where a server has refused it as read only: not so of what consists of several statements.

@@ -158,7 +158,7 @@ impl Freshness {
         id: ServerId,
         statement: Recognised,
         end: &End,
-        named: impl FnOnce() -> bool,
+        named: impl Fn() -> bool,
         reads: bool,
     ) {
         let mut written = Transactions::default();
@@ -167,7 +167,7 @@ impl Freshness {
                 Change::Gtids(text) | Change::Variable { name: b"last_gtid", value: text } => text,
                 _ => continue,
             };
-            match Transactions::parse(text) {
+            match Transactions::parse(text).filter(|_| named()) {
                 Some(one) if written.extend(&one) => {}
                 _ => self.wrote_unnamed = Some(Instant::now()),
             }

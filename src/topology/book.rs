@@ -13,6 +13,7 @@ use crate::ids::ServerId;
 use super::balance::{Readers, Replica};
 use super::course::Course;
 use super::facts::ServerFacts;
+use super::group::Unfit;
 use super::gtid::Transactions;
 use super::health::{Cause, Health, News, State, Thresholds};
 use super::promotion::{Plight, plight};
@@ -285,6 +286,11 @@ impl Book {
         plight(&members, current, last, is_down).map(|index| self.servers[index].id)
     }
 
+    /// Whether servers of the cluster are members of a group, which elects by itself.
+    pub fn has_group(&self) -> bool {
+        self.members().any(|record| record.as_member().is_in_group())
+    }
+
     /// What a server last said of itself, and all that it had written or applied by then.
     pub fn last_words(&self, id: ServerId) -> Option<(Identity, Option<Arc<Transactions>>)> {
         let seen = self.servers.iter().find(|record| record.id == id)?.seen.as_ref()?;
@@ -356,14 +362,14 @@ impl Book {
         let facts = primary
             .and_then(|index| servers[index].facts.clone())
             .or_else(|| servers.iter().find_map(|server| server.facts.clone()));
-        let readers = servers
-            .iter()
-            .filter(|server| server.role == Role::Replica && server.left_out.is_none())
-            .map(|server| Replica {
-                id: server.id,
-                address: &server.address,
-                weight: server.config.weight,
-                lag: server.lag.unwrap_or_default(),
+        let readers =
+            servers.iter().filter(|server| server.role.reads() && server.left_out.is_none()).map(|server| {
+                Replica {
+                    id: server.id,
+                    address: &server.address,
+                    weight: server.config.weight,
+                    lag: server.lag.unwrap_or_default(),
+                }
             });
         Snapshot {
             generation,
@@ -449,27 +455,37 @@ impl Record {
 
     /// Whether it can be used at all; a primary's facts do not age, as long as it is up (T26, T32).
     fn usable(&self, role: Role, limits: &ReadLimits, now: Instant) -> Result<(), LeftOut> {
+        let unfit = self.unfit().map(LeftOut::Unfit);
         match (self.health, role) {
             (Health::Unknown { cause, .. }, _) => Err(LeftOut::NotProbed(cause)),
             (Health::Down { cause, .. }, _) => Err(LeftOut::Down(cause)),
             _ if self.leaving => Err(LeftOut::Leaving),
+            _ if unfit.is_some() => unfit.map_or(Ok(()), Err),
             (Health::Up { .. }, Role::Primary) => Ok(()),
             (Health::Up { .. }, Role::Rival) => Err(LeftOut::Rival),
             _ if self.config.draining => Err(LeftOut::Draining),
             (Health::Up { .. }, _) if self.is_stale(now, limits.facts_max_age) => Err(LeftOut::Stale),
             (Health::Up { .. }, Role::Unknown) if !self.is_unreadable() => Err(LeftOut::RoleUndecided),
-            (Health::Up { .. }, Role::Unknown | Role::Replica) => Ok(()),
+            (Health::Up { .. }, Role::Unknown | Role::Replica | Role::Peer) => Ok(()),
         }
     }
 
     fn lag(&self, primary_is_up: bool, limits: &ReadLimits, now: Instant) -> Result<Duration, LeftOut> {
         let seen = self.seen.as_ref().ok_or(LeftOut::NotProbed(None))?;
         let last = self.known_lag.map(|(at, lag)| LastLag { lag, age: now.saturating_duration_since(at) });
-        let replication = &seen.observation.identity.replication;
+        let Identity { replication, group, .. } = &seen.observation.identity;
+        if group.is_some() && replication.channels().is_empty() {
+            // Members have all that is committed, or are about to; without a primary nobody has more.
+            return if primary_is_up { seen.lag.ok_or(LeftOut::LagUnknown) } else { Ok(Duration::ZERO) };
+        }
         let reported = reads::lag(replication, last, primary_is_up, limits)?;
         // Whole seconds by the source's clock and ours; finer, and by one clock, where GTIDs tell it.
         let follows_one = matches!(replication.channels(), [channel] if channel.io == IoThread::Runs);
         Ok(seen.lag.filter(|_| follows_one && primary_is_up).unwrap_or(reported))
+    }
+
+    fn unfit(&self) -> Option<Unfit> {
+        self.seen.as_ref()?.observation.identity.group.as_ref()?.unfit
     }
 
     fn is_unreadable(&self) -> bool {

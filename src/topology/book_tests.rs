@@ -98,7 +98,7 @@ fn said(server_id: u32, read_only: bool, channels: Vec<Channel>) -> Outcome {
         gtids: true,
     };
     let replication = Replication::Channels(channels);
-    let identity = Identity { read_only, server_id, server_uuid: None, replication };
+    let identity = Identity { read_only, server_id, server_uuid: None, replication, group: None };
     Outcome::Good(Observation {
         connected: *CONNECTED,
         identity,

@@ -95,8 +95,9 @@ fn log_reads(before: &Server, after: &Server) {
     match &after.left_out {
         Some(LeftOut::NoWeight) => info!(%server, why = %LeftOut::NoWeight, "server takes no reads"),
         Some(why) => warn!(%server, %why, "server takes no reads"),
-        None if after.role == Role::Replica => {
-            info!(%server, lag_ms = after.lag.unwrap_or_default().as_millis(), "replica takes reads");
+        None if after.role.reads() => {
+            let (role, lag_ms) = (after.role.as_str(), after.lag.unwrap_or_default().as_millis());
+            info!(%server, role, lag_ms, "replica takes reads");
         }
         None => {}
     }

@@ -14,6 +14,7 @@
 //! | `resolve` | the addresses of names |
 //! | `health`, `roles`, `reads`, `balance` | pure: is it up, what is it, may it serve reads, how many |
 //! | `gtid`, `course` | pure: sets of transactions; what the primary had when, and how late that makes a replica |
+//! | `group` | what members of a group (Group Replication, Galera) say of it |
 //! | `promotion` | another server becomes the primary by Tidegate itself |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
 
@@ -22,6 +23,7 @@ mod book;
 mod course;
 mod facts;
 mod greeting;
+mod group;
 mod gtid;
 mod health;
 mod journal;
@@ -40,6 +42,7 @@ pub(crate) use balance::mix;
 pub use balance::{Draw, Readers};
 pub use book::Refused;
 pub use facts::ServerFacts;
+pub use group::Unfit;
 pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
 pub use monitor::Topology;

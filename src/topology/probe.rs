@@ -18,6 +18,7 @@ use crate::sql::{Dialect, ServerVersion};
 use super::book::Observation;
 use super::facts::{self, ServerFacts};
 use super::greeting::{self, Greeting};
+use super::group::{self, Membership};
 use super::gtid::Transactions;
 use super::health::Cause;
 use super::replication::{Channel, Replication};
@@ -29,6 +30,8 @@ const BUSY: [u16; 3] = [1040, 1203, 1226];
 const ACCESS_DENIED: [u16; 8] = [1045, 1044, 1130, 1251, 1698, 1862, 3118, 3159];
 /// "Access denied; you need (at least one of) the … privilege(s) for this operation".
 const PRIVILEGE_MISSING: u16 = 1227;
+/// The account may not read this table; there is none of this name.
+const TABLE_CLOSED: [u16; 2] = [1142, 1146];
 
 /// Where and how to connect; made once per server.
 #[derive(Clone, Debug)]
@@ -184,6 +187,12 @@ impl Link {
             Err(Error::Server(error)) if error.code == PRIVILEGE_MISSING => Replication::Unreadable,
             Err(error) => return Err(error),
         };
+        let group = match answer.collect::<Row>().await {
+            Ok(rows) => rows.into_iter().map(texts).collect(),
+            // Without the privilege a member that takes no writes is a server that follows nobody.
+            Err(Error::Server(error)) if TABLE_CLOSED.contains(&error.code) => Vec::new(),
+            Err(error) => return Err(error),
+        };
         drop(answer);
         let values = rows.into_iter().next().map(texts).unwrap_or_default();
         let [
@@ -210,6 +219,14 @@ impl Link {
         if self.collation.0 != *collation {
             self.collation = (collation.clone(), self.collation_id(collation).await?);
         }
+        let (group, committed) = match self.version.dialect {
+            Dialect::MySql => (Membership::of_mysql(&group, server_uuid), None),
+            Dialect::MariaDb => {
+                Membership::of_galera(&group).map_or((None, None), |(it, all)| (Some(it), all))
+            }
+        };
+        // Each node of Galera names a transaction as it likes, unless told otherwise: their common order is another one.
+        let in_galera = group.is_some() && self.version.dialect == Dialect::MariaDb;
         let seconds = |text: &str| Duration::from_secs(text.parse().unwrap_or(28_800));
         let facts = ServerFacts {
             version_text: self.greeting.version_text.clone(),
@@ -227,20 +244,23 @@ impl Link {
             wait_timeout: seconds(wait_timeout),
             interactive_timeout: seconds(interactive_timeout),
             max_allowed_packet: max_allowed_packet.parse().unwrap_or(1 << 24),
-            gtids: is_on(gtids),
+            gtids: is_on(gtids) && !in_galera,
         };
         let identity = Identity {
             read_only: is_on(read_only) || is_on(super_read_only),
             server_id: server_id.parse().unwrap_or(0),
             server_uuid: Some(server_uuid.clone()).filter(|uuid| !uuid.is_empty()),
             replication,
+            group,
         };
         // What a MariaDB replica wrote itself counts in the same domain as what it should have applied: only the latter is asked of it.
         let follows = !identity.replication.channels().is_empty();
         let executed = if follows || written.is_empty() { applied } else { written };
-        let executed = Transactions::parse(executed.as_bytes()).filter(|_| facts.gtids).map(Arc::new);
+        let executed = Transactions::parse(executed.as_bytes()).filter(|_| facts.gtids);
+        let executed = if in_galera { committed } else { executed }.map(Arc::new);
         let history = match self.version.dialect {
             Dialect::MySql => executed.clone(),
+            Dialect::MariaDb if in_galera => None,
             Dialect::MariaDb => Transactions::parse_state(state.as_bytes()).map(Arc::new),
         };
         Ok(Observation { connected: self.made, identity, facts: Arc::new(facts), executed, history })
@@ -261,7 +281,7 @@ impl Link {
 }
 
 /// The statements of one probe, sent together.
-fn statements(version: ServerVersion) -> &'static str {
+fn statements(version: ServerVersion) -> String {
     macro_rules! both {
         ($super_read_only:literal, $uuid:literal, $gtids:literal, $status:literal) => {
             concat!(
@@ -292,14 +312,14 @@ fn statements(version: ServerVersion) -> &'static str {
             )
         };
     }
-    match (version.dialect, version.number) {
-        (Dialect::MySql, 80_022..) => {
-            mysql!("SHOW REPLICA STATUS")
-        }
-        (Dialect::MySql, _) => mysql!("SHOW SLAVE STATUS"),
-        (Dialect::MariaDb, 100_501..) => mariadb!("SHOW ALL REPLICAS STATUS"),
-        (Dialect::MariaDb, _) => mariadb!("SHOW ALL SLAVES STATUS"),
-    }
+    let (own, group) = match (version.dialect, version.number) {
+        (Dialect::MySql, 80_022..) => (mysql!("SHOW REPLICA STATUS"), group::ASK_MYSQL),
+        (Dialect::MySql, _) => (mysql!("SHOW SLAVE STATUS"), group::ASK_MYSQL),
+        (Dialect::MariaDb, 100_501..) => (mariadb!("SHOW ALL REPLICAS STATUS"), group::ASK_MARIADB),
+        (Dialect::MariaDb, _) => (mariadb!("SHOW ALL SLAVES STATUS"), group::ASK_MARIADB),
+    };
+    // What may be refused comes last: nothing behind it is run.
+    format!("{own}; {group}")
 }
 
 pub(super) fn is_on(value: &str) -> bool {
@@ -378,11 +398,11 @@ mod tests {
     #[test]
     fn the_words_of_each_dialect() {
         let of = |dialect, number| statements(ServerVersion { dialect, number });
-        assert!(of(Dialect::MySql, 90_704).ends_with("; SHOW REPLICA STATUS"));
-        assert!(of(Dialect::MySql, 80_021).ends_with("; SHOW SLAVE STATUS"));
-        assert!(of(Dialect::MariaDb, 101_119).ends_with("; SHOW ALL REPLICAS STATUS"));
+        assert!(of(Dialect::MySql, 90_704).contains("; SHOW REPLICA STATUS; SELECT g."));
+        assert!(of(Dialect::MySql, 80_021).contains("; SHOW SLAVE STATUS; SELECT g."));
+        assert!(of(Dialect::MariaDb, 101_119).contains("; SHOW ALL REPLICAS STATUS; SHOW GLOBAL"));
         assert!(!of(Dialect::MariaDb, 101_119).contains("super_read_only"));
-        assert!(of(Dialect::MariaDb, 100_411).ends_with("; SHOW ALL SLAVES STATUS"));
+        assert!(of(Dialect::MariaDb, 100_411).contains("; SHOW ALL SLAVES STATUS; SHOW GLOBAL"));
     }
 
     #[test]

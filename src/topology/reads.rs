@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::group::Unfit;
 use super::health::Cause;
 use super::replication::{Channel, IoThread, Replication};
 
@@ -20,6 +21,8 @@ pub enum LeftOut {
     RoleUndecided,
     /// Writable beside the primary and following nobody.
     Rival,
+    /// It is a member of a group, and does not go along with it.
+    Unfit(Unfit),
     /// Writable, and it cannot be told that it is the primary: another server is writable, too, or others follow somebody else.
     Contested,
     /// It is the primary, and hands over to another server: new writes wait.
@@ -61,6 +64,7 @@ impl fmt::Display for LeftOut {
             Self::Down(cause) => write!(f, "down: {cause}"),
             Self::RoleUndecided => f.write_str("its role is not decided before all servers were probed"),
             Self::Rival => f.write_str("writable beside the primary and following nobody"),
+            Self::Unfit(unfit) => unfit.fmt(f),
             Self::Contested => f.write_str(
                 "writable, but not known to be the primary: another server is writable, or others follow another (split brain)",
             ),

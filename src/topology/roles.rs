@@ -3,6 +3,7 @@
 //! Does not know: lag, clocks, clients. Invariant: at most one primary, and the one in use stays while it is
 //! valid, so that two writable servers cannot make the writes go back and forth.
 
+use super::group::Membership;
 use super::replication::{IoThread, Replication};
 
 /// What a server is to its cluster.
@@ -14,17 +15,25 @@ pub enum Role {
     Primary,
     /// Follows another server, or takes no writes.
     Replica,
+    /// Writable beside the primary, and of one group with it: it has the same data, and may take the primary's place.
+    Peer,
     /// Writable beside the primary and following nobody: its data may differ, so it takes nothing.
     Rival,
 }
 
 impl Role {
+    /// Whether it takes reads beside the primary.
+    pub fn reads(self) -> bool {
+        matches!(self, Self::Replica | Self::Peer)
+    }
+
     /// The word for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Primary => "primary",
             Self::Replica => "replica",
+            Self::Peer => "peer",
             Self::Rival => "rival",
         }
     }
@@ -41,6 +50,8 @@ pub(super) struct Identity {
     pub server_uuid: Option<String>,
     /// Whom it follows.
     pub replication: Replication,
+    /// The group that it is in.
+    pub group: Option<Membership>,
 }
 
 /// One server as this module sees it.
@@ -56,6 +67,13 @@ pub(super) struct Member<'a> {
     pub deposed: bool,
     /// What it last said; `None` if it never did. What a dead server said still counts for who follows whom.
     pub identity: Option<&'a Identity>,
+}
+
+impl Member<'_> {
+    /// Whether it is a member of a group.
+    pub fn is_in_group(&self) -> bool {
+        self.identity.is_some_and(|said| said.group.is_some())
+    }
 }
 
 /// The outcome.
@@ -142,6 +160,8 @@ fn role(members: &[Member<'_>], index: usize, primary: Option<usize>) -> Role {
         Role::Primary
     } else if identity.read_only || follows_any {
         Role::Replica
+    } else if primary.is_some_and(|primary| are_peers(members, index, primary)) {
+        Role::Peer
     } else if (primary.is_some() || members[index].deposed)
         && (members[index].up || !members[index].deposed)
         && identity.replication != Replication::Unreadable
@@ -152,12 +172,18 @@ fn role(members: &[Member<'_>], index: usize, primary: Option<usize>) -> Role {
     }
 }
 
+/// Whether two servers are members of one group.
+fn are_peers(members: &[Member<'_>], one: usize, other: usize) -> bool {
+    let group = |index: usize| members[index].identity.and_then(|said| said.group.as_ref());
+    matches!((group(one), group(other)), (Some(one), Some(other)) if one.name == other.name)
+}
+
 /// The only server of a cluster is its primary also while it is read only: whom it lets write then is its own to say. Not so one that
 /// follows another, and not where Tidegate promotes: there `read_only` is what keeps writes away.
 fn is_only_server(members: &[Member<'_>]) -> bool {
     let follows_nobody =
         |said: &Identity| matches!(&said.replication, Replication::Channels(channels) if channels.is_empty());
-    matches!(members, [Member { identity: Some(said), .. }] if follows_nobody(said))
+    matches!(members, [Member { identity: Some(said), .. }] if follows_nobody(said) && said.group.is_none())
 }
 
 /// Writable, and following no server of this cluster but those that follow it back (a ring).
@@ -166,6 +192,9 @@ fn is_only_server(members: &[Member<'_>]) -> bool {
 pub(super) fn may_be_primary(members: &[Member<'_>], index: usize) -> bool {
     let Some(identity) = members[index].identity.filter(|_| !members[index].deposed) else { return false };
     if identity.read_only || (identity.replication == Replication::Unreadable && members.len() > 1) {
+        return false;
+    }
+    if identity.group.as_ref().is_some_and(|group| group.unfit.is_some()) {
         return false;
     }
     (0..members.len())
@@ -203,7 +232,13 @@ pub(super) mod tests {
     /// A server with this id that follows these ids.
     pub fn identity(server_id: u32, read_only: bool, sources: &[u32]) -> Identity {
         let channels = sources.iter().map(|&source| channel(source, Some(0))).collect();
-        Identity { read_only, server_id, server_uuid: None, replication: Replication::Channels(channels) }
+        Identity {
+            read_only,
+            server_id,
+            server_uuid: None,
+            replication: Replication::Channels(channels),
+            group: None,
+        }
     }
 
     pub fn members<'a>(identities: &'a [Identity], down: &[usize]) -> Vec<Member<'a>> {
@@ -226,7 +261,8 @@ pub(super) mod tests {
         (assignment.primary, assignment.roles)
     }
 
-    use Role::{Primary, Replica, Rival};
+    use super::super::group::Unfit;
+    use Role::{Peer, Primary, Replica, Rival};
 
     #[test]
     fn a_primary_and_its_replicas() {
@@ -259,6 +295,35 @@ pub(super) mod tests {
             (None, vec![Replica]),
             "it follows another"
         );
+    }
+
+    #[test]
+    fn of_a_group_one_member_that_is_fit_takes_the_writes_and_the_others_are_its_peers() {
+        let of = |name: &str, unfit| Some(Membership { name: name.into(), unfit });
+        let in_group = |id, group| Identity { group, ..identity(id, false, &[]) };
+        let mut servers = [1, 2, 3].map(|id| in_group(id, of("g", None)));
+        assert_eq!(assigned(&servers, &[], None), (Some(0), vec![Primary, Peer, Peer]));
+        assert_eq!(assigned(&servers, &[0], Some(0)), (Some(1), vec![Peer, Primary, Peer]));
+        assert_eq!(assigned(&servers, &[], Some(1)).0, Some(1), "who comes back is a peer");
+        servers[1].group = of("g", Some(Unfit::Parted));
+        assert_eq!(assigned(&servers, &[], Some(1)), (Some(0), vec![Primary, Peer, Peer]));
+        servers[2].group = of("other", None);
+        assert_eq!(assigned(&servers, &[], None).1[2], Rival, "another group has other data");
+        servers[2] = identity(3, false, &[]);
+        assert_eq!(assigned(&servers, &[], None).1[2], Rival);
+        servers[0].group = of("g", Some(Unfit::Outside));
+        assert_eq!(assigned(&servers[..2], &[], Some(0)).0, None, "nobody is fit");
+    }
+
+    #[test]
+    fn a_group_with_one_writer_shows_it_by_read_only() {
+        let member = |id, read_only| Identity {
+            group: Some(Membership { name: "g".into(), unfit: None }),
+            ..identity(id, read_only, &[])
+        };
+        let servers = [member(1, true), member(2, false), member(3, true)];
+        assert_eq!(assigned(&servers, &[], None), (Some(1), vec![Replica, Primary, Replica]));
+        assert_eq!(assigned(&servers, &[1], Some(1)).0, Some(1), "until the group has elected another");
     }
 
     #[test]

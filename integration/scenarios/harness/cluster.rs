@@ -19,6 +19,7 @@ pub struct Cluster {
     pub other_ca: PathBuf,
     /// All certificates of the run.
     pub tls: Tls,
+    is_group: bool,
     own: Option<Fleet>,
 }
 
@@ -76,7 +77,7 @@ impl Cluster {
         let mut run = Run::read();
         let servers = run.clusters.remove(name)?.servers;
         let (ca, other_ca) = (run.tls.ca.clone(), run.tls.other_ca.clone());
-        Some(Self { dialect, servers, ca, other_ca, tls: run.tls, own: None })
+        Some(Self { dialect, servers, ca, other_ca, tls: run.tls, is_group: false, own: None })
     }
 
     /// The accounts of the run's servers.
@@ -93,9 +94,17 @@ impl Cluster {
 
     /// The same, started with further arguments for the launcher.
     pub fn own_with(dialect: Dialect, replicas: usize, arguments: &[&str]) -> Self {
-        let fleet = Fleet::start_with(dialect, replicas, arguments);
+        Self::started(dialect, Fleet::start_with(dialect, &format!("+{replicas}"), arguments))
+    }
+
+    /// Three members of a group: Group Replication, or Galera.
+    pub fn group(dialect: Dialect) -> Self {
+        Self { is_group: true, ..Self::started(dialect, Fleet::start_with(dialect, "*3", &[])) }
+    }
+
+    fn started(dialect: Dialect, fleet: Fleet) -> Self {
         let (ca, other_ca, tls) = (fleet.tls.ca.clone(), fleet.tls.other_ca.clone(), fleet.tls.clone());
-        Self { dialect, servers: fleet.servers.clone(), ca, other_ca, tls, own: Some(fleet) }
+        Self { dialect, servers: fleet.servers.clone(), ca, other_ca, tls, is_group: false, own: Some(fleet) }
     }
 
     /// One of the launcher's commands (`kill`, `start`, `pause` …) for a server of the scenario's own.
@@ -133,6 +142,12 @@ impl Cluster {
 
     /// Waits until every replica has applied what the primary has written so far.
     pub async fn caught_up(&self) {
+        if self.is_group && self.dialect == Dialect::MariaDb {
+            for member in 1..self.servers.len() {
+                self.run(member, &["SET SESSION wsrep_sync_wait = 1", "SELECT 1"]).await;
+            }
+            return;
+        }
         let position = match self.dialect {
             Dialect::MySql => "SELECT @@global.gtid_executed",
             Dialect::MariaDb => "SELECT @@global.gtid_binlog_pos",

@@ -54,6 +54,11 @@ impl Scenario {
         self.on(Cluster::own(self.dialect, replicas), &rules).await
     }
 
+    /// Three members of a group that the scenario may break.
+    pub async fn group_stage(self, rules: Rules) -> Stage {
+        self.on(Cluster::group(self.dialect), &rules).await
+    }
+
     /// Servers of the scenario's own, started with further arguments for the launcher.
     pub async fn own_stage_with(self, replicas: usize, rules: Rules, arguments: &[&str]) -> Stage {
         self.on(Cluster::own_with(self.dialect, replicas, arguments), &rules).await

@@ -61,18 +61,18 @@ struct Answer {
 impl Fleet {
     /// A primary with this many replicas, caught up.
     pub fn start(dialect: Dialect, replicas: usize) -> Self {
-        Self::start_with(dialect, replicas, &[])
+        Self::start_with(dialect, &format!("+{replicas}"), &[])
     }
 
-    /// The same with further arguments for the launcher.
-    pub fn start_with(dialect: Dialect, replicas: usize, arguments: &[&str]) -> Self {
+    /// Servers of the launcher's shape (`+2`: two replicas; `*3`: a group of three), with further arguments for the launcher.
+    pub fn start_with(dialect: Dialect, shape: &str, arguments: &[&str]) -> Self {
         let name = match dialect {
             Dialect::MySql => "mysql",
             Dialect::MariaDb => "mariadb",
         };
         let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/servers");
         let mut child = Command::new(launcher)
-            .args(["up", "--cluster", &format!("c={name}+{replicas}")])
+            .args(["up", "--cluster", &format!("c={name}{shape}")])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

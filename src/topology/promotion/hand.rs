@@ -186,6 +186,7 @@ async fn testimony(connection: &mut Conn, version: ServerVersion) -> Result<Test
         server_id: server_id.parse().unwrap_or(0),
         server_uuid: Some(uuid.clone()).filter(|uuid| !uuid.is_empty()),
         replication: Replication::Channels(parsed),
+        group: None,
     };
     Ok(Testimony { identity, can_lead: is_on(can_lead), holds, executed, history })
 }

@@ -31,6 +31,9 @@ impl Warden {
         let _acting = timeout(PROMPT, self.acting.lock())
             .await
             .map_err(|_| "the servers' roles are just being changed")?;
+        if self.shared.lock().has_group() {
+            return Err("the servers are members of a group, which elects its primary by itself".to_owned());
+        }
         let snapshot = self.shared.snapshot();
         let target = snapshot.servers.iter().find(|server| &*server.address == address);
         let target = target.ok_or_else(|| format!("there is no server {address}"))?.id;

@@ -42,6 +42,9 @@ pub(in super::super) fn plight(
     last: Option<usize>,
     is_down: impl Fn(usize) -> bool,
 ) -> Plight<usize> {
+    if members.iter().any(Member::is_in_group) {
+        return Plight::default(); // which elects by itself
+    }
     let all = || 0..members.len();
     let primary = current.filter(|&index| members[index].up && roles::may_be_primary(members, index));
     let proven = primary.is_some_and(|index| roles::has_majority(members, index));
@@ -144,6 +147,14 @@ mod tests {
     fn nobody_is_replaced_while_somebody_is_writable() {
         let servers = [identity(1, false, &[]), identity(2, false, &[]), lost(3, &[1])];
         assert_eq!(looked_at(&servers, &[0], Some(0)).gone, None);
+    }
+
+    #[test]
+    fn a_group_sees_to_itself() {
+        let mut servers = [identity(1, false, &[]), lost(2, &[1]), lost(3, &[1])];
+        assert!(looked_at(&servers, &[0], Some(0)).gone.is_some());
+        servers[1].group = super::super::super::group::tests::member("g");
+        assert_eq!(looked_at(&servers, &[0], Some(0)), Plight::default());
     }
 
     #[test]
