@@ -176,6 +176,7 @@ mod tests {
             name: "main".into(),
             servers: vec![Server { host: "127.0.0.1".into(), port, weight: 1, draining: false }],
             compression: None,
+            multi_primary: false,
             resolve_interval: Duration::from_secs(5),
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),

@@ -24,6 +24,9 @@ const SERVERS_MAX: usize = 128;
 /// Bytes of a cluster's name, which stands in logs and metrics.
 const NAME_MAX: usize = 64;
 
+/// Values of `topology`: whether it is `multi_primary`.
+pub(super) const TOPOLOGIES: [(&str, bool); 2] = [("detect", false), ("multi_primary", true)];
+
 const HELP: &str = "write `clusters: {main: {servers: [\"10.0.0.1:3306\"]}}`";
 
 /// The one cluster of the file; all that are given are checked.
@@ -64,6 +67,7 @@ pub(super) fn empty(name: String) -> Cluster {
     Cluster {
         name,
         servers: Vec::new(),
+        multi_primary: false,
         resolve_interval: defaults::RESOLVE_INTERVAL,
         tls: ServerTls::default(),
         compression: None,
@@ -86,6 +90,7 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
     if let Some(item) = fields.require(cx, "servers", "write `servers: [\"10.0.0.1:3306\"]`") {
         cluster.servers = servers(&item, cx);
     }
+    cluster.multi_primary = fields.choice(cx, "topology", &TOPOLOGIES, cluster.multi_primary);
     cluster.resolve_interval = fields.duration(cx, "resolve_interval", cluster.resolve_interval, 100..=HOUR);
     cluster.tls = server_tls(fields.section(cx, "tls"), cx);
     let algorithms = [("none", None), ("zlib", Some(Compression::Zlib)), ("zstd", Some(Compression::Zstd))];

@@ -70,6 +70,15 @@ pub(super) fn promotion(
             "add a server (one with `weight: 0` will do), or write `mode: follow`",
         );
     }
+    if cluster.multi_primary {
+        let message = "`promote` is for one primary with replicas, but `topology` is `multi_primary`";
+        fields.conflict(
+            cx,
+            &["mode"],
+            message.to_owned(),
+            "write `mode: follow`: the first server that is up takes the writes",
+        );
+    }
     if transactions_timeout + HANDOVER > cluster.pool.primary_wait {
         let message = "`transactions_timeout` must be 2 s below `pool.primary_wait` at least: statements that wait for a switchover would fail";
         fields.conflict(

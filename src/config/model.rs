@@ -185,6 +185,8 @@ pub struct Cluster {
     pub name: String,
     /// Its servers, in the file's order; at least one.
     pub servers: Vec<Server>,
+    /// Whether all writable servers hold the same data, by the operator's word.
+    pub multi_primary: bool,
     /// How often their names are looked up.
     pub resolve_interval: Duration,
     /// TLS towards them.

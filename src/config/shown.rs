@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::cluster::TOPOLOGIES;
 use super::defaults::{APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT};
 use super::listen::Keepalive;
 use super::model::{Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion};
@@ -107,6 +108,8 @@ impl Config {
         out.optional(name("tls.key"), files.map(|files| files.key.display()));
         out.keepalive(&name("keepalive"), &cluster.keepalive);
         out.put(name("compression"), cluster.compression.map_or("none", compression));
+        let topology = TOPOLOGIES.iter().find(|(_, multi)| *multi == cluster.multi_primary);
+        out.optional(name("topology"), topology.map(|(name, _)| name));
         out.put(name("forward_attributes"), cluster.forward_attributes);
         let promotion = cluster.promotion.as_ref();
         out.put(name("failover.mode"), if promotion.is_some() { "promote" } else { "follow" });

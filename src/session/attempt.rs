@@ -438,7 +438,9 @@ fn says_read_only(refusal: &Refusal) -> bool {
 /// A node of Galera that has lost the others begins nothing: "WSREP has not yet prepared node for application use".
 fn is_out_of_its_group(refusal: &Refusal) -> bool {
     let names_it = |packet: &ErrPacket| packet.message.starts_with(b"WSREP");
-    refusal.unsent.is_some() && refusal.code == UNKNOWN_COMMAND && refusal.packet.as_ref().is_some_and(names_it)
+    refusal.unsent.is_some()
+        && refusal.code == UNKNOWN_COMMAND
+        && refusal.packet.as_ref().is_some_and(names_it)
 }
 
 /// Whether nothing of it has been done where a server has refused it as read only: not so of what consists of several statements.

@@ -338,8 +338,12 @@ impl Book {
         let primary = primary.filter(is_up);
         let handing_over = self.handing_over;
 
+        let multi_primary = self.settings.multi_primary;
         let server = |(index, record): (usize, &Record)| {
-            let role = roles.get(index).copied().unwrap_or(Role::Unknown);
+            let role = match roles.get(index).copied().unwrap_or(Role::Unknown) {
+                Role::Rival if multi_primary => Role::Peer,
+                role => role,
+            };
             let mut server = record.as_server(role, primary.is_some(), &self.limits, now);
             match server.left_out {
                 Some(LeftOut::RoleUndecided) if guarded && self.all_probed() => {
@@ -432,7 +436,7 @@ impl Record {
         let (lag, left_out) = match self.usable(role, limits, now) {
             Err(reason) => (None, Some(reason)),
             Ok(()) if role == Role::Primary => (None, None),
-            Ok(()) => match self.lag(primary_is_up, limits, now) {
+            Ok(()) => match self.lag(role, primary_is_up, limits, now) {
                 Err(reason) => (None, Some(reason)),
                 Ok(lag) if self.config.weight == 0 => (Some(lag), Some(LeftOut::NoWeight)),
                 Ok(lag) => (Some(lag), reads::admit(lag, self.late, limits).err()),
@@ -470,13 +474,22 @@ impl Record {
         }
     }
 
-    fn lag(&self, primary_is_up: bool, limits: &ReadLimits, now: Instant) -> Result<Duration, LeftOut> {
+    fn lag(
+        &self,
+        role: Role,
+        primary_is_up: bool,
+        limits: &ReadLimits,
+        now: Instant,
+    ) -> Result<Duration, LeftOut> {
         let seen = self.seen.as_ref().ok_or(LeftOut::NotProbed(None))?;
         let last = self.known_lag.map(|(at, lag)| LastLag { lag, age: now.saturating_duration_since(at) });
         let Identity { replication, group, .. } = &seen.observation.identity;
         if group.is_some() && replication.channels().is_empty() {
             // Members have all that is committed, or are about to; without a primary nobody has more.
             return if primary_is_up { seen.lag.ok_or(LeftOut::LagUnknown) } else { Ok(Duration::ZERO) };
+        }
+        if role == Role::Peer {
+            return Ok(Duration::ZERO); // by the operator's word
         }
         let reported = reads::lag(replication, last, primary_is_up, limits)?;
         // Whole seconds by the source's clock and ours; finer, and by one clock, where GTIDs tell it.

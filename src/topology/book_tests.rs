@@ -1,6 +1,7 @@
 //! The book fed with probes' ends, without a server or a clock.
 
 use super::super::facts;
+use super::super::group::Membership;
 use super::super::replication::Channel;
 use super::super::replication::tests::channel;
 use super::*;
@@ -54,6 +55,7 @@ fn cluster() -> Cluster {
     let unused = Duration::ZERO;
     Cluster {
         compression: None,
+        multi_primary: false,
         resolve_interval: Duration::from_secs(5),
         name: "main".into(),
         servers: vec![server(1), server(2)],
@@ -479,4 +481,54 @@ fn a_server_may_have_been_restarted_when_its_probes_connected_anew() {
     observation.connected = now + Duration::from_millis(400);
     book.probed(A, Outcome::Good(observation), now + Duration::from_millis(500));
     assert_eq!(book.writable_before(A), Some(now));
+}
+
+/// An answer of a member that has committed this much.
+fn member(server_id: u32, unfit: Option<Unfit>, sequence: u64) -> Outcome {
+    let mut outcome = executed(said(server_id, false, vec![]), sequence);
+    if let Outcome::Good(observation) = &mut outcome {
+        observation.identity.group = Some(Membership { name: "g".into(), unfit });
+    }
+    outcome
+}
+
+#[test]
+fn a_member_of_the_primarys_group_reads_while_it_is_in_step() {
+    let (mut book, now) = (book(), Instant::now());
+    book.probed(A, member(1, None, 7), now);
+    book.probed(B, member(2, None, 7), now);
+    assert_eq!(book.snapshot(0, now).primary, Some(A));
+    assert_eq!(
+        left_out(&mut book, B, now),
+        Some(LeftOut::LagUnknown),
+        "nothing is known of the primary's course"
+    );
+    book.probed(A, member(1, None, 8), now);
+    book.probed(B, member(2, None, 8), now);
+    assert_eq!(readers(&mut book, now), [B]);
+    book.probed(B, member(2, Some(Unfit::Parted), 8), now);
+    assert_eq!(left_out(&mut book, B, now), Some(LeftOut::Unfit(Unfit::Parted)));
+    book.probed(A, member(1, Some(Unfit::Parted), 8), now);
+    book.probed(B, member(2, None, 9), now);
+    let snapshot = book.snapshot(0, now);
+    assert_eq!(
+        (snapshot.primary, snapshot.server(A).unwrap().left_out),
+        (Some(B), Some(LeftOut::Unfit(Unfit::Parted)))
+    );
+}
+
+#[test]
+fn a_second_writable_server_is_a_peer_where_the_operator_says_so() {
+    for (multi_primary, role, takes) in [(false, Role::Rival, vec![]), (true, Role::Peer, vec![B])] {
+        let mut book = Book::new(&Cluster { multi_primary, ..cluster() }, &rhythm());
+        let now = Instant::now();
+        book.probed(A, said(1, false, vec![]), now);
+        book.probed(B, said(2, false, vec![]), now);
+        assert_eq!(book.snapshot(0, now).server(B).unwrap().role, role);
+        assert_eq!(readers(&mut book, now), takes);
+        for _ in 0..3 {
+            book.probed(A, TIMED_OUT, now);
+        }
+        assert_eq!(book.snapshot(0, now).primary, Some(B));
+    }
 }

@@ -137,6 +137,7 @@ impl Fleet {
             draining: false,
         };
         Cluster {
+            multi_primary: false,
             name: "main".into(),
             servers: indexes.iter().map(server).collect(),
             compression: None,
