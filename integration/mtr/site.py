@@ -63,7 +63,7 @@ def fresh(binary: Path | None):
             (folder / name).symlink_to(folder / suite.VAR / name)
         tempfile.tempdir = str(folder)
         options = [("mtr", f"--{option}") for option in [*OPTIONS, *certificates, f"secure-file-priv={folder}"]]
-        fleet = Fleet([Shape("mtr", "mariadb", 0)], options, performance_schema=True)
+        fleet = Fleet([Shape.parse("mtr=mariadb")], options, performance_schema=True)
         try:
             fleet.start()
             server = fleet.server("mtr-0")

@@ -274,6 +274,9 @@ impl Session {
                 }
                 _ if work.preparing.is_some() => true,
                 Class::Call | Class::TextPrepared => true,
+                Class::Ddl => {
+                    !uses.contains(Uses::MULTIPLE) && sql::defines_no_table(work.sql(), &self.lexing)
+                }
                 Class::Session => {
                     uses.intersects(Uses::XA | Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE)
                 }

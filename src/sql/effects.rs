@@ -348,6 +348,29 @@ pub fn tables_created(sql: &[u8], lexing: &Lexing) -> Option<u64> {
     Some(u64::from(words.take(b"table")))
 }
 
+/// Whether a definition is surely of something that is no table, and uses none: a database, an account, a routine.
+pub fn defines_no_table(sql: &[u8], lexing: &Lexing) -> bool {
+    let tokens: Vec<Token> =
+        Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).take(5).collect();
+    let mut words = Words { sql, tokens: &tokens };
+    let mut takes = |all: &[&[u8]]| all.iter().any(|word| words.take(word));
+    if takes(&[b"grant", b"revoke"]) {
+        return true;
+    }
+    if takes(&[b"rename"]) {
+        return takes(&[b"user"]);
+    }
+    let drops = takes(&[b"drop"]);
+    if !drops && !takes(&[b"alter", b"create"]) {
+        return false;
+    }
+    if takes(&[b"or"]) {
+        takes(&[b"replace"]);
+    }
+    takes(&[b"database", b"schema", b"user", b"role", b"server", b"function", b"procedure"])
+        || drops && takes(&[b"event", b"trigger"])
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{MARIADB, MYSQL};
@@ -478,5 +501,28 @@ mod tests {
         assert_eq!(of(""), []);
         assert_eq!(of("XA START 'a'"), [Effect::XaBegun]);
         assert_eq!(of("XA ROLLBACK 'a'"), [Effect::XaEnded]);
+    }
+
+    #[test]
+    fn what_is_no_table_is_known_by_its_kind() {
+        let is = |sql: &str| defines_no_table(sql.as_bytes(), &MARIADB);
+        for sql in [
+            "DROP DATABASE d",
+            "create or replace user u",
+            "GRANT r TO u",
+            "/* */ DROP EVENT e",
+            "ALTER FUNCTION f COMMENT ''",
+        ] {
+            assert!(is(sql), "{sql}");
+        }
+        for sql in [
+            "DROP TABLE t",
+            "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DO 1",
+            "RENAME TABLE t TO u",
+            "TRUNCATE t",
+            "CREATE",
+        ] {
+            assert!(!is(sql), "{sql}");
+        }
     }
 }

@@ -30,7 +30,8 @@ mod tests;
 
 pub use digest::{DIGEST_TEXT_MAX, digest, digest_text};
 pub use effects::{
-    Effect, LockKind, changes_accounts, effects, tables_created, unscoped_variables, used_database,
+    Effect, LockKind, changes_accounts, defines_no_table, effects, tables_created, unscoped_variables,
+    used_database,
 };
 pub use functions::{is_built_in, pure_functions};
 pub use model::*;
