@@ -27,6 +27,7 @@ mod failover;
 mod failure;
 mod groups;
 mod idle;
+mod insert_ids;
 mod kill;
 mod leak;
 mod levels;

@@ -8,10 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Cluster, Login, Proxy, RawClient, Rules, Scenario};
+use crate::harness::{Cluster, Login, Proxy, RawClient, Rules, Scenario, Stage};
 
 both_dialects! {
     a_difference_of_state_costs_a_read_no_round_trip,
+    an_id_that_another_session_has_made_costs_no_round_trip,
 }
 
 /// In every statement that is counted, so that the probes' connections are not.
@@ -76,9 +77,8 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: Arc<Count>
     }
 }
 
-async fn a_difference_of_state_costs_a_read_no_round_trip(scenario: Scenario) {
-    let stage = scenario.stage().await;
-    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+/// A Tidegate with one connection to the primary, through a relay; two clients of it.
+async fn relayed(stage: &Stage) -> (Relay, Proxy, RawClient, RawClient) {
     let mut cluster = Cluster::shared(stage.cluster.dialect);
     cluster.servers.truncate(1);
     let server = SocketAddr::new(cluster.servers[0].host.parse().unwrap(), cluster.servers[0].port);
@@ -87,8 +87,15 @@ async fn a_difference_of_state_costs_a_read_no_round_trip(scenario: Scenario) {
     let rules = Rules { server_tls: "{mode: off}".into(), ..Rules::pool("{max: 1}") };
     let proxy = Proxy::start_unready(&cluster, &rules).await;
     let login = Login { database: Some(stage.schema.clone()), ..Login::default() };
-    let mut client = RawClient::login(proxy.address, &login).await.unwrap();
-    let mut other = RawClient::login(proxy.address, &login).await.unwrap();
+    let client = RawClient::login(proxy.address, &login).await.unwrap();
+    let other = RawClient::login(proxy.address, &login).await.unwrap();
+    (relay, proxy, client, other)
+}
+
+async fn a_difference_of_state_costs_a_read_no_round_trip(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let (relay, _proxy, mut client, mut other) = relayed(&stage).await;
     client.ok("SET time_zone = '+03:00', sql_mode = 'ANSI'").await;
     client.ok("SET @a = 'counted'").await;
     client.ok("USE information_schema").await;
@@ -106,4 +113,23 @@ async fn a_difference_of_state_costs_a_read_no_round_trip(scenario: Scenario) {
         client.query(sql).await;
         assert_eq!(relay.turns() - before, 1, "{sql}, in the right state");
     }
+}
+
+async fn an_id_that_another_session_has_made_costs_no_round_trip(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT)"]).await;
+    let (relay, _proxy, mut client, mut other) = relayed(&stage).await;
+    let write = "INSERT INTO t VALUES (NULL) /* counted */";
+    let made = client.ok(write).await.insert_id;
+    for sql in [write, "BEGIN /* counted */"] {
+        let before = relay.turns();
+        other.ok(sql).await;
+        assert_eq!(relay.turns() - before, 1, "{sql}: the id is read back in the same write");
+        other.ok("ROLLBACK").await;
+        assert_eq!(client.value("SELECT LAST_INSERT_ID()").await, Some(made.to_string()));
+    }
+    let before = relay.turns();
+    client.ok(write).await;
+    client.ok(write).await;
+    assert_eq!(relay.turns() - before, 2, "nothing is asked of a session's own connection");
 }

@@ -14,7 +14,7 @@ use super::class::Class;
 use super::connect::{self, ConnectError, Opening};
 use super::exchange::{Answer, ExchangeError, receive};
 use super::gate::Permit;
-use super::insert_id::InsertId;
+use super::insert_id::{self, InsertId};
 use super::server::Server;
 use super::state::{Handshake, State};
 use super::statements::Statements;
@@ -71,7 +71,7 @@ pub struct Connection {
     pub shown: Arc<Shown>,
     /// Prepared statements open on it.
     pub statements: Statements,
-    /// The session whose LAST_INSERT_ID() lives here, if another takes the connection before it asks.
+    /// The session whose LAST_INSERT_ID() lives here, or has lived; without one, the server's is 0.
     pub debt: Option<Arc<InsertId>>,
     /// The session whose statement ran on it last.
     pub user: Option<User>,
@@ -238,12 +238,15 @@ impl Connection {
     /// # Errors
     /// The network's; the connection must be closed then.
     pub async fn pay_debt(&mut self, buffer: &mut Buffer) -> Result<(), ExchangeError> {
-        // What nobody asks for any more goes with the reset.
-        let Some(debt) = self.debt.take().filter(|debt| Arc::strong_count(debt) > 1) else { return Ok(()) };
-        let answer = self.run(b"SELECT LAST_INSERT_ID()", buffer).await?;
-        let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-        debt.settle(self.server, self.id, value);
-        Ok(())
+        let here = (self.server, self.id);
+        let Some(debt) = self.debt.take_if(|debt| Arc::strong_count(debt) > 1 && debt.place().is_on(here))
+        else {
+            return Ok(()); // what nobody asks for any more goes with the reset
+        };
+        let answer = self.run(insert_id::TAKE, buffer).await;
+        let number = answer.as_ref().ok().and_then(|answer| answer.number());
+        debt.settle(self.server, self.id, number);
+        answer.map(drop)
     }
 
     /// Forgets what COM_RESET_CONNECTION takes away.
@@ -252,6 +255,9 @@ impl Connection {
         state.reset();
         self.state = Arc::new(state);
         self.statements.clear();
+        if let Some(debt) = self.debt.take() {
+            debt.settle(self.server, self.id, None);
+        }
         self.counted = Some(0); // the counters begin anew, too (tried on both dialects)
         self.routine_of = None;
         self.may_lock = false;

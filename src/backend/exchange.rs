@@ -73,6 +73,11 @@ impl Answer {
         numbers.filter_map(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()).sum()
     }
 
+    /// The first value of the first row, where it is a number.
+    pub fn number(&self) -> Option<u64> {
+        std::str::from_utf8(self.value()?).ok()?.parse().ok()
+    }
+
     /// The first value of the first row.
     pub fn value(&self) -> Option<&[u8]> {
         self.rows.first()?.first()?.as_deref()

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::execution::Execution;
 use super::observed::Tally;
 use super::pins::Pins;
+use super::prelude::Step;
 use super::readonly::commits;
 use super::reply::Rows;
 use super::{Flow, Problem, Session};
@@ -328,7 +329,9 @@ impl Session {
             connection.statements.renew(untyped.source);
         }
         let prepares = execution.is_some_and(|e| !connection.statements.contains(e.source));
-        if !before.is_empty() && (prepares || !pipelines(work)) {
+        // To read another session's insert id back changes nothing for this one, however it ends.
+        let harmless = steps.iter().all(|step| matches!(step, Step::ReadBack(_)));
+        if !before.is_empty() && (prepares || !(harmless || pipelines(work))) {
             // What must not run in a wrong state waits until the state is known to be right; nor is anything prepared
             // in a wrong one.
             connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
@@ -344,7 +347,10 @@ impl Session {
             None => before.extend_from_slice(work.packets),
         }
         connection.stream.write_all(&before).await.map_err(lost_in_write)?;
-        self.consume(connection, &mut steps, &mut buffer).await?;
+        match self.consume(connection, &mut steps, &mut buffer).await {
+            Err(Failure::Unsent(error)) if !pipelines(work) => return Err(lost_in_write(error)),
+            consumed => consumed?,
+        }
         self.receive(connection, work, buffer).await
     }
 

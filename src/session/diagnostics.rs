@@ -131,7 +131,9 @@ impl Session {
             && self.last.place.is_some_and(reachable)
             && !self.last.counts_are_ours
             && (!found_rows || self.last.found_there)
-            && !uses.contains(Uses::USER_VARIABLE_READ); // which may have to be brought by a SET
+            // What would have to be brought by a SET.
+            && !uses.contains(Uses::USER_VARIABLE_READ)
+            && (!statement.may_use_insert_id() || self.insert_id.place().needs_nothing());
         if at_hand
             || found_rows && (self.last.found_rows_unknown || self.last.counted)
             || uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::pins::Pins;
 use super::settle::runs_a_routine;
@@ -17,9 +17,6 @@ use crate::plan::{Reason, Route, Target};
 use crate::sql::{Class, Recognised, Uses};
 use crate::topology::Signal;
 use crate::wire::ok::Status;
-
-/// How long another session may take to read back our LAST_INSERT_ID().
-const INSERT_ID_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a server that has no substitute is left alone between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -183,19 +180,10 @@ impl Session {
             self.worker.pool.check_in(connection);
         }
         if statement.may_use_insert_id()
-            && let Place::On { server, id, reported, .. } = self.insert_id.place()
+            && let Place::On { server, id, .. } = self.insert_id.place()
+            && suits(server)
         {
-            if !suits(server) {
-                self.insert_id.put(Place::Known(reported.last().unwrap_or(0)));
-                return None;
-            }
-            if let Some(connection) = self.worker.pool.take_exactly(server, key, id) {
-                return Some(connection);
-            }
-            // Somebody else has it, and is reading the value back for us.
-            if timeout(INSERT_ID_LIMIT, self.insert_id.settled()).await.is_err() {
-                self.insert_id.put(Place::Known(reported.last().unwrap_or(0)));
-            }
+            return self.worker.pool.take_exactly(server, key, id);
         }
         None
     }

@@ -14,6 +14,7 @@ mod farewell;
 mod freshness;
 pub mod incoming;
 mod inquiry;
+mod insert_ids;
 pub mod kill;
 mod lease;
 mod ledger;

@@ -14,7 +14,7 @@ use super::settle::runs_a_routine;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange;
-use crate::backend::insert_id::{InsertId, Place};
+use crate::backend::insert_id::{InsertId, TAKE};
 use crate::plan::{Reason, Route, Target};
 use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::wire::buffer::Buffer;
@@ -32,9 +32,6 @@ const TIMED_OUT: u16 = 3024;
 /// neither CREATE TEMPORARY TABLE … AS SELECT (tried on both dialects) nor SET ROLE (MySQL), but they are counted.
 pub(super) const COUNTED: &[u8] = b"SHOW SESSION STATUS WHERE Variable_name IN \
     ('Com_create_table', 'Com_create_temporary_table', 'Com_set_role')";
-
-/// Asks for LAST_INSERT_ID(), and leaves none: who comes next would take it for its own.
-const TAKE_INSERT_ID: &[u8] = b"SELECT LAST_INSERT_ID(),LAST_INSERT_ID(0)";
 
 /// A reply that must be consumed before the statement's own.
 pub(super) enum Step {
@@ -61,6 +58,10 @@ impl Session {
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
         let me = Some(self.me());
+        let here = (connection.server, connection.id);
+        if work.statement.may_use_insert_id() {
+            self.call_in_insert_id(here).await;
+        }
         let of_other = connection.routine_of.is_some() && connection.routine_of != me;
         if of_other || self.must_forget_sequences(connection, work.statement) {
             let server = self.worker.pool.server(connection.server);
@@ -84,16 +85,9 @@ impl Session {
         } else if !Arc::ptr_eq(&connection.state, &self.desired) {
             connection.state = Arc::clone(&self.desired);
         }
-        if let Some(debt) = connection.debt.take_if(|debt| !Arc::ptr_eq(debt, &self.insert_id)) {
-            let here = matches!(debt.place(), Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
-            // The owner may have a newer value elsewhere. When it is gone, its value matters only beside an id that is given
-            // explicitly, and is the same number by chance: the server reports both alike.
-            if here && (Arc::strong_count(&debt) > 1 || work.statement.class == Class::Write) {
-                command::put_query(before, TAKE_INSERT_ID, connection.capabilities);
-                steps.push(Step::ReadBack(debt));
-            } else if here {
-                connection.debt = Some(debt);
-            }
+        if let Some(debt) = connection.debt.take_if(|debt| self.must_take(debt, here, work.statement)) {
+            command::put_query(before, TAKE, connection.capabilities);
+            steps.push(Step::ReadBack(debt));
         }
         if connection.statements.has_closing() {
             for id in connection.statements.take_closing() {
@@ -115,25 +109,8 @@ impl Session {
             }
         }
         let uses = work.statement.uses;
-        // Of a session that has made none, too: the connection has another's.
-        let insert_id = match self.insert_id.place() {
-            Place::Known(value) => Some(value.to_string()),
-            Place::Nowhere => Some("0".to_owned()),
-            // A SET would take the row count that the same statement asks about.
-            Place::On { .. } if uses.intersects(ABOUT_BEFORE) => None,
-            Place::On { reported, before, .. } => before.map(|before| {
-                // Literals, as LAST_INSERT_ID() beside one is a DECIMAL to MySQL, which it does not take back.
-                let cases = reported.all().iter().map(|id| format!(" WHEN {id} THEN {id}"));
-                let cases: String = cases.collect();
-                if cases.is_empty() {
-                    before.to_string()
-                } else {
-                    format!("CASE LAST_INSERT_ID(){cases} ELSE {before} END")
-                }
-            }),
-        };
         if work.statement.may_use_insert_id()
-            && let Some(value) = insert_id
+            && let Some(value) = self.insert_id_to_bring(uses)
         {
             let counts = uses.contains(Uses::ROW_COUNT) && self.last.row_count < 0;
             let sql = if counts {
@@ -234,15 +211,13 @@ impl Session {
             {
                 return Err(Failure::Behind);
             }
-            let answer = if matches!(step, Step::Signal) { answer } else { answer.into_ok()? };
+            let answer =
+                if matches!(step, Step::Signal | Step::ReadBack(_)) { answer } else { answer.into_ok()? };
             match step {
                 Step::Simple | Step::Signal => {}
                 Step::Position => self.freshness.has_waited(connection.server),
                 Step::Counted => connection.counted = Some(answer.sum()),
-                Step::ReadBack(debt) => {
-                    let value = answer.value().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-                    debt.settle(connection.server, connection.id, value);
-                }
+                Step::ReadBack(debt) => debt.settle(connection.server, connection.id, answer.number()),
             }
         }
         Ok(())

@@ -11,7 +11,6 @@ use super::pins::Pins;
 use super::readback::{charset_by_name, mentions_tracking};
 use super::{Flow, Session};
 use crate::backend::connection::Connection;
-use crate::backend::insert_id::{Place, Reported};
 use crate::backend::state::{State, is_replayed};
 use crate::execute::relay::End;
 use crate::sql::{self, Class, Effect, Recognised, Uses};
@@ -171,27 +170,7 @@ impl Session {
             && succeeded
             && self.has_asked_in_vain(connection, end).await;
         self.note_variables(connection, work, succeeded && !vain);
-        // A statement that names it had it right on this connection, and may have set it without a report.
-        let named = statement.may_use_insert_id();
-        if end.insert_id != 0 || named {
-            let (server, id) = (connection.server, connection.id);
-            let (mut reported, before) = match self.insert_id.place() {
-                Place::Nowhere => (Reported::default(), Some(0)),
-                Place::Known(value) => (Reported::default(), Some(value)),
-                Place::On { server: s, id: i, reported, before } if (s, i) == (server, id) => {
-                    (reported, before)
-                }
-                Place::On { reported, before, .. } => (Reported::default(), reported.last().or(before)),
-            };
-            if end.insert_id != 0 {
-                reported.add(end.insert_id);
-            }
-            if named && let Some(value) = reported.last().or(before) {
-                reported = Reported::one(value);
-            }
-            let before = before.filter(|_| !named);
-            self.insert_id.put(Place::On { server, id, reported, before });
-        }
+        self.note_insert_id(connection, end, statement).await;
         if about_tracking {
             self.take_in_tracking(connection, work).await;
             connection.dirty = was_dirty;
@@ -326,22 +305,11 @@ impl Session {
         connection.dirty |= leaving && self.is_of_own_routine(connection); // a lock, say, for which others wait
         connection.broken |= leaving && connection.watched_by.is_some();
         connection.dirty |= connection.variables.is_crowded();
-        let here = |place| matches!(place, Place::On { server, id, .. } if (server, id) == (connection.server, connection.id));
-        if !(leaving && connection.dirty) && here(self.insert_id.place()) {
-            connection.debt = Some(Arc::clone(&self.insert_id));
-        } else if leaving {
-            connection.debt = None;
-        }
     }
 
     /// The connection is gone, and what was on it.
     pub(super) fn lose(&mut self, mut connection: Box<Connection>) {
         connection.broken = true;
-        if let Place::On { server, id, reported, .. } = self.insert_id.place()
-            && (server, id) == (connection.server, connection.id)
-        {
-            self.insert_id.put(Place::Known(reported.last().unwrap_or(0)));
-        }
         self.worker.pool.check_in(connection);
         if self.held.is_none() {
             self.set_pins(Pins::default());

@@ -11,8 +11,6 @@
 //! - MariaDB leaves warnings after a SHOW or a CALL that reads no table, which no text tells.
 //! - MySQL's COM_FIELD_LIST warns that it is deprecated, beside what is there.
 //! - MySQL's COM_STMT_RESET counts no warnings and shows none, and GET DIAGNOSTICS finds them still.
-//! - LAST_INSERT_ID() is undefined after an INSERT that failed (MySQL's and MariaDB's manuals): MariaDB may have set it, and its
-//!   error does not tell. Until the next id.
 
 use super::player::Packet;
 use super::step::{Line, Step};
@@ -26,7 +24,6 @@ pub struct Doubt {
     /// The texts in its slots.
     prepared: [String; 4],
     count: bool,
-    insert_id: bool,
     /// There is something to ask about.
     left: bool,
     /// Something was added to it, or taken away, that no text tells.
@@ -51,8 +48,7 @@ impl Doubt {
         let text = self.text(&line.step);
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         line.counted = !is_uncounted(&text);
-        let asks_id = has(&["LAST_INSERT_ID", "last_insert_id", "identity"]);
-        line.exact &= !(self.count && has(&["ROW_COUNT"]) || self.insert_id && asks_id);
+        line.exact &= !(self.count && has(&["ROW_COUNT"]));
         line.exact &= !(self.added && asks(&text) || is_larger(&text));
         line.exact &= self.selected || !has(&["FOUND_ROWS()"]);
         !(self.added && text.contains("GET DIAGNOSTICS"))
@@ -80,11 +76,6 @@ impl Doubt {
             _ => false,
         };
         self.left = failed || self.left && asks(&text) || answer.iter().any(Packet::warns);
-        let inserts = ["INSERT", "REPLACE", "LOAD", "_write("].iter().any(|word| text.contains(word));
-        self.insert_id = !mysql && (self.insert_id || inserts && failed);
-        if inserts && !failed || matches!(line.step, Step::ResetConnection | Step::ChangeUser { .. }) {
-            self.insert_id = false;
-        }
     }
 }
 

@@ -201,8 +201,11 @@ impl Pool {
             let recent = || list.iter().enumerate().rev().take(LOOK_AT);
             let same = |c: &Connection| free(c) && (std::ptr::eq(&*c.state, wanted) || *c.state == *wanted);
             let clean = |c: &Connection| c.debt.is_none() && (c.routine_of.is_none() || c.routine_of == user);
+            // Where the session has its LAST_INSERT_ID(), nothing need be read back.
+            let own = |c: &Connection| c.debt.is_some() && c.user == user;
             let (at, _) = recent()
-                .find(|(_, c)| clean(c) && same(c))
+                .find(|(_, c)| own(c) && same(c))
+                .or_else(|| recent().find(|(_, c)| clean(c) && same(c)))
                 .or_else(|| recent().find(|(_, c)| same(c)))
                 .or_else(|| list.iter().enumerate().rev().find(|(_, c)| usable(c)))?;
             let mut connection = list.remove(at);
