@@ -74,18 +74,25 @@ impl Session {
             return;
         }
         let key = Key { account: self.account.id, class: self.class };
-        let limit = match self.worker.pool.take_exactly(server, key, id) {
-            Some(mut there) => {
-                let mut buffer = self.worker.buffers.take();
-                let paid = timeout(PRELUDE_LIMIT, there.pay_debt(&mut buffer)).await;
-                there.broken |= !matches!(paid, Ok(Ok(()))) || !buffer.filled().is_empty();
-                there.user = None; // what the client may ask about its last statement is gone from it
-                self.worker.pool.check_in(there);
-                Duration::ZERO
-            }
-            None => OTHERS_LIMIT, // somebody else has it, and is reading the value back for us
-        };
-        if timeout(limit, self.insert_id.settled()).await.is_err() {
+        // Held by this session, where the statement is a plain read beside a soft pin.
+        if let Some(mut held) = self.held.take_if(|held| (held.server, held.id) == (server, id)) {
+            self.read_insert_id(&mut held).await;
+            self.hold(held);
+        } else if let Some(mut there) = self.worker.pool.take_exactly(server, key, id) {
+            self.read_insert_id(&mut there).await;
+            self.worker.pool.check_in(there);
+        } else if timeout(OTHERS_LIMIT, self.insert_id.settled()).await.is_err() {
+            self.insert_id.give_up(); // somebody else had it, and was to read the value back for us
+        }
+    }
+
+    /// The value is known after it.
+    async fn read_insert_id(&self, there: &mut Connection) {
+        let mut buffer = self.worker.buffers.take();
+        let paid = timeout(PRELUDE_LIMIT, there.pay_debt(&mut buffer)).await;
+        there.broken |= !matches!(paid, Ok(Ok(()))) || !buffer.filled().is_empty();
+        there.user = None; // what the client may ask about its last statement is gone from it
+        if self.insert_id.place().is_on((there.server, there.id)) {
             self.insert_id.give_up();
         }
     }

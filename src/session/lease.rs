@@ -88,6 +88,7 @@ impl Session {
         let held = self.held.as_ref()?;
         let mut asks_before = statement.uses.intersects(ABOUT_BEFORE);
         if (asks_before || statement.uses.contains(Uses::MEASURES))
+            && statement.class != Class::Write // which needs the primary, whatever it asks
             && self.last.place.is_some_and(|place| place != (held.server, held.id))
         {
             return None; // the statement before was a plain read that ran beside a soft pin
