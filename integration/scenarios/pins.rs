@@ -98,9 +98,12 @@ async fn handlers_pin_until_they_are_closed(scenario: Scenario) {
 
 async fn prepared_texts_pin_until_they_are_deallocated(scenario: Scenario) {
     let steps = [
-        ("PREPARE p FROM 'SELECT 1'", true),
-        ("PREPARE q FROM 'SELECT 2'", true),
+        ("PREPARE r FROM 'SELECT 1'", false),
+        ("EXECUTE r", false),
+        ("PREPARE p FROM 'SELECT @a := 1'", true),
+        ("PREPARE q FROM 'SET @a = 2'", true),
         ("EXECUTE p", true),
+        ("EXECUTE r", true),
         ("DEALLOCATE PREPARE P", true),
         ("DROP PREPARE `q`", false),
     ];

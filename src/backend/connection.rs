@@ -18,6 +18,7 @@ use super::insert_id::{self, InsertId};
 use super::server::Server;
 use super::state::{Handshake, State};
 use super::statements::Statements;
+use super::texts::Texts;
 use super::variables::Placed;
 use crate::ids::{AccountId, BackendId, ClientId, ServerId};
 use crate::sql::Dialect;
@@ -71,6 +72,8 @@ pub struct Connection {
     pub shown: Arc<Shown>,
     /// Prepared statements open on it.
     pub statements: Statements,
+    /// Texts that it may have under their names.
+    pub texts: Texts,
     /// The session whose LAST_INSERT_ID() lives here, or has lived; without one, the server's is 0.
     pub debt: Option<Arc<InsertId>>,
     /// The session whose statement ran on it last.
@@ -145,6 +148,7 @@ impl Connection {
             state: Arc::new(State::default()),
             shown: Arc::default(),
             statements: Statements::default(),
+            texts: Texts::default(),
             debt: None,
             user: None,
             routine_of: None,
@@ -255,6 +259,7 @@ impl Connection {
         state.reset();
         self.state = Arc::new(state);
         self.statements.clear();
+        self.texts.clear();
         if let Some(debt) = self.debt.take() {
             debt.settle(self.server, self.id, None);
         }

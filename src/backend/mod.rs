@@ -17,6 +17,7 @@ pub mod pool;
 pub mod server;
 pub mod state;
 pub mod statements;
+pub mod texts;
 pub mod tls;
 pub mod variables;
 

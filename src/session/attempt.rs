@@ -9,6 +9,7 @@ use super::pins::Pins;
 use super::prelude::Step;
 use super::readonly::commits;
 use super::reply::Rows;
+use super::texts::About;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
@@ -54,16 +55,21 @@ pub(super) struct Work<'a> {
     pub preparing: Option<(Arc<Source>, u32)>,
     /// For COM_STMT_EXECUTE and its kin.
     pub execution: Option<Execution<'a>>,
+    /// For text PREPARE, EXECUTE, DEALLOCATE of what need not stay on its connection.
+    pub about: Option<About>,
 }
 
 impl<'a> Work<'a> {
     /// A command that is not a statement's text.
     pub fn command(packets: &'a [u8], expect: Expect, statement: Recognised) -> Self {
-        Self { packets, expect, statement, text: None, preparing: None, execution: None }
+        Self { packets, expect, statement, text: None, preparing: None, execution: None, about: None }
     }
 
-    /// The statement's text; empty for commands without one.
+    /// The statement's text, of an EXECUTE that which it executes; empty for commands without one.
     pub fn sql(&self) -> &[u8] {
+        if let Some(About::Execute(text, _)) = &self.about {
+            return &text.sql;
+        }
         let executed = self.execution.as_ref().map(|execution| &*execution.source.text);
         let prepared = self.preparing.as_ref().map(|(source, _)| &*source.text);
         self.text.or(executed).or(prepared).unwrap_or_default()
@@ -331,12 +337,16 @@ impl Session {
         let prepares = execution.is_some_and(|e| !connection.statements.contains(e.source));
         // To read another session's insert id back changes nothing for this one, however it ends.
         let harmless = steps.iter().all(|step| matches!(step, Step::ReadBack(_)));
-        if !before.is_empty() && (prepares || !(harmless || pipelines(work))) {
+        let missing = self.missing_texts(connection, work);
+        if !before.is_empty() && (prepares || !missing.is_empty() || !(harmless || pipelines(work))) {
             // What must not run in a wrong state waits until the state is known to be right; nor is anything prepared
             // in a wrong one.
             connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
             before.clear();
             self.consume(connection, &mut steps, &mut buffer).await?;
+        }
+        if !missing.is_empty() {
+            self.bring_texts(connection, missing, &mut buffer).await?;
         }
         match &work.execution {
             Some(execution) => self.dress(connection, execution, &mut before, &mut buffer).await?,

@@ -128,6 +128,7 @@ impl Session {
         self.set_pins(Pins::default());
         self.ledger.clear();
         self.statements.clear();
+        self.texts.clear();
         self.variables.clear();
         self.sequence_at = None;
         self.insert_id = Arc::default();

@@ -9,7 +9,8 @@ use super::Session;
 use super::attempt::Failure;
 use super::pins::Pins;
 use crate::backend::connection::Connection;
-use crate::backend::exchange;
+use crate::backend::exchange::{self, Answer};
+use crate::backend::state::State;
 use crate::backend::statements::Source;
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
@@ -94,50 +95,64 @@ impl Session {
         source: &Arc<Source>,
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
+        let mut prepare = Vec::with_capacity(source.text.len() + 8);
+        put_packet(&mut prepare, 0, &[&[command::STMT_PREPARE], &source.text[..]].concat());
+        let answer = self.prepare_in(connection, &source.state, &prepare, Expect::Prepared, buffer).await?;
+        let id = answer.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
+        let max = self.open_max();
+        connection.statements.insert(Arc::clone(source), id, max);
+        Ok(())
+    }
+
+    /// Sends what prepares something, in the state that it was prepared in first.
+    pub(super) async fn prepare_in(
+        &self,
+        connection: &mut Connection,
+        state: &State,
+        prepare: &[u8],
+        expect: Expect,
+        buffer: &mut Buffer,
+    ) -> Result<Answer, Failure> {
         let handshake = connection.handshake();
         let mut packets = Vec::new();
         let mut replies = 0;
-        let put_difference =
-            |from: &crate::backend::state::State, to, packets: &mut Vec<u8>, replies: &mut usize| {
-                // A database cannot be unset, and a reset would take the other statements: then the present state must do.
-                let Some(difference) = from
-                    .difference(to, &handshake)
-                    .filter(|difference| !difference.reset && difference.role.is_none())
-                else {
-                    return false;
-                };
-                if let Some(schema) = difference.schema {
-                    put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
-                    *replies += 1;
-                }
-                if let Some(set) = difference.set {
-                    command::put_query(packets, &set, connection.capabilities);
-                    *replies += 1;
-                }
-                true
+        let put_difference = |from: &State, to, packets: &mut Vec<u8>, replies: &mut usize| {
+            // A database cannot be unset, and a reset would take the other statements: then the present state must do.
+            let Some(difference) = from
+                .difference(to, &handshake)
+                .filter(|difference| !difference.reset && difference.role.is_none())
+            else {
+                return false;
             };
-        let elsewhere = source.state != self.desired;
-        let switched = elsewhere && put_difference(&self.desired, &source.state, &mut packets, &mut replies);
+            if let Some(schema) = difference.schema {
+                put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
+                *replies += 1;
+            }
+            if let Some(set) = difference.set {
+                command::put_query(packets, &set, connection.capabilities);
+                *replies += 1;
+            }
+            true
+        };
+        let elsewhere = *state != *self.desired;
+        let switched = elsewhere && put_difference(&self.desired, state, &mut packets, &mut replies);
         let before = replies;
-        put_packet(&mut packets, 0, &[&[command::STMT_PREPARE], &source.text[..]].concat());
+        packets.extend_from_slice(prepare);
         if switched {
-            put_difference(&source.state, &self.desired, &mut packets, &mut replies);
+            put_difference(state, &self.desired, &mut packets, &mut replies);
         }
         connection.stream.write_all(&packets).await.map_err(Failure::Unsent)?;
         for _ in 0..before {
             exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
         }
-        let answer = exchange::receive(connection, buffer, Expect::Prepared).await?;
+        let answer = exchange::receive(connection, buffer, expect).await?;
         for _ in before..replies {
             exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
         }
-        if let Some(error) = answer.error {
-            return Err(Failure::Reprepare(error));
+        match answer.error {
+            Some(error) => Err(Failure::Reprepare(error)),
+            None => Ok(answer),
         }
-        let id = answer.prepared.ok_or(Failure::Unsent(std::io::ErrorKind::InvalidData.into()))?;
-        let max = self.open_max();
-        connection.statements.insert(Arc::clone(source), id, max);
-        Ok(())
     }
 
     /// Statements that may be open on the connection in use. None is closed while one of them may have a cursor or long

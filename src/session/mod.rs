@@ -36,6 +36,7 @@ mod reply;
 mod sequences;
 mod settle;
 mod statements;
+mod texts;
 mod variables;
 mod warnings;
 pub mod worker;
@@ -60,6 +61,7 @@ use crate::backend::class::Class;
 use crate::backend::connection::{Connection, User};
 use crate::backend::insert_id::InsertId;
 use crate::backend::state::State;
+use crate::backend::texts::Texts;
 use crate::execute::client::{Client, Signals};
 use crate::plan::Situation;
 use crate::registry::{Entry, Handle, Registry, Who};
@@ -106,6 +108,8 @@ pub struct Session {
     pins: Pins,
     ledger: Ledger,
     statements: Statements,
+    /// Prepared by text PREPARE.
+    texts: Texts,
     insert_id: Arc<InsertId>,
     variables: Variables,
     freshness: Freshness,
@@ -198,6 +202,7 @@ impl Session {
             pins: Pins::default(),
             ledger: Ledger::default(),
             statements: Statements::default(),
+            texts: Texts::default(),
             insert_id: Arc::default(),
             variables: Variables::default(),
             freshness: Freshness::default(),

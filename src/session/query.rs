@@ -63,6 +63,7 @@ impl Session {
             return self.tell(&reply::ok(self.sequence, self.standing(), 0, self.client.capabilities)).await;
         }
         self.settle_before(statement).await;
+        let about = self.about_text(text, &mut statement);
         let counted = self.begin_statement(self.digest(text), text);
         let route = plan::route(statement, self.situation());
         let mut own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
@@ -82,6 +83,7 @@ impl Session {
             text: Some(text),
             preparing: None,
             execution: None,
+            about,
         };
         let flow = self.perform(&work, route).await;
         self.end_statement(counted, route);

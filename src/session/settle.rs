@@ -90,6 +90,7 @@ impl Session {
         let mut unexplained =
             !end.changes.is_empty() && self.note_changes(connection, &end.changes, runs_a_routine(statement));
         unexplained &= !about_tracking;
+        self.note_texts_there(connection, work, succeeded);
         if statement.uses.contains(Uses::TEXT_PREPARED) {
             pins |= self.left_by_texts(work, succeeded);
         }

@@ -14,6 +14,7 @@ use super::attempt::Work;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
+use super::texts::About;
 use crate::backend::connection::Connection;
 use crate::backend::variables::{Name, Value, read_back};
 use crate::ids::AccountId;
@@ -111,7 +112,8 @@ impl Session {
         if !work.packets.is_empty() {
             connection.variables.enter(self.me());
         }
-        let unseen = reads_unseen(work.statement);
+        let executes = matches!(work.about, Some(About::Execute(..)));
+        let unseen = reads_unseen(work.statement) || executes;
         if unseen {
             connection.variables.fire();
         }
@@ -135,8 +137,9 @@ impl Session {
                 connection.variables.names().filter(|name| !self.variables.known.contains_key(*name));
             let mut all: Vec<Name> = others.chain(self.variables.known.keys()).cloned().collect();
             if shared {
-                if uses.intersects(NAMED) {
-                    all.extend(names(sql::user_variables(work.sql(), &self.lexing)).unwrap_or_default());
+                if uses.intersects(NAMED) || executes {
+                    let text = work.text.unwrap_or(work.sql());
+                    all.extend(names(sql::user_variables(text, &self.lexing)).unwrap_or_default());
                 }
                 self.worker.unset_variables.add_to(self.account.id, &mut all);
             }

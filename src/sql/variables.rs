@@ -68,6 +68,45 @@ pub enum PreparedText {
     Variable(Vec<u8>),
 }
 
+/// What the one statement of a packet does with a prepared text; names in lower case.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TextCommand {
+    /// PREPARE name FROM text.
+    Prepare(Vec<u8>, PreparedText),
+    /// EXECUTE name [USING …].
+    Execute(Vec<u8>),
+    /// DEALLOCATE PREPARE, DROP PREPARE.
+    Deallocate(Vec<u8>),
+}
+
+/// The command in a packet with a single one; `None` for others, and for names that may be written in other ways than in upper and lower case.
+pub fn text_command(sql: &[u8], lexing: &Lexing) -> Option<TextCommand> {
+    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
+    let verb = tokens.next()?.text(sql).to_ascii_lowercase();
+    if matches!(&*verb, b"deallocate" | b"drop") && !tokens.next()?.text(sql).eq_ignore_ascii_case(b"prepare") {
+        return None;
+    }
+    let token = tokens.next()?;
+    let name = unquoted(token.text(sql));
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
+    let is_name = matches!(token.kind, Kind::Word | Kind::Name | Kind::QuotedName);
+    if !is_name || name.is_empty() || name.len() > NAME_MAX || !name.iter().all(plain) {
+        return None;
+    }
+    let name = name.to_ascii_lowercase();
+    match &*verb {
+        b"prepare" => match &mut prepared_texts(sql, lexing)?[..] {
+            [text] => Some(TextCommand::Prepare(name, text.clone())),
+            _ => None,
+        },
+        b"execute" if !name.eq_ignore_ascii_case(b"immediate") => Some(TextCommand::Execute(name)),
+        b"deallocate" | b"drop" => {
+            tokens.all(|token| token.kind == Kind::Punct(b';')).then_some(TextCommand::Deallocate(name))
+        }
+        _ => None,
+    }
+}
+
 /// The texts that the statements of a packet may prepare: what follows FROM or IMMEDIATE. `None` where it is an
 /// expression, or a literal in which a backslash may be half of a character.
 pub fn prepared_texts(sql: &[u8], lexing: &Lexing) -> Option<Vec<PreparedText>> {
@@ -139,6 +178,20 @@ mod tests {
         let sql = "SELECT @a, @`B b`, @'a', @\"c\", @A := 1, @@session.x /* @no */, '@no' /*!50000 , @d */";
         assert_eq!(names(sql).unwrap(), ["a", "b b", "c", "d"]);
         assert_eq!(names("SELECT 1").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn commands_about_texts_are_told_by_name() {
+        let command = |sql: &str| text_command(sql.as_bytes(), &MYSQL);
+        let literal = PreparedText::Literal(b"SELECT 1".to_vec());
+        assert_eq!(command("prepare `P` from 'SELECT 1'"), Some(TextCommand::Prepare(b"p".to_vec(), literal)));
+        assert_eq!(command("EXECUTE p1 USING @a"), Some(TextCommand::Execute(b"p1".to_vec())));
+        for sql in ["DEALLOCATE PREPARE p", "/* a */ drop prepare P;"] {
+            assert_eq!(command(sql), Some(TextCommand::Deallocate(b"p".to_vec())));
+        }
+        for sql in ["EXECUTE IMMEDIATE 'SELECT 1'", "DROP TABLE p", "PREPARE ä FROM 'x'", "SELECT 1", "EXECUTE"] {
+            assert_eq!(command(sql), None, "{sql}");
+        }
     }
 
     #[test]
