@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::attempt::Work;
 use super::pins::Pins;
+use super::readback::contains_word;
 use super::prelude::PRELUDE_LIMIT;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::{Connection, Key};
@@ -205,6 +206,24 @@ impl Session {
             None if mysql && statement.class == Class::Read => 1, // DO
             None => self.last.found_rows,
         }
+    }
+
+    /// A question about warnings has been answered on this connection: what it leaves of the counts (tried on both dialects). GET
+    /// DIAGNOSTICS leaves both, SHOW WARNINGS and SHOW ERRORS that of rows found.
+    pub(super) fn note_question(&mut self, here: At, work: &Work<'_>, end: &End) {
+        let shows = work.statement.class == Class::Diagnostics;
+        if shows && end.rows.is_none() || work.statement.uses.contains(Uses::MULTIPLE) {
+            return;
+        }
+        let counts = contains_word(work.sql(), b"count");
+        let elsewhere = self.last.place != Some(here);
+        let found_rows = if shows && !counts { self.last.found_rows } else { self.found_rows(work, end) };
+        self.last.row_count = end.rows.map_or(i128::from(end.affected_rows), |_| -1);
+        if found_rows != self.last.found_rows || end.rows.is_some() && !shows {
+            (self.last.found_rows_unknown, self.last.counted) = (false, false);
+        }
+        self.last.found_rows = found_rows;
+        self.last.counts_are_ours |= elsewhere;
     }
 
     /// Tidegate has answered a COMMIT or ROLLBACK of nothing.

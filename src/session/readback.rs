@@ -389,7 +389,7 @@ pub(super) fn mentions_tracking(work: &Work<'_>) -> bool {
 }
 
 /// Whether `text` has `word` in it, in upper or lower case.
-fn contains_word(text: &[u8], word: &[u8]) -> bool {
+pub(super) fn contains_word(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 

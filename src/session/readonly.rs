@@ -57,7 +57,8 @@ impl Session {
             Class::Begin(Access::Default) => self.lexing.server.dialect == Dialect::MariaDb,
             _ => uses.contains(Uses::LOCK_TABLES),
         };
-        let stays = uses.intersects(OUTLASTS) || class == Class::Call; // which may make temporary tables
+        // A procedure may make temporary tables; a replica of MariaDB writes FLUSH TABLES into its own binary log, and then follows no more.
+        let stays = uses.intersects(OUTLASTS) || matches!(class, Class::Call | Class::Other);
         if !writes && !stays || uses.contains(Uses::MULTIPLE) {
             return;
         }

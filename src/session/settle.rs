@@ -135,6 +135,9 @@ impl Session {
         let asks_before = statement.class == Class::Diagnostics || statement.uses.contains(Uses::DIAGNOSTICS);
         if asks_before && end.warnings > 0 {
             pins |= Pins::DIAGNOSTICS; // a GET DIAGNOSTICS that fails adds to what it asks about
+        }
+        if asks_before && succeeded {
+            self.note_question((connection.server, connection.id), work, end);
         } else if !asks_before {
             let left = if self.leaves_warnings(work) && end.warnings == 0 { self.last.warnings } else { 0 };
             let asked_about = end.warnings > 0 || left > 0 || statement.uses.contains(Uses::CALC_FOUND_ROWS);
