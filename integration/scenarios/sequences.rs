@@ -19,9 +19,10 @@ async fn the_last_value_drawn_is_the_sessions_own(scenario: Scenario) {
     let (mut client, mut other) = (stage.raw().await, stage.raw().await);
     assert_eq!(client.value("SELECT NEXTVAL(s)").await.unwrap(), "1");
     assert_eq!(other.value("SELECT NEXT VALUE FOR s").await.unwrap(), "2");
-    assert_eq!(client.error("SELECT LASTVAL(s)").await.code, 1235, "lost, and it says so");
+    for _ in 0..2 {
+        assert_eq!(client.error("SELECT LASTVAL(s)").await.code, 1235, "lost, and it says so");
+    }
     // From here on it is known that this account asks.
-    assert_eq!(client.value("SELECT LASTVAL(s)").await, None, "nothing was drawn here");
     assert_eq!(client.value("SELECT NEXTVAL(s)").await.unwrap(), "3");
     stage.proxy.until_metric("tidegate_pinned_sessions", &["sequence"], |pinned| pinned == 1).await;
     assert_eq!(other.value("SELECT NEXTVAL(s)").await.unwrap(), "4");

@@ -16,13 +16,15 @@ both_dialects! {
 }
 
 async fn single(scenario: Scenario, max: u32) -> Stage {
-    let rules = Rules {
-        weights: vec![1, 0, 0],
-        top: "threads: 1".into(),
-        ..Rules::pool(&format!("{{max: {max}}}"))
-    };
+    let rules =
+        Rules { weights: vec![1, 0, 0], top: "threads: 1".into(), ..Rules::pool(&format!("{{max: {max}}}")) };
     let stage = scenario.stage_with(rules).await;
-    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)", "INSERT INTO t (n) VALUES (1), (2)"]).await;
+    stage
+        .given(&[
+            "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)",
+            "INSERT INTO t (n) VALUES (1), (2)",
+        ])
+        .await;
     stage
 }
 
@@ -35,7 +37,8 @@ async fn value(client: &mut RawClient, sql: &str) -> String {
 }
 
 async fn until_free(stage: &Stage) {
-    until("no connection is held", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 }).await;
+    until("no connection is held", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 })
+        .await;
 }
 
 async fn a_text_is_executed_on_any_connection(scenario: Scenario) {
@@ -110,7 +113,12 @@ async fn a_text_means_what_it_meant_when_it_was_prepared(scenario: Scenario) {
         other.ok("SET sql_mode = 'NO_BACKSLASH_ESCAPES'").await;
         other.select("SELECT 1 FROM t").await;
     }
-    for sql in ["EXECUTE here", "EXECUTE ansi", "EXECUTE german", "SELECT DATABASE(), @@sql_mode, @@collation_connection"] {
+    for sql in [
+        "EXECUTE here",
+        "EXECUTE ansi",
+        "EXECUTE german",
+        "SELECT DATABASE(), @@sql_mode, @@collation_connection",
+    ] {
         assert_eq!(client.select(sql).await.texts(), direct.select(sql).await.texts(), "{sql}");
         other.select("SELECT 1 FROM t").await;
     }
@@ -162,7 +170,12 @@ async fn a_text_that_cannot_be_made_again_fails_as_on_one_server(scenario: Scena
 
 async fn what_an_execution_may_leave_pins(scenario: Scenario) {
     let stage = single(scenario, 1).await;
-    for text in ["SET @a = 1", "SELECT GET_LOCK(\\'x\\', 0)", "SELECT ROW_COUNT()", "CREATE TEMPORARY TABLE x (a INT)"] {
+    for text in [
+        "SET @a = 1",
+        "SELECT GET_LOCK(\\'x\\', 0)",
+        "SELECT ROW_COUNT()",
+        "CREATE TEMPORARY TABLE x (a INT)",
+    ] {
         let mut client = stage.raw().await;
         client.ok(format!("PREPARE p FROM '{text}'")).await;
         let labels = ["reason=\"text prepared statement\""];

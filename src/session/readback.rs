@@ -22,6 +22,9 @@ use crate::wire::capabilities::Capabilities;
 use crate::wire::ok::{Change, changes};
 use crate::wire::track::{CHOICES, Shown};
 
+/// Changes nothing, and says that it has changed some state.
+const TELLS: &[u8] = b"SET SESSION sql_warnings=@@SESSION.sql_warnings";
+
 /// System variables in prepared texts that are told apart.
 const SETTINGS_MAX: usize = 64;
 
@@ -202,14 +205,19 @@ impl Session {
         self.set_pins(self.pins.difference(Pins::CALLED));
         let mut buffer = self.worker.buffers.take();
         let before = held.counted.take();
-        // An error tells nothing of state, and MySQL tells it with the next OK packet: a classic end of rows is none.
-        let untold = self.last.condition.is_some()
-            && held.dialect == Dialect::MySql
-            && !held.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        // An error tells nothing of state. MySQL tells it with the next OK packet, which a classic end of rows is not; MariaDB with
+        // that of the next statement which changes some.
+        let failed = self.last.condition.is_some();
+        let teller: Option<&[u8]> = match held.dialect {
+            Dialect::MySql => {
+                (failed && !held.capabilities.contains(Capabilities::DEPRECATE_EOF)).then_some(b"DO 0")
+            }
+            Dialect::MariaDb => failed.then_some(TELLS),
+        };
         let asked = async {
             let mut answer = held.run(COUNTED, &mut buffer).await?;
-            if untold && answer.error.is_none() {
-                answer.changes = held.run(b"DO 0", &mut buffer).await?.changes;
+            if let Some(teller) = teller.filter(|_| answer.error.is_none()) {
+                answer.changes = held.run(teller, &mut buffer).await?.changes;
             }
             Ok::<_, ExchangeError>(answer)
         };
@@ -218,8 +226,12 @@ impl Session {
         let counted = answer.as_ref().map(Answer::sum);
         held.counted = counted;
         held.broken |= counted.is_none();
+        let own = |change: &Change<'_>| {
+            matches!(change, Change::Variable { name: b"sql_warnings", .. } | Change::State)
+        };
+        let by_own = teller == Some(TELLS);
         if let Some(answer) = answer
-            && !answer.changes.is_empty()
+            && !(answer.changes.is_empty() || by_own && changes(&answer.changes).all(|change| own(&change)))
         {
             let unexplained = self.note_changes(held, &answer.changes, true);
             self.note_switches(held);

@@ -76,9 +76,8 @@ impl Session {
         Err(self.sequences_are_lost())
     }
 
-    /// What is told where the connection that knows is another session's; once.
+    /// What is told where the connection that knows is another session's, until the session has drawn anew.
     pub(super) fn sequences_are_lost(&mut self) -> Problem {
-        self.sequence_at = None;
         self.worker.sequence_askers.insert(self.account.id);
         Problem::Unsupported(LOST.into())
     }

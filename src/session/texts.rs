@@ -117,8 +117,10 @@ impl Session {
         if self.texts.is_empty() && there.is_empty() {
             return missing;
         }
-        let is_mine = |name: &Name, text: &Arc<Text>| self.texts.get(name).is_some_and(|mine| Arc::ptr_eq(mine, text));
-        let others = || there.iter().filter(|(name, text)| !is_mine(name, text)).map(|(name, _)| name.clone());
+        let is_mine =
+            |name: &Name, text: &Arc<Text>| self.texts.get(name).is_some_and(|mine| Arc::ptr_eq(mine, text));
+        let others =
+            || there.iter().filter(|(name, text)| !is_mine(name, text)).map(|(name, _)| name.clone());
         let has = |name: &Name| there.get(name).is_some_and(|text| is_mine(name, text));
         match &work.about {
             Some(About::Execute(text, name) | About::Deallocate(text, name)) if !has(name) => {
@@ -126,7 +128,9 @@ impl Session {
             }
             Some(_) => {}
             // A procedure may execute any name, and a text that is not known here.
-            None if work.statement.class == Class::Call || work.statement.uses.contains(Uses::TEXT_PREPARED) => {
+            None if work.statement.class == Class::Call
+                || work.statement.uses.contains(Uses::TEXT_PREPARED) =>
+            {
                 missing.dropped.extend(others());
                 let lacking = self.texts.iter().filter(|(name, _)| !has(name));
                 missing.prepared.extend(lacking.map(|(name, text)| (name.clone(), Arc::clone(text))));
@@ -195,7 +199,8 @@ impl Session {
 fn quoted(sql: &[u8]) -> Option<Vec<u8>> {
     let plain = sql.iter().all(|byte| (b' '..=b'~').contains(byte) && *byte != b'\\');
     plain.then(|| {
-        let inner: Vec<u8> = sql.iter().flat_map(|byte| [*byte].repeat(1 + usize::from(*byte == b'\''))).collect();
+        let inner: Vec<u8> =
+            sql.iter().flat_map(|byte| [*byte].repeat(1 + usize::from(*byte == b'\''))).collect();
         [b"'", &inner[..], b"'"].concat()
     })
 }

@@ -44,5 +44,6 @@ pub use scan::is_system_schema;
 pub use splice::{Edit, ListedTable, listed_tables, shows_processlist, splice};
 pub use transaction::is_bare_end;
 pub use variables::{
-    PreparedText, TextCommand, executes_text, prepared_texts, text_command, user_variables, user_variables_read,
+    PreparedText, TextCommand, executes_text, prepared_texts, text_command, user_variables,
+    user_variables_read,
 };

@@ -83,7 +83,8 @@ pub enum TextCommand {
 pub fn text_command(sql: &[u8], lexing: &Lexing) -> Option<TextCommand> {
     let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
     let verb = tokens.next()?.text(sql).to_ascii_lowercase();
-    if matches!(&*verb, b"deallocate" | b"drop") && !tokens.next()?.text(sql).eq_ignore_ascii_case(b"prepare") {
+    if matches!(&*verb, b"deallocate" | b"drop") && !tokens.next()?.text(sql).eq_ignore_ascii_case(b"prepare")
+    {
         return None;
     }
     let token = tokens.next()?;
@@ -184,12 +185,17 @@ mod tests {
     fn commands_about_texts_are_told_by_name() {
         let command = |sql: &str| text_command(sql.as_bytes(), &MYSQL);
         let literal = PreparedText::Literal(b"SELECT 1".to_vec());
-        assert_eq!(command("prepare `P` from 'SELECT 1'"), Some(TextCommand::Prepare(b"p".to_vec(), literal)));
+        assert_eq!(
+            command("prepare `P` from 'SELECT 1'"),
+            Some(TextCommand::Prepare(b"p".to_vec(), literal))
+        );
         assert_eq!(command("EXECUTE p1 USING @a"), Some(TextCommand::Execute(b"p1".to_vec())));
         for sql in ["DEALLOCATE PREPARE p", "/* a */ drop prepare P;"] {
             assert_eq!(command(sql), Some(TextCommand::Deallocate(b"p".to_vec())));
         }
-        for sql in ["EXECUTE IMMEDIATE 'SELECT 1'", "DROP TABLE p", "PREPARE ä FROM 'x'", "SELECT 1", "EXECUTE"] {
+        for sql in
+            ["EXECUTE IMMEDIATE 'SELECT 1'", "DROP TABLE p", "PREPARE ä FROM 'x'", "SELECT 1", "EXECUTE"]
+        {
             assert_eq!(command(sql), None, "{sql}");
         }
     }
