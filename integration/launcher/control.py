@@ -15,7 +15,7 @@ from .cache import LauncherError
 from .client import SqlError
 from .fleet import Fleet
 
-COMMANDS = "kill NAME, stop NAME, pause NAME, resume NAME, start NAME, start-read-only NAME, add CLUSTER, status"
+COMMANDS = "kill NAME, stop NAME, pause NAME, resume NAME, start NAME, start-read-only NAME, empty NAME, add CLUSTER, status"
 LINE_MAX = 4096
 TERMINATION = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -47,6 +47,8 @@ def answer(fleet: Fleet, line: str) -> dict:
                     fleet.start_again(server, ["--read-only=ON"] if verb == "start-read-only" else [])
                 else:
                     getattr(server, verb)()
+            case ["empty", name]:
+                server = fleet.empty(name)
             case ["add", cluster]:
                 server = fleet.add(cluster)
             case _:

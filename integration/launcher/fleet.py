@@ -125,6 +125,16 @@ class Fleet:
             raise
         return server
 
+    def empty(self, name: str) -> Server:
+        """The server comes back with new data: no row, no transaction, nobody to follow."""
+        server = self.server(name)
+        server.kill()
+        shutil.rmtree(server.datadir)
+        self._copy_template(server)
+        server.spawn()
+        server.wait_ready()
+        return server
+
     def json(self) -> dict:
         dialects = {cluster.shape.dialect for cluster in self.clusters.values()}
         return {
