@@ -42,11 +42,11 @@ def main() -> int:
           f"{'that follows' if given.follow else 'that promotes'}", flush=True)
     with contextlib.ExitStack() as stack:
         network = stack.enter_context(Network({server["name"]: server["port"] for server in cluster["servers"]}))
-        site = Site(description, network)
+        site = Site(description, network, promotes=not given.follow)
         site.prepare()
         names = ["tidegate", *(f"tidegate-{number}" for number in range(2, given.instances + 1))]
         for name in names:
-            stack.enter_context(site.tidegate(given.binary, name, promote=not given.follow))
+            stack.enter_context(site.tidegate(given.binary, name))
         return Run(site, names, given).judge()
 
 
@@ -83,23 +83,36 @@ class Run:
         self._calm()
         statistics, site = self._statistics, self._site
         statistics.writes.longest(), statistics.reads.longest()
-        chosen = faults.draw(self._dice, site, self._given)
-        begun = time.monotonic()
+        chosen = faults.draw(self._dice, site, self._given.only)
+        errors = sum(statistics.errors.values())
+        begun, primary = time.monotonic(), site.primary()
         with contextlib.ExitStack() as stack:
-            for fault in chosen:
+            for number, fault in enumerate(chosen):
+                if number:
+                    self._history.broken.wait(self._dice.uniform(0, 2))
                 self._by_kind[fault.kind] += 1
                 self._note(f"{sum(self._by_kind.values())}: {fault}")
                 stack.callback(fault.end)
                 fault.begin()
             self._history.broken.wait(max(fault.lasts_s for fault in chosen))
         ended = time.monotonic()
+        site.wake(primary)
         rebuilt = self._until_whole()
+        whole = time.monotonic()
         self._calm()
         writes, reads = statistics.writes.longest(), statistics.reads.longest()
-        self._unavailable.append((writes, reads, str(chosen[0])))
-        self._note(f"   lasted {ended - begun:.1f} s, whole after {time.monotonic() - ended:.1f} s more; without writes {writes:.2f} s, without reads {reads:.2f} s"
-                   + (f"; rebuilt {', '.join(rebuilt)}" if rebuilt else ""))
+        self._unavailable.append((writes, reads, " and ".join(map(str, chosen))))
+        self._note(f"   lasted {ended - begun:.1f} s, whole after {whole - ended:.1f} s more; without writes {writes:.2f} s, without reads {reads:.2f} s; "
+                   f"errors {sum(statistics.errors.values()) - errors}" + (f"; rebuilt {', '.join(rebuilt)}" if rebuilt else ""))
         self._check_rows()
+        if isinstance(chosen[0], faults.Switchover):
+            self._check_switchover(chosen[0], sum(statistics.errors.values()) - errors)
+
+    def _check_switchover(self, order: faults.Switchover, errors: int) -> None:
+        if order.refused:
+            self._history.report("switchover", f"{order}: {order.refused}")
+        elif self._site.promotes and len(self._names) == 1 and errors:
+            self._history.report("switchover", f"{order}: {errors} errors of clients")
 
     def _until_whole(self) -> list:
         """What only a person may mend is mended: a server with transactions that the primary lacks gets new data."""
@@ -107,7 +120,7 @@ class Run:
 
         def missing():
             lacks = site.servers_not_whole()
-            if lacks and not self._given.follow:
+            if lacks:
                 for server in set(site.diverged()) - set(rebuilt):
                     rebuilt.append(server)
                     site.rebuild(server)
@@ -136,6 +149,8 @@ class Run:
             if session.is_alive():
                 self._history.report("hangs", f"{session.name} does not end")
         self._check_rows()
+        if len(set(self._site.gtids().values())) > 1:
+            self._history.report("acknowledged", f"the servers' transactions differ when nothing is written any more: {self._site.gtids()}")
 
     def _calm(self) -> None:
         self._history.broken.wait(self._dice.uniform(*CALM_S))

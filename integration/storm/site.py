@@ -32,6 +32,9 @@ CATCH_UP_S = 60
 #: Words of the dialects: show the replication status, and its columns source port, receiving and applying thread.
 STATUS = {"mysql": ("SHOW REPLICA STATUS", "Source_Port", "Replica_IO_Running", "Replica_SQL_Running"),
           "mariadb": ("SHOW SLAVE STATUS", "Master_Port", "Slave_IO_Running", "Slave_SQL_Running")}
+EXECUTED = {"mysql": "@@global.gtid_executed", "mariadb": "@@global.gtid_binlog_pos"}
+WAIT = {"mysql": "WAIT_FOR_EXECUTED_GTID_SET", "mariadb": "MASTER_GTID_WAIT"}
+HISTORY = {"mysql": "@@global.gtid_executed", "mariadb": "@@global.gtid_binlog_state"}
 REPLICA = {"mysql": "REPLICA", "mariadb": "SLAVE"}
 SEMI_SYNC_CLIENTS = {"mysql": "Rpl_semi_sync_source_clients", "mariadb": "Rpl_semi_sync_master_clients"}
 
@@ -41,8 +44,9 @@ class Broken(Exception):
 
 
 class Site:
-    def __init__(self, description: dict, network: Network):
-        self._description, self.network = description, network
+    def __init__(self, description: dict, network: Network, promotes: bool):
+        """`promotes`: Tidegate does; else it follows."""
+        self._description, self.network, self.promotes = description, network, promotes
         self.cluster = description["clusters"]["main"]
         self.dialect, self.folder = self.cluster["dialect"], Path(description["dir"])
         self.servers = {server["name"]: server for server in self.cluster["servers"]}
@@ -53,11 +57,11 @@ class Site:
     # Starting.
 
     @contextlib.contextmanager
-    def tidegate(self, binary: Path, name: str, promote: bool):
+    def tidegate(self, binary: Path, name: str):
         """One instance in front of the relays; clients reach it at `way_in(name)`."""
         console = take_port()
         with tidegate.running(binary, self.cluster, self.folder, name=name,
-                              rules_of=lambda port, http: self._rules(name, port, http, console, promote)) as proxy:
+                              rules_of=lambda port, http: self._rules(name, port, http, console)) as proxy:
             proxy.console_port = console
             self.network.know(name, proxy.process.pid)
             self.proxies[name] = proxy
@@ -69,7 +73,7 @@ class Site:
     def address(self, server: str) -> str:
         return f"127.0.0.1:{self.network.port(server)}"
 
-    def _rules(self, name: str, port: int, http_port: int, console_port: int, promote: bool) -> str:
+    def _rules(self, name: str, port: int, http_port: int, console_port: int) -> str:
         """Everything by default, but for what must be given."""
         user, password = tidegate.CONSOLE_USER
         failover = "{mode: promote, user: failover, password: failover-pw, replication: {user: repl, password: repl-pw}}"
@@ -84,7 +88,7 @@ monitor: {{user: tidegate, password: monitor-pw}}
 clusters:
   main:
     servers: [{addresses}]
-    failover: {failover if promote else '{mode: follow}'}
+    failover: {failover if self.promotes else '{mode: follow}'}
 """
 
     def prepare(self) -> None:
@@ -131,6 +135,27 @@ clusters:
                 root.query("STOP SLAVE; SET GLOBAL read_only = ON; SET GLOBAL gtid_slave_pos = @@global.gtid_binlog_pos; "
                            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={port}, MASTER_USER='repl', MASTER_PASSWORD='repl-pw', "
                            "MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1; START SLAVE")
+
+    def hand_over(self, old: str, new: str) -> None:
+        """A planned change of the primary without Tidegate."""
+        with self.root(old) as root:
+            root.query(f"SET GLOBAL {'super_' if self.dialect == 'mysql' else ''}read_only = ON")
+            wanted = self._executed(root)
+        if lacks := self._lacks(new, wanted):
+            raise Broken(lacks)
+        with self.root(new) as root:
+            replica = REPLICA[self.dialect]
+            root.query(f"STOP {replica}; RESET {replica} ALL; SET GLOBAL read_only = OFF")
+        for server in self.servers:
+            if server != new:
+                self.follow(server, new)
+
+    def wake(self, server: str) -> None:
+        """The primary was restarted, and is read only as its configuration says: somebody lets it write again."""
+        if not self.promotes and not self.writable():
+            with self.root(server) as root:
+                if not root.query(STATUS[self.dialect][0]):
+                    root.query("SET GLOBAL read_only = OFF")
 
     def writable(self) -> list:
         """The servers that take writes, of those that answer."""
@@ -207,40 +232,46 @@ clusters:
     def behind(self) -> str | None:
         """Who lacks what the primary has now; asked by waiting for it."""
         primary = self.primary()
-        gtid, wait = ("@@global.gtid_executed", "WAIT_FOR_EXECUTED_GTID_SET") if self.dialect == "mysql" else \
-            ("@@global.gtid_binlog_pos", "MASTER_GTID_WAIT")
         with self.root(primary) as root:
-            wanted = root.value(f"SELECT {gtid}").replace("\n", "")
-        for server in self.servers:
-            if server != primary:
-                with self.root(server, CATCH_UP_S + PROMPT_S) as root:
-                    if root.value(f"SELECT {wait}('{wanted}', {CATCH_UP_S})") != "0":
-                        return f"{server} has not applied {wanted} in {CATCH_UP_S} s"
+            wanted = self._executed(root)
+        return next((lacks for server in self.servers if server != primary and (lacks := self._lacks(server, wanted))), None)
+
+    def _executed(self, root: Client) -> str:
+        return root.value(f"SELECT {EXECUTED[self.dialect]}").replace("\n", "")
+
+    def _lacks(self, server: str, gtids: str) -> str | None:
+        with self.root(server, CATCH_UP_S + PROMPT_S) as root:
+            if root.value(f"SELECT {WAIT[self.dialect]}('{gtids}', {CATCH_UP_S})") != "0":
+                return f"{server} has not applied {gtids} in {CATCH_UP_S} s"
         return None
 
     def gtids(self) -> dict:
         """What each server has executed, by who wrote it; of those that answer."""
-        value = {"mysql": "@@global.gtid_executed", "mariadb": "@@global.gtid_binlog_state"}[self.dialect]
         found = {}
         for server in self.servers:
             with contextlib.suppress(OSError, SqlError), self.root(server, 2) as root:
-                found[server] = root.value(f"SELECT {value}").replace("\n", "")
+                found[server] = root.value(f"SELECT {HISTORY[self.dialect]}").replace("\n", "")
         return found
 
     def diverged(self) -> list:
-        """Servers with transactions that the primary lacks: only a person may throw those away."""
+        """Servers that do not replicate and have transactions that the primary lacks: only a person may throw those away."""
         writable = self.writable()
         if len(writable) != 1:
             return []
-        histories = self.gtids()
-        main = histories.get(writable[0])
-        if main is None:
+        show, _, receives, _ = STATUS[self.dialect]
+        apart, histories = [], self.gtids()
+        for server in histories:
+            with contextlib.suppress(OSError, SqlError), self.root(server, 2) as root:
+                if server not in writable and not any(row[receives] != "No" for row in root.query(show)):
+                    apart.append(server)
+        if not apart:
             return []
         with self.root(writable[0]) as root:
+            main = root.value(f"SELECT {HISTORY[self.dialect]}").replace("\n", "")
             if self.dialect == "mysql":
-                return [server for server, has in histories.items() if root.value(f"SELECT GTID_SUBTRACT('{has}', '{main}')")]
+                return [server for server in apart if root.value(f"SELECT GTID_SUBTRACT('{histories[server]}', '{main}')")]
         known = _last(main)
-        return [server for server, has in histories.items() if any(last > known.get(writer, 0) for writer, last in _last(has).items())]
+        return [server for server in apart if any(last > known.get(writer, 0) for writer, last in _last(histories[server]).items())]
 
     def rebuild(self, server: str) -> None:
         """As a person would: with new data, from the primary's binary log."""
