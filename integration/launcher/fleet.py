@@ -126,9 +126,11 @@ class Fleet:
         return server
 
     def empty(self, name: str) -> Server:
-        """The server comes back with new data: no row, no transaction, nobody to follow."""
+        """The server comes back with new data: no row, no transaction, nobody to follow. It has another server id: a replica skips in
+        its source's binary log what carries its own."""
         server = self.server(name)
         server.kill()
+        server.server_id = next(self._server_ids)
         shutil.rmtree(server.datadir)
         self._copy_template(server)
         server.spawn()

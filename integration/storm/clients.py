@@ -70,12 +70,12 @@ class Session(threading.Thread):
                     while not self._leave.wait(self._dice.uniform(0, 2 * PACE_S)):
                         self._work()
             except SqlError as error:
-                self._statistics.failed(str(error.code))
+                self._statistics.failed(f"{error.code} {type(self).__name__}")
             except TimeoutError:
-                self._statistics.failed("timeout")
+                self._statistics.failed(f"timeout {type(self).__name__}")
                 self._history.report("hangs", f"{self.name}: no answer in {HANGS_S} s")
             except OSError as error:
-                self._statistics.failed(type(error).__name__)
+                self._statistics.failed(f"{type(error).__name__} {type(self).__name__}")
             except Exception as error:  # the harness' own fault must not pass for silence
                 self._history.report("harness", f"{self.name}: {type(error).__name__}: {error}")
                 raise

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher.cache import LauncherError
 
-from . import clients, evidence, faults
+from . import clients, evidence, faults, semisync
 from .clients import ACCOUNTS, BALANCE, Statistics
 from .history import History
 from .network import Network
@@ -21,6 +21,8 @@ from .site import Broken, Site
 
 #: All must be whole again by then.
 WHOLE_S = 60
+#: For so long a server must stay apart until it is rebuilt: while a promotion goes on, replicas are apart for a moment, too.
+APART_S = 3
 #: Ordinary work before a fault, and after it before the next.
 CALM_S = (0.5, 1.5)
 
@@ -44,6 +46,7 @@ def main() -> int:
         network = stack.enter_context(Network({server["name"]: server["port"] for server in cluster["servers"]}))
         site = Site(description, network, promotes=not given.follow)
         site.prepare()
+        stack.enter_context(semisync.kept(site))
         names = ["tidegate", *(f"tidegate-{number}" for number in range(2, given.instances + 1))]
         for name in names:
             stack.enter_context(site.tidegate(given.binary, name))
@@ -116,12 +119,16 @@ class Run:
 
     def _until_whole(self) -> list:
         """What only a person may mend is mended: a server with transactions that the primary lacks gets new data."""
-        site, rebuilt = self._site, []
+        site, rebuilt, apart_since = self._site, [], {}
 
         def missing():
             lacks = site.servers_not_whole()
-            if lacks:
-                for server in set(site.diverged()) - set(rebuilt):
+            apart = site.diverged() if lacks else []
+            now = time.monotonic()
+            for server in site.servers:
+                if server not in apart:
+                    apart_since.pop(server, None)
+                elif now - apart_since.setdefault(server, now) > APART_S:
                     rebuilt.append(server)
                     site.rebuild(server)
             return lacks
