@@ -4,13 +4,14 @@ use mysql_async::prelude::Queryable;
 use tidegate::sql::Dialect;
 use tokio::sync::watch;
 
-use crate::harness::{RawClient, Rules, Scenario, Stage, until, within};
+use crate::harness::{Outcome, RawClient, Rules, Scenario, Stage, until, within};
 
 both_dialects! {
     t21_a_session_reads_its_own_writes,
     a_session_never_goes_back_in_time,
     reads_without_a_pause_spread_by_weight,
     a_wait_in_vain_ends_at_the_primary,
+    t36_a_wait_that_a_servers_end_cuts_short_costs_no_read,
     what_a_failed_statement_has_written_is_read,
     questions_about_the_server_bind_nobody,
     eventual_takes_any_replica,
@@ -187,6 +188,33 @@ async fn a_wait_in_vain_ends_at_the_primary(scenario: Scenario) {
         place == 1
     })
     .await;
+}
+
+/// MySQL ends the wait by error 1053 most of the time, MariaDB by closing the connection.
+async fn t36_a_wait_that_a_servers_end_cuts_short_costs_no_read(scenario: Scenario) {
+    let rules = Rules {
+        max_lag: "unlimited".into(),
+        reads: "consistency: session, wait: 5s".into(),
+        ..Rules::default()
+    };
+    let stage = scenario.own_stage(1, rules).await;
+    stage.given(&["CREATE TABLE t (n BIGINT)", "INSERT INTO t VALUES (0)"]).await;
+    let mut client = stage.raw().await;
+    assert_eq!(read(&stage, &mut client, "SELECT MAX(n) FROM t").await, (0, 1));
+    delay(&stage, 1, 60).await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    client.send_query("SELECT MAX(n) FROM t").await;
+    let asking = tokio::sync::Mutex::new(stage.cluster.root(1).await);
+    let listed = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%GTID%' AND id <> CONNECTION_ID()";
+    until("the read waits on the replica", || async {
+        asking.lock().await.query_first::<u64, _>(listed).await.unwrap() == Some(1)
+    })
+    .await;
+    // MySQL may take half a minute for the rest of its end.
+    asking.into_inner().query_drop("SHUTDOWN").await.expect("it begins to end");
+    let outcomes = within("the read's answer", client.outcomes()).await;
+    let [Outcome::Rows(rows)] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!(rows.value(), Some("1".into()));
 }
 
 async fn what_a_failed_statement_has_written_is_read(scenario: Scenario) {

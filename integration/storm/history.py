@@ -149,17 +149,17 @@ class View:
 class Pulse:
     """When something last went well, and the longest time in which nothing did. Every method may be called by any thread."""
 
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._last, self._longest, self.count = time.monotonic(), 0.0, 0
+    def __init__(self, clock=time.monotonic):
+        self._lock, self._clock = threading.Lock(), clock
+        self._last, self._longest, self.count = clock(), 0.0, 0
 
     def beat(self) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             self._longest, self._last, self.count = max(self._longest, now - self._last), now, self.count + 1
 
     def longest(self) -> float:
         """Since this was last asked, in seconds; a time that goes on counts up to now, and once more when it has ended."""
         with self._lock:
-            longest, self._longest = max(self._longest, time.monotonic() - self._last), 0.0
+            longest, self._longest = max(self._longest, self._clock() - self._last), 0.0
             return longest

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from launcher.cache import LauncherError
+from launcher.client import SqlError
 
 from . import clients, evidence, faults, semisync
 from .clients import ACCOUNTS, BALANCE, Statistics
@@ -72,8 +73,8 @@ class Run:
             while sum(self._by_kind.values()) < self._given.faults and time.monotonic() - started < self._given.time and not history.violations:
                 self._round()
             self._end(sessions)
-        except (Broken, LauncherError) as error:
-            history.report("whole", str(error))
+        except (Broken, LauncherError, SqlError, OSError) as error:
+            history.report("whole", f"{type(error).__name__}: {error}")
         self._leave.set()
         self._report()
         if history.violations:

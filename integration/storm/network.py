@@ -71,8 +71,8 @@ def owner(port: int, pids: dict) -> str | None:
         inodes = {fields[9] for line in table if (fields := line.split())[1] == local}
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for who, pid in pids.items():
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
                 with contextlib.suppress(OSError):
                     if os.readlink(entry.path) in wanted:
                         return who

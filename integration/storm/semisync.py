@@ -2,7 +2,7 @@
 
 Both servers' semi-synchronous replication asks for one setting on a primary and for the opposite on a replica, whose applier would wait
 for replicas of its own. Nobody but whoever promotes can set it; Tidegate does not, so this stands in for an operator's own watch.
-Invariant: a server's own word on `read_only` decides, nothing else.
+Invariant: a server's own word decides: it is writable and follows nobody, or not.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import threading
 
 from launcher.client import SqlError
 
-from .site import Site
+from .site import STATUS, Site
 
 #: Between two looks at a server: for so long a new primary may acknowledge what no replica has, until the first follows it.
 PACE_S = 0.05
@@ -35,7 +35,7 @@ def _keep(site: Site, server: str, leave: threading.Event) -> None:
     while not leave.is_set():
         with contextlib.suppress(OSError, SqlError), site.root(server) as root:
             while not leave.wait(PACE_S):
-                (now,) = root.query(f"SELECT @@global.read_only AS replica, @@global.{wait} AS waits")
-                if now["replica"] == now["waits"]:
-                    root.query(f"SET GLOBAL {wait} = {1 - int(now['replica'])}")
+                leads = root.value("SELECT @@global.read_only") == "0" and not root.query(STATUS[site.dialect][0])
+                if root.value(f"SELECT @@global.{wait}") != str(int(leads)):
+                    root.query(f"SET GLOBAL {wait} = {int(leads)}")
         leave.wait(PACE_S)

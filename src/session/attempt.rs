@@ -106,6 +106,10 @@ pub(super) enum Failure {
 impl From<ExchangeError> for Failure {
     fn from(error: ExchangeError) -> Self {
         match error {
+            // What was to come after it runs there as little: a failed connection.
+            ExchangeError::Refused(error) if error.code == SHUTDOWN => {
+                Self::Unsent(std::io::ErrorKind::ConnectionAborted.into())
+            }
             ExchangeError::Refused(error) => Self::Prelude(error),
             ExchangeError::Io(error) => Self::Unsent(error),
             ExchangeError::Protocol => Self::Unsent(std::io::ErrorKind::InvalidData.into()),
