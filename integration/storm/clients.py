@@ -95,9 +95,10 @@ class Session(threading.Thread):
         self._statistics.reads.beat()
         return rows
 
-    def _counters(self, promised: dict | None = None) -> None:
+    def _counters(self) -> None:
+        began = self._history.promised()
         rows = self._read("SELECT id, value FROM counter")
-        self._view.saw({int(row["id"]): int(row["value"]) for row in rows}, promised)
+        self._view.saw({int(row["id"]): int(row["value"]) for row in rows}, began, is_global=self.level == "global")
 
     def _sum(self) -> None:
         self._history.summed(self.name, int(self._read("SELECT SUM(balance) AS total FROM account")[0]["total"]))
@@ -183,7 +184,7 @@ class Newest(Session):
     level = "global"
 
     def _work(self) -> None:
-        self._counters(self._history.promised())
+        self._counters()
         if self._dice.random() < 0.3:
             self._sum()
 

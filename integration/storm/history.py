@@ -6,7 +6,7 @@ and what was seen; a statement whose outcome is unknown promises nothing but tha
 | Promise | |
 |---|---|
 | acknowledged | a row whose INSERT or COMMIT was answered OK is on every server in the end; one that was refused is on none; none is there twice |
-| session | a session sees its own writes and never less than it has seen before |
+| session | a session sees its own writes, and never less than it has seen before of what was acknowledged by then |
 | global | a read sees all that was acknowledged before it began, whoever wrote it |
 | sum | transfers do not change the sum of the balances |
 """
@@ -40,6 +40,7 @@ class History:
         self._tried = Counter()               # counter → the highest value that anybody tried to write
         self._events = deque(maxlen=EVENTS_MAX)
         self.violations = []
+        self.seen_early = 0
         self.broken = threading.Event()
 
     # Rows.
@@ -96,6 +97,11 @@ class History:
         with self._lock:
             return self._tried[counter]
 
+    def taken_back(self) -> None:
+        """Somebody has seen what was not acknowledged yet, and then not any more."""
+        with self._lock:
+            self.seen_early += 1
+
     def view(self, who: str) -> "View":
         return View(self, who)
 
@@ -131,19 +137,29 @@ class View:
     def wrote(self, counter: int, value: int) -> None:
         self._own[counter] = value
 
-    def saw(self, values: dict, promised: dict | None = None) -> None:
-        """It has read these counters; at level `global`, `promised` is what was acknowledged before the read began."""
+    def saw(self, values: dict, began: dict, is_global: bool = False) -> None:
+        """It has read these counters; `began` is what was promised when the read began."""
         for counter, value in values.items():
-            for floor, promise, what in ((self._own.get(counter), "session", "had written"), (self._seen.get(counter), "session", "had seen"),
-                                         ((promised or {}).get(counter), "global", "read after somebody was acknowledged")):
-                if floor is not None and value < floor:
-                    self._history.report(promise, f"{self._who} reads {value} of counter {counter}, and {what} {floor}", (counter,))
+            seen, own = self._seen.get(counter, value), self._own.get(counter, value)
+            if value < own:
+                self._report("session", counter, value, f"had written {own}")
+            if value < seen:
+                # With semi-synchronous replication a replica shows a transaction while its primary still waits to do so.
+                if seen <= began.get(counter, 0):
+                    self._report("session", counter, value, f"had seen {seen}")
+                else:
+                    self._history.taken_back()
+            if is_global and value < began.get(counter, 0):
+                self._report("global", counter, value, f"somebody was acknowledged {began[counter]} before")
             if value > self._history.tried(counter):
-                self._history.report("session", f"{self._who} reads {value} of counter {counter}, which nobody wrote", (counter,))
-            self._seen[counter] = value
-        for counter in {**self._own, **(promised or {})}:
+                self._report("session", counter, value, "nobody has written that")
+            self._seen[counter] = max(value, seen)
+        for counter in {**self._own, **began}:
             if counter not in values:
-                self._history.report("session", f"{self._who} misses the row of counter {counter}", (counter,))
+                self._report("session", counter, None, "its row was there")
+
+    def _report(self, promise: str, counter: int, value: int | None, but: str) -> None:
+        self._history.report(promise, f"{self._who} reads {value} of counter {counter}, and {but}", (counter,))
 
 
 class Pulse:

@@ -177,6 +177,7 @@ class Run:
             if self._unavailable:
                 worst = max(self._unavailable, key=lambda each: each[index])
                 print(f"longest time without {what}: {worst[index]:.2f} s ({worst[2]})")
+        print(f"seen before it was acknowledged, and then for a moment not: {history.seen_early}")
         for violation in history.violations[:20]:
             print(f"VIOLATION ({violation.promise}): {violation.text}", file=sys.stderr)
         print(f"{len(history.violations)} violations")

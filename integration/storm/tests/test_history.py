@@ -66,40 +66,54 @@ class Counters(unittest.TestCase):
     def promises(self):
         return [violation.promise for violation in self.history.violations]
 
+    def saw(self, view, values, is_global=False):
+        view.saw(values, self.history.promised(), is_global)
+
     def test_a_late_read_of_somebody_elses_write_is_no_fault_at_level_session(self):
-        self.view.saw({7: 3})
-        self.view.saw({7: 5})
+        self.saw(self.view, {7: 3})
+        self.saw(self.view, {7: 5})
         self.assertEqual(self.promises(), [])
 
     def test_a_session_that_does_not_see_its_own_write(self):
         self.view.wrote(7, 5)
-        self.view.saw({7: 4})
+        self.saw(self.view, {7: 4})
         self.assertEqual(self.promises(), ["session"])
 
     def test_a_session_that_goes_back_in_time(self):
-        self.view.saw({7: 5})
-        self.view.saw({7: 4})
+        self.saw(self.view, {7: 5})
+        self.saw(self.view, {7: 4})
         self.assertEqual(self.promises(), ["session"])
-        self.history.view("another").saw({7: 4})
-        self.assertEqual(self.promises(), ["session"], "another session may be behind")
+        self.saw(self.view, {7: 4})
+        self.assertEqual(self.promises(), ["session"] * 2, "what it has seen is not forgotten")
+        self.saw(self.history.view("another"), {7: 4})
+        self.assertEqual(self.promises(), ["session"] * 2, "another session may be behind")
+
+    def test_what_is_not_acknowledged_yet_may_be_seen_early_and_not_be_lost_later(self):
+        self.write(7, 6, acknowledged=False)
+        self.saw(self.view, {7: 6})
+        self.saw(self.view, {7: 5})
+        self.assertEqual((self.promises(), self.history.seen_early), ([], 1))
+        self.history.raised(7, 6)
+        self.saw(self.view, {7: 5})
+        self.assertEqual(self.promises(), ["session"])
 
     def test_a_global_read_that_misses_what_was_acknowledged_before_it(self):
-        promised = self.history.promised()
+        began = self.history.promised()
         self.write(7, 6)
-        self.view.saw({7: 5}, promised)
+        self.view.saw({7: 5}, began, is_global=True)
         self.assertEqual(self.promises(), [], "that came after the read began")
-        self.view.saw({7: 5}, self.history.promised())
+        self.saw(self.view, {7: 5}, is_global=True)
         self.assertEqual(self.promises(), ["global"])
 
     def test_a_write_without_an_answer_may_be_seen_or_not(self):
         self.write(7, 6, acknowledged=False)
-        self.view.saw({7: 5}, self.history.promised())
-        self.view.saw({7: 6}, self.history.promised())
+        self.saw(self.view, {7: 5}, is_global=True)
+        self.saw(self.view, {7: 6}, is_global=True)
         self.assertEqual(self.promises(), [])
 
     def test_a_value_that_nobody_wrote_and_a_row_that_is_gone(self):
-        self.view.saw({7: 6})
-        self.view.saw({}, self.history.promised())
+        self.saw(self.view, {7: 6})
+        self.saw(self.view, {})
         self.assertEqual(self.promises(), ["session", "session"])
 
 
