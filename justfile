@@ -51,6 +51,10 @@ soak *OPTIONS:
 # The same statements on one server and through Tidegate, for minutes; `--leak`: 200 sessions over 8 connections (`--time`, `--seed`)
 differential *OPTIONS:
     ./integration/differential {{OPTIONS}}
+# Faults at random under a workload that checks what clients were promised (`--mariadb`, `--seed`, `--faults`, `--time`, `--instances`, `--follow`)
+chaos *OPTIONS:
+    ./integration/chaos {{OPTIONS}}
+
 # MariaDB's own test suite through Tidegate (`--ci` for the sample, TEST… for some)
 mtr *OPTIONS:
     ./integration/mtr/run {{OPTIONS}}

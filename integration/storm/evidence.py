@@ -17,7 +17,7 @@ def keep(folder: Path, site: Site, history: History, timeline: list) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for log in [*site.folder.glob("*.log"), *site.folder.glob("tidegate*.yaml")]:
         shutil.copy(log, folder)
-    events = [(at, f"VIOLATION ({violation.promise}): {violation.text}") for violation in history.violations for at in (violation.at,)]
+    events = [(violation.at, f"VIOLATION ({violation.promise}): {violation.text}") for violation in history.violations]
     (folder / "timeline.txt").write_text("".join(f"{_clock(at)} {text}\n" for at, text in sorted([*timeline, *events])))
     keys = {key for violation in history.violations for key in violation.keys[:50]}
     (folder / "history.txt").write_text("".join(f"{_clock(at)} {' '.join(map(str, what))}\n" for at, *what in history.events_of(keys)))

@@ -141,14 +141,15 @@ class Run:
         return rebuilt
 
     def _check_rows(self) -> None:
-        """Acknowledged rows are on all servers; what is promised is fixed before they are asked."""
-        of = self._history.keys_so_far()
-        lacks = self._site.behind()
-        if lacks:
+        """What was acknowledged is on all servers; what that is is fixed before they are asked."""
+        site, history = self._site, self._history
+        of, began = history.keys_so_far(), history.promised()
+        if lacks := site.behind():
             raise Broken(lacks)
-        for server in self._site.servers:
-            self._history.rows_found(server, self._site.rows(server), of)
-            self._history.summed(server, self._site.sum(server))
+        for server in site.servers:
+            history.rows_found(server, site.rows(server), of)
+            history.summed(server, site.sum(server))
+            history.view(server).saw(site.counters(server), began, is_global=True)
 
     def _end(self, sessions: list) -> None:
         self._leave.set()

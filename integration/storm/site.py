@@ -250,7 +250,8 @@ clusters:
         found = {}
         for server in self.servers:
             with contextlib.suppress(OSError, SqlError), self.root(server, 2) as root:
-                found[server] = root.value(f"SELECT {HISTORY[self.dialect]}").replace("\n", "")
+                history = root.value(f"SELECT {HISTORY[self.dialect]}").replace("\n", "")
+                found[server] = ",".join(sorted(history.split(",")))
         return found
 
     def diverged(self) -> list:
@@ -303,6 +304,10 @@ clusters:
     def sum(self, server: str) -> int:
         with self.root(server, CATCH_UP_S) as root:
             return int(root.value("SELECT SUM(balance) FROM test.account"))
+
+    def counters(self, server: str) -> dict:
+        with self.root(server, CATCH_UP_S) as root:
+            return {int(row["id"]): int(row["value"]) for row in root.query("SELECT id, value FROM test.counter")}
 
     def console(self, name: str, order: str, timeout_s: float = PATIENCE_S) -> str | None:
         """Gives an order at the SQL console; what was wrong, if so."""
