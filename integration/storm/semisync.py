@@ -1,4 +1,4 @@
-"""Sees to it that a primary acknowledges nothing that no replica has, and that replicas do not wait for acknowledgements themselves.
+"""`--strict`: a primary acknowledges nothing that no replica has, also when it has lost all of them; replicas do not wait themselves.
 
 Both servers' semi-synchronous replication asks for one setting on a primary and for the opposite on a replica, whose applier would wait
 for replicas of its own. Nobody but whoever promotes can set it; Tidegate does not, so this stands in for an operator's own watch.
