@@ -45,6 +45,14 @@ class Replication:
         self.launched.until(added["name"], "SELECT a FROM shop.t", [{"a": "1"}])
         self.assertEqual(added["role"], "replica")
 
+    def test_an_emptied_server_has_nothing_and_another_id(self):
+        before = self.launched.servers()["main-1"]
+        server = self.launched.tell("empty main-1")["server"]
+        self.assertNotEqual(server["server_id"], before["server_id"])
+        self.assertEqual(server["port"], before["port"])
+        self.assertEqual(self.launched.query("main-1", "SHOW TABLES FROM shop"), [])
+        self.assertEqual(self.launched.query("main-1", {"mysql": "SHOW REPLICA STATUS", "mariadb": "SHOW SLAVE STATUS"}[self.dialect]), [])
+
     def test_pause_and_resume(self):
         self.assertEqual(self.launched.tell("pause main-1")["server"]["state"], "paused")
         with self.assertRaises(TimeoutError):
