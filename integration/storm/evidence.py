@@ -12,7 +12,7 @@ from .history import History
 from .site import Site
 
 
-def keep(folder: Path, site: Site, history: History, timeline: list) -> Path:
+def keep(folder: Path, site: Site, history: History, timeline: list) -> None:
     """`timeline`: (monotonic time, text). Times in the files are UTC, as in the logs."""
     folder.mkdir(parents=True, exist_ok=True)
     for log in [*site.folder.glob("*.log"), *site.folder.glob("tidegate*.yaml")]:
@@ -24,7 +24,6 @@ def keep(folder: Path, site: Site, history: History, timeline: list) -> Path:
     state = {"gtids": site.gtids(), "replication": site.replication(), "rows": {
         server: {key: found[key] for key in sorted(keys)} for server, found in site.rows_of_all().items()}}
     (folder / "servers.json").write_text(json.dumps(state, indent=1))
-    return folder
 
 
 def _clock(at: float) -> str:

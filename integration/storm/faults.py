@@ -183,8 +183,7 @@ class ReadOnly(Fault):
     kind, whom, lasts = "read-only", "primary", (0.2, 4.0)
 
     def begin(self) -> None:
-        with self._site.root(self.server) as root:
-            root.query("SET GLOBAL read_only = ON")
+        self._site.read_only(self.server)
 
     def end(self) -> None:
         if not self._site.writable():
@@ -203,8 +202,9 @@ class Writable(Fault):
 
     def end(self) -> None:
         with self._site.root(self.server) as root:
-            if root.query(f"SHOW {REPLICA[self._site.dialect]} STATUS"):  # it is the primary otherwise
-                root.query(f"SET GLOBAL {'super_' if self._site.dialect == 'mysql' else ''}read_only = ON")
+            follows = root.query(f"SHOW {REPLICA[self._site.dialect]} STATUS")
+        if follows:  # it is the primary otherwise
+            self._site.read_only(self.server)
 
 
 class Switchover(Fault):

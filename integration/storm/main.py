@@ -77,11 +77,12 @@ class Run:
             self._end(sessions)
         except (Broken, LauncherError, SqlError, OSError) as error:
             history.report("whole", f"{type(error).__name__}: {error}")
+        folder = self._given.keep / f"{site.dialect}-{self._given.seed}"
+        if history.violations:
+            evidence.keep(folder, site, history, self._timeline)
+            print(f"chaos: what shows the cause is in {folder}", file=sys.stderr)
         self._leave.set()
         self._report()
-        if history.violations:
-            folder = evidence.keep(self._given.keep / f"{site.dialect}-{self._given.seed}", site, history, self._timeline)
-            print(f"chaos: what shows the cause is in {folder}", file=sys.stderr)
         return 1 if history.violations else 0
 
     def _round(self) -> None:

@@ -136,10 +136,24 @@ clusters:
                            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={port}, MASTER_USER='repl', MASTER_PASSWORD='repl-pw', "
                            "MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1; START SLAVE")
 
+    def read_only(self, server: str) -> None:
+        """Sets it read only. On MariaDB that waits for a statement that waits for a row lock, whose owner waits for the end of this one:
+        who asks must give up and ask again."""
+        def refusal() -> str | None:
+            try:
+                with self.root(server) as root:
+                    root.query("SET SESSION lock_wait_timeout = 1")
+                    root.query(f"SET GLOBAL {'super_' if self.dialect == 'mysql' else ''}read_only = ON")
+            except SqlError as error:
+                return str(error)
+            return None
+
+        self.until(refusal, f"{server}, to be set read only")
+
     def hand_over(self, old: str, new: str) -> None:
         """A planned change of the primary without Tidegate."""
+        self.read_only(old)
         with self.root(old) as root:
-            root.query(f"SET GLOBAL {'super_' if self.dialect == 'mysql' else ''}read_only = ON")
             wanted = self._executed(root)
         if lacks := self._lacks(new, wanted):
             raise Broken(lacks)
@@ -294,11 +308,12 @@ clusters:
         return found
 
     def replication(self) -> dict:
-        """What each server says of whom it follows; of those that answer."""
+        """What each server says of whom it follows and what it does; of those that answer."""
         found = {}
         for server in self.servers:
             with contextlib.suppress(OSError, SqlError), self.root(server, 2) as root:
-                found[server] = {"read_only": root.value("SELECT @@global.read_only"), "status": root.query(STATUS[self.dialect][0])}
+                found[server] = {"read_only": root.value("SELECT @@global.read_only"), "status": root.query(STATUS[self.dialect][0]),
+                                 "processes": root.query("SHOW FULL PROCESSLIST")}
         return found
 
     def sum(self, server: str) -> int:
