@@ -31,6 +31,11 @@ class Fault:
         self.detail = ""
         self.choose()
 
+    @property
+    def touches(self) -> set:
+        """The servers that it needs as they are."""
+        return {self.server}
+
     def choose(self) -> None:
         """What else is drawn."""
 
@@ -156,6 +161,10 @@ class Lag(Fault):
         self.detail = f": {'lock' if self._locks else 'stopped applier'} on {', '.join(self._late)}"
         self._open = contextlib.ExitStack()
 
+    @property
+    def touches(self) -> set:
+        return {*self._late}
+
     def begin(self) -> None:
         for server in self._late:
             if self._locks:
@@ -233,4 +242,4 @@ def draw(dice, site: Site, only: list) -> list:
     if dice.random() >= TWO_AT_A_TIME or isinstance(first, Switchover):
         return [first]
     second = KINDS[dice.choice(kinds)](site, dice, primary)
-    return [first] if isinstance(second, Switchover) or second.server == first.server else [first, second]
+    return [first] if isinstance(second, Switchover) or second.touches & first.touches else [first, second]
