@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["backend", "topology"],
     &["observe"],
     &["wire", "sql", "config"],
-    &["ids", "consistency"],
+    &["ids", "consistency", "balance"],
 ];
 
 /// Libraries that belong to some layers only, with the reason for which they stay there.

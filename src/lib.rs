@@ -11,7 +11,7 @@
 //! backend  topology   server connections and pools; servers, roles, health
 //! observe             counters, read by `admin`
 //! wire  sql  config   protocol, lexer, rules file; no I/O policy
-//! ids  consistency    newtypes, levels
+//! ids  consistency  balance    newtypes, levels, methods
 //! ```
 //!
 //! Read `docs/architecture.md` for the code map with invariants.
@@ -20,6 +20,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod balance;
 pub mod config;
 pub mod consistency;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::exchange::{Answer, ExchangeError, receive};
 use super::gate::Permit;
 use super::insert_id::{self, InsertId};
 use super::server::Server;
+use super::spill::Spilled;
 use super::state::{Handshake, State};
 use super::statements::Statements;
 use super::texts::Texts;
@@ -100,6 +101,8 @@ pub struct Connection {
     pub epoch: u64,
     /// Tables that its session has created so far, by the server's count; `None` when that is not known.
     pub counted: Option<u64>,
+    /// The place that a read has on the primary for want of a replica, until the connection is given back.
+    pub spilled: Option<Spilled>,
     /// Must be closed: killed, out of step, or in a state that nobody knows.
     pub broken: bool,
     /// Must be reset before another client gets it.
@@ -161,6 +164,7 @@ impl Connection {
             warned: false,
             epoch,
             counted: Some(0),
+            spilled: None,
             broken: false,
             dirty: false,
             worn_out: false,

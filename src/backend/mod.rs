@@ -15,6 +15,7 @@ pub mod names;
 pub mod pem;
 pub mod pool;
 pub mod server;
+pub mod spill;
 pub mod state;
 pub mod statements;
 pub mod texts;

@@ -12,6 +12,7 @@ use super::connect::{Dialing, Place};
 use super::connection::Connection;
 use super::exchange::ExchangeError;
 use super::gate::Gate;
+use super::spill::Spill;
 use crate::config;
 use crate::ids::ServerId;
 use crate::observe::PoolMetrics;
@@ -33,6 +34,10 @@ pub struct Shared {
     /// How session tracking is turned on; asked from the server once.
     tracking: OnceLock<Tracking>,
     in_use: AtomicU32,
+    /// Of these, those on which nothing runs.
+    resting: AtomicU32,
+    /// Sessions for which a connection is opened or waited for.
+    coming: AtomicU32,
     /// Counters of its connections.
     pub metrics: Arc<PoolMetrics>,
     common: Arc<Common>,
@@ -47,13 +52,20 @@ pub struct Common {
     pub dialing: Dialing,
     /// How connections are kept; another value after a reload.
     pub settings: ArcSwap<config::Pool>,
+    /// Reads on the primary that were meant for a replica.
+    pub spill: Arc<Spill>,
     epoch: AtomicU64,
 }
 
 impl Common {
     /// With these settings, until a reload.
     pub fn new(dialing: Dialing, settings: config::Pool) -> Self {
-        Self { dialing, settings: ArcSwap::from_pointee(settings), epoch: AtomicU64::new(0) }
+        Self {
+            dialing,
+            settings: ArcSwap::from_pointee(settings),
+            spill: Arc::default(),
+            epoch: AtomicU64::new(0),
+        }
     }
 
     /// How often accounts or their rights have changed through Tidegate. A server gives a connection the rights that its
@@ -91,9 +103,10 @@ impl Shared {
     ) -> Self {
         let settings = common.settings.load();
         let gate = Arc::new(Gate::new(settings.max, settings.queue));
-        let (in_use, tracking) = (AtomicU32::new(0), OnceLock::new());
+        let [in_use, resting, coming] = [(); 3].map(|()| AtomicU32::new(0));
+        let tracking = OnceLock::new();
         let (closing, gone) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { id, place, witness, gate, tracking, in_use, metrics, common, closing, gone }
+        Self { id, place, witness, gate, tracking, in_use, resting, coming, metrics, common, closing, gone }
     }
 
     /// How it is connected to.
@@ -138,6 +151,16 @@ impl Shared {
         self.in_use.load(Relaxed)
     }
 
+    /// Sessions of all cores that have a connection, or wait for one.
+    pub fn engaged(&self) -> u32 {
+        self.in_use().saturating_add(self.coming.load(Relaxed))
+    }
+
+    /// Of these, those that are not silent: requests in flight.
+    pub fn running(&self) -> u32 {
+        self.engaged().saturating_sub(self.resting.load(Relaxed))
+    }
+
     /// A lease begins.
     pub(super) fn lease_begins(&self) {
         self.in_use.fetch_add(1, Relaxed);
@@ -146,6 +169,26 @@ impl Shared {
     /// A lease ends.
     pub(super) fn lease_ends(&self) {
         self.in_use.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A session waits for a connection.
+#[derive(Debug)]
+pub(super) struct Coming(Arc<Shared>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A session keeps a connection and is silent.
+#[derive(Debug)]
+pub struct Resting(Arc<Shared>);
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.0.resting.fetch_sub(1, Relaxed);
     }
 }
 
@@ -178,6 +221,18 @@ impl Server {
     /// The view of core `home`.
     pub fn new(shared: Arc<Shared>, home: usize) -> Self {
         Self { shared, home }
+    }
+
+    /// A session waits for a connection, until this is dropped.
+    pub(super) fn come(&self) -> Coming {
+        self.coming.fetch_add(1, Relaxed);
+        Coming(Arc::clone(&self.shared))
+    }
+
+    /// A session that keeps a connection is silent, until this is dropped.
+    pub fn rest(&self) -> Resting {
+        self.resting.fetch_add(1, Relaxed);
+        Resting(Arc::clone(&self.shared))
     }
 
     /// A lifetime for one connection: the configured one less a random part, so that they do not all end together.

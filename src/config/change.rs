@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::model::{Auth, Config, Server, User};
+use crate::balance::Balance;
 
 /// Options that a running proxy takes over, and sections (with a dot at their end) of such options; those of a cluster
 /// without its name.
-pub const LIVE: [&str; 7] = [
+pub const LIVE: [&str; 8] = [
     "users",
     "monitor.",
     "drain.timeout",
@@ -17,6 +18,7 @@ pub const LIVE: [&str; 7] = [
     "clusters.NAME.resolve_interval",
     "clusters.NAME.reads.",
     "clusters.NAME.pool.",
+    "databases.",
 ];
 
 /// One difference.
@@ -40,7 +42,8 @@ impl Config {
             return vec![Change::new("clusters", from.clone(), to.clone(), from)];
         }
         let single = |config: &Self| -> Vec<_> {
-            config.shown().into_iter().filter(|(option, _)| !option.contains('[')).collect()
+            let single = |option: &String| !option.contains('[') && !option.starts_with("databases.");
+            config.shown().into_iter().filter(|(option, _)| single(option)).collect()
         };
         // What is in one of the two only (an option of the console, where there is none) is a change, too.
         let (before, after) = (single(self), single(next));
@@ -58,6 +61,13 @@ impl Config {
         };
         let list = format!("clusters.{from}.servers");
         changes.extend(by_name(&list, from, &servers(self), &servers(next)));
+        let databases = |config: &Self| {
+            let told = |(name, balance): (&String, &Balance)| {
+                (name.clone(), (format!("{name}, balance {}", balance.name()), ()))
+            };
+            config.cluster.reads.balance_of.iter().map(told).collect()
+        };
+        changes.extend(by_name("databases.", from, &databases(self), &databases(next)));
         let operators = |config: &Self| users(config.console.iter().flat_map(|console| &console.users));
         changes.extend(by_name("admin.users", from, &operators(self), &operators(next)));
         changes.extend(by_name("users", from, &users(self.users()), &users(next.users())));
@@ -131,7 +141,7 @@ fn users<'a>(users: impl Iterator<Item = &'a User>) -> Elements<User> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Balance, Secret};
+    use super::super::model::Secret;
     use super::*;
 
     fn config() -> Config {
@@ -180,6 +190,10 @@ mod tests {
             live(|c| c.cluster.reads.balance = Balance::Random),
             ("clusters.main.reads.balance".into(), true)
         );
+        let of_shop = |c: &mut Config| {
+            c.cluster.reads.balance_of.insert("shop[1]".into(), Balance::Random);
+        };
+        assert_eq!(live(of_shop), ("databases.".into(), true));
         assert_eq!(live(|c| c.cluster.pool.max = 7), ("clusters.main.pool.max".into(), true));
         assert_eq!(live(|c| c.monitor.failures = 7), ("monitor.failures".into(), true));
     }

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::balance::Balance;
 use crate::consistency::Consistency;
 
 use super::address;
@@ -14,7 +15,7 @@ use super::error::quoted;
 use super::failover;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
-use super::model::{Balance, Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode, WEIGHTS};
+use super::model::{Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode, WEIGHTS};
 use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
@@ -204,6 +205,11 @@ fn reads(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Reads {
     reads.balance = fields.choice(cx, "balance", &Balance::NAMES, reads.balance);
     reads.consistency = consistency(&mut fields, cx).unwrap_or(reads.consistency);
     reads.wait = fields.duration(cx, "wait", reads.wait, 0..=5 * 1000);
+    reads.slow_start = fields.duration(cx, "slow_start", reads.slow_start, 0..=HOUR);
+    if let Some(item) = fields.take("spill") {
+        let unlimited = matches!(&item.node.value, Value::Scalar { text, .. } if text == "unlimited");
+        reads.spill = (!unlimited).then(|| item.count(cx, 0..=100_000)).flatten().map(|count| count as usize);
+    }
     fields.finish(cx);
     reads
 }

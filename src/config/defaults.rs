@@ -3,15 +3,17 @@
 //! Owns: every default value, and no other number. Does not know: the file.
 //! Invariant: the defaults are within the bounds of `docs/configuration.md`, whose table repeats them.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::time::Duration;
 
+use crate::balance::Balance;
 use crate::consistency::Consistency;
 
 use super::listen::Keepalive;
 use super::model::{
-    Balance, ClientTls, Cluster, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret,
-    ServerTls, ServerTlsMode, TlsVersion,
+    ClientTls, Cluster, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls,
+    ServerTlsMode, TlsVersion,
 };
 
 /// Where clients are accepted: an own port beside MySQL's, from this machine only.
@@ -91,8 +93,11 @@ impl Default for Reads {
         Self {
             max_lag: Some(Duration::from_secs(2)),
             balance: Balance::LagWeighted,
+            balance_of: BTreeMap::new(),
             consistency: Consistency::Session,
             wait: Duration::from_millis(200),
+            slow_start: Duration::from_secs(10),
+            spill: None,
         }
     }
 }

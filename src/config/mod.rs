@@ -12,6 +12,7 @@ mod address;
 mod change;
 mod check;
 mod cluster;
+mod databases;
 mod defaults;
 mod error;
 mod failover;

@@ -1,10 +1,12 @@
 //! The resolved configuration: what every other layer receives by argument.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::balance::Balance;
 use crate::consistency::Consistency;
 
 use zeroize::Zeroizing;
@@ -281,42 +283,16 @@ pub struct Reads {
     pub max_lag: Option<Duration>,
     /// How they spread over the replicas.
     pub balance: Balance,
+    /// The same for sessions whose default database has this name.
+    pub balance_of: BTreeMap<String, Balance>,
     /// What a read must not miss.
     pub consistency: Consistency,
     /// How long a read may wait on a replica for its session's own writes; zero: it goes to the primary at once.
     pub wait: Duration,
-}
-
-/// How reads spread over the replicas.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Balance {
-    /// By weight and lag.
-    #[default]
-    LagWeighted,
-    /// In turn, by weight.
-    RoundRobin,
-    /// To who has the fewest connections in use for its weight.
-    LeastConnections,
-    /// By the client's address.
-    SourceHash,
-    /// By chance, by weight.
-    Random,
-}
-
-impl Balance {
-    /// Names in the rules file.
-    pub(super) const NAMES: [(&'static str, Self); 5] = [
-        ("lag_weighted", Self::LagWeighted),
-        ("round_robin", Self::RoundRobin),
-        ("least_connections", Self::LeastConnections),
-        ("source_hash", Self::SourceHash),
-        ("random", Self::Random),
-    ];
-
-    /// Its name there.
-    pub(super) fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, balance)| *balance == self).map_or("", |(name, _)| name)
-    }
+    /// How long the share of a replica grows that has come back; zero: it has all of it at once.
+    pub slow_start: Duration,
+    /// How many reads that no replica can serve the primary takes at a time; `None` is written `unlimited`.
+    pub spill: Option<usize>,
 }
 
 /// Connections to each server.

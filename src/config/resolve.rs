@@ -17,7 +17,7 @@ use super::model::{
     CertificateFiles, ClientTls, Compression, Config, Console, Limits, Log, LogFormat, TlsVersion,
 };
 use super::tree::Node;
-use super::{accounts, cluster, defaults, listen};
+use super::{accounts, cluster, databases, defaults, listen};
 
 /// Milliseconds of a minute, an hour and a day, for bounds.
 pub(super) const MINUTE: u64 = 60_000;
@@ -50,7 +50,11 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
         client_tls,
         client_compression: client_compression(&mut fields, cx),
         monitor: accounts::monitor(&mut fields, cx),
-        cluster: cluster::clusters(&mut fields, cx),
+        cluster: {
+            let mut cluster = cluster::clusters(&mut fields, cx);
+            cluster.reads.balance_of = databases::balances(&mut fields, cx);
+            cluster
+        },
         limits: limits(fields.section(cx, "limits"), cx),
         drain_timeout: drain(fields.section(cx, "drain"), cx),
         threads: threads(&mut fields, cx),

@@ -130,6 +130,14 @@ impl Config {
         out.put(name("reads.balance"), cluster.reads.balance.name());
         out.put(name("reads.consistency"), cluster.reads.consistency);
         out.duration(name("reads.wait"), cluster.reads.wait);
+        out.duration(name("reads.slow_start"), cluster.reads.slow_start);
+        match cluster.reads.spill {
+            Some(reads) => out.put(name("reads.spill"), reads),
+            None => out.put(name("reads.spill"), "unlimited"),
+        }
+        for (database, balance) in &cluster.reads.balance_of {
+            out.put(format!("databases.{database}.reads.balance"), balance.name());
+        }
         let Pool { max, min_idle, idle_timeout, lifetime, lifetime_jitter_percent, .. } = cluster.pool;
         let Pool { queue, queue_timeout, connect_timeout, primary_wait, .. } = cluster.pool;
         out.put(name("pool.max"), max);

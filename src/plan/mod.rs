@@ -253,7 +253,7 @@ mod tests {
     use crate::consistency::Consistency;
 
     fn at(class: Class, uses: Uses, situation: Situation) -> (Target, Reason) {
-        let Route { target, reason } = route(Recognised { class, uses, hint: None }, situation);
+        let Route { target, reason } = route(Recognised::plain(class, uses), situation);
         (target, reason)
     }
 
@@ -299,7 +299,7 @@ mod tests {
         ] {
             for hint in [None, Some(Hint::Replica)] {
                 for situation in situations {
-                    let statement = Recognised { class, uses: Uses::empty(), hint };
+                    let statement = Recognised { hint, ..Recognised::plain(class, Uses::empty()) };
                     assert_ne!(route(statement, situation).target, Target::Replica, "{class:?} {hint:?}");
                 }
             }
@@ -317,7 +317,8 @@ mod tests {
     fn t2_without_autocommit_reads_stay_on_the_primary() {
         let off = Situation { autocommit_off: true, ..FREE };
         assert_eq!(at(Class::Read, Uses::empty(), off), (Target::Primary, Reason::AutocommitOff));
-        let hinted = Recognised { class: Class::Read, uses: Uses::empty(), hint: Some(Hint::Replica) };
+        let hinted =
+            Recognised { hint: Some(Hint::Replica), ..Recognised::plain(Class::Read, Uses::empty()) };
         assert_eq!(route(hinted, off).target, Target::Primary);
     }
 
@@ -353,7 +354,9 @@ mod tests {
 
     #[test]
     fn hints_force_a_role_for_reads() {
-        let hinted = |class, hint| route(Recognised { class, uses: Uses::empty(), hint: Some(hint) }, FREE);
+        let hinted = |class, hint| {
+            route(Recognised { hint: Some(hint), ..Recognised::plain(class, Uses::empty()) }, FREE)
+        };
         assert_eq!(
             hinted(Class::Read, Hint::Primary),
             Route { target: Target::Primary, reason: Reason::Hint }

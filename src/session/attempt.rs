@@ -146,6 +146,8 @@ impl Session {
                 self.client.signals.lower(Signals::DOWN); // it was about another statement
             }
             self.entry.handle.runs_on(server, connection.id);
+            let waits = self.freshness.wait_at.is_some();
+            let began = on_replica.then(Instant::now);
             let result = self.attempt(&mut connection, work).await;
             // A KILL may be on its way to this thread.
             let doomed = self.entry.handle.runs_nothing();
@@ -222,7 +224,8 @@ impl Session {
                 Ok(mut end) => {
                     self.name_the_transaction(&connection, &mut end);
                     self.worker.counters.statements.count(route.target as usize, route.reason as usize);
-                    self.tally = Tally::of(&end, route);
+                    let began = began.filter(|_| !waits && says_how_fast(work, &end));
+                    self.tally = Tally::of(&end, route, began.map(|began| (server, began)));
                     return self.settle(connection, end, work, doomed).await;
                 }
                 Err(Failure::Prelude(error)) if self.forget_variable(&error) => {
@@ -461,6 +464,12 @@ fn is_out_of_its_group(refusal: &Refusal) -> bool {
     refusal.unsent.is_some()
         && refusal.code == UNKNOWN_COMMAND
         && refusal.packet.as_ref().is_some_and(names_it)
+}
+
+/// Whether the time that it took tells of its server: of large results it tells more of the client.
+fn says_how_fast(work: &Work<'_>, end: &End) -> bool {
+    const LARGE: u64 = 64 << 10;
+    matches!(work.statement.class, Class::Read | Class::Show) && end.error.is_none() && end.sent <= LARGE
 }
 
 /// Whether nothing of it has been done where a server has refused it as read only: not so of what consists of several statements.

@@ -49,12 +49,12 @@ impl Session {
     async fn forward_beside(&mut self, command: &Command, class: Class, expect: Expect) -> Flow {
         let asks = self.last.warnings > 0;
         let uses = if asks { Uses::DIAGNOSTICS } else { Uses::empty() };
-        self.forward_as(command, Recognised { class, uses, hint: None }, expect).await
+        self.forward_as(command, Recognised::plain(class, uses), expect).await
     }
 
     /// A command whose answer is the server's, and which is routed like a statement of `class`.
     async fn forward(&mut self, command: &Command, class: Class, expect: Expect) -> Flow {
-        self.forward_as(command, Recognised { class, uses: Uses::empty(), hint: None }, expect).await
+        self.forward_as(command, Recognised::plain(class, Uses::empty()), expect).await
     }
 
     async fn forward_as(&mut self, command: &Command, statement: Recognised, expect: Expect) -> Flow {
@@ -70,7 +70,7 @@ impl Session {
 
     /// A command that the held connection answers, and that changes nothing of what the statement before left.
     async fn ask_held(&mut self, command: &Command) -> Flow {
-        let statement = Recognised { class: Class::Diagnostics, uses: Uses::DIAGNOSTICS, hint: None };
+        let statement = Recognised::plain(Class::Diagnostics, Uses::DIAGNOSTICS);
         let work = Work::command(command.packets(), Expect::Simple, statement);
         self.perform(&work, Route { target: Target::Held, reason: Reason::Pinned }).await
     }

@@ -34,7 +34,7 @@ impl Session {
     async fn connect_expired(&mut self, database: Option<&[u8]>) -> Result<Box<Connection>, Problem> {
         // A password is changed on the primary, and replicates.
         let mut route = Route { target: Target::Primary, reason: Reason::Pinned };
-        let server = self.choose(&mut route, &mut Vec::new(), &mut None).await?;
+        let (server, _) = self.choose(&mut route, &mut Vec::new(), &mut None).await?;
         Ok(self.lease_from(server, database).await?)
     }
 }

@@ -21,11 +21,21 @@ use crate::wire::ok::{Change, Status, changes};
 /// Reads at one replica, where nothing but asking shows another to be past the last one, before the next is drawn. So that shares hold
 /// over reads, not only over sessions; an answer costs one read more in so many at most.
 const TURN: u32 = 64;
+/// As many are enough to look whether another replica is clearly better.
+const LOOK: u32 = 8;
 /// A session asks the primary for its position not more often than this.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Servers known by number; those beyond are asked about each time.
 const KNOWN_MAX: u16 = 64;
+
+/// What becomes of a session that has read at one replica for a while.
+pub(super) enum Stays {
+    /// It reads on there, unless another is clearly better.
+    Looks(ServerId),
+    /// The next replica is drawn.
+    Over(ServerId),
+}
 
 /// A session's mark.
 #[derive(Debug, Default)]
@@ -195,11 +205,17 @@ impl Freshness {
         self.read = None;
     }
 
-    /// Where it has read for its turn.
-    pub fn has_had_its_turn(&mut self) -> Option<ServerId> {
-        let (home, _) = self.read.filter(|_| self.stayed >= TURN)?;
+    /// Where it has read for its turn, or for long enough to look about; `None` where neither.
+    pub fn may_have_had_its_turn(&mut self) -> Option<Stays> {
+        if self.stayed == 0 || !self.stayed.is_multiple_of(LOOK) {
+            return None;
+        }
+        let (home, _) = self.read?;
+        if self.stayed < TURN {
+            return Some(Stays::Looks(home));
+        }
         self.stayed = 0;
-        Some(home)
+        Some(Stays::Over(home))
     }
 
     /// The primary, if only a probe of it that is later than all the session has done there would let it go.

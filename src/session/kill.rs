@@ -105,7 +105,7 @@ impl Session {
 
     /// The server knows whom this is about, and judges the right to do it.
     async fn pass_kill_on(&mut self, text: &[u8]) -> Flow {
-        let statement = Recognised { class: StatementClass::Kill, uses: Uses::empty(), hint: None };
+        let statement = Recognised::plain(StatementClass::Kill, Uses::empty());
         let mut packets = Vec::new();
         command::put_query(&mut packets, text, self.class.capabilities);
         let work = Work { text: Some(text), ..Work::command(&packets, Expect::Results, statement) };

@@ -19,7 +19,7 @@ use crate::topology::Signal;
 use crate::wire::ok::Status;
 
 /// How long a server that has no substitute is left alone between two tries.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// What asks about the statement before.
 pub(super) const ABOUT_BEFORE: Uses = Uses::DIAGNOSTICS.union(Uses::FOUND_ROWS).union(Uses::ROW_COUNT);
@@ -34,6 +34,7 @@ impl Session {
         tried: &mut Vec<ServerId>,
     ) -> Result<Box<Connection>, Problem> {
         self.freshness.begin(statement, &self.worker.topology.snapshot());
+        self.asked_balance = statement.balance;
         if let Some(connection) = self.take_held(route.target, statement) {
             let here = (connection.server, connection.id);
             if statement.uses.contains(Uses::SEQUENCE_LAST) && self.has_drawn_elsewhere(here) {
@@ -65,7 +66,7 @@ impl Session {
         }
         let mut deadline = None;
         loop {
-            let server = self.choose(route, tried, &mut deadline).await?;
+            let (server, spilled) = self.choose(route, tried, &mut deadline).await?;
             match self.lease_from(server, None).await {
                 // init_connect may have switched autocommit off: then every statement opens a transaction.
                 Ok(connection) if self.turns_out_transactional(route, &connection) => {
@@ -73,7 +74,10 @@ impl Session {
                     self.worker.pool.check_in(connection);
                     *route = Route { target: Target::Primary, reason: Reason::AutocommitOff };
                 }
-                Ok(connection) => return Ok(connection),
+                Ok(mut connection) => {
+                    connection.spilled = spilled;
+                    return Ok(connection);
+                }
                 Err(error) => {
                     let deadline = self.deadline(&mut deadline);
                     self.try_elsewhere(route, server, error, tried, deadline).await?;
@@ -187,87 +191,6 @@ impl Session {
             return self.worker.pool.take_exactly(server, key, id);
         }
         None
-    }
-
-    /// How long the statement may wait for a server; known from the first wait on.
-    fn deadline(&self, known: &mut Option<Instant>) -> Instant {
-        *known
-            .get_or_insert_with(|| Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait)
-    }
-
-    /// A server for the route, waiting for a primary where there is none.
-    pub(super) async fn choose(
-        &mut self,
-        route: &mut Route,
-        tried: &mut Vec<ServerId>,
-        deadline: &mut Option<Instant>,
-    ) -> Result<ServerId, Problem> {
-        let mut changes: Option<tokio::sync::watch::Receiver<u64>> = None;
-        loop {
-            if let Some(changes) = &mut changes {
-                changes.mark_unchanged(); // before the look, so that no change falls between the look and the wait
-            }
-            let mut behind = false;
-            {
-                let snapshot = self.worker.topology.snapshot();
-                let random = self.worker.random();
-                let replica = || snapshot.pick_replica(random, tried);
-                let primary = snapshot.primary.filter(|id| !tried.contains(id));
-                match route.target {
-                    Target::Replica => {
-                        if let Some(id) = self.choose_replica(&snapshot, tried) {
-                            return Ok(id);
-                        }
-                        behind = replica().is_some();
-                        if let Some(id) = primary {
-                            let reason = if behind { Reason::NotFresh } else { Reason::NoReplica };
-                            *route = Route { target: Target::Replica, reason };
-                            return Ok(id);
-                        }
-                    }
-                    Target::Held | Target::Any => {
-                        if let Some(id) = primary.or_else(replica) {
-                            return Ok(id);
-                        }
-                    }
-                    Target::Primary => {
-                        if let Some(id) = primary {
-                            return Ok(id);
-                        }
-                    }
-                }
-            }
-            let Some(changes) = &mut changes else {
-                changes = Some(self.worker.topology.subscribe());
-                continue;
-            };
-            // Those that would do have failed this statement, perhaps by an old connection only: they are tried again. A
-            // replica that catches up changes nothing that would be told.
-            let deadline = self.deadline(deadline);
-            let spent = behind || !tried.is_empty() && self.is_servable(route.target);
-            let until = if spent { deadline.min(Instant::now() + PAUSE) } else { deadline };
-            if timeout_at(until, changes.changed()).await.is_err() && Instant::now() >= deadline {
-                let why = self.worker.topology.snapshot().explain_unusable_to_client();
-                tracing::warn!(
-                    servers = self.worker.topology.snapshot().explain_unusable(),
-                    target = route.target.name(),
-                    "no usable server"
-                );
-                return Err(if route.target == Target::Primary {
-                    Problem::NoPrimary(why)
-                } else {
-                    Problem::NoServer(why)
-                });
-            }
-            tried.clear(); // the servers have changed since they failed, or have had a pause
-        }
-    }
-
-    /// Whether some server would do for this target.
-    fn is_servable(&self, target: Target) -> bool {
-        let snapshot = self.worker.topology.snapshot();
-        snapshot.primary.is_some()
-            || target != Target::Primary && snapshot.pick_replica(self.worker.random(), &[]).is_some()
     }
 
     /// A server has refused what the rules file says: the client has done nothing wrong, and cannot mend it.

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod change;
+mod choice;
 mod commands;
 mod diagnostics;
 mod execution;
@@ -62,6 +63,7 @@ use crate::backend::connection::{Connection, User};
 use crate::backend::insert_id::InsertId;
 use crate::backend::state::State;
 use crate::backend::texts::Texts;
+use crate::balance::Balance;
 use crate::execute::client::{Client, Signals};
 use crate::plan::Situation;
 use crate::registry::{Entry, Handle, Registry, Who};
@@ -113,6 +115,8 @@ pub struct Session {
     insert_id: Arc<InsertId>,
     variables: Variables,
     freshness: Freshness,
+    /// How the statement in hand asks its reads to be spread.
+    asked_balance: Option<Balance>,
     /// Where routines of its own have run, the last one first.
     routines_at: Vec<At>,
     /// Where it has drawn from a sequence last.
@@ -206,6 +210,7 @@ impl Session {
             insert_id: Arc::default(),
             variables: Variables::default(),
             freshness: Freshness::default(),
+            asked_balance: None,
             routines_at: Vec::new(),
             sequence_at: None,
             source: source_of(peer),
@@ -242,6 +247,8 @@ impl Session {
             let patience =
                 (self.held.is_some() && free && self.is_pinned_in_passing()).then_some(QUESTION_TIME);
             self.entry.handle.idle.begin(self.worker.registry.now());
+            let held = self.held.as_ref().and_then(|held| self.worker.pool.server(held.server));
+            let resting = held.map(|server| server.rest());
             let command =
                 match incoming::next(&mut self.client, &self.worker, pending.take(), mask, patience).await {
                     Incoming::Command(command) => command,
@@ -256,6 +263,7 @@ impl Session {
                     }
                 };
             self.entry.handle.idle.end();
+            drop(resting);
             self.worker.counters.received(command.packets().len() as u64);
             self.sequence = command.reply_sequence();
             self.show_busy();

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::Session;
 use super::pins::Pins;
 use crate::execute::relay::End;
+use crate::ids::ServerId;
 use crate::observe::{Execution, Place};
 use crate::plan::Route;
 use crate::sql;
@@ -22,13 +23,15 @@ pub(super) struct Tally {
     rows: u64,
     failed: bool,
     route: Option<Route>,
+    /// Who has answered, and when it was asked, where that tells how fast it is.
+    asked: Option<(ServerId, Instant)>,
 }
 
 impl Tally {
-    /// A server has answered.
-    pub fn of(end: &End, route: Route) -> Self {
+    /// A server has answered; see `asked`.
+    pub fn of(end: &End, route: Route, asked: Option<(ServerId, Instant)>) -> Self {
         let rows = end.rows.unwrap_or(end.affected_rows);
-        Self { rows, failed: end.error.is_some(), route: Some(route) }
+        Self { rows, failed: end.error.is_some(), route: Some(route), asked }
     }
 
     /// The client was told of a problem.
@@ -66,8 +69,11 @@ impl Session {
         let took = now.saturating_duration_since(self.since);
         self.since = now;
         self.worker.counters.took(route.target as usize, took);
+        if let Some((server, asked)) = self.tally.asked {
+            self.worker.topology.answered(server, now, now.saturating_duration_since(asked));
+        }
         if let (Some(digests), Some(place)) = (&self.worker.digests, counted.place) {
-            let Tally { rows, failed, route: taken } = self.tally;
+            let Tally { rows, failed, route: taken, .. } = self.tally;
             let route = taken.unwrap_or(route);
             let execution =
                 Execution { took, rows, failed, route: route.target as usize, reason: route.reason as usize };

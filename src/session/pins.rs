@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn statement(class: Class, uses: Uses) -> Recognised {
-        Recognised { class, uses, hint: None }
+        Recognised::plain(class, uses)
     }
 
     #[test]

@@ -241,7 +241,7 @@ impl Session {
         route: &mut Route,
         named: Option<&[u8]>,
     ) -> Result<Box<Connection>, Problem> {
-        let idle = Recognised { class: Class::Set, uses: Uses::empty(), hint: None };
+        let idle = Recognised::plain(Class::Set, Uses::empty());
         let mut connection = self.obtain(route, idle, &mut Vec::new()).await?;
         let mut buffer = self.worker.buffers.take();
         let (mut before, mut steps) = (Vec::new(), Vec::new());

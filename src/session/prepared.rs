@@ -53,7 +53,7 @@ impl Session {
         let route = plan::route(statement, self.situation());
         // Preparing has none of the statement's effects, but the types of user variables are in its answer.
         let looked_at = Uses::MULTIPLE | Uses::USER_VARIABLE_READ | Uses::USER_VARIABLE_WRITE;
-        let neutral = Recognised { class: Class::Read, uses: statement.uses & looked_at, hint: None };
+        let neutral = Recognised::plain(Class::Read, statement.uses & looked_at);
         let work = Work {
             preparing: Some((source, id)),
             ..Work::command(packets.as_deref().unwrap_or(command.packets()), Expect::Prepared, neutral)
@@ -262,7 +262,7 @@ impl Session {
             return self.refuse(&Problem::Request(1421, message.into())).await;
         }
         let source = Arc::clone(&known.source);
-        let statement = Recognised { class: Class::Read, uses: Uses::empty(), hint: None };
+        let statement = Recognised::plain(Class::Read, Uses::empty());
         let execution = Execution {
             id,
             source: &source,

@@ -35,7 +35,7 @@ impl Session {
             return self.refuse(&Problem::Request(1835, "Malformed communication packet.".into())).await;
         };
         let mut statement = match text {
-            DOLLAR_PROBE => Recognised { class: Class::Read, uses: Uses::empty(), hint: None },
+            DOLLAR_PROBE => Recognised::plain(Class::Read, Uses::empty()),
             _ => self.recognise(text),
         };
         if statement.class == Class::Kill {

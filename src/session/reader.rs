@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Session;
-use super::freshness::covers;
+use super::freshness::{Stays, covers};
+use crate::balance::Balance;
 use crate::consistency::Consistency;
 use crate::ids::ServerId;
-use crate::topology::{Draw, Snapshot, Transactions};
+use crate::topology::{Draw, Load, Snapshot, Transactions};
 
 impl Session {
     /// Where the session reads, while nothing can show another replica to be past its last read. Only who may move draws: so those who
@@ -30,10 +31,39 @@ impl Session {
 
     /// A replica by its share.
     fn draw(&self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
-        let load = |id| self.worker.pool.server(id).map_or(0, |server| server.in_use());
         let (spread, turn) = self.worker.draw();
-        let draw = Draw { random: self.worker.random(), spread, turn, source: self.source, load: &load };
-        snapshot.readers.choose(draw, tried)
+        self.with_draw(spread, turn, |draw| snapshot.readers.choose(self.balance(snapshot), draw, tried))
+    }
+
+    /// Whether reads turn away from this replica just now.
+    fn is_outdone(&self, snapshot: &Snapshot, home: ServerId) -> bool {
+        self.balance(snapshot) == Balance::LagWeighted
+            && self.with_draw(0, 0, |draw| snapshot.readers.is_outdone(home, draw))
+    }
+
+    /// The method for the statement in hand: its own, its database's, or the cluster's.
+    fn balance(&self, snapshot: &Snapshot) -> Balance {
+        let reads = &snapshot.cluster.reads;
+        let of_database = || {
+            let any_case = snapshot.facts.as_ref().is_some_and(|facts| facts.lower_case_table_names != 0);
+            let schema = &self.desired.schema[..];
+            let is_it = |name: &str| match any_case {
+                true => name.as_bytes().eq_ignore_ascii_case(schema),
+                false => name.as_bytes() == schema,
+            };
+            reads.balance_of.iter().find(|(name, _)| is_it(name)).map(|(_, balance)| *balance)
+        };
+        self.asked_balance.or_else(of_database).unwrap_or(reads.balance)
+    }
+
+    fn with_draw<T>(&self, spread: u64, turn: u64, use_it: impl FnOnce(Draw<'_>) -> T) -> T {
+        let load = |id| {
+            let speed = self.worker.topology.speed(id, self.since);
+            let server = self.worker.pool.server(id);
+            let [connections, running] = server.map_or([0; 2], |server| [server.engaged(), server.running()]);
+            Load { connections, running, speed }
+        };
+        use_it(Draw { random: self.worker.random(), spread, turn, source: self.source, load: &load })
     }
 
     /// A replica for a read, fresh enough for this session, or on which it may wait; `None` where only the primary is.
@@ -131,8 +161,13 @@ impl Session {
             self.freshness.asked = Some(Instant::now());
             return Some((primary, None));
         }
-        let home = self.freshness.has_had_its_turn()?;
+        let stays = self.freshness.may_have_had_its_turn()?;
         let snapshot = self.worker.topology.snapshot();
+        let home = match stays {
+            Stays::Over(home) => home,
+            Stays::Looks(home) if self.is_outdone(&snapshot, home) => home,
+            Stays::Looks(_) => return None,
+        };
         snapshot.server(home).filter(|home| !home.is_closing())?; // no question goes there any more
         let next =
             self.draw(&snapshot, &[]).filter(|next| *next != home && self.is_near(&snapshot, *next))?;

@@ -145,7 +145,7 @@ mod tests {
             let state = Arc::new(State::default());
             let source = Source::new(text.as_bytes().into(), state, |kin| statements.copy(kin), &hasher);
             let copy = source.copy;
-            let statement = Recognised { class: Class::Read, uses: Uses::empty(), hint: None };
+            let statement = Recognised::plain(Class::Read, Uses::empty());
             statements.add(
                 id,
                 Known {

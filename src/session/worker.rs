@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::ids::{AccountId, ClientId, ServerId};
 use crate::observe::{Digests, Metrics, WorkerMetrics};
 use crate::registry::Registry;
-use crate::topology::Topology;
+use crate::topology::{Topology, golden};
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Freelist;
 use crate::wire::capabilities::Capabilities;
@@ -173,11 +173,11 @@ impl Worker {
     }
 
     /// Counts picks of replicas. The first number spreads any run of them over shares as the shares are, closer than by chance: sessions
-    /// read on where they have begun, and few of them must spread well, too (steps of the golden ratio: Knuth, TAOCP 3, 6.4).
+    /// read on where they have begun, and few of them must spread well, too.
     pub fn draw(&self) -> (u64, u64) {
         let turn = self.draws.get();
         self.draws.set(turn.wrapping_add(1));
-        (turn.wrapping_mul(0x9E37_79B9_7F4A_7C15), turn)
+        (golden(turn), turn)
     }
 
     /// Whether reads may wait on this replica for what their session has written.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bitflags::bitflags;
 
+use crate::balance::Balance;
 use crate::consistency::Consistency;
 
 /// Which product's language a statement is written in.
@@ -209,9 +210,16 @@ pub struct Recognised {
     pub uses: Uses,
     /// What the client asked for, if anything.
     pub hint: Option<Hint>,
+    /// How it asked its reads to be spread, by `/* tidegate: balance=random */`.
+    pub balance: Option<Balance>,
 }
 
 impl Recognised {
+    /// A statement without hints.
+    pub fn plain(class: Class, uses: Uses) -> Self {
+        Self { class, uses, hint: None, balance: None }
+    }
+
     /// The level of consistency that the client asked for.
     pub fn consistency(self) -> Option<Consistency> {
         self.hint.and_then(|hint| if let Hint::Fresh(level) = hint { Some(level) } else { None })

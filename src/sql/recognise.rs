@@ -30,7 +30,7 @@ pub fn recognise(sql: &[u8], lexing: &Lexing) -> Recognised {
     if statements > 1 {
         scan.uses |= Uses::MULTIPLE;
     }
-    Recognised { class, uses: scan.uses, hint: scan.hint }
+    Recognised { class, uses: scan.uses, hint: scan.hint, balance: scan.balance }
 }
 
 /// A statement's class, and whether it defines a stored program whose body may hold semicolons.

@@ -8,6 +8,7 @@ use super::functions;
 use super::keywords::{self, Keyword};
 use super::lexer::{Kind, Lexer, Token};
 use super::model::{Dialect, Hint, Lexing, Uses};
+use crate::balance::Balance;
 use crate::consistency::Consistency;
 
 /// A significant token with what the keyword table knows of it.
@@ -64,6 +65,7 @@ pub(super) struct Scan<'a> {
     /// Union over the packet.
     pub(super) uses: Uses,
     pub(super) hint: Option<Hint>,
+    pub(super) balance: Option<Balance>,
     /// A further statement may follow the one that has ended.
     pub(super) more: bool,
     ended: bool,
@@ -98,6 +100,7 @@ impl<'a> Scan<'a> {
             lexer: Lexer::new(sql, lexing),
             uses: Uses::empty(),
             hint: None,
+            balance: None,
             more: true,
             ended: false,
             last: NOTHING,
@@ -332,14 +335,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A comment may ask for a role or a level of consistency, at the statement's start or after its first keyword.
+    /// A comment may ask for a role, a level of consistency and a way to spread reads, at the statement's start or after its first keyword.
     fn comment(&mut self, token: &Token) {
         if self.count > 1 {
             return;
         }
-        if let Some(hint) = parse_hint(token.text(self.sql)) {
-            let stronger = self.hint == Some(Hint::Primary) || hint == Hint::Primary;
-            self.hint = Some(if stronger { Hint::Primary } else { hint });
+        for asked in asked_for(token.text(self.sql)) {
+            if let Some(hint) = parse_hint(asked) {
+                let stronger = self.hint == Some(Hint::Primary) || hint == Hint::Primary;
+                self.hint = Some(if stronger { Hint::Primary } else { hint });
+            }
+            self.balance = parse_balance(asked).or(self.balance);
         }
     }
 }
@@ -373,14 +379,25 @@ pub fn is_system_schema(name: &[u8]) -> bool {
     SCHEMAS.iter().any(|schema| schema.eq_ignore_ascii_case(name))
 }
 
-/// `/* tidegate: primary */` and its like.
-fn parse_hint(comment: &[u8]) -> Option<Hint> {
-    let inside = comment.strip_prefix(b"/*")?.strip_suffix(b"*/")?.trim_ascii();
-    let (name, rest) = inside.split_at_checked(b"tidegate".len())?;
-    if !name.eq_ignore_ascii_case(b"tidegate") {
-        return None;
-    }
-    let role = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii();
+/// What `/* tidegate: primary */` and its like ask for, each between commas.
+fn asked_for(comment: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let list = || {
+        let inside = comment.strip_prefix(b"/*")?.strip_suffix(b"*/")?.trim_ascii();
+        let (name, rest) = inside.split_at_checked(b"tidegate".len())?;
+        let rest = rest.trim_ascii_start().strip_prefix(b":")?;
+        name.eq_ignore_ascii_case(b"tidegate").then_some(rest)
+    };
+    list().into_iter().flat_map(|list| list.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// `balance=random` and its like.
+fn parse_balance(asked: &[u8]) -> Option<Balance> {
+    let (name, rest) = asked.split_at_checked(b"balance".len())?;
+    let method = rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+    Balance::parse(method).filter(|_| name.eq_ignore_ascii_case(b"balance"))
+}
+
+fn parse_hint(role: &[u8]) -> Option<Hint> {
     if role.eq_ignore_ascii_case(b"primary") {
         Some(Hint::Primary)
     } else if role.eq_ignore_ascii_case(b"replica") {

@@ -4,36 +4,70 @@
 //!
 //! | `reads.balance` | a replica's share | chosen |
 //! |---|---|---|
-//! | `lag_weighted` | weight × lag factor | spread evenly |
+//! | `lag_weighted` | weight × lag factor | spread evenly; from who is clearly slower or busier than another, chosen by chance, to that one |
 //! | `random` | weight | by chance |
 //! | `round_robin` | weight | in turn |
 //! | `least_connections` | weight | the one with the fewest connections in use for its share |
 //! | `source_hash` | weight | by the client's address: the same while it is there (highest random weight; Thaler and Ravishankar 1998) |
+//!
+//! A replica that has come back has a smaller share for a while, whatever the method.
+//!
+//! Two random choices are Mitzenmacher's (2001): looking at one more server than chance would is what keeps queues short, and as nobody looks for
+//! the best of all, nobody is run over by all. Here the first choice is not taken at random but by the shares, and it stands unless the other is
+//! clearly better: the weights are the operator's word, and small differences are noise.
 
 use std::time::Duration;
 
-use crate::config::Balance;
+use super::pace::Speed;
+use crate::balance::Balance;
 use crate::ids::ServerId;
 
 /// Share that is left to the latest replica which may still serve, in thousandths.
 const FLOOR_PERMILLE: u64 = 100;
 /// Lag at which the floor is reached where no `max_lag` says it.
 const UNLIMITED_REFERENCE: Duration = Duration::from_secs(10);
+/// How much worse is clearly worse, see `how_much_worse`: twice.
+const CLEARLY: f32 = 1.0;
+/// Times of answers that differ by less say nothing: by half or twice.
+const NOISE: f32 = 1.0;
+/// Requests in flight that are added to those of the two replicas of a comparison, by their shares: among few, one more or less means nothing,
+/// and would draw reads to who has the smaller share.
+/// A session that would leave its replica before its turn is over must ask a question there first: four times.
+const WORTH_A_QUESTION: f32 = 2.0;
+const FEW: f32 = 8.0;
 
 /// The replicas that take reads, with their shares summed up so that a pick is one binary search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Readers {
-    slices: Vec<Slice>,
+    /// Shares by weight.
+    weighted: Spread,
+    /// Shares by weight × lag factor.
+    lagged: Spread,
+    /// The cluster's method.
     balance: Balance,
 }
 
 /// A replica that takes reads.
+#[derive(Clone, Copy)]
 pub(super) struct Replica<'a> {
     pub id: ServerId,
     pub address: &'a str,
     /// Above 0.
     pub weight: u32,
     pub lag: Duration,
+    /// Part of its share that it has by now, in thousandths, from 1.
+    pub warmth_permille: u64,
+}
+
+/// What a server is at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Sessions that have a connection, or wait for one.
+    pub connections: u32,
+    /// Of these, those that are not silent: requests in flight.
+    pub running: u32,
+    /// How fast it has answered.
+    pub speed: Option<Speed>,
 }
 
 /// What a choice may depend on.
@@ -47,13 +81,18 @@ pub struct Draw<'a> {
     pub turn: u64,
     /// Of the client's address, all 64 bits evenly distributed.
     pub source: u64,
-    /// Connections in use at a server.
-    pub load: &'a dyn Fn(ServerId) -> u32,
+    /// What a server is at.
+    pub load: &'a dyn Fn(ServerId) -> Load,
 }
+
+/// Shares and their sums.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Spread(Vec<Slice>);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Slice {
     id: ServerId,
+    /// Above 0.
     share: u64,
     /// Of its address, for `source_hash`.
     seed: u64,
@@ -64,98 +103,159 @@ struct Slice {
 impl Readers {
     /// Those of `replicas`.
     pub(super) fn new<'a>(
-        replicas: impl Iterator<Item = Replica<'a>>,
+        replicas: impl Iterator<Item = Replica<'a>> + Clone,
         max_lag: Option<Duration>,
         balance: Balance,
     ) -> Self {
-        let mut end = 0;
-        let factor = |lag| if balance == Balance::LagWeighted { lag_permille(lag, max_lag) } else { 1 };
-        let slices = replicas
-            .map(|Replica { id, address, weight, lag }| {
-                let share = u64::from(weight) * factor(lag);
-                end += share;
-                Slice {
-                    id,
-                    share,
-                    seed: address.bytes().fold(0, |seed, byte| mix(seed ^ u64::from(byte))),
-                    end,
-                }
-            })
-            .collect();
-        Self { slices, balance }
+        Self {
+            weighted: Spread::new(replicas.clone(), |_| 1000),
+            lagged: Spread::new(replicas, |lag| lag_permille(lag, max_lag)),
+            balance,
+        }
     }
 
     /// How many replicas take reads.
     pub fn len(&self) -> usize {
-        self.slices.len()
+        self.weighted.0.len()
     }
 
     /// Whether no replica takes reads.
     pub fn is_empty(&self) -> bool {
-        self.slices.is_empty()
+        self.weighted.0.is_empty()
     }
 
-    /// Each replica with its share; the shares' sum is the whole.
+    /// Each replica with its share by the cluster's method; the shares' sum is the whole.
     pub fn shares(&self) -> impl Iterator<Item = (ServerId, u64)> + '_ {
-        self.slices.iter().map(|slice| (slice.id, slice.share))
-    }
-
-    /// The replica for one read, among those that are not excluded.
-    pub fn choose(&self, draw: Draw<'_>, exclude: &[ServerId]) -> Option<ServerId> {
-        match self.balance {
-            Balance::Random => self.pick(draw.random, exclude),
-            Balance::LagWeighted => self.pick(draw.spread, exclude),
-            Balance::RoundRobin => {
-                let total: u64 = self.included(exclude).map(|slice| slice.share).sum();
-                self.at(draw.turn.checked_rem(total)?, exclude).map(|slice| slice.id)
-            }
-            Balance::LeastConnections => {
-                let first = self.slice(draw.spread, exclude)?; // among equals, whoever is next
-                let least = |best, slice| if busier(best, slice, draw.load) { slice } else { best };
-                Some(self.included(exclude).fold(first, least).id)
-            }
-            Balance::SourceHash => {
-                let weight = |slice: &Slice| {
-                    let random = mix(draw.source ^ slice.seed);
-                    // Above 0 and at most 1; the highest of -w/ln(u) falls to each by its share.
-                    let unit = ((random >> 11) + 1) as f64 / (1u64 << 53) as f64;
-                    slice.share as f64 / -unit.ln()
-                };
-                self.included(exclude).max_by(|a, b| weight(a).total_cmp(&weight(b))).map(|slice| slice.id)
-            }
-        }
-    }
-
-    fn included<'a>(&'a self, exclude: &[ServerId]) -> impl Iterator<Item = &'a Slice> {
-        self.slices.iter().filter(|slice| !exclude.contains(&slice.id))
+        self.of(self.balance).0.iter().map(|slice| (slice.id, slice.share))
     }
 
     /// The replica at `random` (all 64 bits evenly distributed) among those that are not excluded.
     pub fn pick(&self, random: u64, exclude: &[ServerId]) -> Option<ServerId> {
-        self.slice(random, exclude).map(|slice| slice.id)
+        self.of(self.balance).slice(random, exclude).map(|slice| slice.id)
     }
 
-    fn slice<'a>(&'a self, random: u64, exclude: &[ServerId]) -> Option<&'a Slice> {
-        if exclude.is_empty() {
-            let position = scale(random, self.slices.last()?.end);
-            return self.slices.get(self.slices.partition_point(|slice| slice.end <= position));
-        }
-        self.at(scale(random, self.included(exclude).map(|slice| slice.share).sum()), exclude)
+    /// The replica for one read by this method, among those that are not excluded.
+    pub fn choose(&self, balance: Balance, draw: Draw<'_>, exclude: &[ServerId]) -> Option<ServerId> {
+        let spread = self.of(balance);
+        let chosen = match balance {
+            Balance::Random => spread.slice(draw.random, exclude),
+            Balance::LagWeighted => spread.two_choices(&draw, exclude),
+            Balance::RoundRobin => spread.in_turn(draw.turn, exclude),
+            Balance::LeastConnections => spread.least(&draw, exclude),
+            Balance::SourceHash => spread.of_source(draw.source, exclude),
+        };
+        chosen.map(|slice| slice.id)
     }
 
-    /// The one whose share begins at or before `position` and ends behind it.
-    fn at<'a>(&'a self, mut position: u64, exclude: &[ServerId]) -> Option<&'a Slice> {
-        self.included(exclude).find(|slice| {
-            let rest = position.checked_sub(slice.share);
-            position = rest.unwrap_or(0);
-            rest.is_none()
-        })
+    /// Whether reads turn from `id` to another replica just now, by `lag_weighted`.
+    pub fn is_outdone(&self, id: ServerId, draw: Draw<'_>) -> bool {
+        let one = self.lagged.0.iter().find(|slice| slice.id == id);
+        one.is_some_and(|one| self.lagged.better_than(one, WORTH_A_QUESTION, &draw, &[]).is_some())
+    }
+
+    fn of(&self, balance: Balance) -> &Spread {
+        if balance == Balance::LagWeighted { &self.lagged } else { &self.weighted }
     }
 }
 
-/// Whether `one` has more in use for its share than `other`.
-fn busier(one: &Slice, other: &Slice, load: &dyn Fn(ServerId) -> u32) -> bool {
-    u128::from(load(one.id)) * u128::from(other.share) > u128::from(load(other.id)) * u128::from(one.share)
+impl Spread {
+    fn new<'a>(replicas: impl Iterator<Item = Replica<'a>>, lag_permille: impl Fn(Duration) -> u64) -> Self {
+        let mut end = 0;
+        let slice = |replica: Replica<'_>| {
+            let permille = (lag_permille(replica.lag) * replica.warmth_permille / 1000).max(1);
+            let share = u64::from(replica.weight) * permille;
+            end += share;
+            let seed = replica.address.bytes().fold(0, |seed, byte| mix(seed ^ u64::from(byte)));
+            Slice { id: replica.id, share, seed, end }
+        };
+        Self(replicas.map(slice).collect())
+    }
+
+    fn included<'a>(&'a self, exclude: &[ServerId]) -> impl Iterator<Item = &'a Slice> {
+        self.0.iter().filter(|slice| !exclude.contains(&slice.id))
+    }
+
+    /// The one at `random` (all 64 bits evenly distributed) by its share.
+    fn slice(&self, random: u64, exclude: &[ServerId]) -> Option<&Slice> {
+        if exclude.is_empty() {
+            let position = scale(random, self.0.last()?.end);
+            return self.0.get(self.0.partition_point(|slice| slice.end <= position));
+        }
+        at(scale(random, total(self.included(exclude))), self.included(exclude))
+    }
+
+    /// By the shares; or by chance another, where that is clearly better.
+    fn two_choices(&self, draw: &Draw<'_>, exclude: &[ServerId]) -> Option<&Slice> {
+        let first = self.slice(draw.spread, exclude)?;
+        Some(self.better_than(first, CLEARLY, draw, exclude).unwrap_or(first))
+    }
+
+    /// One of the others by chance, if it is clearly better.
+    fn better_than(&self, one: &Slice, margin: f32, draw: &Draw<'_>, exclude: &[ServerId]) -> Option<&Slice> {
+        let others = || self.included(exclude).filter(|slice| slice.id != one.id);
+        let other = at(scale(draw.random, total(others())), others())?;
+        (how_much_worse(one, other, draw.load) > margin).then_some(other)
+    }
+
+    /// As many are served in a round as there are replicas, each by one part of the whole; the parts have the same width, and all rounds
+    /// together spread evenly over it.
+    fn in_turn(&self, turn: u64, exclude: &[ServerId]) -> Option<&Slice> {
+        let parts = self.included(exclude).count() as u64;
+        let total = total(self.included(exclude));
+        let within = scale(golden(turn.checked_div(parts)?), total);
+        let position =
+            (u128::from(turn % parts) * u128::from(total) + u128::from(within)) / u128::from(parts);
+        at(u64::try_from(position).ok()?, self.included(exclude))
+    }
+
+    fn least(&self, draw: &Draw<'_>, exclude: &[ServerId]) -> Option<&Slice> {
+        let load = |slice: &Slice| u128::from((draw.load)(slice.id).connections);
+        let busier = |one: &Slice, other: &Slice| {
+            load(one) * u128::from(other.share) > load(other) * u128::from(one.share)
+        };
+        let first = self.slice(draw.spread, exclude)?; // among equals, whoever is next
+        Some(self.included(exclude).fold(first, |best, slice| if busier(best, slice) { slice } else { best }))
+    }
+
+    fn of_source(&self, source: u64, exclude: &[ServerId]) -> Option<&Slice> {
+        let weight = |slice: &Slice| {
+            let random = mix(source ^ slice.seed);
+            // Above 0 and at most 1; the highest of -w/ln(u) falls to each by its share.
+            let unit = ((random >> 11) + 1) as f64 / (1u64 << 53) as f64;
+            slice.share as f64 / -unit.ln()
+        };
+        self.included(exclude).max_by(|a, b| weight(a).total_cmp(&weight(b)))
+    }
+}
+
+/// How much worse a read at `one` is than one at `other`, by the requests in flight, each for its share, and by the time that an answer takes:
+/// logarithm to base 2 of the quotient.
+fn how_much_worse(one: &Slice, other: &Slice, load: &dyn Fn(ServerId) -> Load) -> f32 {
+    let (its, theirs) = (load(one.id), load(other.id));
+    let per_share = |load: Load, slice: &Slice| load.running as f32 / slice.share as f32;
+    let few = FEW / (one.share + other.share) as f32;
+    let busier = ((per_share(its, one) + few) / (per_share(theirs, other) + few)).log2();
+    let slower = match (its.speed, theirs.speed) {
+        (Some(its), Some(theirs)) => {
+            let difference = its.logarithm - theirs.logarithm;
+            (difference - difference.clamp(-NOISE, NOISE)) * its.trust.min(theirs.trust)
+        }
+        _ => 0.0,
+    };
+    busier + slower
+}
+
+fn total<'a>(slices: impl Iterator<Item = &'a Slice>) -> u64 {
+    slices.map(|slice| slice.share).sum()
+}
+
+/// The one whose share begins at or before `position` and ends behind it.
+fn at<'a>(mut position: u64, mut slices: impl Iterator<Item = &'a Slice>) -> Option<&'a Slice> {
+    slices.find(|slice| {
+        let rest = position.checked_sub(slice.share);
+        position = rest.unwrap_or(0);
+        rest.is_none()
+    })
 }
 
 /// Spreads the bits of a number (the finalizer of SplitMix64; Steele, Lea and Flood 2014). The same for ever: who moves is who must.
@@ -163,6 +263,11 @@ pub(crate) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)
+}
+
+/// Spreads any run of numbers evenly over all of `u64` (steps of the golden ratio: Knuth, TAOCP 3, 6.4).
+pub(crate) fn golden(number: u64) -> u64 {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// `random` from 0..2^64 to 0..total.
@@ -179,163 +284,5 @@ fn lag_permille(lag: Duration, max_lag: Option<Duration>) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MAX_LAG: Option<Duration> = Some(Duration::from_secs(2));
-
-    fn replica(id: u16, weight: u32, lag: Duration) -> Replica<'static> {
-        Replica {
-            id: ServerId(id),
-            address: ["10.0.0.1:3306", "10.0.0.2:3306", "db-3:3306", "[::1]:3307"][usize::from(id % 4)],
-            weight,
-            lag,
-        }
-    }
-
-    fn readers(replicas: &[(u16, u32, u64)]) -> Readers {
-        let replicas =
-            replicas.iter().map(|&(id, weight, lag_ms)| replica(id, weight, Duration::from_millis(lag_ms)));
-        Readers::new(replicas, MAX_LAG, Balance::LagWeighted)
-    }
-
-    /// How often each id is picked over evenly spread numbers.
-    fn counts(readers: &Readers, exclude: &[ServerId]) -> [u32; 4] {
-        let mut counts = [0; 4];
-        for step in 0..10_000u64 {
-            if let Some(ServerId(id)) = readers.pick(step * (u64::MAX / 10_000), exclude) {
-                counts[usize::from(id)] += 1;
-            }
-        }
-        counts
-    }
-
-    fn near(counts: [u32; 4], expected: [u32; 4]) {
-        for (count, expected) in counts.iter().zip(expected) {
-            assert!(count.abs_diff(expected) <= 2, "{counts:?}");
-        }
-    }
-
-    #[test]
-    fn weights_share_the_reads() {
-        near(counts(&readers(&[(1, 1, 0), (2, 3, 0)]), &[]), [0, 2500, 7500, 0]);
-    }
-
-    #[test]
-    fn lag_makes_a_share_smaller_but_not_nothing() {
-        near(counts(&readers(&[(1, 1, 0), (2, 1, 2000)]), &[]), [0, 9091, 909, 0]);
-        near(counts(&readers(&[(1, 1, 0), (2, 1, 1000)]), &[]), [0, 6452, 3548, 0]);
-        assert_eq!(lag_permille(Duration::from_secs(3600), None), FLOOR_PERMILLE);
-        assert_eq!(lag_permille(Duration::ZERO, Some(Duration::ZERO)), 1000);
-    }
-
-    #[test]
-    fn excluded_replicas_get_nothing_and_the_others_keep_their_proportions() {
-        let three = readers(&[(0, 1, 0), (1, 1, 0), (2, 3, 0)]);
-        near(counts(&three, &[ServerId(0)]), [0, 2500, 7500, 0]);
-        assert_eq!(counts(&three, &[ServerId(0), ServerId(1), ServerId(2)]), [0; 4]);
-        near(counts(&three, &[ServerId(3)]), [2000, 2000, 6000, 0]);
-    }
-
-    #[test]
-    fn t30_who_is_not_in_it_gets_nothing_even_at_the_ends() {
-        let one = readers(&[(2, 1000, 0)]);
-        for random in [0, 1, u64::MAX / 2, u64::MAX] {
-            assert_eq!(one.pick(random, &[]), Some(ServerId(2)));
-            assert_eq!(one.pick(random, &[ServerId(2)]), None);
-            assert_eq!(Readers::default().pick(random, &[]), None);
-        }
-    }
-
-    #[test]
-    fn the_largest_weights_do_not_overflow() {
-        let many: Vec<_> = (0..u16::MAX).map(|id| replica(id, u32::MAX, Duration::ZERO)).collect();
-        let readers = Readers::new(many.into_iter(), None, Balance::LagWeighted);
-        assert_eq!(readers.pick(u64::MAX, &[]), Some(ServerId(u16::MAX - 1)));
-    }
-
-    /// How often each of three is chosen in 10,000 draws; `draw` makes one from its number.
-    fn chosen(
-        balance: Balance,
-        weights: [u32; 3],
-        load: &dyn Fn(ServerId) -> u32,
-        exclude: &[ServerId],
-    ) -> [u32; 4] {
-        let replicas = (0..).zip(weights).map(|(id, weight)| replica(id, weight, Duration::from_secs(1)));
-        let readers = Readers::new(replicas, MAX_LAG, balance);
-        let mut counts = [0; 4];
-        for number in 0..10_000u64 {
-            let random = mix(number + 7);
-            let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let draw = Draw { random, spread, turn: number, source: mix(number / 10), load };
-            counts[usize::from(readers.choose(draw, exclude).expect("one").0)] += 1;
-        }
-        counts
-    }
-
-    const METHODS: [Balance; 5] = [
-        Balance::LagWeighted,
-        Balance::RoundRobin,
-        Balance::LeastConnections,
-        Balance::SourceHash,
-        Balance::Random,
-    ];
-
-    #[test]
-    fn every_method_keeps_to_the_weights_and_to_who_is_in() {
-        for balance in METHODS {
-            let counts = chosen(balance, [1, 1, 2], &|_| 0, &[]);
-            for (count, expected) in counts.iter().zip([2500u32, 2500, 5000]) {
-                assert!(count.abs_diff(expected) < 350, "{balance:?} {counts:?}");
-            }
-            let without = chosen(balance, [1, 1, 1], &|_| 0, &[ServerId(1)]);
-            assert_eq!(without[1], 0, "{balance:?}");
-            assert!(without[0].abs_diff(without[2]) < 700, "{balance:?} {without:?}");
-        }
-        let draw = Draw { random: 0, spread: 0, turn: 0, source: 0, load: &|_| 0 };
-        for balance in METHODS {
-            assert_eq!(Readers::new(std::iter::empty(), None, balance).choose(draw, &[]), None);
-        }
-    }
-
-    #[test]
-    fn round_robin_takes_turns() {
-        let replicas = (0..3).map(|id| replica(id, 1, Duration::ZERO));
-        let readers = Readers::new(replicas, None, Balance::RoundRobin);
-        let of = |turn| readers.choose(Draw { random: 0, spread: 0, turn, source: 0, load: &|_| 0 }, &[]);
-        assert_eq!(
-            (0..6).map(|turn| of(turn).map(|id| id.0)).collect::<Vec<_>>(),
-            [0, 1, 2, 0, 1, 2].map(Some)
-        );
-    }
-
-    #[test]
-    fn who_is_busy_gets_less() {
-        let load = |id: ServerId| if id.0 == 0 { 10 } else { 2 };
-        assert_eq!(chosen(Balance::LeastConnections, [1, 1, 1], &load, &[])[0], 0);
-        // Ten in use are fewer for ten times the share.
-        assert_eq!(chosen(Balance::LeastConnections, [10, 1, 1], &load, &[])[0], 10_000);
-    }
-
-    #[test]
-    fn a_source_stays_where_it_is_and_only_those_of_one_that_leaves_move() {
-        let all = Readers::new((0..4).map(|id| replica(id, 1, Duration::ZERO)), None, Balance::SourceHash);
-        let of = |source: u64, exclude: &[ServerId]| {
-            all.choose(
-                Draw { random: source, spread: source, turn: source, source: mix(source), load: &|_| 0 },
-                exclude,
-            )
-        };
-        for source in 0..1000 {
-            let home = of(source, &[]);
-            assert_eq!(of(source, &[]), home);
-            let after = of(source, &[ServerId(2)]);
-            assert!(after == home || home == Some(ServerId(2)), "{source}");
-        }
-        // For ever: a release that moved clients would empty their caches.
-        assert_eq!(
-            (0..8).map(|source| of(source, &[]).map_or(9, |id| id.0)).collect::<Vec<_>>(),
-            [2, 1, 1, 0, 2, 0, 2, 2]
-        );
-    }
-}
+#[path = "balance_tests.rs"]
+mod tests;

@@ -22,6 +22,7 @@ use super::replication::{IoThread, Replication};
 use super::resolve;
 use super::roles::{self, Assignment, Identity, Member, Role};
 use super::snapshot::{Server, Snapshot, Standing};
+use super::warmth::Warmth;
 
 /// What a good probe brings.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub(super) struct Book {
     thresholds: Thresholds,
     limits: ReadLimits,
     next_id: u16,
+    /// All servers have been looked at: who takes reads from now on comes later than Tidegate.
+    begun: bool,
 }
 
 /// Why the cluster stays as it is.
@@ -90,6 +93,7 @@ struct Record {
     seen: Option<Seen>,
     /// It was out for its lag.
     late: bool,
+    warmth: Warmth,
     /// It was the primary until another took its place, and has followed nobody since.
     deposed: bool,
     /// When it was last seen to be writable, and when the connection was made that told it.
@@ -121,6 +125,7 @@ impl Book {
             thresholds: Thresholds { failures: 1, successes: 1 },
             limits: ReadLimits { max_lag: None, facts_max_age: Duration::ZERO },
             next_id: 0,
+            begun: false,
         };
         book.configure(Arc::new(cluster.clone()), monitor);
         book
@@ -362,18 +367,24 @@ impl Book {
         let servers: Vec<_> = self.servers.iter().enumerate().map(server).collect();
         for (record, server) in self.servers.iter_mut().zip(&servers) {
             record.late = matches!(server.left_out, Some(LeftOut::Late { .. }));
+            record.warmth.note(server.role, server.left_out, self.begun, now);
         }
+        self.begun |= self.all_probed();
+        let slow_start = self.settings.reads.slow_start;
         let facts = primary
             .and_then(|index| servers[index].facts.clone())
             .or_else(|| servers.iter().find_map(|server| server.facts.clone()));
-        let readers =
-            servers.iter().filter(|server| server.role.reads() && server.left_out.is_none()).map(|server| {
-                Replica {
-                    id: server.id,
-                    address: &server.address,
-                    weight: server.config.weight,
-                    lag: server.lag.unwrap_or_default(),
-                }
+        let readers = self
+            .servers
+            .iter()
+            .zip(&servers)
+            .filter(|(_, server)| server.role.reads() && server.left_out.is_none())
+            .map(|(record, server)| Replica {
+                id: server.id,
+                address: &server.address,
+                weight: server.config.weight,
+                lag: server.lag.unwrap_or_default(),
+                warmth_permille: record.warmth.permille(slow_start, now),
             });
         Snapshot {
             generation,
@@ -399,6 +410,7 @@ impl Record {
             probed: false,
             seen: None,
             late: false,
+            warmth: Warmth::UNKNOWN,
             deposed: false,
             writable: None,
             diverged: 0,

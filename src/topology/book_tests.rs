@@ -292,6 +292,59 @@ fn a_lag_that_swings_about_the_bound_does_not_flap() {
     assert_eq!([2, 3, 2, 2, 1, 2, 3, 2].map(&mut readers_at), [1, 0, 0, 0, 1, 1, 0, 0]);
 }
 
+/// The shares of B and a third server, whose slow start takes 10 s.
+fn shares(book: &mut Book, now: Instant) -> Vec<u64> {
+    book.snapshot(0, now).readers.shares().map(|(_, share)| share).collect()
+}
+
+#[test]
+fn who_comes_back_begins_with_a_tenth() {
+    let (mut book, start) = (book(), Instant::now());
+    configure(&mut book, vec![server(1), server(2), server(3)]);
+    let third = || said(3, true, vec![channel(1, Some(0))]);
+    let good = |book: &mut Book, now| {
+        book.probed(A, primary(), now);
+        book.probed(B, replica(Some(0)), now);
+    };
+    good(&mut book, start);
+    assert_eq!(shares(&mut book, start), [1000], "known before the third was looked at");
+    book.probed(THIRD, third(), start);
+    assert_eq!(shares(&mut book, start), [1000, 1000], "Tidegate begins: they were there before");
+    let fails = start + Duration::from_secs(1);
+    (0..3).for_each(|_| book.probed(THIRD, TIMED_OUT, fails));
+    assert_eq!(shares(&mut book, fails), [1000]);
+    let mut at = |ms| {
+        let now = fails + Duration::from_millis(ms);
+        good(&mut book, now);
+        (0..2).for_each(|_| book.probed(THIRD, third(), now));
+        shares(&mut book, now)
+    };
+    for (ms, share) in [(100, 100), (1000, 100), (1100, 200), (5200, 600), (9100, 1000), (99_000, 1000)] {
+        assert_eq!(at(ms), [1000, share], "{ms}");
+    }
+}
+
+#[test]
+fn a_new_one_begins_with_a_tenth_and_one_that_was_late_or_the_primary_does_not() {
+    let (mut book, now) = (book(), Instant::now());
+    book.probed(A, primary(), now);
+    book.probed(B, replica(Some(0)), now);
+    assert_eq!(shares(&mut book, now), [1000]);
+    for (lag_s, expected) in [(3, vec![]), (0, vec![1000])] {
+        book.probed(B, replica(Some(lag_s)), now);
+        assert_eq!(shares(&mut book, now), expected, "what was late has applied what was written");
+    }
+    configure(&mut book, vec![server(1), server(2), server(3)]);
+    book.probed(THIRD, said(3, true, vec![channel(1, Some(0))]), now);
+    assert_eq!(shares(&mut book, now), [1000, 100]);
+    // B takes the primary's place.
+    book.probed(B, said(2, false, vec![]), now);
+    book.probed(A, said(1, true, vec![channel(2, Some(0))]), now);
+    let snapshot = book.snapshot(0, now);
+    assert_eq!(snapshot.primary, Some(B));
+    assert_eq!(snapshot.readers.shares().collect::<Vec<_>>(), [(A, 1000), (THIRD, 100)]);
+}
+
 /// What the snapshot has: port, id, standing.
 fn standing(book: &mut Book) -> Vec<(u16, u16, Standing)> {
     let snapshot = book.snapshot(0, Instant::now());

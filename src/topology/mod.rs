@@ -13,6 +13,8 @@
 //! | `book` | pure: events in, snapshots out |
 //! | `resolve` | the addresses of names |
 //! | `health`, `roles`, `reads`, `balance` | pure: is it up, what is it, may it serve reads, how many |
+//! | `warmth` | whether a replica has come back a moment ago |
+//! | `pace` | how fast a server has answered lately |
 //! | `gtid`, `course` | pure: sets of transactions; what the primary had when, and how late that makes a replica |
 //! | `group` | what members of a group (Group Replication, Galera) say of it |
 //! | `promotion` | another server becomes the primary by Tidegate itself |
@@ -28,6 +30,7 @@ mod gtid;
 mod health;
 mod journal;
 mod monitor;
+mod pace;
 mod probe;
 mod promotion;
 mod reads;
@@ -35,17 +38,21 @@ mod replication;
 mod resolve;
 mod roles;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
+mod warmth;
 mod watch;
 
-pub(crate) use balance::mix;
-pub use balance::{Draw, Readers};
+pub use balance::{Draw, Load, Readers};
+pub(crate) use balance::{golden, mix};
 pub use book::Refused;
 pub use facts::ServerFacts;
 pub use group::Unfit;
 pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
 pub use monitor::Topology;
+pub use pace::Speed;
 pub use promotion::Quiet;
 pub use reads::LeftOut;
 pub use resolve::{Resolve, Resolving, System};

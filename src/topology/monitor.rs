@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use crate::ids::ServerId;
 
 use super::book::{Book, Refused};
 use super::health::{Cause, Signal};
+use super::pace::Speed;
 use super::probe::Target;
 use super::promotion::{Quiet, Warden};
 use super::resolve::{self, Resolve, System};
@@ -157,6 +159,18 @@ impl Topology {
     pub fn position(&self, id: ServerId) -> Option<Guard<Arc<Position>>> {
         let watched = self.shared.watched.load();
         watched.get(usize::from(id.0))?.as_ref().map(|watched| watched.position.load())
+    }
+
+    /// A server has answered a read at `now` after `took`.
+    pub fn answered(&self, id: ServerId, now: Instant, took: Duration) {
+        if let Some(Some(watched)) = self.shared.watched.load().get(usize::from(id.0)) {
+            watched.pace.note(now, took);
+        }
+    }
+
+    /// How fast it has answered reads lately; `None` where it has answered none.
+    pub fn speed(&self, id: ServerId, now: Instant) -> Option<Speed> {
+        self.shared.watched.load().get(usize::from(id.0))?.as_ref()?.pace.speed(now)
     }
 
     /// Generations as they are published.

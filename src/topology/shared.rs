@@ -16,6 +16,7 @@ use crate::ids::ServerId;
 use super::book::Book;
 use super::gtid::Transactions;
 use super::journal;
+use super::pace::Pace;
 use super::resolve::Resolve;
 use super::snapshot::Snapshot;
 
@@ -57,12 +58,15 @@ pub(super) struct Watched {
     pub position: ArcSwap<Position>,
     /// A failed connect was reported since the last good probe: more of them change nothing.
     pub reported: AtomicBool,
+    /// How fast it has answered statements.
+    pub pace: Pace,
 }
 
 impl Watched {
     fn new() -> Self {
         let position = ArcSwap::from_pointee(Position { at: None, executed: None, covers: None });
-        Self { probe_now: Notify::new(), position, reported: AtomicBool::new(false) }
+        let pace = Pace::new(std::time::Instant::now());
+        Self { probe_now: Notify::new(), position, reported: AtomicBool::new(false), pace }
     }
 }
 

@@ -17,6 +17,7 @@ const REPAIR_LIMIT: Duration = Duration::from_secs(5);
 impl Pool {
     /// Takes a connection back: the ladder is reuse, roll back, reset, close.
     pub fn check_in(self: &Rc<Self>, mut connection: Box<Connection>) {
+        connection.spilled = None;
         let now = Instant::now();
         let must_close = self.closed.get() || self.server(connection.server).is_none_or(|s| s.must_close());
         if connection.broken || connection.worn_out || must_close || now >= connection.expires {

@@ -24,6 +24,7 @@ use super::connect::{ConnectError, Opening};
 use super::connection::{Connection, Key, User as Session};
 use super::gate::{Grant, Offer, Permit};
 use super::server::{Common, Directory, Server};
+use super::spill::{Line, Spill};
 use super::state::State;
 use crate::ids::{BackendId, ServerId};
 use crate::observe::PoolMetrics;
@@ -107,6 +108,17 @@ impl Pool {
     /// How often that has happened.
     pub fn epoch(&self) -> u64 {
         self.common.epoch()
+    }
+
+    /// Reads on the primary that were meant for a replica, of all cores.
+    pub fn spill(&self) -> &Arc<Spill> {
+        &self.common.spill
+    }
+
+    /// Stands in line for a place of those on `primary`; `None` where as many wait as may.
+    pub fn stand_in_line(&self, primary: Option<ServerId>) -> Option<Line> {
+        let metrics = primary.and_then(|id| self.server(id)).map(|server| Arc::clone(&server.metrics));
+        self.common.spill.stand(self.common.settings.load().queue, metrics)
     }
 
     /// One server's shared side; `None` once it is gone.
@@ -229,6 +241,7 @@ impl Pool {
         let Some(server) = self.server(id) else {
             return Err(LeaseError::Leaving);
         };
+        let _coming = server.come();
         if let Some(permit) = server.gate.try_permit() {
             return self.open(&server, account, key.class, opening, permit).await;
         }

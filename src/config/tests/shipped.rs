@@ -41,7 +41,7 @@ fn options() -> BTreeSet<String> {
         }
         sections.insert(section.trim_end_matches("[]").to_owned());
     }
-    sections.insert("clusters".to_owned());
+    sections.extend(["clusters", "databases"].map(str::to_owned));
     sections.insert("admin.users".to_owned());
     sections.remove("clusters.NAME.servers");
     sections.remove("users[].require");
@@ -140,7 +140,7 @@ fn the_commented_file_shows_the_defaults() {
 fn every_option_is_shown_and_no_secret() {
     let text = "version: 1\nauth: users\nusers: [{name: app, password: hush-1, backend: {user: b, password: hush-2}}]\n\
                 admin: {users: [{name: op, password: hush-3}]}\nmonitor: {user: m, password: hush-4}\n\
-                clusters: {main: {servers: [a]}}\n";
+                clusters: {main: {servers: [a]}}\ndatabases: {NAME: {reads: {balance: random}}}\n";
     let shown = load(text, "shown.yaml", &environment).unwrap().shown();
     assert!(!format!("{shown:?}").contains("hush"), "{shown:?}");
     let names: BTreeSet<_> = shown

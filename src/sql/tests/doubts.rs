@@ -1,6 +1,7 @@
 //! Odd text: nothing at all, comments that are code, quotes by mode, charsets, hints.
 
 use super::*;
+use crate::balance::Balance;
 use crate::consistency::Consistency;
 
 const NONE: Uses = Uses::empty();
@@ -92,7 +93,28 @@ fn hints_ask_for_a_role_or_a_level() {
         ("SELECT /* tidegate: Bounded(2s) */ 1", Some(Hint::Fresh(Consistency::Bounded(2000)))),
         ("/* tidegate: primary */ SELECT /* tidegate: eventual */ 1", Some(Hint::Primary)),
         ("/* tidegate: replica */ SELECT 1; SELECT /* tidegate: primary */ 2", Some(Hint::Primary)),
+        ("/* tidegate: balance=random, replica */ SELECT 1", Some(Hint::Replica)),
+        ("/* tidegate: primary, */ SELECT 1", Some(Hint::Primary)),
+        ("/* tidegate: balance=primary */ SELECT 1", None),
     ] {
         assert_eq!(recognise(sql.as_bytes(), &MYSQL).hint, hint, "{sql}");
+    }
+}
+
+#[test]
+fn hints_ask_for_a_way_to_spread_reads() {
+    for (sql, balance) in [
+        ("/* tidegate: balance=round_robin */ SELECT 1", Some(Balance::RoundRobin)),
+        ("SELECT /*tidegate:Balance = Random*/ 1", Some(Balance::Random)),
+        ("/* tidegate: bounded(2s), balance=source_hash */ SELECT 1", Some(Balance::SourceHash)),
+        ("/* tidegate: replica */ SELECT /* tidegate: balance=lag_weighted */ 1", Some(Balance::LagWeighted)),
+        ("/* tidegate: balance=fastest */ SELECT 1", None),
+        ("/* tidegate: balance */ SELECT 1", None),
+        ("/* tidegate: unbalance=random */ SELECT 1", None),
+        ("/* tidegate=balance=random */ SELECT 1", None),
+        ("SELECT 1 /* tidegate: balance=random */", None),
+        ("SELECT '/* tidegate: balance=random */'", None),
+    ] {
+        assert_eq!(recognise(sql.as_bytes(), &MYSQL).balance, balance, "{sql}");
     }
 }
