@@ -30,6 +30,9 @@ const UNLIMITED_REFERENCE: Duration = Duration::from_secs(10);
 const CLEARLY: f32 = 1.0;
 /// Times of answers that differ by less say nothing: by half or twice.
 const NOISE: f32 = 1.0;
+/// As many must be in flight at a replica for the time of its answers to count: where reads come one by one, a busy moment of the machine is no
+/// sign of a slow server, and nobody waits for anybody.
+const CROWD: u32 = 2;
 /// Requests in flight that are added to those of the two replicas of a comparison, by their shares: among few, one more or less means nothing,
 /// and would draw reads to who has the smaller share.
 /// A session that would leave its replica before its turn is over must ask a question there first: four times.
@@ -235,8 +238,9 @@ fn how_much_worse(one: &Slice, other: &Slice, load: &dyn Fn(ServerId) -> Load) -
     let per_share = |load: Load, slice: &Slice| load.running as f32 / slice.share as f32;
     let few = FEW / (one.share + other.share) as f32;
     let busier = ((per_share(its, one) + few) / (per_share(theirs, other) + few)).log2();
+    let crowded = its.running >= CROWD;
     let slower = match (its.speed, theirs.speed) {
-        (Some(its), Some(theirs)) => {
+        (Some(its), Some(theirs)) if crowded => {
             let difference = its.logarithm - theirs.logarithm;
             (difference - difference.clamp(-NOISE, NOISE)) * its.trust.min(theirs.trust)
         }

@@ -170,9 +170,10 @@ fn reads_turn_from_who_is_clearly_worse_and_only_then() {
     assert!(even(with([0; 3], [1.0; 3], 1.0)));
     assert!(even(with([4, 6, 12], [1.0, 1.4, 1.2], 1.0)), "noise");
     assert!(even(with([5, 5, 10], [1.0; 3], 1.0)), "a double share of the reads for a double share");
-    let slow = with([0; 3], [1.0, 9.0, 1.0], 1.0);
+    assert!(even(with([1; 3], [1.0, 99.0, 1.0], 1.0)), "reads come one by one");
+    let slow = with([2, 2, 4], [1.0, 9.0, 1.0], 1.0);
     assert!(slow[1] == 0 && slow[0].abs_diff(3333) < 300, "{slow:?}");
-    assert!(even(with([0; 3], [1.0, 9.0, 1.0], 0.2)), "what was slow some seconds ago is tried again");
+    assert!(even(with([2, 2, 4], [1.0, 9.0, 1.0], 0.2)), "what was slow some seconds ago is tried again");
     let crowded = with([2, 12, 4], [1.0; 3], 1.0);
     assert_eq!(crowded[1], 0, "{crowded:?}");
     assert_eq!(with([2, 12, 4], [1.0; 3], 1.0), crowded);
