@@ -23,13 +23,13 @@ both_dialects! {
 }
 
 /// Rules with which Tidegate promotes. Statements wait long: what is tested is not the machine's speed.
-fn rules() -> Rules {
+pub fn rules() -> Rules {
     let failover = "failover: {mode: promote, user: failover, password: failover-pw, \
                     replication: {user: repl, password: repl-pw}}";
     Rules { in_cluster: failover.into(), ..Rules::pool("{primary_wait: 25s}") }
 }
 
-async fn stage(scenario: Scenario) -> Stage {
+pub async fn stage(scenario: Scenario) -> Stage {
     let stage = scenario.own_stage(2, rules()).await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
     stage.proxy.until_logged("Tidegate promotes a replica").await;
@@ -37,7 +37,7 @@ async fn stage(scenario: Scenario) -> Stage {
 }
 
 /// The place of the server that takes the writes.
-async fn primary(stage: &Stage) -> usize {
+pub async fn primary(stage: &Stage) -> usize {
     let mut client = stage.client().await;
     let place = stage.answers(&mut client, "/* tidegate: primary */ SELECT id FROM which").await;
     client.disconnect().await.unwrap();
@@ -45,7 +45,7 @@ async fn primary(stage: &Stage) -> usize {
 }
 
 /// Waits until a server says that it is read only and follows the server at `source`.
-async fn until_follows(stage: &Stage, server: usize, source: usize) {
+pub async fn until_follows(stage: &Stage, server: usize, source: usize) {
     let status = if stage.cluster.dialect == tidegate::sql::Dialect::MySql {
         "SHOW REPLICA STATUS"
     } else {
@@ -76,7 +76,7 @@ async fn until_follows(stage: &Stage, server: usize, source: usize) {
 }
 
 /// Waits until a server has this many rows of `t`.
-async fn until_rows(stage: &Stage, server: usize, wanted: u64) {
+pub async fn until_rows(stage: &Stage, server: usize, wanted: u64) {
     let mut root = stage.cluster.root(server).await;
     let sql = format!("SELECT COUNT(*) FROM {}.t", stage.schema);
     let mut pace = pace();
@@ -88,7 +88,17 @@ async fn until_rows(stage: &Stage, server: usize, wanted: u64) {
     within(&format!("{wanted} rows on server {server}"), asking).await;
 }
 
-async fn is_writable(stage: &Stage, server: usize) -> bool {
+/// Starts or stops a replica's receiving thread.
+pub fn receive(scenario: Scenario, on: bool) -> &'static str {
+    match (scenario.is_mysql(), on) {
+        (true, true) => "START REPLICA IO_THREAD",
+        (true, false) => "STOP REPLICA IO_THREAD",
+        (false, true) => "START SLAVE IO_THREAD",
+        (false, false) => "STOP SLAVE IO_THREAD",
+    }
+}
+
+pub async fn is_writable(stage: &Stage, server: usize) -> bool {
     let mut root = stage.cluster.root(server).await;
     root.query_first::<u8, _>("SELECT @@global.read_only").await.unwrap() == Some(0)
 }
@@ -194,25 +204,19 @@ async fn a_replica_with_errant_transactions_is_not_promoted(scenario: Scenario) 
 async fn an_old_primary_with_transactions_of_its_own_is_kept_out(scenario: Scenario) {
     let mut stage = stage(scenario).await;
     let mut client = stage.raw().await;
-    let receive = |on: bool| match (scenario.is_mysql(), on) {
-        (true, true) => "START REPLICA IO_THREAD",
-        (true, false) => "STOP REPLICA IO_THREAD",
-        (false, true) => "START SLAVE IO_THREAD",
-        (false, false) => "STOP SLAVE IO_THREAD",
-    };
     for server in [1, 2] {
-        stage.cluster.run(server, &[receive(false)]).await;
+        stage.cluster.run(server, &[receive(scenario, false)]).await;
     }
     let lost = format!("INSERT INTO {}.t VALUES (100)", stage.schema);
     stage.cluster.run(0, &[&lost]).await;
     stage.cluster.tell("kill", 0);
     for server in [1, 2] {
-        stage.cluster.run(server, &[receive(true)]).await;
+        stage.cluster.run(server, &[receive(scenario, true)]).await;
     }
     client.ok("INSERT INTO t VALUES (1)").await;
     let next = primary(&stage).await;
     stage.cluster.tell("start", 0);
-    stage.proxy.until_logged("the old primary has transactions that the primary lacks").await;
+    stage.proxy.until_logged("it has transactions that the primary lacks").await;
     assert!(!is_writable(&stage, 0).await);
     let mut console =
         RawClient::login(stage.proxy.console(), &operator()).await.expect("the operator gets in");

@@ -44,6 +44,7 @@ mod routing;
 mod sequences;
 mod sql_digest;
 mod state;
+mod succession;
 mod texts;
 mod topology;
 mod tracking;

@@ -4,20 +4,36 @@ use std::fmt::Error;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::topology::{Server, Snapshot, Standing, State, Topology};
+use crate::topology::{Server, Snapshot, Standing, State, Tally, Topology};
 
 /// Shows a topology's snapshot.
 #[derive(Debug)]
 pub(super) struct Servers(pub Arc<Topology>);
 
 impl Collector for Servers {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        encode_snapshot(&self.0.snapshot(), encoder)
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        encode_snapshot(&self.0.snapshot(), &mut encoder)?;
+        self.0.tally().map_or(Ok(()), |tally| encode_tally(tally, &mut encoder))
     }
+}
+
+/// What was done to the servers' roles, where Tidegate promotes.
+fn encode_tally(tally: &Tally, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let acts = tally.acts().map(|(act, count, _)| ([("act", act)], count));
+    counters(encoder, "failover_acts", "Changes of servers' roles by Tidegate, by what was done", acts)?;
+    let refusals = tally.refusals().map(|(reason, count)| ([("reason", reason)], count));
+    let help =
+        "Changes of servers' roles that were refused or failed, by reason, each as often as it was logged";
+    counters(encoder, "failover_refusals", help, refusals)?;
+    let last = tally
+        .acts()
+        .filter_map(|(act, _, at)| at.map(|at| ([("act", act)], i64::try_from(at).unwrap_or(i64::MAX))));
+    let help = "When Tidegate has last changed a server's role, in seconds since 1970, by what was done";
+    family(encoder, "failover_last_act_timestamp_seconds", help, last)
 }
 
 /// Those that are configured. One that leaves may share its address with the one that has come for it.
@@ -25,8 +41,7 @@ fn members(snapshot: &Snapshot) -> impl Iterator<Item = &Server> {
     snapshot.servers.iter().filter(|server| server.standing != Standing::Leaving)
 }
 
-fn encode_snapshot(snapshot: &Snapshot, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-    let encoder = &mut encoder;
+fn encode_snapshot(snapshot: &Snapshot, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
     let each = |value: fn(&Server) -> i64| {
         members(snapshot).map(move |server| ([("server", &*server.address)], value(server)))
     };
@@ -75,6 +90,19 @@ fn family<'a, const N: usize, V: EncodeGaugeValue>(
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (labels, value) in values {
         family.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+fn counters<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = ([(&'a str, &'a str); 1], u64)>,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in values {
+        family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
     }
     Ok(())
 }

@@ -39,6 +39,8 @@ impl Signals {
     pub const IDLE: u8 = 4;
     /// The server that runs its statement has not answered its probes for too long.
     pub const DOWN: u8 = 8;
+    /// The server that it is at was the primary, and another has its place: what it says of writes counts for nothing any more.
+    pub const REPLACED: u8 = 16;
 
     /// Raises a signal; it stays raised.
     pub fn raise(&self, flag: u8) {
@@ -99,18 +101,20 @@ pub enum Waited {
 
 impl Client {
     /// Reads from `server`, while an eye is kept on the client: it may vanish, or be killed. Where it `may_move`, a server that is
-    /// down is not waited for.
+    /// down is not waited for; one whose place another has taken never is.
     pub async fn wait_for(&mut self, server: &mut Stream, space: &mut [u8], may_move: bool) -> Waited {
         let mut watching = true;
-        let mask = Signals::KILL | if may_move { Signals::DOWN } else { 0 };
+        let mask = Signals::KILL | Signals::REPLACED | if may_move { Signals::DOWN } else { 0 };
         poll_fn(|context| {
-            if let Poll::Ready(done) = server.poll_read_some(context, space) {
+            let replaced = self.signals.is_raised(Signals::REPLACED);
+            if !replaced && let Poll::Ready(done) = server.poll_read_some(context, space) {
                 return Poll::Ready(Waited::Server(done));
             }
             if self.signals.poll(context, mask).is_ready() {
-                let down = !self.signals.is_raised(Signals::KILL);
-                let hangs = || io::Error::new(io::ErrorKind::TimedOut, "the server hangs");
-                return Poll::Ready(if down { Waited::Server(Err(hangs())) } else { Waited::Killed });
+                let killed = self.signals.is_raised(Signals::KILL);
+                let lost =
+                    || io::Error::new(io::ErrorKind::TimedOut, "the server hangs, or another has its place");
+                return Poll::Ready(if killed { Waited::Killed } else { Waited::Server(Err(lost())) });
             }
             if watching && let Poll::Ready(gone) = self.poll_gone(context) {
                 watching = false;

@@ -304,6 +304,7 @@ impl Proxy {
             );
             self.registry.raise_all(Signals::KILL);
         }
+        self.topology.settle().await;
         self.topology.shutdown();
         self.stop.send_replace(true);
         if let Some(cores) = Arc::get_mut(&mut self.cores) {
@@ -384,6 +385,7 @@ mod tests {
                 config: Arc::new(config),
                 role: Role::Unknown,
                 state: *state,
+                replaced: false,
                 left_out: None,
                 lag: None,
                 server_id: 0,

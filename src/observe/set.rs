@@ -28,7 +28,7 @@ impl CounterSet {
     }
 
     /// Names with values.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.names.iter().zip(&self.values).map(|(name, value)| (*name, value.load(Ordering::Relaxed)))
     }
 }

@@ -141,6 +141,13 @@ impl Session {
             // elsewhere: a plain read beside a soft pin.
             let state_there = self.held.is_none()
                 && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
+            if self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server) {
+                self.lose(connection);
+                if state_there {
+                    return self.refuse(&Problem::Lost { outcome_unknown: false, state_lost: true }).await;
+                }
+                continue;
+            }
             self.client.may_move = repeatable(work, on_replica) && !state_there;
             if self.client.may_move && self.client.signals.is_raised(Signals::DOWN) {
                 self.client.signals.lower(Signals::DOWN); // it was about another statement
@@ -308,6 +315,13 @@ impl Session {
             }
             self.worker.counters.retried();
         }
+    }
+
+    /// A server at which the session was has lost its place as the primary: whether it is this one. What it would acknowledge from
+    /// now on is not on the server that has its place.
+    fn is_replaced(&self, server: ServerId) -> bool {
+        self.client.signals.lower(Signals::REPLACED);
+        self.worker.topology.snapshot().primary != Some(server)
     }
 
     /// Whether a statement that waits for a primary since then may wait on.

@@ -96,6 +96,12 @@ struct Record {
     warmth: Warmth,
     /// It was the primary until another took its place, and has followed nobody since.
     deposed: bool,
+    /// It is gone, and another is being put in its place: should it come back meanwhile, it is no primary.
+    barred: bool,
+    /// Another has taken its place as the primary, and it is not known to take no writes.
+    replaced: bool,
+    /// Transactions that it had, or that others have from it, and that it has come back without.
+    missing: Transactions,
     /// When it was last seen to be writable, and when the connection was made that told it.
     writable: Option<(Instant, Instant)>,
     /// Transactions that it has and the primary lacks, as far as that was looked for.
@@ -238,6 +244,10 @@ impl Book {
     pub fn probed(&mut self, id: ServerId, outcome: Outcome, now: Instant) {
         let (thresholds, max_age) = (self.thresholds, self.limits.facts_max_age);
         let is_primary = self.primary == Some(id);
+        let missing = match &outcome {
+            Outcome::Good(observation) => self.missing(id, observation),
+            _ => None,
+        };
         let Some(record) = self.servers.iter_mut().find(|record| record.id == id) else { return };
         record.probed = true;
         let news = match outcome {
@@ -257,8 +267,16 @@ impl Book {
                 if !observation.identity.read_only {
                     record.writable = Some((now, observation.connected));
                 }
-                if !observation.identity.replication.channels().is_empty() {
+                if let Some(missing) = missing {
+                    record.missing = missing;
+                }
+                let follows = !observation.identity.replication.channels().is_empty();
+                if follows {
                     (record.deposed, record.diverged) = (false, 0);
+                    record.missing = Transactions::default();
+                }
+                if follows || observation.identity.read_only {
+                    record.replaced = false;
                 }
                 let lag = executed.and_then(|executed| self.course.lag(executed, now));
                 record.seen = Some(Seen { at: now, observation, lag });
@@ -282,9 +300,47 @@ impl Book {
         record.health = record.health.handle(failure.map_or(News::Connected, News::Reported), thresholds);
     }
 
+    /// What a server lacks of what it had, once it was connected to anew: it may have been restarted without its data, or with older
+    /// data. `None` where it does not say what it has, or is the one that it was.
+    fn missing(&self, id: ServerId, now: &Observation) -> Option<Transactions> {
+        let history = now.history.as_deref()?;
+        let record = self.servers.iter().find(|record| record.id == id)?;
+        let before = record.seen.as_ref().map(|seen| &seen.observation);
+        if before.is_some_and(|before| before.connected == now.connected) {
+            let left = (!record.missing.is_empty()).then(|| record.missing.without(history));
+            return left;
+        }
+        let own = before.and_then(|before| before.history.as_deref());
+        let mut known = own.cloned().unwrap_or_default();
+        for other in self.members().filter(|other| other.id != id) {
+            let theirs = other.seen.as_ref().and_then(|seen| seen.observation.history.as_deref());
+            let (uuid, server_id) = (now.identity.server_uuid.as_deref(), now.identity.server_id);
+            theirs.into_iter().for_each(|theirs| known.join(&theirs.written_by(uuid, server_id)));
+        }
+        known.join(&record.missing);
+        Some(known.without(history))
+    }
+
+    /// How many transactions a server has come back without that another server has; what nobody has is not to be had.
+    fn lost(&self, record: &Record) -> u64 {
+        if self.settings.promotion.is_none() || record.missing.is_empty() {
+            return 0;
+        }
+        let others = self.members().filter(|other| other.id != record.id);
+        let histories = others.filter_map(|other| other.seen.as_ref()?.observation.history.as_deref());
+        let left = histories.fold(record.missing.clone(), |left, history| left.without(history));
+        record.missing.count() - left.count()
+    }
+
+    /// All members as the rules for roles see them.
+    fn all_members(&self) -> Vec<Member<'_>> {
+        let with_losses = |record: &Record| record.missing.is_empty() || self.lost(record) == 0;
+        self.members().map(|record| Member { lost: !with_losses(record), ..record.as_member() }).collect()
+    }
+
     /// What must be done about the primary, or about who was it, where Tidegate promotes.
     pub fn plight(&self) -> Plight {
-        let members: Vec<_> = self.members().map(Record::as_member).collect();
+        let members = self.all_members();
         let current = self.members().position(|record| Some(record.id) == self.primary);
         let is_down = |index: usize| self.servers[index].health.state() == State::Down;
         let last = self.members().position(|record| Some(record.id) == self.last_primary);
@@ -315,26 +371,63 @@ impl Book {
         self.handing_over = primary;
     }
 
-    /// A server has lost its place as the primary; `diverged`: transactions that it has and the primary lacks.
-    pub fn depose(&mut self, id: ServerId, diverged: u64) {
+    /// The primary is gone, and loses its place; or keeps it, as nobody could take it.
+    pub fn bar(&mut self, id: ServerId, barred: bool) {
         if let Some(record) = self.record(id) {
-            (record.deposed, record.diverged) = (true, diverged);
+            record.barred = barred;
+        }
+    }
+
+    /// Whether a server has answered a probe that was sent after `moment`.
+    pub fn has_answered_since(&self, id: ServerId, moment: Instant) -> bool {
+        let record = self.servers.iter().find(|record| record.id == id);
+        record.and_then(|record| record.seen.as_ref()).is_some_and(|seen| seen.at > moment)
+    }
+
+    /// What a server has come back without.
+    pub fn missed(&self, id: ServerId) -> Transactions {
+        let record = self.servers.iter().find(|record| record.id == id);
+        record.map(|record| record.missing.clone()).unwrap_or_default()
+    }
+
+    /// A server has lost its place as the primary.
+    pub fn depose(&mut self, id: ServerId) {
+        if let Some(record) = self.record(id) {
+            record.deposed = true;
+        }
+    }
+
+    /// A server has this many transactions that the primary lacks; none, if it follows it now.
+    pub fn diverges(&mut self, id: ServerId, transactions: u64) {
+        if let Some(record) = self.record(id) {
+            record.diverged = transactions;
+        }
+    }
+
+    /// A server is the primary; who was it before is it no more.
+    fn take_place(&mut self, chosen: ServerId, guarded: bool) {
+        let before = self.last_primary.replace(chosen).filter(|before| *before != chosen);
+        if let Some(record) = before.and_then(|id| self.record(id)) {
+            record.deposed |= guarded;
+            // One that leaves finishes what it has begun: it may be the same server at another address.
+            record.replaced = !record.leaving && record.is_writable();
+        }
+        if let Some(record) = self.record(chosen) {
+            record.replaced = false;
         }
     }
 
     /// Decides roles and reads as of `now`.
     pub fn snapshot(&mut self, generation: u64, now: Instant) -> Snapshot {
-        let members: Vec<_> = self.members().map(Record::as_member).collect();
+        let members = self.all_members();
+        let losses: Vec<_> = self.servers.iter().map(|record| self.lost(record)).collect();
         let current = self.members().position(|record| Some(record.id) == self.primary);
         let guarded = self.settings.promotion.is_some();
         let assign = if guarded { roles::assign_guarded } else { roles::assign };
         let Assignment { primary, roles } = assign(&members, current, self.all_probed());
         let chosen = primary.map(|index| self.servers[index].id);
-        if guarded && chosen.is_some() && chosen != self.last_primary {
-            let before = std::mem::replace(&mut self.last_primary, chosen);
-            if let Some(record) = before.and_then(|id| self.record(id)) {
-                record.deposed = true;
-            }
+        if let Some(chosen) = chosen {
+            self.take_place(chosen, guarded);
         }
         if std::mem::replace(&mut self.primary, chosen) != chosen {
             self.course.clear();
@@ -353,6 +446,9 @@ impl Book {
             match server.left_out {
                 Some(LeftOut::RoleUndecided) if guarded && self.all_probed() => {
                     server.left_out = Some(LeftOut::Contested);
+                }
+                Some(LeftOut::Rival | LeftOut::NotReplicating) if losses[index] > 0 => {
+                    server.left_out = Some(LeftOut::Lost(losses[index]));
                 }
                 Some(LeftOut::NotReplicating) if record.diverged > 0 => {
                     server.left_out = Some(LeftOut::Diverged(record.diverged));
@@ -412,6 +508,9 @@ impl Record {
             late: false,
             warmth: Warmth::UNKNOWN,
             deposed: false,
+            barred: false,
+            replaced: false,
+            missing: Transactions::default(),
             writable: None,
             diverged: 0,
             known_lag: None,
@@ -420,6 +519,11 @@ impl Record {
 
     fn leave(self) -> Self {
         Self { leaving: true, ..self }
+    }
+
+    /// Whether it took writes when it was seen last.
+    fn is_writable(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| !seen.observation.identity.read_only)
     }
 
     fn is_configured_as(&self, server: &config::Server) -> bool {
@@ -439,7 +543,10 @@ impl Record {
             host: &self.config.host,
             port: self.config.port,
             up: self.health.state() == State::Up,
-            deposed: self.deposed,
+            deposed: self.deposed || self.barred,
+            lost: false,
+            history: self.seen.as_ref().and_then(|seen| seen.observation.history.as_deref()),
+            draining: self.config.draining,
             identity: self.seen.as_ref().map(|seen| &seen.observation.identity),
         }
     }
@@ -462,6 +569,7 @@ impl Record {
             address: Arc::clone(&self.address),
             role,
             state: self.health.state(),
+            replaced: self.replaced || (self.barred && self.is_writable()),
             left_out,
             lag,
             server_id: self.seen.as_ref().map_or(0, |seen| seen.observation.identity.server_id),

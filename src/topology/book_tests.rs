@@ -507,7 +507,7 @@ fn an_old_primary_that_comes_back_writable_is_loose_and_used_by_nobody() {
     assert_eq!((snapshot.primary, snapshot.server(A).unwrap().role), (None, Role::Rival));
     assert_eq!(book.plight().loose, [A]);
     book.probed(A, said(1, true, vec![channel(2, Some(0))]), now);
-    assert!(book.plight().loose.is_empty() && book.plight().idle.is_empty(), "it follows");
+    assert!(book.plight().loose.is_empty() && book.plight().stray.is_empty(), "it follows");
 }
 
 #[test]

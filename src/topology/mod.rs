@@ -53,7 +53,7 @@ pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
 pub use monitor::Topology;
 pub use pace::Speed;
-pub use promotion::Quiet;
+pub use promotion::{Quiet, Tally};
 pub use reads::LeftOut;
 pub use resolve::{Resolve, Resolving, System};
 pub use roles::Role;

@@ -19,7 +19,7 @@ use super::book::{Book, Refused};
 use super::health::{Cause, Signal};
 use super::pace::Speed;
 use super::probe::Target;
-use super::promotion::{Quiet, Warden};
+use super::promotion::{Quiet, Tally, Warden};
 use super::resolve::{self, Resolve, System};
 use super::shared::{Position, Shared};
 use super::snapshot::Snapshot;
@@ -217,6 +217,18 @@ impl Topology {
         };
         let switching = tokio::spawn(async move { warden.switch_over(&address, quiet).await });
         switching.await.unwrap_or_else(|_| Err("the switchover broke off".to_owned()))
+    }
+
+    /// How often the servers' roles were changed, where Tidegate does that.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.warden.as_ref().map(|warden| &warden.tally)
+    }
+
+    /// Waits until no server's role is being changed; not for ever.
+    pub async fn settle(&self) {
+        if let Some(warden) = &self.warden {
+            warden.come_to_an_end().await;
+        }
     }
 
     /// Ends all probes. The last snapshot stays as it is.

@@ -27,6 +27,8 @@ pub enum LeftOut {
     Contested,
     /// It is the primary, and hands over to another server: new writes wait.
     HandsOver,
+    /// It has come back without this many transactions that other servers have: its data was emptied, or is older than it was.
+    Lost(u64),
     /// It was the primary, and has this many transactions that the primary lacks: it is not made a replica.
     Diverged(u64),
     /// Its weight is 0.
@@ -69,9 +71,10 @@ impl fmt::Display for LeftOut {
                 "writable, but not known to be the primary: another server is writable, or others follow another (split brain)",
             ),
             Self::HandsOver => f.write_str("it hands over to another primary"),
-            Self::Diverged(count) => {
-                write!(f, "it was the primary and has {count} transactions that the primary lacks")
+            Self::Lost(count) => {
+                write!(f, "it has come back without {count} transactions that other servers have")
             }
+            Self::Diverged(count) => write!(f, "it has {count} transactions that the primary lacks"),
             Self::NoWeight => f.write_str("its weight is 0"),
             Self::Draining => f.write_str("it drains"),
             Self::Leaving => f.write_str("it leaves the cluster"),

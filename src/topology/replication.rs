@@ -5,8 +5,6 @@
 
 use std::time::Duration;
 
-use super::gtid::Transactions;
-
 /// What a server says about the servers that it follows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Replication {
@@ -39,6 +37,10 @@ pub(super) struct Channel {
     pub io_error: u32,
     /// Last error of the applying thread; 0 for none.
     pub sql_error: u32,
+    /// It leaves out some of what it receives.
+    pub filtered: bool,
+    /// It applies what it receives this much later, as it was told.
+    pub delay: Duration,
 }
 
 /// State of the receiving thread.
@@ -62,7 +64,43 @@ impl Replication {
     }
 }
 
+/// Columns that name what a replica leaves out, or all that it does not.
+const FILTERS: [&str; 7] = [
+    "Replicate_Do_DB",
+    "Replicate_Ignore_DB",
+    "Replicate_Do_Table",
+    "Replicate_Ignore_Table",
+    "Replicate_Wild_Do_Table",
+    "Replicate_Wild_Ignore_Table",
+    "Replicate_Rewrite_DB",
+];
+/// Errors of a receiving thread by which a source does not answer: of the network, and ER_SERVER_SHUTDOWN. All others are a source's own
+/// words, or about what it has sent.
+const NO_ANSWER: [std::ops::RangeInclusive<u32>; 4] = [0..=0, 2000..=2999, 1158..=1161, 1053..=1053];
+
 impl Channel {
+    /// Whether its source answers it, if only to refuse it: by a wrong password, too many connections, logs that are gone.
+    pub fn hears(&self) -> bool {
+        let answered = !NO_ANSWER.iter().any(|codes| codes.contains(&self.io_error));
+        self.io == IoThread::Runs || (self.io == IoThread::Connecting && answered)
+    }
+
+    /// Whether it would be connected to its source, if that one answered.
+    pub fn misses(&self) -> bool {
+        match self.io {
+            IoThread::Runs => false,
+            IoThread::Connecting => !self.hears(),
+            IoThread::Stopped => NO_ANSWER[1].contains(&self.io_error),
+        }
+    }
+
+    /// Whether it was told of its source, and never begun.
+    pub fn is_unbegun(&self) -> bool {
+        let reached = self.source_server_id != 0 || self.source_uuid.is_some();
+        let errors = self.io_error != 0 || self.sql_error != 0;
+        self.io == IoThread::Stopped && !self.sql_runs && !reached && !errors
+    }
+
     /// Reads one row by column name. `None` where a column that decides is missing.
     pub fn parse(row: &[(String, Option<Vec<u8>>)]) -> Option<Self> {
         let text = |name: &str| field(row, name).map(String::from_utf8_lossy);
@@ -85,14 +123,15 @@ impl Channel {
             applied_all,
             io_error: number("Last_IO_Errno").unwrap_or(0),
             sql_error: number("Last_SQL_Errno").unwrap_or(0),
+            filtered: FILTERS.iter().any(|name| field(row, name).is_some_and(|value| !value.is_empty())),
+            delay: Duration::from_secs(number("SQL_Delay").unwrap_or(0).into()),
         })
     }
 }
 
 /// What a channel has received, applied or not: MySQL's `Retrieved_Gtid_Set`, MariaDB's `Gtid_IO_Pos`. `None` where it tells neither.
-pub(super) fn received(row: &[(String, Option<Vec<u8>>)]) -> Option<Transactions> {
-    let text = field(row, "Retrieved_Gtid_Set").or_else(|| field(row, "Gtid_IO_Pos"))?;
-    Transactions::parse(text)
+pub(super) fn received(row: &[(String, Option<Vec<u8>>)]) -> Option<&[u8]> {
+    field(row, "Retrieved_Gtid_Set").or_else(|| field(row, "Gtid_IO_Pos"))
 }
 
 /// A column by its modern name, in a row of either vocabulary; `None` for NULL and for a missing column.
@@ -196,6 +235,36 @@ pub(super) mod tests {
             applied_all: true,
             io_error: 0,
             sql_error: 0,
+            filtered: false,
+            delay: Duration::ZERO,
         }
+    }
+
+    #[test]
+    fn who_is_refused_by_its_source_hears_from_it() {
+        let of = |io, io_error| Channel { io, io_error, ..channel(1, None) };
+        for (io, error, hears, misses) in [
+            (IoThread::Runs, 0, true, false),
+            (IoThread::Connecting, 0, false, true),
+            (IoThread::Connecting, 2003, false, true),
+            (IoThread::Connecting, 1045, true, false),
+            (IoThread::Connecting, 1040, true, false),
+            (IoThread::Stopped, 0, false, false),
+            (IoThread::Stopped, 1236, false, false),
+            (IoThread::Stopped, 2003, false, true),
+        ] {
+            let channel = of(io, error);
+            assert_eq!((channel.hears(), channel.misses()), (hears, misses), "{io:?} {error}");
+        }
+    }
+
+    #[test]
+    fn filters_and_delays_are_seen() {
+        let mut status = mysql_9_7("Yes", "Yes", Some("0"));
+        status.push(("Replicate_Wild_Ignore_Table".into(), Some(b"logs.%".to_vec())));
+        status.push(("SQL_Delay".into(), Some(b"3600".to_vec())));
+        let channel = Channel::parse(&status).unwrap();
+        assert_eq!((channel.filtered, channel.delay), (true, Duration::from_secs(3600)));
+        assert!(!Channel::parse(&mysql_9_7("Yes", "Yes", Some("0"))).unwrap().filtered);
     }
 }

@@ -4,6 +4,7 @@
 //! valid, so that two writable servers cannot make the writes go back and forth.
 
 use super::group::Membership;
+use super::gtid::Transactions;
 use super::replication::{IoThread, Replication};
 
 /// What a server is to its cluster.
@@ -65,6 +66,12 @@ pub(super) struct Member<'a> {
     pub up: bool,
     /// It was the primary until another took its place, and has not been made a replica since.
     pub deposed: bool,
+    /// It has come back without transactions that others have: it is no primary.
+    pub lost: bool,
+    /// All that its binary log has held, as far as that is known.
+    pub history: Option<&'a Transactions>,
+    /// It finishes what it has begun, as the rules or an operator want it.
+    pub draining: bool,
     /// What it last said; `None` if it never did. What a dead server said still counts for who follows whom.
     pub identity: Option<&'a Identity>,
 }
@@ -108,23 +115,45 @@ fn choose_guarded(members: &[Member<'_>], current: Option<usize>, all_probed: bo
         [] => current,
         [one] if current == Some(one) || !is_contradicted(members, one) => Some(one),
         [_] => None,
-        _ => writable.into_iter().find(|&index| has_majority(members, index)),
+        _ => writable.iter().copied().find(|&index| {
+            let others = || writable.iter().copied().filter(move |&other| other != index);
+            has_majority(members, index)
+                && (current == Some(index) || others().all(|other| has_all_of(members, index, other)))
+        }),
     }
 }
 
-/// Whether a server and those that follow it are more than half of all.
+/// Whether a server and those that follow it are more than half of all. Who has been told to stop receiving follows nobody: a promotion
+/// begins with that, and may not have come to its end.
 pub(super) fn has_majority(members: &[Member<'_>], index: usize) -> bool {
-    (followers(members, index) + 1) * 2 > members.len()
+    let follow =
+        |&other: &usize| other != index && receives(&members[other]) && follows(members, other, index);
+    ((0..members.len()).filter(follow).count() + 1) * 2 > members.len()
 }
 
-/// Whether a server that is up follows another than this one, which does not follow this one in turn. Who has been told to stop
-/// receiving follows nobody: that is how a promotion begins.
+/// Whether a server lacks nothing that another has. Where two are writable and it is not known who was the primary before, followers alone
+/// do not tell: those of an old primary may not have been told of the new one yet.
+fn has_all_of(members: &[Member<'_>], index: usize, other: usize) -> bool {
+    match (members[index].history, members[other].history) {
+        (Some(one), Some(other)) => one.contains(other),
+        _ => true,
+    }
+}
+
+/// Whether a server receives from another, or would if it could.
+fn receives(member: &Member<'_>) -> bool {
+    member.identity.is_some_and(|said| said.replication.channels().iter().any(|c| c.io != IoThread::Stopped))
+}
+
+/// Whether a server that is up follows another than this one, which does not follow this one in turn.
 fn is_contradicted(members: &[Member<'_>], index: usize) -> bool {
-    let receives = |member: &Member<'_>| {
-        let identity = member.identity.filter(|_| member.up);
-        identity.is_some_and(|said| said.replication.channels().iter().any(|c| c.io != IoThread::Stopped))
-    };
-    (0..members.len()).filter(|&other| other != index && receives(&members[other])).any(|other| {
+    contradicting(members, index).next().is_some()
+}
+
+/// Those that are up and follow another than this one, which does not follow this one in turn.
+pub(super) fn contradicting(members: &[Member<'_>], index: usize) -> impl Iterator<Item = usize> {
+    let speaks = move |&other: &usize| other != index && members[other].up && receives(&members[other]);
+    (0..members.len()).filter(speaks).filter(move |&other| {
         (0..members.len())
             .filter(|&source| source != index && source != other && follows(members, other, source))
             .any(|source| !follows(members, source, index))
@@ -162,7 +191,7 @@ fn role(members: &[Member<'_>], index: usize, primary: Option<usize>) -> Role {
         Role::Replica
     } else if primary.is_some_and(|primary| are_peers(members, index, primary)) {
         Role::Peer
-    } else if (primary.is_some() || members[index].deposed)
+    } else if (primary.is_some() || members[index].deposed || members[index].lost)
         && (members[index].up || !members[index].deposed)
         && identity.replication != Replication::Unreadable
     {
@@ -190,7 +219,8 @@ fn is_only_server(members: &[Member<'_>]) -> bool {
 ///
 /// Where the replication status may not be read, a writable server is believed only if it stands alone.
 pub(super) fn may_be_primary(members: &[Member<'_>], index: usize) -> bool {
-    let Some(identity) = members[index].identity.filter(|_| !members[index].deposed) else { return false };
+    let barred = members[index].deposed || members[index].lost;
+    let Some(identity) = members[index].identity.filter(|_| !barred) else { return false };
     if identity.read_only || (identity.replication == Replication::Unreadable && members.len() > 1) {
         return false;
     }
@@ -214,7 +244,8 @@ pub(super) fn follows(members: &[Member<'_>], replica: usize, source: usize) -> 
     identity.replication.channels().iter().any(|channel| {
         let said = source.identity;
         match (&channel.source_uuid, said.and_then(|said| said.server_uuid.as_ref())) {
-            (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+            // One that has come back without its data has another UUID than its replicas know.
+            (Some(one), Some(other)) if !source.lost => one.eq_ignore_ascii_case(other),
             _ => {
                 (channel.source_host.eq_ignore_ascii_case(source.host) && channel.source_port == source.port)
                     || said
@@ -247,6 +278,9 @@ pub(super) mod tests {
             port: 1,
             up: !down.contains(&index),
             deposed: false,
+            lost: false,
+            history: None,
+            draining: false,
             identity: Some(identity),
         };
         identities.iter().enumerate().map(member).collect()

@@ -77,6 +77,8 @@ pub struct Server {
     pub role: Role,
     /// Whether it takes connections.
     pub state: State,
+    /// Another server has taken its place as the primary, and it may not know it: it is not known to take no writes.
+    pub replaced: bool,
     /// Why it takes no reads, or, of a primary, why it cannot be used.
     pub left_out: Option<LeftOut>,
     /// How far it is behind; `None` where that is not known, and for a primary.
@@ -163,6 +165,7 @@ mod tests {
             config: Arc::new(config),
             role,
             state,
+            replaced: false,
             left_out,
             lag: None,
             server_id: 0,

@@ -51,6 +51,7 @@ pub struct Process {
     pub name: String,
     pub host: String,
     pub port: u16,
+    pub datadir: PathBuf,
 }
 
 #[derive(Deserialize, Debug)]

@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::gtid::Transactions;
-use super::super::replication::IoThread;
+use super::super::replication::Replication;
 use super::super::roles::{self, Identity, Member};
 use super::plight::hears_from;
+use super::tally::{Trouble, Why};
 
 /// What a server said when it was asked.
 #[derive(Clone, Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Testimony {
     pub executed: Transactions,
     /// What it has executed, by who wrote it.
     pub history: Transactions,
+    /// What it has executed or received, by who wrote it.
+    pub claims: Transactions,
 }
 
 /// A configured server, whether it answered or not.
@@ -38,6 +42,8 @@ pub(super) struct Seat {
     pub said: Option<Testimony>,
     /// It has answered.
     pub answered: bool,
+    /// It has come back without transactions that others have.
+    pub lost: bool,
 }
 
 /// Why a server cannot take the place.
@@ -51,6 +57,10 @@ pub(super) enum Unfit {
     Stopped(u32),
     /// Nobody could follow it.
     CannotLead,
+    /// It leaves out some of what it receives, and counts it as executed.
+    Filtered,
+    /// It is to be late by this much, and has not applied all that it has received.
+    Delayed(Duration),
     /// It has written transactions of its own.
     Errant(Transactions),
 }
@@ -65,6 +75,8 @@ impl fmt::Display for Unfit {
             Self::CannotLead => f.write_str(
                 "it does not log what it applies with GTIDs (log_bin, log_replica_updates, gtid_mode)",
             ),
+            Self::Filtered => f.write_str("it leaves out some of what it receives (replication filters)"),
+            Self::Delayed(delay) => write!(f, "it applies all {delay:?} later, as it was told"),
             Self::Errant(own) => write!(f, "it has {} errant transactions: {own}", own.count()),
         }
     }
@@ -93,6 +105,19 @@ pub(super) enum Refusal {
     MoreElsewhere { server: Arc<str>, count: u64, which: String },
 }
 
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        let why = match &refusal {
+            Refusal::Answers(_) | Refusal::Heard(_) => Why::NotGone,
+            Refusal::Unasked => Why::Unasked,
+            Refusal::Writable(_) => Why::Contested,
+            Refusal::Nobody(_) => Why::NoCandidate,
+            Refusal::MoreElsewhere { .. } => Why::WouldLose,
+        };
+        Self::new(why, refusal.to_string())
+    }
+}
+
 fn members(seats: &[Seat]) -> Vec<Member<'_>> {
     seats
         .iter()
@@ -101,6 +126,9 @@ fn members(seats: &[Seat]) -> Vec<Member<'_>> {
             port: seat.port,
             up: seat.answered,
             deposed: false,
+            lost: seat.lost,
+            history: None,
+            draining: false,
             identity: seat.said.as_ref().map(|said| &said.identity),
         })
         .collect()
@@ -109,7 +137,7 @@ fn members(seats: &[Seat]) -> Vec<Member<'_>> {
 /// Whether the primary is gone by the servers' own word.
 pub(super) fn confirm(seats: &[Seat], source: usize) -> Result<(), Refusal> {
     let members = members(seats);
-    if seats[source].answered {
+    if seats[source].answered && !seats[source].lost {
         return Err(Refusal::Answers(Arc::clone(&seats[source].address)));
     }
     let name = |index: usize| Arc::clone(&seats[index].address);
@@ -117,15 +145,15 @@ pub(super) fn confirm(seats: &[Seat], source: usize) -> Result<(), Refusal> {
     if let Some(index) = others().find(|&index| roles::may_be_primary(&members, index)) {
         return Err(Refusal::Writable(name(index)));
     }
+    if seats[source].answered {
+        return Ok(()); // it says itself that it has not what they have
+    }
     if let Some(index) = others().find(|&index| hears_from(&members, index, source)) {
         return Err(Refusal::Heard(name(index)));
     }
     let tries = |index: usize| {
         let said = members[index].identity.filter(|_| roles::follows(&members, index, source));
-        said.is_some_and(|said| {
-            let mut channels = said.replication.channels().iter();
-            channels.any(|channel| channel.io == IoThread::Connecting || channel.io_error != 0)
-        })
+        said.is_some_and(|said| said.replication.channels().iter().any(|channel| channel.misses()))
     };
     if others().any(tries) { Ok(()) } else { Err(Refusal::Unasked) }
 }
@@ -139,8 +167,17 @@ pub(super) fn unfit(seats: &[Seat], index: usize, source: usize) -> Option<Unfit
     if !roles::follows(&members(seats), index, source) {
         return Some(Unfit::Elsewhere);
     }
-    if !channel.sql_runs {
+    let all_applied = said.executed.contains(&said.holds);
+    // Writable and stopped: its promotion has begun, and did not come to its end.
+    let begun = !said.identity.read_only && channel.sql_error == 0 && all_applied;
+    if !channel.sql_runs && !begun {
         return Some(Unfit::Stopped(channel.sql_error));
+    }
+    if channel.filtered {
+        return Some(Unfit::Filtered);
+    }
+    if !channel.delay.is_zero() && !all_applied {
+        return Some(Unfit::Delayed(channel.delay));
     }
     if !said.can_lead {
         return Some(Unfit::CannotLead);
@@ -156,6 +193,69 @@ pub(super) fn unfit(seats: &[Seat], index: usize, source: usize) -> Option<Unfit
     let own = said.history.written_by(said.identity.server_uuid.as_deref(), said.identity.server_id);
     let errant = own.without(&known);
     (!errant.is_empty()).then_some(Unfit::Errant(errant))
+}
+
+/// Whether a server has answered and follows this one.
+pub(super) fn is_follower(seats: &[Seat], index: usize, source: usize) -> bool {
+    seats[index].answered && roles::follows(&members(seats), index, source)
+}
+
+/// Who follows a server that is gone, while `only` is writable; by the servers' own word.
+pub(super) fn unfinished(seats: &[Seat], only: usize) -> Result<Vec<usize>, Refusal> {
+    let members = members(seats);
+    if !seats[only].answered || !roles::may_be_primary(&members, only) {
+        return Err(Refusal::Nobody(format!("{} is not writable any more", seats[only].address)));
+    }
+    let others = || (0..seats.len()).filter(|&index| index != only && seats[index].answered);
+    if let Some(index) = others().find(|&index| roles::may_be_primary(&members, index)) {
+        return Err(Refusal::Writable(Arc::clone(&seats[index].address)));
+    }
+    let of = |source: usize| others().filter(move |&index| is_follower(seats, index, source));
+    let mut found = Vec::new();
+    for source in (0..seats.len()).filter(|&source| source != only) {
+        let said = seats[source].said.as_ref().filter(|_| seats[source].answered);
+        match said.map(|said| said.identity.replication.channels().is_empty()) {
+            Some(true) if of(source).next().is_some() => {
+                return Err(Refusal::Answers(Arc::clone(&seats[source].address)));
+            }
+            Some(_) => continue, // it follows another in turn
+            None => {}
+        }
+        if of(source).any(|index| hears_from(&members, index, source)) {
+            return Err(Refusal::Heard(Arc::clone(&seats[source].address)));
+        }
+        found.extend(of(source));
+    }
+    Ok(found)
+}
+
+/// Why a server does not become a replica of the primary.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum Apart {
+    /// It does not answer, or has changed meanwhile.
+    #[error("it does not answer, or follows several servers")]
+    Unclear,
+    /// It has nothing, as a server whose data directory was emptied.
+    #[error("it has no transactions at all: build it from a backup of the primary")]
+    Empty,
+    /// What the primary lacks.
+    #[error("it has transactions that the primary lacks: {0}")]
+    Diverged(Transactions),
+}
+
+/// Whether a server may become a replica of `primary` as it is: true if it has followed nobody.
+pub(super) fn may_follow(seats: &[Seat], index: usize, primary: usize) -> Result<bool, Apart> {
+    let heard = |place: usize| seats[place].said.as_ref().filter(|_| seats[place].answered);
+    let (Some(said), Some(leads)) = (heard(index), heard(primary)) else { return Err(Apart::Unclear) };
+    let Replication::Channels(channels) = &said.identity.replication else { return Err(Apart::Unclear) };
+    let own = said.claims.without(&leads.history);
+    match channels.len() {
+        0 | 1 if !own.is_empty() => Err(Apart::Diverged(own)),
+        0 | 1 if said.claims.is_empty() && !leads.history.is_empty() => Err(Apart::Empty),
+        0 => Ok(true),
+        1 => Ok(false),
+        _ => Err(Apart::Unclear),
+    }
 }
 
 /// Who takes the place: who has received most; among equals who takes reads, then who has applied most, then the file's order.
@@ -195,7 +295,7 @@ pub(super) fn elect(seats: &[Seat], source: usize) -> Result<(usize, Vec<(usize,
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::replication::Replication;
+    use super::super::super::replication::IoThread;
     use super::super::super::roles::tests::identity;
     use super::*;
 
@@ -216,8 +316,8 @@ mod tests {
             }
         }
         let holds = set(holds);
-        let (executed, history) = (holds.clone(), holds.clone());
-        let said = Testimony { identity: said, can_lead: true, holds, executed, history };
+        let (executed, history, claims) = (holds.clone(), holds.clone(), holds.clone());
+        let said = Testimony { identity: said, can_lead: true, holds, executed, history, claims };
         Seat {
             host: "h".into(),
             port: id,
@@ -225,6 +325,7 @@ mod tests {
             preferred: true,
             said: Some(said),
             answered: true,
+            lost: false,
         }
     }
 
@@ -305,6 +406,61 @@ mod tests {
     }
 
     #[test]
+    fn who_leaves_something_out_is_not_elected() {
+        let mut seats = seats("@1:1-107", "@1:1-107");
+        channel(&mut seats[1]).filtered = true;
+        let (best, left) = elect(&seats, 0).expect("the other one");
+        assert_eq!((best, &left[0].1), (2, &Unfit::Filtered));
+        seats[1].said.as_mut().expect("it spoke").holds = set("@1:1-109");
+        assert!(
+            matches!(elect(&seats, 0), Err(Refusal::MoreElsewhere { count: 2, .. })),
+            "and what it has counts"
+        );
+    }
+
+    #[test]
+    fn who_is_to_be_late_is_elected_where_it_is_not() {
+        let mut seats = seats("@1:1-107", "@1:1-107");
+        channel(&mut seats[1]).delay = Duration::from_secs(3600);
+        assert_eq!(elected(&seats), Some(1));
+        seats[1].said.as_mut().expect("it spoke").executed = set("@1:1-50");
+        assert_eq!(elected(&seats), Some(2));
+    }
+
+    #[test]
+    fn a_promotion_that_did_not_come_to_its_end_is_gone_on_with() {
+        let mut seats = seats("@1:1-108", "@1:1-107");
+        channel(&mut seats[1]).sql_runs = false;
+        assert!(matches!(elect(&seats, 0), Err(Refusal::MoreElsewhere { .. })), "a person has stopped it");
+        seats[1].said.as_mut().expect("it spoke").identity.read_only = false;
+        assert_eq!(elected(&seats), Some(1));
+        seats[1].said.as_mut().expect("it spoke").executed = set("@1:1-107");
+        assert_eq!(elected(&seats), None, "it has not applied all");
+    }
+
+    #[test]
+    fn who_has_nothing_or_something_of_its_own_stays_apart() {
+        let mut seats =
+            vec![seat(2, &[], "@1:1-107,@2:1-5"), seat(1, &[], "@1:1-107"), seat(3, &[1], "@1:1-100")];
+        let may = |seats: &[Seat], index| may_follow(seats, index, 0);
+        assert_eq!((may(&seats, 1), may(&seats, 2)), (Ok(true), Ok(false)));
+        seats[1] = seat(1, &[], "");
+        assert_eq!(may(&seats, 1), Err(Apart::Empty));
+        seats[2].said.as_mut().expect("it spoke").claims = set("@1:1-108");
+        assert_eq!(may(&seats, 2), Err(Apart::Diverged(set("@1:108"))), "received is enough");
+        seats[2].answered = false;
+        assert_eq!(may(&seats, 2), Err(Apart::Unclear));
+    }
+
+    #[test]
+    fn a_primary_without_its_data_is_gone_though_it_answers() {
+        let mut seats = seats("@1:1-107", "@1:1-107");
+        (seats[0].answered, seats[0].lost) = (true, true);
+        channel(&mut seats[1]).io = IoThread::Runs;
+        assert_eq!(confirm(&seats, 0), Ok(()));
+    }
+
+    #[test]
     fn a_primary_is_gone_by_the_replicas_word_only() {
         let all = seats("@1:1-107", "@1:1-107");
         assert_eq!(confirm(&all, 0), Ok(()));
@@ -314,6 +470,13 @@ mod tests {
         let mut hears = all.clone();
         channel(&mut hears[2]).io = IoThread::Runs;
         assert_eq!(confirm(&hears, 0), Err(Refusal::Heard("h:3".into())));
+        let mut refused = all.clone();
+        channel(&mut refused[2]).io_error = 1045;
+        assert_eq!(
+            confirm(&refused, 0),
+            Err(Refusal::Heard("h:3".into())),
+            "it answers, if only by a refusal"
+        );
         let mut stopped = all.clone();
         stopped[1..].iter_mut().for_each(|seat| channel(seat).io = IoThread::Stopped);
         assert_eq!(confirm(&stopped, 0), Err(Refusal::Unasked));

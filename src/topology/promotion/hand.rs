@@ -17,6 +17,7 @@ use super::super::probe::{Target, is_on, named, not_understood, texts};
 use super::super::replication::{Channel, Replication, received};
 use super::super::roles::Identity;
 use super::election::Testimony;
+pub(super) use super::tally::Trouble;
 use super::words;
 use crate::ids::ServerId;
 use crate::sql::{Dialect, ServerVersion};
@@ -27,9 +28,6 @@ const SILENCE: u32 = 15;
 const LOCK_WAIT: u32 = 3;
 /// How long a server may take for an answer that waits for nothing.
 pub(super) const PROMPT: Duration = Duration::from_secs(4);
-
-/// What went wrong with a server, in words for the log.
-pub(super) type Trouble = String;
 
 /// A server in hand.
 pub(super) struct Hand {
@@ -70,7 +68,7 @@ impl Hand {
             .map_err(|_| format!("{address}: no answer in time"))?
             .map_err(trouble)?;
         if version.dialect == Dialect::MySql && version.number < words::MYSQL_MIN {
-            return Err(format!("{address}: MySQL before 8.0.23 cannot be promoted by Tidegate"));
+            return Err(format!("{address}: MySQL before 8.0.23 cannot be promoted by Tidegate").into());
         }
         Ok(Self { id, seat, address, version, connection, limit: limit.max(PROMPT) })
     }
@@ -97,9 +95,9 @@ impl Hand {
                 Ok(Ok(())) => {}
                 Ok(Err(Error::Server(error))) => {
                     let verb = sql.split(" TO ").next().unwrap_or_default();
-                    return Err(format!("{}: {verb}: error {}", self.address, error.code));
+                    return Err(format!("{}: {verb}: error {}", self.address, error.code).into());
                 }
-                Ok(Err(_)) | Err(_) => return Err(format!("{}: the connection failed", self.address)),
+                Ok(Err(_)) | Err(_) => return Err(format!("{}: the connection failed", self.address).into()),
             }
         }
         Ok(())
@@ -112,14 +110,14 @@ impl Hand {
         limit: Duration,
     ) -> Result<T, Trouble> {
         let answer = timeout(limit.max(PROMPT), self.connection.query_first(sql)).await;
-        self.judge(answer)?.ok_or_else(|| format!("{}: no answer", self.address))
+        Ok(self.judge(answer)?.ok_or_else(|| format!("{}: no answer", self.address))?)
     }
 
     fn judge<T>(&self, done: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, Trouble> {
         match done {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(format!("{}: {error}", self.address)),
-            Err(_) => Err(format!("{}: no answer in time", self.address)),
+            Ok(Err(error)) => Err(format!("{}: {error}", self.address).into()),
+            Err(_) => Err(format!("{}: no answer in time", self.address).into()),
         }
     }
 
@@ -153,7 +151,7 @@ impl Hand {
         let sql = words::wait_for(self.dialect(), transactions, limit);
         match self.ask::<Option<i64>>(&sql, limit + PROMPT).await? {
             Some(0) => Ok(()),
-            _ => Err(format!("{}: it has not applied what it needs within {limit:?}", self.address)),
+            _ => Err(format!("{}: it has not applied what it needs within {limit:?}", self.address).into()),
         }
     }
 }
@@ -175,10 +173,16 @@ async fn testimony(connection: &mut Conn, version: ServerVersion) -> Result<Test
             Transactions::parse_state(state.as_bytes()).ok_or_else(|| not_understood("GTIDs"))?
         }
     };
-    let mut holds = executed.clone();
+    let (mut holds, mut claims) = (executed.clone(), history.clone());
     let mut parsed = Vec::new();
     for row in channels.into_iter().map(named) {
-        holds.join(&received(&row).unwrap_or_default());
+        let text = received(&row).unwrap_or_default();
+        holds.join(&parse(&String::from_utf8_lossy(text))?);
+        let by_writer = match version.dialect {
+            Dialect::MySql => Transactions::parse(text),
+            Dialect::MariaDb => Transactions::parse_state(text),
+        };
+        claims.join(&by_writer.ok_or_else(|| not_understood("GTIDs"))?);
         parsed.push(Channel::parse(&row).ok_or_else(|| not_understood("replication status"))?);
     }
     let identity = Identity {
@@ -188,5 +192,5 @@ async fn testimony(connection: &mut Conn, version: ServerVersion) -> Result<Test
         replication: Replication::Channels(parsed),
         group: None,
     };
-    Ok(Testimony { identity, can_lead: is_on(can_lead), holds, executed, history })
+    Ok(Testimony { identity, can_lead: is_on(can_lead), holds, executed, history, claims })
 }

@@ -11,8 +11,10 @@ use tracing::{error, info};
 
 use super::super::replication::IoThread;
 use super::election;
+use super::failover::followers;
 use super::hand::{PROMPT, Trouble};
 use super::lease::Lease;
+use super::tally::{Act, Why};
 use super::warden::{Quiet, Warden};
 use super::words;
 use crate::ids::ServerId;
@@ -27,12 +29,25 @@ impl Warden {
         &self,
         address: &str,
         quiet: impl FnOnce(ServerId) -> Quiet + Send,
+    ) -> Result<(), String> {
+        let done = self.change_places(address, quiet).await;
+        if let Err(trouble) = &done {
+            self.tally.refused(trouble.why);
+        }
+        done.map_err(|trouble| trouble.to_string())
+    }
+
+    async fn change_places(
+        &self,
+        address: &str,
+        quiet: impl FnOnce(ServerId) -> Quiet + Send,
     ) -> Result<(), Trouble> {
         let _acting = timeout(PROMPT, self.acting.lock())
             .await
-            .map_err(|_| "the servers' roles are just being changed")?;
+            .map_err(|_| Trouble::new(Why::Locked, "the servers' roles are just being changed"))?;
         if self.shared.lock().has_group() {
-            return Err("the servers are members of a group, which elects its primary by itself".to_owned());
+            let text = "the servers are members of a group, which elects its primary by itself";
+            return Err(Trouble::new(Why::NoCandidate, text));
         }
         let snapshot = self.shared.snapshot();
         let target = snapshot.servers.iter().find(|server| &*server.address == address);
@@ -41,26 +56,28 @@ impl Warden {
             .primary
             .ok_or_else(|| format!("there is no primary: {}", snapshot.explain_unusable()))?;
         if target == primary {
-            return Err(format!("{address} is the primary"));
+            return Err(Trouble::new(Why::Ordered, format!("{address} is the primary")));
         }
         let mut lease = self.lease(&snapshot).await?;
         let (from, to) = match (lease.place(primary), lease.place(target)) {
             (Some(from), Some(to)) => (from, to),
-            _ => return Err("a server that leaves can neither hand over nor take over".to_owned()),
+            _ => return Err("a server that leaves can neither hand over nor take over".into()),
         };
         self.prepare(&mut lease, from, to).await?;
         info!(from = %lease.seats[from].1.address, to = address, "switchover: new writes wait");
         self.shared.update(|book| book.hand_over(Some(primary)));
         let done = self.hand_over(&mut lease, from, to, quiet(primary)).await;
         if let Err(trouble) = &done {
-            error!(why = trouble, "switchover: given up");
+            error!(why = %trouble, "switchover: given up");
         } else {
             self.until_seen(target).await;
         }
         self.shared.update(|book| book.hand_over(None));
         if done.is_ok() {
             info!(primary = address, "switchover: done");
-            self.lead(&mut lease, to, &[from]).await;
+            self.tally.done(Act::Switchover);
+            let replicas = others(&lease, from, to);
+            self.lead(&mut lease, to, &replicas, &[from]).await;
         }
         done
     }
@@ -71,11 +88,12 @@ impl Warden {
         let seats = lease.seats();
         let address = &seats[to].address;
         if let Some(why) = election::unfit(&seats, to, from) {
-            return Err(format!("{address} cannot take over: {why}"));
+            return Err(Trouble::new(Why::NoCandidate, format!("{address} cannot take over: {why}")));
         }
         let receives = seats[to].said.iter().flat_map(|said| said.identity.replication.channels());
         if receives.into_iter().any(|channel| channel.io != IoThread::Runs) {
-            return Err(format!("{address} cannot take over: it does not receive from the primary"));
+            let text = format!("{address} cannot take over: it does not receive from the primary");
+            return Err(Trouble::new(Why::NoCandidate, text));
         }
         let position = self.position(lease, from).await?;
         lease.hand(to)?.has_applied(&position, self.settings.transactions_timeout).await
@@ -96,11 +114,13 @@ impl Warden {
         to: usize,
         quiet: Quiet,
     ) -> Result<(), Trouble> {
-        quiet.await?;
+        quiet.await.map_err(|why| Trouble::new(Why::Sessions, why))?;
         let Err(why) = self.transfer(lease, from, to).await else { return Ok(()) };
         match self.take_back(lease, from, to).await {
             Ok(()) => Err(why),
-            Err(more) => Err(format!("{why}; and it could not be taken back ({more}): look at both servers")),
+            Err(more) => {
+                Err(format!("{why}; and it could not be taken back ({more}): look at both servers").into())
+            }
         }
     }
 
@@ -112,7 +132,7 @@ impl Warden {
         let position = self.position(lease, from).await?;
         lease.hand(to)?.has_applied(&position, STEP).await?;
         // Who is still seen to receive from another server would speak against the new primary.
-        self.receive(lease, &[from, to], false).await;
+        self.receive(lease, &others(lease, from, to), false).await;
         lease.holds().await?;
         self.crown(lease.hand(to)?).await
     }
@@ -121,12 +141,16 @@ impl Warden {
     async fn take_back(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
         let hand = lease.hand(to)?;
         hand.tell(words::fence(hand.dialect())).await?;
-        let [stop, ..] = words::promote(hand.dialect());
-        hand.tell(&stop.replacen("STOP", "START", 1)).await?;
+        hand.tell(words::start(hand.dialect())).await?;
         let old = lease.hand(from)?;
         old.tell(words::unfence(old.dialect())).await?;
         self.shared.probe_now(old.id);
-        self.receive(lease, &[from, to], true).await;
+        self.receive(lease, &others(lease, from, to), true).await;
         Ok(())
     }
+}
+
+/// Who follows the old primary beside the new one.
+fn others(lease: &Lease, from: usize, to: usize) -> Vec<usize> {
+    followers(&lease.seats(), from).into_iter().filter(|&index| index != to).collect()
 }

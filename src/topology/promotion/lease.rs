@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::super::gtid::Transactions;
 use super::super::probe::Target;
 use super::super::snapshot::{Server, Snapshot, Standing};
 use super::election::{Seat, Testimony};
-use super::hand::{Hand, Trouble};
+use super::hand::Hand;
+use super::tally::{Trouble, Why};
 use crate::config::{Promotion, ServerTls};
 use crate::ids::ServerId;
 
@@ -42,15 +44,17 @@ impl Lease {
         for index in order {
             match hands[index].lock().await {
                 Ok(true) => held.push(hands[index].id),
-                Ok(false) => return Err(format!("{}: another Tidegate has the lock", hands[index].address)),
-                Err(trouble) => tracing::warn!(trouble, "a server cannot be locked"),
+                Ok(false) => {
+                    let text = format!("{}: another Tidegate has the lock", hands[index].address);
+                    return Err(Trouble::new(Why::Locked, text));
+                }
+                Err(trouble) => tracing::warn!(%trouble, "a server cannot be locked"),
             }
         }
         if held.len() < needed {
-            return Err(format!(
-                "only {} of {all} servers can be reached and locked: {needed} are needed",
-                held.len()
-            ));
+            let held = held.len();
+            let text = format!("only {held} of {all} servers can be reached and locked: {needed} are needed");
+            return Err(Trouble::new(Why::NoMajority, text));
         }
         hands.sort_by_key(|hand| hand.seat);
         let seats = members().map(|server| (server.id, seat(server))).collect();
@@ -65,7 +69,8 @@ impl Lease {
             held += usize::from(hand.holds_lock().await);
         }
         if held < needed {
-            Err(format!("the lock is held on {held} servers only: {needed} are needed"))
+            let text = format!("the lock is held on {held} servers only: {needed} are needed");
+            Err(Trouble::new(Why::NoMajority, text))
         } else {
             Ok(())
         }
@@ -82,7 +87,7 @@ impl Lease {
                     let seat = &mut self.seats[hand.seat].1;
                     (seat.said, seat.answered) = (Some(said), true);
                 }
-                Err(trouble) => tracing::warn!(trouble, "a server does not say what a promotion needs"),
+                Err(trouble) => tracing::warn!(%trouble, "a server does not say what a promotion needs"),
             }
         }
     }
@@ -91,6 +96,15 @@ impl Lease {
     pub fn remember(&mut self, id: ServerId, said: Testimony) {
         if let Some((_, seat)) = self.seats.iter_mut().find(|(seat, _)| *seat == id) {
             seat.said.get_or_insert(said);
+        }
+    }
+
+    /// A server has come back without these transactions: they count as its last words.
+    pub fn has_lost(&mut self, place: usize, missing: &Transactions) {
+        let seat = &mut self.seats[place].1;
+        seat.lost = seat.answered;
+        if let Some(said) = &mut seat.said {
+            said.history.join(missing);
         }
     }
 
@@ -107,7 +121,8 @@ impl Lease {
     /// The server at this place.
     pub fn hand(&mut self, place: usize) -> Result<&mut Hand, Trouble> {
         let address = Arc::clone(&self.seats[place].1.address);
-        self.hands.iter_mut().find(|hand| hand.seat == place).ok_or_else(|| format!("{address}: not reached"))
+        let hand = self.hands.iter_mut().find(|hand| hand.seat == place);
+        Ok(hand.ok_or_else(|| format!("{address}: not reached"))?)
     }
 }
 
@@ -129,7 +144,7 @@ pub(super) async fn reach(
     while let Some(reached) = reaching.join_next().await {
         match reached {
             Ok(Ok(hand)) => hands.push(hand),
-            Ok(Err(trouble)) => tracing::debug!(trouble, "a server is not reached for a promotion"),
+            Ok(Err(trouble)) => tracing::debug!(%trouble, "a server is not reached for a promotion"),
             Err(_) => tracing::warn!("a server's answer broke off an attempt to reach it"),
         }
     }
@@ -144,5 +159,6 @@ fn seat(server: &Server) -> Seat {
         preferred: server.config.weight > 0 && !server.config.draining,
         said: None,
         answered: false,
+        lost: false,
     }
 }

@@ -9,17 +9,24 @@
 //! | `election` | pure: is the primary really gone, and who takes its place |
 //! | `words` | pure: both dialects' statements |
 //! | `hand`, `lease` | connections for one act, and the right to act |
-//! | `warden` | the task: failover, fencing, return of an old primary |
+//! | `warden` | the task: which act is due, and its log |
+//! | `failover`, `guard`, `following` | the acts: a lost primary is replaced; who may write; who is to follow |
 //! | `handover` | a planned switchover |
+//! | `tally` | what is counted of all that |
 
 mod election;
+mod failover;
+mod following;
+mod guard;
 mod hand;
 mod handover;
 mod lease;
 mod plight;
+mod tally;
 mod warden;
 mod words;
 
 pub(super) use plight::{Plight, plight};
+pub use tally::Tally;
 pub use warden::Quiet;
 pub(super) use warden::Warden;

@@ -1,9 +1,9 @@
 //! What is to be done: decided from what the probes say of all servers together.
 //!
 //! Pure. Does not know: how any of it is done, or whether another Tidegate does it. Invariant: a primary is gone only where the probes
-//! say so and none of the replicas still hears from it.
+//! say so and none of the replicas still hears from it, or where it has come back without data that they have.
 
-use super::super::replication::IoThread;
+use super::super::replication::Replication;
 use super::super::roles::{self, Member};
 
 /// What is wrong with a cluster.
@@ -13,13 +13,29 @@ pub(in super::super) struct Plight<S = crate::ids::ServerId> {
     pub gone: Option<S>,
     /// Writable, and not the primary: to be made read only.
     pub loose: Vec<S>,
-    /// It was the primary, is read only and follows nobody: to be made a replica, if its data allows it.
-    pub idle: Vec<S>,
+    /// They follow nobody, or a server that is not the primary and leads nowhere: to be made its replicas, if their data allows it.
+    pub stray: Vec<S>,
+    /// The only writable server, which cannot be told to be the primary: others still follow one that is gone. A promotion that did not
+    /// come to its end.
+    pub unfinished: Option<S>,
     /// The last primary, up and read only, which a majority still follows: it takes writes again, if it is read only because it was
     /// restarted.
     pub asleep: Option<S>,
     /// Who is the primary, and up.
     pub primary: Option<S>,
+}
+
+impl<S> Plight<S> {
+    /// Whether nothing is wrong.
+    pub fn is_well(&self) -> bool {
+        !self.is_urgent() && self.stray.is_empty()
+    }
+
+    /// Whether more is wrong than that a server does not follow the primary.
+    pub fn is_urgent(&self) -> bool {
+        let singles = [&self.gone, &self.unfinished, &self.asleep];
+        singles.iter().any(|one| one.is_some()) || !self.loose.is_empty()
+    }
 }
 
 impl Plight<usize> {
@@ -28,7 +44,8 @@ impl Plight<usize> {
         Plight {
             gone: self.gone.map(name),
             loose: self.loose.into_iter().map(name).collect(),
-            idle: self.idle.into_iter().map(name).collect(),
+            stray: self.stray.into_iter().map(name).collect(),
+            unfinished: self.unfinished.map(name),
             asleep: self.asleep.map(name),
             primary: self.primary.map(name),
         }
@@ -56,60 +73,108 @@ pub(in super::super) fn plight(
             })
     };
     let loose = |&index: &usize| stands_alone(index, false) && (members[index].deposed || proven);
-    let idle = |&index: &usize| stands_alone(index, true) && members[index].deposed && primary.is_some();
+    // Who drains may have been taken out on purpose.
+    let alone = |index: usize| {
+        stands_alone(index, true) && (members[index].deposed || (proven && !members[index].draining))
+    };
+    let stray =
+        |&index: &usize| primary.is_some_and(|primary| alone(index) || is_astray(members, index, primary));
     let nobody = || !all().any(|index| members[index].up && roles::may_be_primary(members, index));
     let asleep = |&index: &usize| {
         stands_alone(index, true)
             && !members[index].deposed
+            && !members[index].lost
             && roles::has_majority(members, index)
             && nobody()
     };
     Plight {
         asleep: last.filter(asleep),
-        gone: gone(members, current, is_down),
+        gone: gone(members, current.or(last), &is_down),
         loose: all().filter(loose).collect(),
-        idle: all().filter(idle).collect(),
+        stray: all().filter(stray).collect(),
+        unfinished: unfinished(members, current, &is_down),
         primary,
     }
 }
 
-fn is_known_to_follow_nobody(replication: &super::super::replication::Replication) -> bool {
-    matches!(replication, super::super::replication::Replication::Channels(channels) if channels.is_empty())
+fn is_known_to_follow_nobody(replication: &Replication) -> bool {
+    matches!(replication, Replication::Channels(channels) if channels.is_empty())
 }
 
-fn gone(members: &[Member<'_>], current: Option<usize>, is_down: impl Fn(usize) -> bool) -> Option<usize> {
+/// Whether a replica of a single source gets nothing that the primary writes: its source is another member, and so on up to one that is
+/// not the primary; or it was told of the primary, and never begun.
+fn is_astray(members: &[Member<'_>], index: usize, primary: usize) -> bool {
+    let said = members[index].identity.filter(|_| members[index].up && index != primary);
+    let Some([channel]) = said.map(|said| said.replication.channels()) else { return false };
+    let source =
+        |of: usize| (0..members.len()).find(|&other| other != of && roles::follows(members, of, other));
+    if source(index) == Some(primary) {
+        return channel.is_unbegun();
+    }
+    // As many steps as there are servers: they may follow each other in a ring.
+    let mut top = index;
+    for _ in 0..members.len() {
+        match source(top) {
+            Some(next) if next == primary => return false,
+            Some(next) => top = next,
+            None => break,
+        }
+    }
+    let ends = members[top].identity.is_none_or(|said| is_known_to_follow_nobody(&said.replication));
+    top != index && ends
+}
+
+fn gone(members: &[Member<'_>], known: Option<usize>, is_down: impl Fn(usize) -> bool) -> Option<usize> {
     let all = || 0..members.len();
     if all().any(|index| members[index].up && roles::may_be_primary(members, index)) {
         return None;
     }
-    let follow = |source: usize| {
-        all().filter(move |&index| {
-            index != source && members[index].up && roles::follows(members, index, source)
-        })
-    };
     // Where it was never seen, as after a start, it is the one that all who are up follow.
-    let source = current.or_else(|| {
-        let mut followed = all().filter(|&source| is_down(source) && follow(source).next().is_some());
+    let source = known.or_else(|| {
+        let is_followed = |&source: &usize| followers(members, source).next().is_some();
+        let mut followed = all().filter(|&source| is_down(source)).filter(is_followed);
         followed.next().filter(|_| followed.next().is_none())
     })?;
-    let mut followers = follow(source).peekable();
-    let is_gone = is_down(source)
-        && followers.peek().is_some()
-        && followers.all(|index| !hears_from(members, index, source));
+    let mut followers = followers(members, source).peekable();
+    let is_gone = followers.peek().is_some()
+        && (members[source].lost && members[source].up
+            || is_down(source) && followers.all(|index| !hears_from(members, index, source)));
     is_gone.then_some(source)
+}
+
+fn unfinished(
+    members: &[Member<'_>],
+    current: Option<usize>,
+    is_down: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let mut writable = (0..members.len()).filter(|&i| members[i].up && roles::may_be_primary(members, i));
+    let only = writable.next().filter(|_| current.is_none() && writable.next().is_none())?;
+    let mut others = roles::contradicting(members, only).peekable();
+    others.peek()?;
+    let follows_a_dead_one = |other: usize| {
+        (0..members.len()).any(|source| {
+            is_down(source) && roles::follows(members, other, source) && !hears_from(members, other, source)
+        })
+    };
+    others.all(follows_a_dead_one).then_some(only)
+}
+
+/// Those that are up and follow this one.
+fn followers(members: &[Member<'_>], source: usize) -> impl Iterator<Item = usize> {
+    (0..members.len())
+        .filter(move |&index| index != source && members[index].up && roles::follows(members, index, source))
 }
 
 /// Whether a replica is connected to its source.
 pub(super) fn hears_from(members: &[Member<'_>], replica: usize, source: usize) -> bool {
-    let runs = |said: &roles::Identity| {
-        said.replication.channels().iter().any(|channel| channel.io == IoThread::Runs)
-    };
-    roles::follows(members, replica, source) && members[replica].identity.is_some_and(runs)
+    let hears = |said: &roles::Identity| said.replication.channels().iter().any(|channel| channel.hears());
+    roles::follows(members, replica, source) && members[replica].identity.is_some_and(hears)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::replication::Replication;
+    use super::super::super::gtid::Transactions;
+    use super::super::super::replication::{IoThread, Replication};
     use super::super::super::roles::Identity;
     use super::super::super::roles::tests::{identity, members};
     use super::*;
@@ -157,20 +222,101 @@ mod tests {
         assert_eq!(looked_at(&servers, &[0], Some(0)), Plight::default());
     }
 
+    fn a_replica_that_is_refused_by_the_primary_hears_from_it() {
+        let mut refused = lost(2, &[1]);
+        if let Replication::Channels(channels) = &mut refused.replication {
+            channels[0].io_error = 1045; // the account's password was changed
+        }
+        let servers = [identity(1, false, &[]), refused, lost(3, &[1])];
+        assert_eq!(looked_at(&servers, &[0], Some(0)).gone, None);
+    }
+
     #[test]
-    fn who_comes_back_writable_is_loose_and_who_comes_back_read_only_is_idle() {
+    fn a_primary_that_has_come_back_without_its_data_is_gone_while_its_replicas_hear_from_it() {
+        let servers = [identity(1, false, &[]), identity(2, true, &[1]), identity(3, true, &[1])];
+        let mut members = members(&servers, &[]);
+        members[0].lost = true;
+        let found = plight(&members, None, Some(0), |_| false);
+        assert_eq!((found.gone, found.asleep), (Some(0), None));
+    }
+
+    #[test]
+    fn who_comes_back_writable_is_loose_and_who_comes_back_read_only_is_astray() {
         let servers = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[2])];
         let found = looked_at(&servers, &[], Some(1));
-        assert_eq!((found.loose, found.idle, found.primary), (vec![0], vec![], Some(1)));
+        assert_eq!((found.loose, found.stray, found.primary), (vec![0], vec![], Some(1)));
         let unproven = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[9])];
         assert_eq!(looked_at(&unproven, &[], Some(1)).loose, [0; 0], "which of them it is cannot be told");
         let back = [identity(1, true, &[]), identity(2, false, &[]), identity(3, true, &[2])];
-        let look = |deposed| {
-            let mut members = members(&back, &[]);
-            members[0].deposed = deposed;
-            plight(&members, Some(1), Some(1), |_| false).idle
+        assert_eq!(
+            looked_at(&back, &[], Some(1)).stray,
+            [0],
+            "also after a start, where it was not seen to lose its place"
+        );
+        let mut members = members(&back, &[]);
+        members[0].draining = true;
+        let look = |members: &[Member<'_>]| plight(members, Some(1), Some(1), |_| false).stray;
+        assert_eq!(look(&members), [0; 0], "somebody may have taken it out on purpose");
+        members[0].deposed = true;
+        assert_eq!(look(&members), [0]);
+    }
+
+    #[test]
+    fn who_follows_the_old_primary_is_astray() {
+        let servers =
+            [identity(1, false, &[]), identity(2, false, &[]), lost(3, &[1]), identity(4, true, &[2])];
+        assert_eq!(looked_at(&servers, &[0], Some(1)).stray, [2]);
+        assert_eq!(looked_at(&servers[..2], &[0], Some(1)).stray, [0; 0]);
+        let chain = [identity(1, true, &[2]), identity(2, false, &[]), identity(3, true, &[1])];
+        assert_eq!(looked_at(&chain, &[], Some(1)).stray, [0; 0], "it gets all, by another replica");
+        let outside = [identity(2, false, &[]), identity(3, true, &[9])];
+        assert_eq!(looked_at(&outside, &[], Some(0)).stray, [0; 0], "whom that follows is not known here");
+        let ring = [identity(2, false, &[]), identity(3, true, &[4]), identity(4, true, &[3])];
+        assert_eq!(looked_at(&ring, &[], Some(0)).stray, [0; 0], "nobody's doing that is Tidegate's");
+    }
+
+    #[test]
+    fn who_was_told_of_the_primary_and_never_begun_is_astray() {
+        let mut unbegun = identity(3, true, &[0]);
+        if let Replication::Channels(channels) = &mut unbegun.replication {
+            (channels[0].io, channels[0].sql_runs) = (IoThread::Stopped, false);
+            (channels[0].source_host, channels[0].source_port) = ("elsewhere".into(), 1);
+        }
+        let servers = [identity(2, false, &[]), unbegun];
+        let look = |servers: &[Identity]| looked_at(servers, &[], Some(0)).stray;
+        assert_eq!(look(&servers), [1]);
+        let mut stopped = servers;
+        if let Replication::Channels(channels) = &mut stopped[1].replication {
+            channels[0].source_server_id = 2;
+        }
+        assert_eq!(look(&stopped), [0; 0], "it has followed the primary: a person has stopped it");
+    }
+
+    #[test]
+    fn a_promotion_that_did_not_come_to_its_end_is_found_after_a_start() {
+        let servers = [identity(1, false, &[]), identity(2, false, &[]), lost(3, &[1])];
+        let look = |servers: &[Identity], down: &[usize], current| {
+            plight(&members(servers, down), current, None, |index| down.contains(&index)).unfinished
         };
-        assert_eq!((look(true), look(false)), (vec![0], vec![]), "others may have taken it out on purpose");
+        assert_eq!(look(&servers, &[0], None), Some(1));
+        assert_eq!(look(&servers, &[0], Some(1)), None, "it is the primary");
+        assert_eq!(look(&servers, &[], None), None, "both are writable");
+        let heard = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[1])];
+        assert_eq!(look(&heard, &[0], None), None, "its replica hears from the other one");
+    }
+
+    #[test]
+    fn of_two_writable_servers_the_one_that_lacks_something_is_not_chosen_for_its_followers() {
+        let set = |text: &str| Transactions::parse_state(text.as_bytes()).expect(text);
+        let (old, new) = (set("0-1-100"), set("0-1-100,0-2-130"));
+        // 3 follows the old primary 1 again: nobody has told it of 2.
+        let servers = [identity(1, false, &[]), identity(2, false, &[]), identity(3, true, &[1])];
+        let mut members = members(&servers, &[]);
+        (members[0].history, members[1].history) = (Some(&old), Some(&new));
+        let primary = |members: &[Member<'_>], current| roles::assign_guarded(members, current, true).primary;
+        assert_eq!(primary(&members, None), None);
+        (members[0].history, members[1].history) = (Some(&new), Some(&old));
+        assert_eq!(primary(&members, None), Some(0));
     }
 
     #[test]

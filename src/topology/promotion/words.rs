@@ -61,13 +61,21 @@ pub(super) fn receive(dialect: Dialect, on: bool) -> &'static str {
     }
 }
 
-/// Makes a replica a primary: it stops following, takes writes, and forgets whom it followed. In this order a server that is left
-/// half done is no primary to anybody: it still has a source.
+/// Makes a replica a primary: it takes writes, stops following, and forgets whom it followed. In this order a server that is left
+/// half done is no primary to anybody, as it still has a source; and it can be told from one whose threads a person has stopped.
 pub(super) fn promote(dialect: Dialect) -> [&'static str; 3] {
     match dialect {
         // This turns super_read_only off as well.
-        Dialect::MySql => ["STOP REPLICA", "SET GLOBAL read_only = OFF", "RESET REPLICA ALL"],
-        Dialect::MariaDb => ["STOP SLAVE", "SET GLOBAL read_only = OFF", "RESET SLAVE ALL"],
+        Dialect::MySql => ["SET GLOBAL read_only = OFF", "STOP REPLICA", "RESET REPLICA ALL"],
+        Dialect::MariaDb => ["SET GLOBAL read_only = OFF", "STOP SLAVE", "RESET SLAVE ALL"],
+    }
+}
+
+/// Follows on whom it has followed.
+pub(super) fn start(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::MySql => "START REPLICA",
+        Dialect::MariaDb => "START SLAVE",
     }
 }
 
