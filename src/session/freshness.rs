@@ -42,6 +42,8 @@ pub(super) enum Stays {
 pub(super) struct Freshness {
     /// Its own transactions.
     wrote: Transactions,
+    /// Who was the primary when that was taken in, unless it was given from outside.
+    under: Option<ServerId>,
     /// When it wrote something that no GTID names, or that failed after it had perhaps written.
     wrote_unnamed: Option<Instant>,
     /// Servers that have all that it wrote: bits by number.
@@ -93,7 +95,27 @@ impl Freshness {
     /// Has it miss none of `given`, either; false where that is too much to keep.
     pub fn take_in(&mut self, given: &Transactions) -> bool {
         self.having = 0;
+        self.under = None;
         self.wrote.extend(given)
+    }
+
+    /// Where another has become the primary since, what that one lacks was lost with the one before: no server will ever have it, and no
+    /// read is to wait for it.
+    pub fn give_up_what_is_lost(&mut self, topology: &Topology, snapshot: &Snapshot) {
+        let Some(primary) =
+            snapshot.primary.filter(|primary| self.under.is_some_and(|under| under != *primary))
+        else {
+            return;
+        };
+        // As it was probed when it was found to be the primary, or later.
+        let Some(position) = topology.position(primary) else { return };
+        let Some(executed) = &position.executed else { return };
+        let lost = self.wrote.without(executed);
+        if !lost.is_empty() {
+            self.wrote = self.wrote.without(&lost);
+            self.having = 0;
+        }
+        self.under = Some(primary);
     }
 
     fn has_named(&mut self, topology: &Topology, id: ServerId) -> bool {
@@ -192,6 +214,7 @@ impl Freshness {
                 self.wrote_unnamed = Some(Instant::now());
             }
             self.having = 0;
+            self.under = Some(id);
             self.forget_read();
         } else if may_have_written(statement) && !end.status.contains(Status::IN_TRANSACTION) && !named() {
             self.forget_read();
@@ -235,6 +258,7 @@ impl Freshness {
         if !self.take_in(all) {
             return false;
         }
+        self.under = self.current.and_then(|(_, primary)| primary);
         self.covers = Some(moment);
         self.wrote_unnamed.take_if(|wrote| *wrote <= moment);
         self.read.take_if(|(_, read)| *read <= moment); // the primary has had it, too
@@ -244,6 +268,7 @@ impl Freshness {
     /// `id` has had all this after everything that the session has done: from now on it is that which counts.
     pub fn stand_at(&mut self, id: ServerId, all: Transactions) {
         self.wrote = all;
+        self.under = self.current.and_then(|(_, primary)| primary);
         self.wrote_unnamed = None;
         self.having = 0;
         self.has_waited(id);

@@ -72,6 +72,7 @@ impl Session {
         if self.freshness.unlearnt {
             return None;
         }
+        self.freshness.give_up_what_is_lost(&self.worker.topology, snapshot);
         if let Some(home) = self.stays_at(snapshot, tried) {
             return Some(home);
         }
