@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use mysql_async::prelude::Queryable;
+
 use crate::console::operator;
 use crate::failover::{is_writable, primary, receive, rules, stage, until_follows, until_rows};
 use crate::harness::{Cluster, Outcome, Proxy, RawClient, Rules, Scenario, Stage, until};
@@ -10,6 +12,7 @@ use crate::harness::{Cluster, Outcome, Proxy, RawClient, Rules, Scenario, Stage,
 both_dialects! {
     what_a_hanging_primary_acknowledges_after_its_replacement_reaches_nobody,
     an_earlier_primary_that_comes_back_as_the_next_dies_does_not_stop_the_third,
+    a_primary_that_comes_back_during_its_replacement_gets_no_write_that_is_lost,
     a_replica_that_was_left_out_follows_also_after_a_restart_of_tidegate,
     an_old_primary_that_comes_back_read_only_after_a_restart_of_tidegate_follows,
     a_replica_that_filters_is_not_promoted,
@@ -55,6 +58,43 @@ async fn what_a_hanging_primary_acknowledges_after_its_replacement_reaches_nobod
     assert_eq!(lost.code, 1158, "{lost}");
     assert_eq!(writer.value("/* tidegate: primary */ SELECT GROUP_CONCAT(id) FROM t").await.unwrap(), "3");
     stage.proxy.until_logged("fenced: a second writable server").await;
+}
+
+async fn a_primary_that_comes_back_during_its_replacement_gets_no_write_that_is_lost(scenario: Scenario) {
+    let mut stage = stage(scenario).await;
+    let (mut client, mut writer) = (stage.raw().await, stage.raw().await);
+    // The replicas receive, and cannot apply.
+    let mut lockers = vec![stage.cluster.root(1).await, stage.cluster.root(2).await];
+    for locker in &mut lockers {
+        locker.query_drop(format!("LOCK TABLES {}.t READ", stage.schema)).await.unwrap();
+    }
+    client.ok("INSERT INTO t VALUES (1)").await;
+    let waiting =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table%lock'";
+    for server in [1, 2] {
+        let root = tokio::sync::Mutex::new(stage.cluster.root(server).await);
+        until("it cannot apply", || async {
+            root.lock().await.query_first::<u64, _>(waiting).await.unwrap().unwrap() > 0
+        })
+        .await;
+    }
+    stage.cluster.tell("kill", 0);
+    stage.proxy.until_logged("it takes the primary's place once it has applied what it has received").await;
+    stage.cluster.tell("start", 0);
+    let label = format!(":{}\"", stage.cluster.servers[0].port);
+    stage.proxy.until_metric("tidegate_server_up", &[&label], |value| value == 1).await;
+    let writing = tokio::spawn(async move { writer.ok("INSERT INTO t VALUES (2)").await });
+    stage.proxy.until_metric("tidegate_server_role", &[&label, "rival"], |value| value == 1).await;
+    for mut locker in lockers {
+        locker.query_drop("UNLOCK TABLES").await.unwrap();
+    }
+    writing.await.expect("it was held, and is run");
+    stage.proxy.until_logged("answers, it is not gone").await;
+    assert_eq!(primary(&stage).await, 0);
+    assert!(is_writable(&stage, 0).await && !is_writable(&stage, 1).await && !is_writable(&stage, 2).await);
+    for server in 0..3 {
+        until_rows(&stage, server, 2).await;
+    }
 }
 
 async fn an_earlier_primary_that_comes_back_as_the_next_dies_does_not_stop_the_third(scenario: Scenario) {

@@ -567,6 +567,62 @@ fn a_member_of_the_primarys_group_reads_while_it_is_in_step() {
     assert_eq!(
         (snapshot.primary, snapshot.server(A).unwrap().left_out),
         (Some(B), Some(LeftOut::Unfit(Unfit::Parted)))
+
+/// A good probe over a connection made at `connected`, of a server that has all this.
+fn has(outcome: Outcome, connected: Instant, history: &str) -> Outcome {
+    let Outcome::Good(mut observation) = outcome else { panic!("it is good") };
+    observation.connected = connected;
+    observation.history = Transactions::parse_state(history.as_bytes()).map(Arc::new);
+    Outcome::Good(observation)
+}
+
+#[test]
+fn a_primary_that_comes_back_without_what_others_have_is_none() {
+    let now = Instant::now();
+    let later = now + Duration::from_secs(1);
+    let mut book = watched(now);
+    let follower = |id| said(id, true, vec![channel(1, Some(0))]);
+    let lost = |book: &mut Book| match book.snapshot(0, later).server(A).unwrap().left_out {
+        Some(LeftOut::Lost(count)) => count,
+        _ => 0,
+    };
+    book.probed(A, has(primary(), now, "0-1-100"), now);
+    book.probed(B, has(follower(2), now, "0-1-90"), now);
+    book.probed(A, has(primary(), now, "0-1-1"), now);
+    assert_eq!(
+        (lost(&mut book), book.snapshot(0, later).primary),
+        (0, Some(A)),
+        "RESET MASTER is somebody's own doing"
+    );
+    book.probed(A, has(primary(), now, "0-1-100"), now);
+    // Another connection: it may have been restarted.
+    book.probed(A, has(primary(), later, "0-1-100"), later);
+    assert_eq!(book.snapshot(0, later).primary, Some(A));
+    book.probed(A, has(primary(), later + Duration::from_secs(1), "0-1-40"), later);
+    assert_eq!(
+        (lost(&mut book), book.snapshot(0, later).primary),
+        (50, None),
+        "what nobody has does not count"
+    );
+    assert_eq!((book.plight().gone, book.missed(A).count()), (Some(A), 60));
+    book.probed(A, has(said(1, true, vec![channel(2, Some(0))]), later, "0-1-40"), later);
+    assert_eq!(lost(&mut book), 0, "it follows, and gets it again");
+}
+
+#[test]
+fn a_primary_that_is_being_replaced_is_none_whatever_it_says() {
+    let now = Instant::now();
+    let mut book = watched(now);
+    book.bar(A, true);
+    book.probed(A, primary(), now);
+    let snapshot = book.snapshot(0, now);
+    assert_eq!((snapshot.primary, snapshot.server(A).unwrap().replaced), (None, true));
+    book.bar(A, false);
+    let snapshot = book.snapshot(0, now);
+    assert_eq!(
+        (snapshot.primary, snapshot.server(A).unwrap().replaced),
+        (Some(A), false),
+        "nobody could take its place"
     );
 }
 
@@ -584,4 +640,18 @@ fn a_second_writable_server_is_a_peer_where_the_operator_says_so() {
         }
         assert_eq!(book.snapshot(0, now).primary, Some(B));
     }
+
+fn who_is_at_a_replaced_primary_is_told_until_it_takes_no_writes() {
+    let now = Instant::now();
+    let mut book = watched(now);
+    (0..3).for_each(|_| book.probed(A, Outcome::Failed(Cause::TimedOut), now));
+    assert!(!book.snapshot(0, now).server(A).unwrap().replaced, "it may come back");
+    book.probed(B, said(2, false, vec![]), now);
+    book.probed(THIRD, said(3, true, vec![channel(2, Some(0))]), now);
+    let replaced = |book: &mut Book| book.snapshot(0, now).server(A).unwrap().replaced;
+    assert!(replaced(&mut book));
+    (0..2).for_each(|_| book.probed(A, primary(), now));
+    assert!(replaced(&mut book));
+    book.probed(A, said(1, true, vec![]), now);
+    assert!(!replaced(&mut book));
 }

@@ -222,6 +222,7 @@ mod tests {
         assert_eq!(looked_at(&servers, &[0], Some(0)), Plight::default());
     }
 
+    #[test]
     fn a_replica_that_is_refused_by_the_primary_hears_from_it() {
         let mut refused = lost(2, &[1]);
         if let Replication::Channels(channels) = &mut refused.replication {
