@@ -102,6 +102,8 @@ struct Record {
     replaced: bool,
     /// Transactions that it had, or that others have from it, and that it has come back without.
     missing: Transactions,
+    /// What others have from it, when it was connected to anew and had not said so yet: they may have been asked later.
+    doubted: Transactions,
     /// When it was last seen to be writable, and when the connection was made that told it.
     writable: Option<(Instant, Instant)>,
     /// Transactions that it has and the primary lacks, as far as that was looked for.
@@ -268,12 +270,12 @@ impl Book {
                     record.writable = Some((now, observation.connected));
                 }
                 if let Some(missing) = missing {
-                    record.missing = missing;
+                    (record.missing, record.doubted) = missing;
                 }
                 let follows = !observation.identity.replication.channels().is_empty();
                 if follows {
                     (record.deposed, record.diverged) = (false, 0);
-                    record.missing = Transactions::default();
+                    (record.missing, record.doubted) = Default::default();
                 }
                 if follows || observation.identity.read_only {
                     record.replaced = false;
@@ -301,24 +303,30 @@ impl Book {
     }
 
     /// What a server lacks of what it had, once it was connected to anew: it may have been restarted without its data, or with older
-    /// data. `None` where it does not say what it has, or is the one that it was.
-    fn missing(&self, id: ServerId, now: &Observation) -> Option<Transactions> {
+    /// data; and what it may lack. `None` where it does not say what it has, or nothing has changed.
+    fn missing(&self, id: ServerId, now: &Observation) -> Option<(Transactions, Transactions)> {
         let history = now.history.as_deref()?;
         let record = self.servers.iter().find(|record| record.id == id)?;
         let before = record.seen.as_ref().map(|seen| &seen.observation);
-        if before.is_some_and(|before| before.connected == now.connected) {
-            let left = (!record.missing.is_empty()).then(|| record.missing.without(history));
-            return left;
+        let is_same = before.is_some_and(|before| before.connected == now.connected);
+        if is_same && record.missing.is_empty() && record.doubted.is_empty() {
+            return None;
         }
-        let own = before.and_then(|before| before.history.as_deref());
+        let own = before.and_then(|before| before.history.as_deref()).filter(|_| !is_same);
         let mut known = own.cloned().unwrap_or_default();
+        known.join(&record.missing);
+        known.join(&record.doubted);
+        let missing = known.without(history);
+        if is_same {
+            return Some((missing, Transactions::default()));
+        }
+        let mut known = Transactions::default();
         for other in self.members().filter(|other| other.id != id) {
             let theirs = other.seen.as_ref().and_then(|seen| seen.observation.history.as_deref());
             let (uuid, server_id) = (now.identity.server_uuid.as_deref(), now.identity.server_id);
             theirs.into_iter().for_each(|theirs| known.join(&theirs.written_by(uuid, server_id)));
         }
-        known.join(&record.missing);
-        Some(known.without(history))
+        Some((missing, known.without(history)))
     }
 
     /// How many transactions a server has come back without that another server has; what nobody has is not to be had.
@@ -511,6 +519,7 @@ impl Record {
             barred: false,
             replaced: false,
             missing: Transactions::default(),
+            doubted: Transactions::default(),
             writable: None,
             diverged: 0,
             known_lag: None,

@@ -567,6 +567,24 @@ fn a_member_of_the_primarys_group_reads_while_it_is_in_step() {
     assert_eq!(
         (snapshot.primary, snapshot.server(A).unwrap().left_out),
         (Some(B), Some(LeftOut::Unfit(Unfit::Parted)))
+    );
+}
+
+#[test]
+fn a_second_writable_server_is_a_peer_where_the_operator_says_so() {
+    for (multi_primary, role, takes) in [(false, Role::Rival, vec![]), (true, Role::Peer, vec![B])] {
+        let mut book = Book::new(&Cluster { multi_primary, ..cluster() }, &rhythm());
+        let now = Instant::now();
+        book.probed(A, said(1, false, vec![]), now);
+        book.probed(B, said(2, false, vec![]), now);
+        assert_eq!(book.snapshot(0, now).server(B).unwrap().role, role);
+        assert_eq!(readers(&mut book, now), takes);
+        for _ in 0..3 {
+            book.probed(A, TIMED_OUT, now);
+        }
+        assert_eq!(book.snapshot(0, now).primary, Some(B));
+    }
+}
 
 /// A good probe over a connection made at `connected`, of a server that has all this.
 fn has(outcome: Outcome, connected: Instant, history: &str) -> Outcome {
@@ -627,20 +645,6 @@ fn a_primary_that_is_being_replaced_is_none_whatever_it_says() {
 }
 
 #[test]
-fn a_second_writable_server_is_a_peer_where_the_operator_says_so() {
-    for (multi_primary, role, takes) in [(false, Role::Rival, vec![]), (true, Role::Peer, vec![B])] {
-        let mut book = Book::new(&Cluster { multi_primary, ..cluster() }, &rhythm());
-        let now = Instant::now();
-        book.probed(A, said(1, false, vec![]), now);
-        book.probed(B, said(2, false, vec![]), now);
-        assert_eq!(book.snapshot(0, now).server(B).unwrap().role, role);
-        assert_eq!(readers(&mut book, now), takes);
-        for _ in 0..3 {
-            book.probed(A, TIMED_OUT, now);
-        }
-        assert_eq!(book.snapshot(0, now).primary, Some(B));
-    }
-
 fn who_is_at_a_replaced_primary_is_told_until_it_takes_no_writes() {
     let now = Instant::now();
     let mut book = watched(now);
@@ -654,4 +658,24 @@ fn who_is_at_a_replaced_primary_is_told_until_it_takes_no_writes() {
     assert!(replaced(&mut book));
     book.probed(A, said(1, true, vec![]), now);
     assert!(!replaced(&mut book));
+}
+
+#[test]
+fn what_a_replica_was_asked_later_about_is_not_missing() {
+    let now = Instant::now();
+    let (later, last) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
+    let mut book = watched(now);
+    let follower = |id| said(id, true, vec![channel(1, Some(0))]);
+    book.probed(A, has(primary(), now, "0-1-100"), now);
+    // A's answer is older than its replica's, and comes in later.
+    book.probed(B, has(follower(2), now, "0-1-105"), now);
+    book.probed(A, has(primary(), later, "0-1-101"), later);
+    assert_eq!(book.snapshot(0, later).primary, Some(A));
+    book.probed(A, has(primary(), later, "0-1-106"), last);
+    assert_eq!((book.snapshot(0, last).primary, book.missed(A).count()), (Some(A), 0));
+    // Its machine has lost the end of its log.
+    book.probed(B, has(follower(2), now, "0-1-110"), last);
+    book.probed(A, has(primary(), last, "0-1-106"), last);
+    book.probed(A, has(primary(), last, "0-1-107"), last);
+    assert_eq!((book.snapshot(0, last).primary, book.missed(A).count()), (None, 3));
 }

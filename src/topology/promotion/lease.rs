@@ -102,8 +102,8 @@ impl Lease {
     /// A server has come back without these transactions: they count as its last words.
     pub fn has_lost(&mut self, place: usize, missing: &Transactions) {
         let seat = &mut self.seats[place].1;
-        seat.lost = seat.answered;
         if let Some(said) = &mut seat.said {
+            seat.lost = seat.answered && !said.history.contains(missing); // it may have said more since
             said.history.join(missing);
         }
     }

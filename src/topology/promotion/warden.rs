@@ -141,6 +141,11 @@ impl Warden {
                 }
                 Err(trouble) => warn!(%trouble, "the account of `failover` cannot be looked at"),
             }
+            if let Ok(said) = hand.testify().await
+                && said.identity.replication.channels().iter().any(|channel| channel.filtered)
+            {
+                warn!(server = %hand.address, "it leaves out some of what it receives (replication filters): it is never promoted");
+            }
         }
         if hands.len() < known {
             let reached: Vec<_> = hands.iter().map(|hand| &*hand.address).collect();
