@@ -17,11 +17,11 @@ pub(super) struct Servers(pub Arc<Topology>);
 impl Collector for Servers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         encode_snapshot(&self.0.snapshot(), &mut encoder)?;
-        self.0.tally().map_or(Ok(()), |tally| encode_tally(tally, &mut encoder))
+        encode_tally(self.0.tally(), &mut encoder)
     }
 }
 
-/// What was done to the servers' roles, where Tidegate promotes.
+/// What was done to the servers' roles.
 fn encode_tally(tally: &Tally, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
     let acts = tally.acts().map(|(act, count, _)| ([("act", act)], count));
     counters(encoder, "failover_acts", "Changes of servers' roles by Tidegate, by what was done", acts)?;

@@ -578,7 +578,8 @@ impl Record {
             address: Arc::clone(&self.address),
             role,
             state: self.health.state(),
-            replaced: self.replaced || (self.barred && self.is_writable()),
+            // A peer takes writes by right.
+            replaced: role != Role::Peer && (self.replaced || (self.barred && self.is_writable())),
             left_out,
             lag,
             server_id: self.seen.as_ref().map_or(0, |seen| seen.observation.identity.server_id),

@@ -219,9 +219,9 @@ impl Topology {
         switching.await.unwrap_or_else(|_| Err("the switchover broke off".to_owned()))
     }
 
-    /// How often the servers' roles were changed, where Tidegate does that.
-    pub fn tally(&self) -> Option<&Tally> {
-        self.warden.as_ref().map(|warden| &warden.tally)
+    /// How often the servers' roles were changed by Tidegate.
+    pub fn tally(&self) -> &Tally {
+        &self.shared.tally
     }
 
     /// Waits until no server's role is being changed; not for ever.

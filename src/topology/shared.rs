@@ -17,6 +17,7 @@ use super::book::Book;
 use super::gtid::Transactions;
 use super::journal;
 use super::pace::Pace;
+use super::promotion::Tally;
 use super::resolve::Resolve;
 use super::snapshot::Snapshot;
 
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     /// A name leads elsewhere: somebody new must be watched.
     pub moved: Notify,
     pub resolver: Arc<dyn Resolve>,
+    /// What was done to the servers' roles.
+    pub tally: Tally,
 }
 
 impl fmt::Debug for Shared {
@@ -81,6 +84,7 @@ impl Shared {
             watched: ArcSwap::default(),
             moved: Notify::new(),
             resolver,
+            tally: Tally::default(),
             book: Mutex::new(book),
         };
         shared.seat(&shared.lock());

@@ -83,7 +83,7 @@ impl Warden {
                 let server = Arc::clone(&lease.seats[best].1.address);
                 let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 info!(%server, took_ms, "promoted");
-                self.tally.done(Act::Promotion);
+                self.shared.tally.done(Act::Promotion);
                 self.shared.update(|book| book.depose(source));
                 let chosen = lease.seats[best].0;
                 self.lead(&mut lease, best, &replicas, &[]).await;

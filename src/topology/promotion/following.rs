@@ -48,7 +48,7 @@ impl Warden {
     }
 
     fn note_following(&self, hand: &Hand, primary: &Seat) {
-        self.tally.done(Act::Repointing);
+        self.shared.tally.done(Act::Repointing);
         info!(server = %hand.address, primary = %primary.address, "it follows the primary");
     }
 
@@ -108,7 +108,7 @@ impl Warden {
             Apart::Empty => error!(%server, %why, "it is kept out"),
             Apart::Unclear => warn!(%server, %why, "it is left as it is"),
         }
-        self.tally.refused(if *why == Apart::Unclear { Why::Server } else { Why::WouldLose });
+        self.shared.tally.refused(if *why == Apart::Unclear { Why::Server } else { Why::WouldLose });
     }
 
     /// Comes to the end of a promotion that another Tidegate, or this one before it was restarted, has begun: `only` is writable, and the

@@ -39,7 +39,7 @@ impl Warden {
     }
 
     pub(super) fn note_fenced(&self, hand: &Hand) {
-        self.tally.done(Act::Fencing);
+        self.shared.tally.done(Act::Fencing);
         warn!(server = %hand.address, "fenced: a second writable server was set read only");
         self.shared.update(|book| book.depose(hand.id));
         self.shared.probe_now(hand.id);
@@ -66,7 +66,7 @@ impl Warden {
         lease.holds().await?;
         let hand = lease.hand(place)?;
         hand.tell(words::unfence(hand.dialect())).await?;
-        self.tally.done(Act::Waking);
+        self.shared.tally.done(Act::Waking);
         info!(server = %hand.address, "the primary was restarted and came back read only: it takes writes again");
         self.shared.probe_now(last);
         self.until_seen(last).await;

@@ -32,7 +32,7 @@ impl Warden {
     ) -> Result<(), String> {
         let done = self.change_places(address, quiet).await;
         if let Err(trouble) = &done {
-            self.tally.refused(trouble.why);
+            self.shared.tally.refused(trouble.why);
         }
         done.map_err(|trouble| trouble.to_string())
     }
@@ -75,7 +75,7 @@ impl Warden {
         self.shared.update(|book| book.hand_over(None));
         if done.is_ok() {
             info!(primary = address, "switchover: done");
-            self.tally.done(Act::Switchover);
+            self.shared.tally.done(Act::Switchover);
             let replicas = others(&lease, from, to);
             self.lead(&mut lease, to, &replicas, &[from]).await;
         }

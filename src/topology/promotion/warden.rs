@@ -18,7 +18,6 @@ use super::super::snapshot::Snapshot;
 use super::Plight;
 use super::hand::{PROMPT, Trouble};
 use super::lease::{self, Lease};
-use super::tally::Tally;
 use crate::config::{Monitor, Promotion, ServerTls};
 use crate::ids::ServerId;
 
@@ -42,7 +41,6 @@ pub(in super::super) struct Warden {
     limit: Duration,
     /// Held during an act.
     pub(super) acting: Mutex<()>,
-    pub tally: Tally,
 }
 
 impl fmt::Debug for Warden {
@@ -53,14 +51,7 @@ impl fmt::Debug for Warden {
 
 impl Warden {
     pub fn new(shared: Arc<Shared>, settings: Promotion, tls: ServerTls, monitor: &Monitor) -> Self {
-        Self {
-            shared,
-            settings,
-            tls,
-            limit: monitor.timeout,
-            acting: Mutex::new(()),
-            tally: Tally::default(),
-        }
+        Self { shared, settings, tls, limit: monitor.timeout, acting: Mutex::new(()) }
     }
 
     /// Works for as long as the task lives.
@@ -104,7 +95,7 @@ impl Warden {
                     apart_at = only_strays.then(Instant::now).or(apart_at);
                     if told.as_ref() != Some(&trouble) {
                         warn!(why = %trouble, "the servers' roles are left as they are");
-                        self.tally.refused(trouble.why);
+                        self.shared.tally.refused(trouble.why);
                     }
                     told = Some(trouble);
                     sleep(AGAIN).await;
