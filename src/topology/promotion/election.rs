@@ -200,6 +200,12 @@ pub(super) fn is_follower(seats: &[Seat], index: usize, source: usize) -> bool {
     seats[index].answered && roles::follows(&members(seats), index, source)
 }
 
+/// Whether a server follows this one already, and was not only told to.
+pub(super) fn has_begun(seats: &[Seat], index: usize, source: usize) -> bool {
+    let said = seats[index].said.as_ref().filter(|_| is_follower(seats, index, source));
+    said.is_some_and(|said| said.identity.replication.channels().iter().any(|channel| !channel.is_unbegun()))
+}
+
 /// Who follows a server that is gone, while `only` is writable; by the servers' own word.
 pub(super) fn unfinished(seats: &[Seat], only: usize) -> Result<Vec<usize>, Refusal> {
     let members = members(seats);

@@ -79,6 +79,10 @@ impl Warden {
         for id in stray.iter().filter(|id| still.stray.contains(id)) {
             let Some(at) = lease.place(*id) else { continue };
             let seats = lease.seats();
+            if election::has_begun(&seats, at, place) {
+                self.shared.probe_now(*id); // what was known of it was seen in the middle of that
+                continue;
+            }
             match election::may_follow(&seats, at, place) {
                 Ok(anew) => {
                     self.follow(lease.hand(at)?, &seats[place], anew).await?;
