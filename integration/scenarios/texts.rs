@@ -10,6 +10,7 @@ both_dialects! {
     texts_end_with_their_session,
     a_text_that_cannot_be_made_again_fails_as_on_one_server,
     what_an_execution_may_leave_pins,
+    a_text_that_pins_takes_the_name_of_one_that_does_not,
     a_procedure_executes_the_texts_of_its_session,
     many_texts_pin,
     texts_of_sessions_that_are_gone_are_bounded,
@@ -34,6 +35,20 @@ async fn error(client: &mut RawClient, sql: &str) -> u16 {
 
 async fn value(client: &mut RawClient, sql: &str) -> String {
     client.value(sql).await.unwrap_or_default()
+}
+
+async fn a_text_that_pins_takes_the_name_of_one_that_does_not(scenario: Scenario) {
+    let stage = single(scenario, 2).await;
+    let mut client = stage.raw().await;
+    client.ok("SET @n = 1").await;
+    client.ok("PREPARE p FROM 'SELECT n FROM t WHERE id = ?'").await;
+    assert_eq!(value(&mut client, "EXECUTE p USING @n").await, "1");
+    client.ok("PREPARE p FROM 'SELECT @n + 4'").await;
+    assert_eq!(value(&mut client, "EXECUTE p").await, "5");
+    client.ok("PREPARE p FROM 'SELECT n + 6 FROM t WHERE id = ?'").await;
+    assert_eq!(value(&mut client, "EXECUTE p USING @n").await, "7");
+    client.ok("DEALLOCATE PREPARE p").await;
+    assert_eq!(error(&mut client, "EXECUTE p USING @n").await, 1243);
 }
 
 async fn until_free(stage: &Stage) {

@@ -182,13 +182,18 @@ impl Session {
                 connection.texts.remove(name);
             }
             Some(_) => {}
-            None if work.statement.uses.contains(Uses::TEXT_PREPARED) && !self.texts.is_empty() => {
-                match sql::text_command(work.sql(), &self.lexing) {
-                    Some(TextCommand::Prepare(name, _)) => drop(self.texts.remove(&name[..])),
-                    Some(TextCommand::Deallocate(name)) if succeeded => drop(self.texts.remove(&name[..])),
-                    Some(_) => {}
-                    None => self.ledger.distrust(Pins::TEXT_PREPARED),
-                }
+            // What it has made pins, and is not to be taken for the text that had the name.
+            None if work.statement.uses.contains(Uses::TEXT_PREPARED)
+                && !(self.texts.is_empty() && connection.texts.is_empty()) =>
+            {
+                let name = match sql::text_command(work.sql(), &self.lexing) {
+                    Some(TextCommand::Prepare(name, _)) => name,
+                    Some(TextCommand::Deallocate(name)) if succeeded => name,
+                    Some(_) => return,
+                    None => return self.ledger.distrust(Pins::TEXT_PREPARED),
+                };
+                self.texts.remove(&name[..]);
+                connection.texts.remove(&name[..]);
             }
             None => {}
         }
