@@ -88,7 +88,7 @@ class Server:
             raise LauncherError(f"{self.name} runs already")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([*self.command(), *more], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                                            start_new_session=True, preexec_fn=die_with_parent)
+                                            preexec_fn=_in_own_group)
         self.paused = False
         self.watchdog.watch(self.process.pid)
 
@@ -153,3 +153,10 @@ class Server:
         except OSError:
             tail = ["(no log)"]
         return "\n".join([f"--- last lines of {self.log.name} ---", *tail])
+
+
+def _in_own_group() -> None:
+    """For `preexec_fn`. A group: Ctrl-C in the terminal is the launcher's. Not a session: Linux (autogroup) schedules sessions against
+    each other, and 6.18, with all cores busy, has let one wait for seconds with 30 threads ready to run."""
+    os.setpgid(0, 0)
+    die_with_parent()
