@@ -47,7 +47,7 @@ class Cluster:
 
 
 class Fleet:
-    def __init__(self, shapes: list, options: list, performance_schema: bool):
+    def __init__(self, shapes: list, options: list, performance_schema: bool, apart: bool = False):
         names = [shape.name for shape in shapes]
         if not names or len(set(names)) != len(names):
             raise LauncherError("give --cluster at least once, each with a name of its own")
@@ -55,6 +55,7 @@ class Fleet:
         for target, _ in options:
             if target not in known:
                 raise LauncherError(f"--opt {target}: no cluster or server has this name")
+        self._apart = apart
         self._options = ([("all", "--performance-schema=ON")] if performance_schema else []) + options
         self._certificates = certificates()
         self._server_ids = iter(range(1, 10_000))
@@ -157,7 +158,7 @@ class Fleet:
         options = [option for target, option in self._options if target in ("all", cluster.shape.name, name)]
         role = "member" if cluster.shape.is_group else "replica" if cluster.servers else "primary"
         server = Server(name, role, cluster.installation, self.folder, take_port(),
-                        next(self._server_ids), self._certificates, self._watchdog, options)
+                        next(self._server_ids), self._certificates, self._watchdog, options, self._apart)
         cluster.servers.append(server)
         return server
 

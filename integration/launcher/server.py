@@ -46,6 +46,7 @@ class Server:
     certificates: dict
     watchdog: Watchdog
     options: list = field(default_factory=list)
+    apart: bool = False        # in a session of its own
     process: subprocess.Popen | None = None
     paused: bool = False
 
@@ -88,9 +89,14 @@ class Server:
             raise LauncherError(f"{self.name} runs already")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([*self.command(), *more], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                                            preexec_fn=_in_own_group)
+                                            preexec_fn=self._detach)
         self.paused = False
         self.watchdog.watch(self.process.pid)
+
+    def _detach(self) -> None:
+        """In the child before exec. At least a group of its own: Ctrl-C in the terminal is the launcher's."""
+        os.setsid() if self.apart else os.setpgid(0, 0)
+        die_with_parent()
 
     def wait_ready(self) -> None:
         """Until the server accepts connections on its socket and its port."""
@@ -153,10 +159,3 @@ class Server:
         except OSError:
             tail = ["(no log)"]
         return "\n".join([f"--- last lines of {self.log.name} ---", *tail])
-
-
-def _in_own_group() -> None:
-    """For `preexec_fn`. A group: Ctrl-C in the terminal is the launcher's. Not a session: Linux (autogroup) schedules sessions against
-    each other, and 6.18, with all cores busy, has let one wait for seconds with 30 threads ready to run."""
-    os.setpgid(0, 0)
-    die_with_parent()

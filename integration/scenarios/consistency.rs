@@ -42,8 +42,7 @@ async fn delay(stage: &Stage, replica: usize, seconds: u32) {
         ],
     };
     stage.cluster.run(replica, &statements.each_ref().map(String::as_str)).await;
-    let label = format!(":{}\"", stage.cluster.servers[replica].port);
-    stage.proxy.until_metric("tidegate_server_lag_seconds", &[&label], |_| true).await;
+    stage.until_probed(replica).await; // one before may have seen the replica's thread stopped
 }
 
 /// A value, and the place of the server that gave it.

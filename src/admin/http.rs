@@ -250,6 +250,8 @@ mod tests {
         assert!(answer.contains("application/openmetrics-text"));
         assert!(answer.contains("tidegate_server_up{server=\"127.0.0.1:"), "{answer}");
         assert!(answer.contains("state=\"down\"} 1\n"), "{answer}");
+        let failed = answer.lines().filter(|line| line.contains("outcome=\"failed\"")).count();
+        assert!(failed > 0 && !answer.contains("outcome=\"failed\"} 0\n"), "{answer}");
         assert!(answer.contains("tidegate_clients 0\n"), "{answer}");
         assert!(answer.ends_with("# EOF\n"), "{answer}");
     }

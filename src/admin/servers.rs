@@ -16,9 +16,23 @@ pub(super) struct Servers(pub Arc<Topology>);
 
 impl Collector for Servers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        encode_snapshot(&self.0.snapshot(), &mut encoder)?;
+        let snapshot = self.0.snapshot();
+        encode_snapshot(&snapshot, &mut encoder)?;
+        encode_probes(&self.0, &snapshot, &mut encoder)?;
         encode_tally(self.0.tally(), &mut encoder)
     }
+}
+
+fn encode_probes(
+    topology: &Topology,
+    snapshot: &Snapshot,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), Error> {
+    let probes = members(snapshot).flat_map(|server| {
+        let outcomes = ["ok", "busy", "failed"].into_iter().zip(topology.probes(server.id));
+        outcomes.map(|(outcome, count)| ([("server", &*server.address), ("outcome", outcome)], count))
+    });
+    counters(encoder, "server_probes", "Probes, by server and outcome", probes)
 }
 
 /// What was done to the servers' roles.
@@ -94,11 +108,11 @@ fn family<'a, const N: usize, V: EncodeGaugeValue>(
     Ok(())
 }
 
-fn counters<'a>(
+fn counters<'a, const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    values: impl Iterator<Item = ([(&'a str, &'a str); 1], u64)>,
+    values: impl Iterator<Item = ([(&'a str, &'a str); N], u64)>,
 ) -> Result<(), Error> {
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, value) in values {

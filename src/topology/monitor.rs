@@ -168,6 +168,13 @@ impl Topology {
         }
     }
 
+    /// Probes of a server so far: those that succeeded, those that found it too busy to answer, those that failed. Each counts once what it
+    /// has shown is known.
+    pub fn probes(&self, id: ServerId) -> [u64; 3] {
+        let watched = self.shared.watched(id);
+        watched.map_or([0; 3], |watched| watched.probes.each_ref().map(|count| count.load(Ordering::Relaxed)))
+    }
+
     /// How fast it has answered reads lately; `None` where it has answered none.
     pub fn speed(&self, id: ServerId, now: Instant) -> Option<Speed> {
         self.shared.watched.load().get(usize::from(id.0))?.as_ref()?.pace.speed(now)

@@ -4,7 +4,7 @@
 //! has changed, and what sessions touch of a server is there before they can see it.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -63,13 +63,16 @@ pub(super) struct Watched {
     pub reported: AtomicBool,
     /// How fast it has answered statements.
     pub pace: Pace,
+    /// Probes that succeeded, found it too busy to answer, and failed; each counts once it was taken in.
+    pub probes: [AtomicU64; 3],
 }
 
 impl Watched {
     fn new() -> Self {
         let position = ArcSwap::from_pointee(Position { at: None, executed: None, covers: None });
         let pace = Pace::new(std::time::Instant::now());
-        Self { probe_now: Notify::new(), position, reported: AtomicBool::new(false), pace }
+        let probes = [(); 3].map(|()| AtomicU64::new(0));
+        Self { probe_now: Notify::new(), position, reported: AtomicBool::new(false), pace, probes }
     }
 }
 

@@ -103,6 +103,11 @@ pub(super) async fn watch_server(
             Err(Failure::Busy(_)) => Outcome::Busy,
             Err(Failure::Failed(cause, _)) => Outcome::Failed(cause),
         };
+        let kind = match outcome {
+            Outcome::Good(_) => 0,
+            Outcome::Busy => 1,
+            Outcome::Failed(_) => 2,
+        };
         let answered = !matches!(outcome, Outcome::Failed(_));
         shared.update(|book| match &outcome {
             Outcome::Good(_) => {
@@ -112,6 +117,7 @@ pub(super) async fn watch_server(
             }
             _ => book.probed(id, outcome, Instant::now().into_std()),
         });
+        watched.probes[kind].fetch_add(1, Ordering::Relaxed);
         if answered {
             watched.reported.store(false, Ordering::Relaxed);
         }

@@ -151,6 +151,15 @@ impl Stage {
         self.ids.iter().position(|known| *known == id).expect("a server of ours")
     }
 
+    /// Waits until what a server is like now is known.
+    pub async fn until_probed(&self, place: usize) {
+        let server = format!(":{}\"", self.cluster.servers[place].port);
+        let labels = [&*server, "outcome=\"ok\""];
+        let before = self.proxy.metric("tidegate_server_probes_total", &labels).await;
+        // The first of them may have begun before.
+        self.proxy.until_metric("tidegate_server_probes_total", &labels, |now| now >= before + 2).await;
+    }
+
     /// Statements that a replica refused as read only.
     pub async fn refused_by_replicas(&self) -> u64 {
         self.proxy.metric("tidegate_statements_total", &["reason=\"refused by a replica\""]).await
