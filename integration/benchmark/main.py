@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -38,7 +39,9 @@ def main() -> int:
             for target in measured:
                 _warm(servers, cluster, target)
             memory = {target.name: idle.memory_kib_per_client(target, idle_clients) for target in measured if target.pid}
-            results, failures = _measure(chosen, measured, tables, seconds, rounds, [s["pid"] for s in cluster["servers"]])
+            run = functools.partial(workloads.run, tables=tables, seconds=seconds, apart=not given.together,
+                                    server_pids=[server["pid"] for server in cluster["servers"]])
+            results, failures = _measure(chosen, measured, rounds, run)
     except LauncherError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -57,6 +60,7 @@ def _arguments():
     parser.add_argument("--time", type=int, help="seconds per run")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--workloads", default="", help="only these, separated by commas")
+    parser.add_argument("--together", action="store_true", help="the clients in the session of the servers and proxies")
     return parser.parse_args()
 
 
@@ -78,7 +82,7 @@ def _warm(servers: dict, cluster: dict, target: targets.Target) -> None:
         raise LauncherError(f"cannot log in through {target.name}: {done.stderr.strip()}")
 
 
-def _measure(chosen: list, measured: list, tables: workloads.Tables, seconds: int, rounds: int, server_pids: list) -> tuple:
+def _measure(chosen: list, measured: list, rounds: int, run) -> tuple:
     """(results, failures); the order of the targets turns with each round, so that none is always first."""
     results, failures = [], []
     for number in range(rounds):
@@ -86,7 +90,7 @@ def _measure(chosen: list, measured: list, tables: workloads.Tables, seconds: in
             for target in measured[number % len(measured):] + measured[:number % len(measured)]:
                 try:
                     with idle.held(target, workload.idle_clients):
-                        result = workloads.run(workload, target, tables, seconds, server_pids)
+                        result = run(workload, target)
                 except LauncherError as error:
                     failures.append(str(error))
                     print(f"bench: {error}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """The sysbench workloads: their options, one run of one against one target, and the numbers of that run."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from launcher import binaries
 from launcher.cache import LauncherError
+from launcher.watchdog import die_with_parent
 
 from . import accounting
 from .targets import Target
@@ -52,12 +54,12 @@ def prepare(primary_port: int, tables: Tables) -> None:
         raise LauncherError(f"sysbench cannot prepare its tables: {(done.stderr or done.stdout)[-800:]}")
 
 
-def run(workload: Workload, target: Target, tables: Tables, seconds: int, server_pids: list) -> dict:
+def run(workload: Workload, target: Target, tables: Tables, seconds: int, server_pids: list, apart: bool) -> dict:
     """One run's numbers; raises when sysbench or a single query fails."""
     before = _reading(target, server_pids)
     done = subprocess.run([*_sysbench(workload.script, target.port, tables), f"--threads={workload.threads}", f"--time={seconds}",
                            "--report-interval=0", "--histogram=on", "--rand-type=uniform", *workload.options, "run"],
-                          capture_output=True, text=True, timeout=seconds + 120)
+                          capture_output=True, text=True, timeout=seconds + 120, preexec_fn=_apart if apart else die_with_parent)
     after = _reading(target, server_pids)
     said = done.stdout
     queries = _number(said, r"queries:\s+(\d+)") or _number(said, r"transactions:\s+(\d+)") or _number(said, r"total number of events:\s+(\d+)")
@@ -75,6 +77,12 @@ def run(workload: Workload, target: Target, tables: Tables, seconds: int, server
         "cpu_us": used["proxy"] * 1e6 / queries if target.pid else None,
         "noise": max(0.0, used["busy"] - used["proxy"] - used["servers"] - used["sysbench"]) / max(used["all"], 1e-9),
     }
+
+
+def _apart() -> None:
+    """In the child before exec: the servers are in sessions of their own, so the proxies are left alone in this one."""
+    os.setsid()
+    die_with_parent()
 
 
 def _sysbench(script: str, port: int, tables: Tables) -> list:
