@@ -3,9 +3,10 @@
 //! Owns: the forms of the statements that do so, in both dialects. Does not know: whether they succeed.
 //! Invariant: what is not surely understood is [`Effect::Untold`], so that nothing is taken to have ended that has not.
 
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::Kind;
 use super::model::Lexing;
-use super::scan::{split_variable, unquoted};
+use super::phrase::{Phrase, lower, tokens};
+use super::scan::split_variable;
 
 /// A lock that a statement takes for its connection, by what gives it back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -61,12 +62,12 @@ pub enum Effect {
 
 /// What the one statement of a packet does; [`Effect::Untold`] for several.
 pub fn effects(sql: &[u8], lexing: &Lexing) -> Vec<Effect> {
-    let tokens: Vec<Token> = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect();
+    let tokens = tokens(sql, lexing);
     let end = tokens.iter().position(|token| token.kind == Kind::Punct(b';')).unwrap_or(tokens.len());
     if tokens[end..].iter().any(|token| token.kind != Kind::Punct(b';')) {
         return vec![Effect::Untold];
     }
-    let mut words = Words { sql, tokens: &tokens[..end] };
+    let mut words = Phrase { sql, tokens: &tokens[..end] };
     let found = match &*words.word().to_ascii_lowercase() {
         b"create" => created(words),
         b"drop" if words.take(b"prepare") => words.name().map(|name| vec![Effect::Deallocated(lower(name))]),
@@ -97,60 +98,8 @@ pub fn effects(sql: &[u8], lexing: &Lexing) -> Vec<Effect> {
     found.unwrap_or_else(|| vec![Effect::Untold])
 }
 
-fn lower(name: &[u8]) -> Vec<u8> {
-    name.to_ascii_lowercase()
-}
-
-/// The tokens that are left.
-#[derive(Clone, Copy)]
-struct Words<'a> {
-    sql: &'a [u8],
-    tokens: &'a [Token],
-}
-
-impl<'a> Words<'a> {
-    fn peek(&self) -> Option<(Kind, &'a [u8])> {
-        self.tokens.first().map(|token| (token.kind, token.text(self.sql)))
-    }
-
-    /// The next token's text; empty at the end.
-    fn word(&mut self) -> &'a [u8] {
-        let text = self.peek().map_or(&b""[..], |(_, text)| text);
-        self.tokens = self.tokens.get(1..).unwrap_or_default();
-        text
-    }
-
-    /// Consumes the next token if it is this word.
-    fn take(&mut self, word: &[u8]) -> bool {
-        let is = self.peek().is_some_and(|(_, text)| text.eq_ignore_ascii_case(word));
-        if is {
-            self.word();
-        }
-        is
-    }
-
-    /// An identifier without its quotes; `None` where none stands, or one with quotes inside.
-    fn name(&mut self) -> Option<&'a [u8]> {
-        let (kind, text) = self.peek()?;
-        let name = unquoted(text);
-        let plain = !name.iter().any(|byte| matches!(byte, b'`' | b'"'));
-        let is_name = matches!(kind, Kind::Word | Kind::Name | Kind::QuotedName) && plain;
-        self.word();
-        is_name.then_some(name)
-    }
-
-    /// `[schema.]table`.
-    fn table(&mut self) -> Option<(Option<Vec<u8>>, Vec<u8>)> {
-        let first = self.name()?;
-        if self.take(b".") {
-            return Some((Some(first.to_vec()), self.name()?.to_vec()));
-        }
-        Some((None, first.to_vec()))
-    }
-}
-
 /// CREATE [OR REPLACE] TEMPORARY TABLE [IF NOT EXISTS] name.
-fn created(mut words: Words<'_>) -> Option<Vec<Effect>> {
+fn created(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
     if words.take(b"or") {
         words.word();
     }
@@ -169,7 +118,7 @@ fn created(mut words: Words<'_>) -> Option<Vec<Effect>> {
 }
 
 /// DROP [TEMPORARY] TABLE [IF EXISTS] name, …
-fn dropped(mut words: Words<'_>) -> Option<Vec<Effect>> {
+fn dropped(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
     let temporary = words.take(b"temporary");
     if !words.take(b"table") && !words.take(b"tables") {
         return (!temporary).then(Vec::new);
@@ -188,7 +137,7 @@ fn dropped(mut words: Words<'_>) -> Option<Vec<Effect>> {
 }
 
 /// HANDLER table OPEN [[AS] alias], HANDLER alias CLOSE.
-fn handler(mut words: Words<'_>) -> Option<Vec<Effect>> {
+fn handler(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
     let (_, table) = words.table()?;
     if words.take(b"open") {
         words.take(b"as");
@@ -198,7 +147,7 @@ fn handler(mut words: Words<'_>) -> Option<Vec<Effect>> {
     Some(if words.take(b"close") { vec![Effect::Closed(table)] } else { vec![] })
 }
 
-fn backup(mut words: Words<'_>) -> Option<Vec<Effect>> {
+fn backup(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
     match &*lower(words.word()) {
         b"lock" => Some(vec![Effect::Locked(LockKind::Backup)]),
         b"unlock" => Some(vec![Effect::Unlocked(LockKind::Backup)]),
@@ -208,7 +157,7 @@ fn backup(mut words: Words<'_>) -> Option<Vec<Effect>> {
     }
 }
 
-fn xa(mut words: Words<'_>) -> Option<Vec<Effect>> {
+fn xa(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
     match &*lower(words.word()) {
         b"start" | b"begin" => Some(vec![Effect::XaBegun]),
         b"commit" | b"rollback" => Some(vec![Effect::XaEnded]),
@@ -218,7 +167,7 @@ fn xa(mut words: Words<'_>) -> Option<Vec<Effect>> {
 }
 
 /// SET ROLE, or assignments of which some bind the connection.
-fn set(mut words: Words<'_>) -> Option<Vec<Effect>> {
+fn set(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
     if words.take(b"role") {
         let first = words.tokens.first()?.start;
         let last = words.tokens.last()?.end;
@@ -227,7 +176,7 @@ fn set(mut words: Words<'_>) -> Option<Vec<Effect>> {
     let mut effects = Vec::new();
     while !words.tokens.is_empty() {
         let item = words.tokens.iter().position(|token| token.kind == Kind::Punct(b','));
-        let mut rest = Words { tokens: &words.tokens[..item.unwrap_or(words.tokens.len())], ..words };
+        let mut rest = Phrase { tokens: &words.tokens[..item.unwrap_or(words.tokens.len())], ..words };
         words.tokens = item.map_or(&[], |at| &words.tokens[at + 1..]);
         let _scope = rest.take(b"session") || rest.take(b"local");
         let name = lower(split_variable(rest.word()).1);
@@ -250,7 +199,7 @@ fn set(mut words: Words<'_>) -> Option<Vec<Effect>> {
 }
 
 /// GET_LOCK('literal', …) and RELEASE_ALL_LOCKS() anywhere in a statement.
-fn user_locks(mut words: Words<'_>) -> Option<Vec<Effect>> {
+fn user_locks(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
     let mut effects = Vec::new();
     while !words.tokens.is_empty() {
         let word = lower(words.word());
@@ -273,102 +222,6 @@ fn user_locks(mut words: Words<'_>) -> Option<Vec<Effect>> {
         }
     }
     Some(effects)
-}
-
-/// The database that `USE name` names; `None` for other statements, several, and names with quotes inside.
-pub fn used_database(sql: &[u8], lexing: &Lexing) -> Option<Vec<u8>> {
-    let tokens: Vec<Token> = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect();
-    let mut words = Words { sql, tokens: &tokens };
-    let used = words.take(b"use").then(|| words.name()).flatten()?;
-    while words.take(b";") {}
-    words.tokens.is_empty().then(|| used.to_vec())
-}
-
-/// System variables that SET names as `@@name`, without a scope, in lower case; not those that hold for the next
-/// transaction only, nor those that bind the connection.
-pub fn unscoped_variables(sql: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
-    let mut names = Vec::new();
-    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
-    let (mut depth, mut opens_item) = (0u32, false);
-    while let Some(token) = tokens.next() {
-        let opened = std::mem::replace(&mut opens_item, false);
-        match token.kind {
-            Kind::Punct(b'(') => depth += 1,
-            Kind::Punct(b')') => depth = depth.saturating_sub(1),
-            Kind::Punct(b',') => opens_item = depth == 0,
-            Kind::Word => opens_item = token.text(sql).eq_ignore_ascii_case(b"set"),
-            Kind::SystemVariable if opened => {
-                let assigned =
-                    tokens.peek().is_some_and(|next| matches!(next.kind, Kind::Assign | Kind::Punct(b'=')));
-                let (scope, name) = split_variable(token.text(sql));
-                let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-                if assigned && plain && scope.is_empty() && !super::set::is_not_the_sessions(name) {
-                    names.push(lower(name));
-                }
-            }
-            _ => {}
-        }
-    }
-    names
-}
-
-/// Whether a packet holds a statement about accounts, their passwords or their rights.
-pub fn changes_accounts(sql: &[u8], lexing: &Lexing) -> bool {
-    let tokens: Vec<Token> = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect();
-    tokens.split(|token| token.kind == Kind::Punct(b';')).any(|tokens| {
-        let mut words = Words { sql, tokens };
-        match &*lower(words.word()) {
-            b"grant" | b"revoke" => true,
-            b"create" | b"alter" | b"drop" | b"rename" => {
-                if words.take(b"or") {
-                    words.word();
-                }
-                words.take(b"user") || words.take(b"role")
-            }
-            b"set" => words.take(b"password") || words.take(b"default"),
-            b"flush" => tokens.iter().any(|token| token.text(sql).eq_ignore_ascii_case(b"privileges")),
-            _ => false,
-        }
-    })
-}
-
-/// How many statements of one packet, that has succeeded, the server has counted as creating a table; `None` where that
-/// cannot be told.
-pub fn tables_created(sql: &[u8], lexing: &Lexing) -> Option<u64> {
-    let tokens: Vec<Token> = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect();
-    let mut words = Words { sql, tokens: &tokens };
-    if !words.take(b"create") {
-        // What SET STATEMENT wraps is not looked for.
-        return (!words.take(b"set")).then_some(0);
-    }
-    if words.take(b"or") {
-        words.take(b"replace");
-    }
-    words.take(b"temporary");
-    Some(u64::from(words.take(b"table")))
-}
-
-/// Whether a definition is surely of something that is no table, and uses none: a database, an account, a routine.
-pub fn defines_no_table(sql: &[u8], lexing: &Lexing) -> bool {
-    let tokens: Vec<Token> =
-        Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).take(5).collect();
-    let mut words = Words { sql, tokens: &tokens };
-    let mut takes = |all: &[&[u8]]| all.iter().any(|word| words.take(word));
-    if takes(&[b"grant", b"revoke"]) {
-        return true;
-    }
-    if takes(&[b"rename"]) {
-        return takes(&[b"user"]);
-    }
-    let drops = takes(&[b"drop"]);
-    if !drops && !takes(&[b"alter", b"create"]) {
-        return false;
-    }
-    if takes(&[b"or"]) {
-        takes(&[b"replace"]);
-    }
-    takes(&[b"database", b"schema", b"user", b"role", b"server", b"function", b"procedure"])
-        || drops && takes(&[b"event", b"trigger"])
 }
 
 #[cfg(test)]
@@ -447,82 +300,10 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_do_not_report_is_read_from_the_text() {
-        assert_eq!(used_database(b"USE `a b`;", &MARIADB).unwrap(), b"a b");
-        assert_eq!(used_database(b"USE a; SELECT 1", &MARIADB), None);
-        let unscoped = |sql: &str| unscoped_variables(sql.as_bytes(), &MARIADB).join(&b' ');
-        assert_eq!(
-            unscoped("SET @@SQL_MODE = 'ANSI', @@session.a = 1, @@b := f(1, @@c), d = 1"),
-            b"sql_mode b"
-        );
-        assert_eq!(unscoped("SET a = @@b, @@tx_read_only = 1, @@timestamp = 1; SELECT @@c = 1"), b"");
-        assert_eq!(unscoped("SELECT 1; SET @@a = 2"), b"a");
-    }
-
-    #[test]
-    fn statements_about_accounts_are_told() {
-        let told = |sql: &str| changes_accounts(sql.as_bytes(), &MARIADB);
-        for sql in [
-            "GRANT SELECT ON a.* TO b",
-            "SELECT 1; revoke a from b",
-            "CREATE OR REPLACE USER a",
-            "DROP ROLE a",
-            "SET PASSWORD = ''",
-            "FLUSH LOCAL PRIVILEGES",
-        ] {
-            assert!(told(sql), "{sql}");
-        }
-        assert!(
-            !told("CREATE TABLE user (a INT)")
-                && !told("FLUSH TABLES")
-                && !told("ALTER TABLE role ADD a INT")
-        );
-    }
-
-    #[test]
-    fn created_tables_are_counted_as_servers_do() {
-        let count = |sql: &str| tables_created(sql.as_bytes(), &MARIADB);
-        for sql in ["CREATE TABLE t (a INT)", "create /* x */ or replace temporary table t AS SELECT 1"] {
-            assert_eq!(count(sql), Some(1), "{sql}");
-        }
-        for sql in [
-            "CREATE VIEW v AS SELECT 1",
-            "ALTER TABLE t ADD b INT",
-            "CREATE PROCEDURE p() CREATE TABLE t (a INT)",
-        ] {
-            assert_eq!(count(sql), Some(0), "{sql}");
-        }
-        assert_eq!(count("SET STATEMENT max_statement_time = 1 FOR CREATE TABLE t (a INT)"), None);
-    }
-
-    #[test]
     fn several_statements_are_not_told() {
         assert_eq!(of("SELECT 1; DROP TABLE t"), [Effect::Untold]);
         assert_eq!(of(""), []);
         assert_eq!(of("XA START 'a'"), [Effect::XaBegun]);
         assert_eq!(of("XA ROLLBACK 'a'"), [Effect::XaEnded]);
-    }
-
-    #[test]
-    fn what_is_no_table_is_known_by_its_kind() {
-        let is = |sql: &str| defines_no_table(sql.as_bytes(), &MARIADB);
-        for sql in [
-            "DROP DATABASE d",
-            "create or replace user u",
-            "GRANT r TO u",
-            "/* */ DROP EVENT e",
-            "ALTER FUNCTION f COMMENT ''",
-        ] {
-            assert!(is(sql), "{sql}");
-        }
-        for sql in [
-            "DROP TABLE t",
-            "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DO 1",
-            "RENAME TABLE t TO u",
-            "TRUNCATE t",
-            "CREATE",
-        ] {
-            assert!(!is(sql), "{sql}");
-        }
     }
 }

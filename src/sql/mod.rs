@@ -4,6 +4,7 @@
 //! Does not know: sessions, servers, rules. Invariant: never panics, never allocates in `recognise`,
 //! linear in the statement's length; in doubt the answer is the one that sends the statement to the primary.
 
+mod definitions;
 mod digest;
 mod effects;
 mod functions;
@@ -13,6 +14,7 @@ mod model;
 mod outline;
 mod own;
 mod own_id;
+mod phrase;
 mod question;
 mod recognise;
 mod reduce;
@@ -22,17 +24,16 @@ mod show;
 mod splice;
 mod tables;
 mod transaction;
+mod unreported;
 mod variables;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use definitions::{changes_accounts, defines_no_table, tables_created};
 pub use digest::{DIGEST_TEXT_MAX, digest, digest_text};
-pub use effects::{
-    Effect, LockKind, changes_accounts, defines_no_table, effects, tables_created, unscoped_variables,
-    used_database,
-};
+pub use effects::{Effect, LockKind, effects};
 pub use functions::{is_built_in, pure_functions};
 pub use model::*;
 pub use outline::*;
@@ -43,6 +44,7 @@ pub use recognise::recognise;
 pub use scan::is_system_schema;
 pub use splice::{Edit, ListedTable, listed_tables, shows_processlist, splice};
 pub use transaction::is_bare_end;
+pub use unreported::{unscoped_variables, used_database};
 pub use variables::{
     PreparedText, TextCommand, executes_text, prepared_texts, text_command, user_variables,
     user_variables_read,
