@@ -3,9 +3,9 @@
 //! Owns: the forms of CREATE, ALTER, DROP and their kin, as far as that takes. Does not know: what is defined, whether it succeeds.
 //! Invariant: each answer errs to the side that its question names.
 
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::{Kind, Token};
 use super::model::Lexing;
-use super::phrase::{Phrase, lower, tokens};
+use super::phrase::{Phrase, code, lower, tokens};
 
 /// Whether a packet holds a statement about accounts, their passwords or their rights.
 pub fn changes_accounts(sql: &[u8], lexing: &Lexing) -> bool {
@@ -45,8 +45,7 @@ pub fn tables_created(sql: &[u8], lexing: &Lexing) -> Option<u64> {
 
 /// Whether a definition is surely of something that is no table, and uses none: a database, an account, a routine.
 pub fn defines_no_table(sql: &[u8], lexing: &Lexing) -> bool {
-    let tokens: Vec<Token> =
-        Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).take(5).collect();
+    let tokens: Vec<Token> = code(sql, lexing).take(5).collect();
     let mut words = Phrase { sql, tokens: &tokens };
     let mut takes = |all: &[&[u8]]| all.iter().any(|word| words.take(word));
     if takes(&[b"grant", b"revoke"]) {

@@ -2,8 +2,9 @@
 //!
 //! Owns: their exact forms. Does not know: sessions. Invariant: any other form is `None` and goes to a server, which refuses it.
 
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::{Kind, Token};
 use super::model::Lexing;
+use super::phrase::code;
 
 /// A statement that Tidegate carries out itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,8 +22,7 @@ const LONGEST: usize = 7;
 
 /// Recognises the forms of [`Own`].
 pub fn own_statement(sql: &[u8], lexing: &Lexing) -> Option<Own> {
-    let mut tokens: Vec<Token> =
-        Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).take(LONGEST).collect();
+    let mut tokens: Vec<Token> = code(sql, lexing).take(LONGEST).collect();
     tokens.pop_if(|token| token.kind == Kind::Punct(b';'));
     let is = |token: &Token, word: &str| token.text(sql).eq_ignore_ascii_case(word.as_bytes());
     let [first, rest @ ..] = &tokens[..] else { return None };

@@ -7,8 +7,13 @@ use super::model::Lexing;
 use super::scan::unquoted;
 
 /// The tokens of a text but its comments.
+pub(super) fn code<'a>(sql: &'a [u8], lexing: &Lexing) -> impl Iterator<Item = Token> + use<'a> {
+    Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment)
+}
+
+/// All of them.
 pub(super) fn tokens(sql: &[u8], lexing: &Lexing) -> Vec<Token> {
-    Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).collect()
+    code(sql, lexing).collect()
 }
 
 pub(super) fn lower(name: &[u8]) -> Vec<u8> {

@@ -2,9 +2,9 @@
 //!
 //! Does not know: whether it succeeds. Invariant: what is not surely understood is not named.
 
-use super::lexer::{Kind, Lexer};
+use super::lexer::Kind;
 use super::model::Lexing;
-use super::phrase::{Phrase, lower, tokens};
+use super::phrase::{Phrase, code, lower, tokens};
 use super::scan::split_variable;
 
 /// The database that `USE name` names; `None` for other statements, several, and names with quotes inside.
@@ -20,7 +20,7 @@ pub fn used_database(sql: &[u8], lexing: &Lexing) -> Option<Vec<u8>> {
 /// transaction only, nor those that bind the connection.
 pub fn unscoped_variables(sql: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
     let mut names = Vec::new();
-    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
+    let mut tokens = code(sql, lexing).peekable();
     let (mut depth, mut opens_item) = (0u32, false);
     while let Some(token) = tokens.next() {
         let opened = std::mem::replace(&mut opens_item, false);

@@ -5,6 +5,7 @@
 
 use super::lexer::{Kind, Lexer, Token};
 use super::model::{LexCharset, Lexing};
+use super::phrase::code;
 use super::scan::unquoted;
 
 /// Longest name of a user variable, in bytes of plain ASCII.
@@ -23,7 +24,7 @@ pub fn user_variables_read(sql: &[u8], lexing: &Lexing) -> Option<Vec<Vec<u8>>> 
 
 fn collect(sql: &[u8], lexing: &Lexing, read_only: bool) -> Option<Vec<Vec<u8>>> {
     let mut names = Vec::new();
-    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
+    let mut tokens = code(sql, lexing).peekable();
     let (mut depth, mut opens_item) = (0u32, true);
     while let Some(token) = tokens.next() {
         let opened = std::mem::replace(&mut opens_item, false);
@@ -81,7 +82,7 @@ pub enum TextCommand {
 
 /// The command in a packet with a single one; `None` for others, and for names that may be written in other ways than in upper and lower case.
 pub fn text_command(sql: &[u8], lexing: &Lexing) -> Option<TextCommand> {
-    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
+    let mut tokens = code(sql, lexing).peekable();
     let verb = tokens.next()?.text(sql).to_ascii_lowercase();
     if matches!(&*verb, b"deallocate" | b"drop") && !tokens.next()?.text(sql).eq_ignore_ascii_case(b"prepare")
     {
@@ -112,7 +113,7 @@ pub fn text_command(sql: &[u8], lexing: &Lexing) -> Option<TextCommand> {
 /// expression, or a literal in which a backslash may be half of a character.
 pub fn prepared_texts(sql: &[u8], lexing: &Lexing) -> Option<Vec<PreparedText>> {
     let mut texts = Vec::new();
-    let mut tokens = Lexer::new(sql, lexing).filter(|token| token.kind != Kind::Comment).peekable();
+    let mut tokens = code(sql, lexing).peekable();
     while let Some(token) = tokens.next() {
         let opens =
             [&b"from"[..], b"immediate"].iter().any(|word| token.text(sql).eq_ignore_ascii_case(word));
