@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     shape.add_argument("--opt", action="append", default=[], metavar="NAME:OPTION",
                        help="a server option for a cluster, a server or `all`, e.g. main:max-connections=50")
     shape.add_argument("--performance-schema", action="store_true", help="on all servers (off by default: it costs memory)")
+    shape.add_argument("--disk", type=int, default=0, metavar="MIB",
+                       help="each server's data directory on a filesystem of its own of this size, which `fill NAME` fills (root only)")
     shape.add_argument("--apart", action="store_true", help="each server in a session of its own: Linux (autogroup) gives each an equal part of "
                        "the CPUs, as if it were a service of its own. For measurements: with all cores busy 6.18 lets such a server wait for seconds")
     up = verbs.add_parser("up", parents=[shape], help="start servers and keep them until stdin ends")
@@ -129,7 +131,7 @@ class _Running:
             if not colon or not option:
                 raise LauncherError(f"--opt {text}: write NAME:OPTION, e.g. main:max-connections=50")
             options.append((target, option if option.startswith("--") else f"--{option}"))
-        self._fleet = Fleet([Shape.parse(text) for text in given.cluster], options, given.performance_schema, given.apart)
+        self._fleet = Fleet([Shape.parse(text) for text in given.cluster], options, given.performance_schema, given.apart, given.disk)
 
     def __enter__(self) -> Fleet:
         try:

@@ -11,11 +11,12 @@ import signal
 import socket
 import subprocess
 
+from . import disks
 from .cache import LauncherError
 from .client import SqlError
 from .fleet import Fleet
 
-COMMANDS = "kill NAME, stop NAME, pause NAME, resume NAME, start NAME, start-read-only NAME, empty NAME, add CLUSTER, status"
+COMMANDS = "kill NAME, stop NAME, pause NAME, resume NAME, start NAME, start-read-only NAME, empty NAME, fill NAME, free NAME, add CLUSTER, status"
 LINE_MAX = 4096
 TERMINATION = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -49,6 +50,9 @@ def answer(fleet: Fleet, line: str) -> dict:
                     getattr(server, verb)()
             case ["empty", name]:
                 server = fleet.empty(name)
+            case ["fill" | "free" as verb, name]:
+                server = fleet.server(name)
+                getattr(disks, verb)(fleet.disk(server))
             case ["add", cluster]:
                 server = fleet.add(cluster)
             case _:

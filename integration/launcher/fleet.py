@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import accounts, binaries, group, template
+from . import accounts, binaries, disks, group, template
 from .cache import LauncherError
 from .certificates import certificates
 from .client import Client
@@ -47,7 +47,7 @@ class Cluster:
 
 
 class Fleet:
-    def __init__(self, shapes: list, options: list, performance_schema: bool, apart: bool = False):
+    def __init__(self, shapes: list, options: list, performance_schema: bool, apart: bool = False, disk_mib: int = 0):
         names = [shape.name for shape in shapes]
         if not names or len(set(names)) != len(names):
             raise LauncherError("give --cluster at least once, each with a name of its own")
@@ -55,7 +55,7 @@ class Fleet:
         for target, _ in options:
             if target not in known:
                 raise LauncherError(f"--opt {target}: no cluster or server has this name")
-        self._apart = apart
+        self._apart, self._disk_mib = apart, disk_mib
         self._options = ([("all", "--performance-schema=ON")] if performance_schema else []) + options
         self._certificates = certificates()
         self._server_ids = iter(range(1, 10_000))
@@ -96,6 +96,7 @@ class Fleet:
         """Everything goes: nothing here outlives the run, so there is no graceful shutdown to wait for."""
         for server in self.servers():
             server.kill()
+        disks.unmount_below(self.folder)
         self._watchdog.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -122,7 +123,7 @@ class Fleet:
         except BaseException:
             server.kill()
             cluster.servers.remove(server)  # its name is free again, so its directory must be too
-            shutil.rmtree(server.datadir, ignore_errors=True)
+            self._remove_data(server)
             raise
         return server
 
@@ -132,11 +133,17 @@ class Fleet:
         server = self.server(name)
         server.kill()
         server.server_id = next(self._server_ids)
-        shutil.rmtree(server.datadir)
+        self._remove_data(server)
         self._copy_template(server)
         server.spawn()
         server.wait_ready()
         return server
+
+    def disk(self, server: Server) -> Path:
+        """The server's own filesystem."""
+        if not self._disk_mib:
+            raise LauncherError(f"{server.name} has no filesystem of its own: start it with --disk")
+        return server.datadir
 
     def json(self) -> dict:
         dialects = {cluster.shape.dialect for cluster in self.clusters.values()}
@@ -163,7 +170,14 @@ class Fleet:
         return server
 
     def _copy_template(self, server: Server) -> None:
+        if self._disk_mib:
+            disks.mount(server.datadir, self._disk_mib)
         template.copy(self._cluster_of(server).template, server.datadir)
+
+    @staticmethod
+    def _remove_data(server: Server) -> None:
+        disks.unmount(server.datadir)
+        shutil.rmtree(server.datadir, ignore_errors=True)
 
     def _cluster_of(self, server: Server) -> Cluster:
         return next(cluster for cluster in self.clusters.values() if server in cluster.servers)

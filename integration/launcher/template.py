@@ -40,7 +40,7 @@ def template(installation: Installation, certificates: dict) -> Path:
 
 
 def copy(source: Path, destination: Path) -> None:
-    done = subprocess.run(["cp", "-r", "--reflink=auto", "--sparse=auto", str(source), str(destination)], capture_output=True,
+    done = subprocess.run(["cp", "-r", "--reflink=auto", "--sparse=auto", f"{source}/.", str(destination)], capture_output=True,
                           text=True, timeout=120)
     if done.returncode:
         raise LauncherError(f"cannot copy the data directory: {done.stderr.strip()}")

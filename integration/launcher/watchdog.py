@@ -13,6 +13,8 @@ import signal
 import time
 from pathlib import Path
 
+from . import disks
+
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -70,6 +72,7 @@ def _guard(read_end: int, folder: Path) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if not any(_started(pid) == started for pid, started in listed.items()):
+            disks.unmount_below(folder)
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():  # a `cp` of the launcher's may still have been writing
                 return
