@@ -90,7 +90,7 @@ def _galera(server: Server, seeds: str, port: int) -> list:
             f"--wsrep-node-name={server.name}", f"--wsrep-node-address=127.0.0.1:{port}", "--wsrep-sst-method=mysqldump",
             f"--wsrep-sst-receive-address=127.0.0.1:{server.port}", f"--wsrep-sst-auth={ADMIN_LOGIN}", "--innodb-autoinc-lock-mode=2",
             f"--wsrep-provider-options=base_port={port};gmcast.listen_addr=tcp://127.0.0.1:{port};ist.recv_addr=127.0.0.1:{take_port()};"
-            "gcache.size=16M;gcache.recover=yes;evs.keepalive_period=PT0.3S;evs.suspect_timeout=PT1S;evs.inactive_timeout=PT3S;evs.inactive_check_period=PT0.2S"]
+            "gcache.size=16M;gcache.recover=yes;evs.keepalive_period=PT0.3S;evs.suspect_timeout=PT3S;evs.inactive_timeout=PT15S;evs.inactive_check_period=PT0.2S"]
 
 
 def _write_position(server: Server, number: int, founds: bool) -> None:

@@ -18,6 +18,7 @@ mod compression;
 mod consistency;
 mod console;
 mod differential;
+mod disk;
 mod doors;
 mod drain;
 mod ends;
