@@ -144,7 +144,9 @@ mod tests {
     use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
-    use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
+    use crate::config::{
+        Cluster, Keepalive, LagBy, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode,
+    };
     use crate::ids::ServerId;
     use crate::observe::Names;
 
@@ -202,6 +204,7 @@ mod tests {
             timeout: second,
             failures: 1,
             successes: 1,
+            lag: LagBy::Auto,
         };
         (cluster, monitor)
     }

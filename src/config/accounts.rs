@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
+use super::lag;
 use super::model::{Auth, ClientTls, Monitor, Require, Secret, User};
 use super::resolve::MINUTE;
 use super::secret;
@@ -172,6 +173,7 @@ pub(super) fn monitor(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Monitor
         timeout: fields.duration(cx, "timeout", default.timeout, 10..=MINUTE),
         failures: fields.count(cx, "failures", default.failures, 1..=100),
         successes: fields.count(cx, "successes", default.successes, 1..=100),
+        lag: lag::measure(fields.section(cx, "lag"), cx),
     };
     fields.finish(cx);
     monitor

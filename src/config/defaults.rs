@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::balance::Balance;
 use crate::consistency::Consistency;
 
+use super::lag::LagBy;
 use super::listen::Keepalive;
 use super::model::{
     ClientTls, Cluster, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls,
@@ -71,6 +72,7 @@ impl Default for Monitor {
             timeout: Duration::from_secs(1),
             failures: 3,
             successes: 2,
+            lag: LagBy::Auto,
         }
     }
 }

@@ -18,6 +18,7 @@ mod error;
 mod failover;
 mod fields;
 mod guess;
+mod lag;
 mod listen;
 mod model;
 mod resolve;
@@ -37,6 +38,7 @@ use std::path::Path;
 pub use change::{Change, LIVE};
 pub use check::{Outcome, check};
 pub use error::ConfigError;
+pub use lag::{Beats, LagBy, TableName};
 pub use listen::{Keepalive, ListenAddress, Network, ProxyProtocol};
 pub use model::*;
 

@@ -11,6 +11,7 @@ use crate::consistency::Consistency;
 
 use zeroize::Zeroizing;
 
+use super::lag::LagBy;
 use super::listen::{Keepalive, ListenAddress, ProxyProtocol};
 
 /// A secret of the configuration (a password); never printed, wiped when dropped.
@@ -178,6 +179,8 @@ pub struct Monitor {
     pub failures: u32,
     /// Good probes in a row that bring it back.
     pub successes: u32,
+    /// What says how far a replica is behind.
+    pub lag: LagBy,
 }
 
 /// The servers that hold the same data, and how they are used.

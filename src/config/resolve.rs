@@ -17,7 +17,7 @@ use super::model::{
     CertificateFiles, ClientTls, Compression, Config, Console, Limits, Log, LogFormat, TlsVersion,
 };
 use super::tree::Node;
-use super::{accounts, cluster, databases, defaults, listen};
+use super::{accounts, cluster, databases, defaults, lag, listen};
 
 /// Milliseconds of a minute, an hour and a day, for bounds.
 pub(super) const MINUTE: u64 = 60_000;
@@ -61,6 +61,7 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
         log: log(fields.section(cx, "log"), cx),
         listen: listen.into_iter().map(|(address, _)| address).collect(),
     };
+    lag::fits(&config.monitor.lag, &config.cluster, &fields, cx);
     fields.finish(cx);
     config
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cluster::TOPOLOGIES;
 use super::defaults::{APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT};
+use super::lag::{LagBy, TableName};
 use super::listen::Keepalive;
 use super::model::{Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion};
 use super::units::{DURATION, PERCENT, SIZE};
@@ -54,6 +55,13 @@ impl Config {
         out.duration("monitor.timeout", self.monitor.timeout);
         out.put("monitor.failures", self.monitor.failures);
         out.put("monitor.successes", self.monitor.successes);
+        let lag = &self.monitor.lag;
+        out.put("monitor.lag.mode", lag.mode());
+        let beats = lag.beats();
+        let name = |TableName { database, table }: &TableName| format!("{database}.{table}");
+        out.optional("monitor.lag.table", beats.map(|beats| name(&beats.table)));
+        out.optional("monitor.lag.interval", beats.map(|beats| duration(beats.interval)));
+        out.optional("monitor.lag.query", if let LagBy::Query(query) = lag { Some(query) } else { None });
         self.tls(&mut out);
         let allowed: Vec<_> = self.client_compression.iter().map(|allowed| compression(*allowed)).collect();
         out.list("compression", &allowed);
@@ -159,6 +167,10 @@ fn compression(algorithm: Compression) -> &'static str {
     }
 }
 
+fn duration(value: Duration) -> String {
+    DURATION.show(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Options in order.
 #[derive(Default)]
 struct Shown(Vec<(String, String)>);
@@ -184,7 +196,7 @@ impl Shown {
     }
 
     fn duration(&mut self, option: impl Into<String>, value: Duration) {
-        self.put(option, DURATION.show(u64::try_from(value.as_millis()).unwrap_or(u64::MAX)));
+        self.put(option, duration(value));
     }
 
     fn size(&mut self, option: impl Into<String>, value: usize) {

@@ -388,6 +388,7 @@ mod tests {
                 replaced: false,
                 left_out: None,
                 lag: None,
+                lag_is_asked: false,
                 server_id: 0,
                 facts: None,
             }

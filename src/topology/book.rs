@@ -17,6 +17,7 @@ use super::group::Unfit;
 use super::gtid::Transactions;
 use super::health::{Cause, Health, News, State, Thresholds};
 use super::promotion::{Plight, plight};
+use super::pulse::{Measured, Pulse, Reading};
 use super::reads::{self, LastLag, LeftOut, ReadLimits};
 use super::replication::{IoThread, Replication};
 use super::resolve;
@@ -60,7 +61,9 @@ pub(super) struct Book {
     last_primary: Option<ServerId>,
     /// A primary that hands over: it stays the primary, and takes nothing new.
     handing_over: Option<ServerId>,
-    course: Course,
+    course: Course<Transactions>,
+    lag_by: config::LagBy,
+    pulse: Pulse,
     settings: Arc<config::Cluster>,
     thresholds: Thresholds,
     limits: ReadLimits,
@@ -110,6 +113,8 @@ struct Record {
     diverged: u64,
     /// The last lag that the server itself knew, and when.
     known_lag: Option<(Instant, Duration)>,
+    /// What `monitor.lag` asks for says of it, and when it was asked.
+    measured: Option<(Instant, Measured)>,
 }
 
 #[derive(Debug)]
@@ -129,6 +134,8 @@ impl Book {
             last_primary: None,
             handing_over: None,
             course: Course::default(),
+            lag_by: config::LagBy::Auto,
+            pulse: Pulse::default(),
             settings: Arc::default(),
             thresholds: Thresholds { failures: 1, successes: 1 },
             limits: ReadLimits { max_lag: None, facts_max_age: Duration::ZERO },
@@ -178,6 +185,12 @@ impl Book {
             facts_max_age: (monitor.interval + monitor.timeout).saturating_mul(failures),
         };
         self.settings = cluster;
+        if self.lag_by != monitor.lag {
+            self.lag_by = monitor.lag.clone();
+            let interval = monitor.lag.beats().map_or(Duration::ZERO, |beats| beats.interval);
+            self.pulse = Pulse::new(interval, monitor.interval + monitor.timeout);
+            self.servers.iter_mut().for_each(|record| record.measured = None);
+        }
     }
 
     /// A server's name leads to `at` now. From elsewhere that makes another server of it: the one before leaves.
@@ -229,7 +242,28 @@ impl Book {
     fn forget_lost_primary(&mut self) {
         if !self.members().any(|record| Some(record.id) == self.primary) {
             self.primary = None;
-            self.course.clear();
+            self.begin_course();
+        }
+    }
+
+    /// Another server is the primary, or none: nobody is late by what the one before had.
+    fn begin_course(&mut self) {
+        self.course.clear();
+        self.pulse.clear();
+        self.servers.iter_mut().for_each(|record| record.measured = None);
+    }
+
+    /// Takes in what a server has answered to what `monitor.lag` asks for, at `now`.
+    pub fn measured(&mut self, id: ServerId, reading: Reading, now: Instant) {
+        if self.primary == Some(id) {
+            if let Reading::Beat(beat) = reading {
+                self.pulse.note(now, beat);
+            }
+            return;
+        }
+        let measured = self.pulse.measure(reading, now);
+        if let Some(record) = self.record(id) {
+            record.measured = Some((now, measured));
         }
     }
 
@@ -438,7 +472,7 @@ impl Book {
             self.take_place(chosen, guarded);
         }
         if std::mem::replace(&mut self.primary, chosen) != chosen {
-            self.course.clear();
+            self.begin_course();
         }
         let is_up = |index: &usize| self.servers[*index].health.state() == State::Up;
         let primary = primary.filter(is_up);
@@ -523,6 +557,7 @@ impl Record {
             writable: None,
             diverged: 0,
             known_lag: None,
+            measured: None,
         }
     }
 
@@ -561,10 +596,11 @@ impl Record {
     }
 
     fn as_server(&self, role: Role, primary_is_up: bool, limits: &ReadLimits, now: Instant) -> Server {
+        let asked = self.asked(limits, now).filter(|_| primary_is_up && role != Role::Primary);
         let (lag, left_out) = match self.usable(role, limits, now) {
             Err(reason) => (None, Some(reason)),
             Ok(()) if role == Role::Primary => (None, None),
-            Ok(()) => match self.lag(role, primary_is_up, limits, now) {
+            Ok(()) => match self.lag(role, asked, primary_is_up, limits, now) {
                 Err(reason) => (None, Some(reason)),
                 Ok(lag) if self.config.weight == 0 => (Some(lag), Some(LeftOut::NoWeight)),
                 Ok(lag) => (Some(lag), reads::admit(lag, self.late, limits).err()),
@@ -582,6 +618,7 @@ impl Record {
             replaced: role != Role::Peer && (self.replaced || (self.barred && self.is_writable())),
             left_out,
             lag,
+            lag_is_asked: asked.is_some(),
             server_id: self.seen.as_ref().map_or(0, |seen| seen.observation.identity.server_id),
             facts: self.seen.as_ref().map(|seen| Arc::clone(&seen.observation.facts)),
         }
@@ -604,9 +641,21 @@ impl Record {
         }
     }
 
+    /// What `monitor.lag` asks for says of it, if that is not too old.
+    fn asked(&self, limits: &ReadLimits, now: Instant) -> Option<Result<Duration, LeftOut>> {
+        let (at, measured) = self.measured?;
+        match measured {
+            _ if now.saturating_duration_since(at) > limits.facts_max_age => None,
+            Measured::Lag(lag) => Some(Ok(lag)),
+            Measured::Unknown => Some(Err(LeftOut::LagUnknown)),
+            Measured::Nothing => None,
+        }
+    }
+
     fn lag(
         &self,
         role: Role,
+        asked: Option<Result<Duration, LeftOut>>,
         primary_is_up: bool,
         limits: &ReadLimits,
         now: Instant,
@@ -616,12 +665,20 @@ impl Record {
         let Identity { replication, group, .. } = &seen.observation.identity;
         if group.is_some() && replication.channels().is_empty() {
             // Members have all that is committed, or are about to; without a primary nobody has more.
-            return if primary_is_up { seen.lag.ok_or(LeftOut::LagUnknown) } else { Ok(Duration::ZERO) };
+            return match asked {
+                Some(asked) => asked,
+                None if primary_is_up => seen.lag.ok_or(LeftOut::LagUnknown),
+                None => Ok(Duration::ZERO),
+            };
         }
         if role == Role::Peer {
             return Ok(Duration::ZERO); // by the operator's word
         }
-        let reported = reads::lag(replication, last, primary_is_up, limits)?;
+        let reported = reads::lag(replication, last, primary_is_up, limits);
+        if let (Some(asked), Ok(_) | Err(LeftOut::LagUnknown)) = (asked, reported) {
+            return asked;
+        }
+        let reported = reported?;
         // Whole seconds by the source's clock and ours; finer, and by one clock, where GTIDs tell it.
         let follows_one = matches!(replication.channels(), [channel] if channel.io == IoThread::Runs);
         Ok(seen.lag.filter(|_| follows_one && primary_is_up).unwrap_or(reported))

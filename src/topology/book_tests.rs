@@ -5,7 +5,7 @@ use super::super::group::Membership;
 use super::super::replication::Channel;
 use super::super::replication::tests::channel;
 use super::*;
-use crate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode};
+use crate::config::{Cluster, Keepalive, LagBy, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode};
 
 /// When the probes connected.
 static CONNECTED: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
@@ -27,6 +27,7 @@ fn rhythm() -> Monitor {
         timeout: Duration::from_millis(900),
         failures: 3,
         successes: 2,
+        lag: LagBy::Auto,
     }
 }
 

@@ -11,17 +11,35 @@ use super::gtid::Transactions;
 /// Points kept: at the default interval of 250 ms, two minutes of uninterrupted writing.
 const POINTS_MAX: usize = 512;
 
+/// How far a server has come.
+pub(super) trait Progress: Clone + PartialEq {
+    /// Whether who has come this far has come as far as `other`, too.
+    fn reaches(&self, other: &Self) -> bool;
+}
+
+impl Progress for Transactions {
+    fn reaches(&self, other: &Self) -> bool {
+        self.contains(other)
+    }
+}
+
 /// What the primary had executed at some probes, oldest first; each differs from the one before.
-#[derive(Debug, Default)]
-pub(super) struct Course {
-    points: VecDeque<(Instant, Transactions)>,
+#[derive(Debug)]
+pub(super) struct Course<P> {
+    points: VecDeque<(Instant, P)>,
     /// When it had no more than the last of them, by the last probe.
     confirmed: Option<Instant>,
 }
 
-impl Course {
+impl<P> Default for Course<P> {
+    fn default() -> Self {
+        Self { points: VecDeque::new(), confirmed: None }
+    }
+}
+
+impl<P: Progress> Course<P> {
     /// A probe of the primary, sent at `at`.
-    pub fn note(&mut self, at: Instant, executed: &Transactions) {
+    pub fn note(&mut self, at: Instant, executed: &P) {
         self.confirmed = Some(at);
         if self.points.back().is_some_and(|(_, last)| last == executed) {
             return;
@@ -38,7 +56,7 @@ impl Course {
     }
 
     /// The last moment at which the primary is known to have had no more than `executed`; `None` where there is none.
-    pub fn covers(&self, executed: &Transactions) -> Option<Instant> {
+    pub fn covers(&self, executed: &P) -> Option<Instant> {
         match self.has(executed).checked_sub(1)? {
             last if last + 1 == self.points.len() => self.confirmed,
             last => self.points.get(last).map(|(at, _)| *at),
@@ -46,15 +64,20 @@ impl Course {
     }
 
     /// How many of the points it has. Servers do not take back: who lacks one point lacks those after it.
-    fn has(&self, executed: &Transactions) -> usize {
-        self.points.partition_point(|(_, point)| executed.contains(point))
+    fn has(&self, executed: &P) -> usize {
+        self.points.partition_point(|(_, point)| executed.reaches(point))
+    }
+
+    /// The last of the points, and when it was first seen.
+    pub fn last(&self) -> Option<&(Instant, P)> {
+        self.points.back()
     }
 
     /// How long a server with `executed` at `now` has been lacking something at least; zero where it lacks nothing that is known.
     /// `None` where it lacks all that is known: since when cannot be said.
     ///
     /// It may be more by the time between two probes.
-    pub fn lag(&self, executed: &Transactions, now: Instant) -> Option<Duration> {
+    pub fn lag(&self, executed: &P, now: Instant) -> Option<Duration> {
         let has = self.has(executed);
         match self.points.get(has) {
             None if self.points.is_empty() => None,

@@ -18,6 +18,9 @@ pub(super) fn log_changes(old: &Snapshot, new: &Snapshot) {
         log_state(before, after);
         log_role(before, after);
         log_reads(before, after);
+        if old.primary == new.primary && new.primary.is_some() {
+            log_lag(before, after);
+        }
     }
     for gone in old.servers.iter().filter(|server| new.server(server.id).is_none()) {
         info!(server = %gone.address, at = gone.at.map(tracing::field::display), "server is gone: nothing of it is left");
@@ -100,6 +103,18 @@ fn log_reads(before: &Server, after: &Server) {
             info!(%server, role, lag_ms, "replica takes reads");
         }
         None => {}
+    }
+}
+
+/// What `monitor.lag` asks for has begun or ceased to say how late a server is.
+fn log_lag(before: &Server, after: &Server) {
+    let server = &after.address;
+    match (before.lag_is_asked, after.lag_is_asked, after.state) {
+        (false, true, _) => info!(%server, "lag is found as `monitor.lag` says"),
+        (true, false, State::Up) => {
+            warn!(%server, "lag is found as by `auto`: what `monitor.lag` asks for says nothing of it")
+        }
+        _ => {}
     }
 }
 

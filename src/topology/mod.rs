@@ -9,18 +9,22 @@
 //! | `monitor` | who is watched, reports of sessions |
 //! | `shared` | publication, positions |
 //! | `watch` | the tasks: a probe per server, a look-up per name |
-//! | `probe`, `greeting` | all I/O of this layer |
+//! | `probe`, `greeting` | what each server says of itself |
+//! | `ask`, `beat` | what `monitor.lag` asks of it; heartbeats written at the primary |
 //! | `book` | pure: events in, snapshots out |
 //! | `resolve` | the addresses of names |
 //! | `health`, `roles`, `reads`, `balance` | pure: is it up, what is it, may it serve reads, how many |
 //! | `warmth` | whether a replica has come back a moment ago |
 //! | `pace` | how fast a server has answered lately |
 //! | `gtid`, `course` | pure: sets of transactions; what the primary had when, and how late that makes a replica |
+//! | `pulse` | pure: how late heartbeats make a replica |
 //! | `group` | what members of a group (Group Replication, Galera) say of it |
 //! | `promotion` | another server becomes the primary by Tidegate itself |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
 
+mod ask;
 mod balance;
+mod beat;
 mod book;
 mod course;
 mod facts;
@@ -33,6 +37,7 @@ mod monitor;
 mod pace;
 mod probe;
 mod promotion;
+mod pulse;
 mod reads;
 mod replication;
 mod resolve;

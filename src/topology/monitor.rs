@@ -12,9 +12,11 @@ use arc_swap::Guard;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config;
+use crate::config::{self, LagBy};
 use crate::ids::ServerId;
 
+use super::ask::ask_server;
+use super::beat::beat_server;
 use super::book::{Book, Refused};
 use super::health::{Cause, Signal};
 use super::pace::Speed;
@@ -127,6 +129,18 @@ impl Topology {
             probes.entry(*id).or_insert_with(|| {
                 let target = Target::new(server, *at, tls, &monitor.user, &monitor.password);
                 let mut probe = JoinSet::new();
+                match &monitor.lag {
+                    LagBy::Auto => {}
+                    by => {
+                        let asking =
+                            ask_server(Arc::clone(&self.shared), *id, target.clone(), by.clone(), rhythm);
+                        probe.spawn(asking);
+                    }
+                }
+                if let LagBy::Heartbeat(beats) = &monitor.lag {
+                    let shared = Arc::clone(&self.shared);
+                    probe.spawn(beat_server(shared, *id, target.clone(), beats.clone(), rhythm.timeout));
+                }
                 probe.spawn(watch_server(Arc::clone(&self.shared), *id, watched, target, rhythm));
                 probe
             });

@@ -328,7 +328,7 @@ pub(super) fn is_on(value: &str) -> bool {
 
 /// All values as text; NULL is empty.
 pub(super) fn texts(row: Row) -> Vec<String> {
-    row.unwrap_raw().into_iter().map(|value| bytes(value).unwrap_or_default()).map(lossy).collect()
+    values(row).into_iter().map(|value| lossy(value.unwrap_or_default())).collect()
 }
 
 fn lossy(bytes: Vec<u8>) -> String {
@@ -339,6 +339,11 @@ pub(super) fn named(row: Row) -> Vec<(String, Option<Vec<u8>>)> {
     let columns = row.columns();
     let names = columns.iter().map(|column| column.name_str().into_owned());
     names.zip(row.unwrap_raw().into_iter().map(bytes)).collect()
+}
+
+/// All values, `None` for NULL.
+pub(super) fn values(row: Row) -> Vec<Option<Vec<u8>>> {
+    row.unwrap_raw().into_iter().map(bytes).collect()
 }
 
 /// Text results hold bytes or NULL.

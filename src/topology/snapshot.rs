@@ -83,6 +83,8 @@ pub struct Server {
     pub left_out: Option<LeftOut>,
     /// How far it is behind; `None` where that is not known, and for a primary.
     pub lag: Option<Duration>,
+    /// That is what it was asked for by `monitor.lag`, not what its replication status and its GTIDs tell.
+    pub lag_is_asked: bool,
     /// Its `@@server_id`; 0 where that is not known.
     pub server_id: u32,
     /// What it last said of itself.
@@ -168,6 +170,7 @@ mod tests {
             replaced: false,
             left_out,
             lag: None,
+            lag_is_asked: false,
             server_id: 0,
             facts: None,
         }

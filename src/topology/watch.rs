@@ -124,18 +124,41 @@ pub(super) async fn watch_server(
     }
 }
 
-/// One probe in a task of its own: a panic of the driver over a hostile answer is a failed probe, and a probe
-/// that is out of time is cut off. In both cases the prober is lost with its connection.
+/// One probe; where it breaks off or is out of time, the prober is lost with its connection.
 async fn run_probe(mut prober: Prober, timeout: Duration) -> (Option<Prober>, Result<Observation, Failure>) {
-    let mut running = JoinSet::new();
-    running.spawn(async move {
+    let probe = async move {
         let result = prober.probe().await;
         (prober, result)
-    });
+    };
+    match guarded(timeout, probe).await {
+        Ok((prober, result)) => (Some(prober), result),
+        Err(Cut::BrokeOff) => (None, Err(Failure::Failed(Cause::Protocol, "the probe broke off".into()))),
+        Err(Cut::TimedOut) => {
+            (None, Err(Failure::Failed(Cause::TimedOut, format!("no answer within {timeout:?}"))))
+        }
+    }
+}
+
+/// Why there is no result.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Cut {
+    /// By a panic of the driver over a hostile answer.
+    BrokeOff,
+    /// It was out of time, and was cut off.
+    TimedOut,
+}
+
+/// What talks to a server in a task of its own, for so long at most: neither its time nor its panic is ours.
+pub(super) async fn guarded<T: Send + 'static>(
+    timeout: Duration,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Cut> {
+    let mut running = JoinSet::new();
+    running.spawn(work);
     match tokio::time::timeout(timeout, running.join_next()).await {
-        Ok(Some(Ok((prober, result)))) => (Some(prober), result),
-        Ok(_) => (None, Err(Failure::Failed(Cause::Protocol, "the probe broke off".into()))),
-        Err(_) => (None, Err(Failure::Failed(Cause::TimedOut, format!("no answer within {timeout:?}")))),
+        Ok(Some(Ok(result))) => Ok(result),
+        Ok(_) => Err(Cut::BrokeOff),
+        Err(_) => Err(Cut::TimedOut),
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use serde::Deserialize;
-use tidegate::config::{Cluster, Keepalive, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode};
+use tidegate::config::{
+    Cluster, Keepalive, LagBy, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode,
+};
 use tidegate::sql::Dialect;
 
 /// Longest wait for the launcher's answer.
@@ -181,5 +183,6 @@ pub fn monitor() -> Monitor {
         timeout: Duration::from_secs(1),
         failures: 3,
         successes: 2,
+        lag: LagBy::Auto,
     }
 }
