@@ -30,6 +30,7 @@ mod groups;
 mod idle;
 mod insert_ids;
 mod kill;
+mod lag;
 mod leak;
 mod levels;
 mod locks;

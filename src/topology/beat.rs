@@ -62,11 +62,11 @@ pub(super) async fn beat_server(
         let snapshot = shared.snapshot();
         let server = snapshot.server(id).map_or("", |server| &server.address);
         if told.as_ref() == Some(&detail) {
-            debug!(server, detail, "heartbeat could not be written again");
+            debug!(%server, detail, "heartbeat could not be written again");
         } else {
             let (table, needs) = (&beats.table, creation(&beats.table));
             warn!(
-                server,
+                %server,
                 detail,
                 needs,
                 "heartbeat cannot be written: the monitor account needs SELECT, INSERT and UPDATE on {table}, and CREATE unless that is there"
@@ -110,6 +110,7 @@ async fn beat(
     let connecting = tokio::time::timeout(limit, target.connect()).await;
     let (mut connection, _) = connecting.map_err(|_| not_understood("no connection in time"))??;
     connection.query_drop(SETTINGS).await?;
+    enter(&mut connection, &beats.table.database).await?;
     let mut ticks = tokio::time::interval(beats.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -129,8 +130,8 @@ async fn write(connection: &mut Conn, table: &TableName, limit: Duration) -> Res
         limit.as_micros()
     );
     let (deadline, rows): (String, u64) = match connection.query_first(look).await {
-        Err(Error::Server(error)) if [NO_TABLE, NO_DATABASE].contains(&error.code) => {
-            return create(connection, table).await;
+        Err(Error::Server(error)) if error.code == NO_TABLE => {
+            return connection.query_drop(creation(table)).await;
         }
         answer => answer?.ok_or_else(|| not_understood("no clock"))?,
     };
@@ -149,11 +150,14 @@ async fn write(connection: &mut Conn, table: &TableName, limit: Duration) -> Res
     connection.query_drop(beat).await
 }
 
-async fn create(connection: &mut Conn, table: &TableName) -> Result<(), Error> {
-    match connection.query_drop(creation(table)).await {
+/// Makes the table's database the connection's own, so that filters by the default database (`replicate_ignore_db`) take or leave its
+/// creation, the table's and the beats alike: a replica that left out the first alone would stop at the second.
+async fn enter(connection: &mut Conn, database: &str) -> Result<(), Error> {
+    let enter = format!("USE `{database}`");
+    match connection.query_drop(&enter).await {
         Err(Error::Server(error)) if error.code == NO_DATABASE => {
-            connection.query_drop(format!("CREATE DATABASE IF NOT EXISTS `{}`", table.database)).await?;
-            connection.query_drop(creation(table)).await
+            connection.query_drop(format!("CREATE DATABASE IF NOT EXISTS `{database}`")).await?;
+            connection.query_drop(enter).await
         }
         done => done,
     }

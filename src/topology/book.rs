@@ -603,7 +603,7 @@ impl Record {
             Ok(()) => match self.lag(role, asked, primary_is_up, limits, now) {
                 Err(reason) => (None, Some(reason)),
                 Ok(lag) if self.config.weight == 0 => (Some(lag), Some(LeftOut::NoWeight)),
-                Ok(lag) => (Some(lag), reads::admit(lag, self.late, limits).err()),
+                Ok(lag) => (Some(lag), reads::admit(lag, self.late, self.told_delay(), limits).err()),
             },
         };
         Server {
@@ -682,6 +682,12 @@ impl Record {
         // Whole seconds by the source's clock and ours; finer, and by one clock, where GTIDs tell it.
         let follows_one = matches!(replication.channels(), [channel] if channel.io == IoThread::Runs);
         Ok(seen.lag.filter(|_| follows_one && primary_is_up).unwrap_or(reported))
+    }
+
+    /// How late it was told to be.
+    fn told_delay(&self) -> Duration {
+        let channels = self.seen.iter().flat_map(|seen| seen.observation.identity.replication.channels());
+        channels.map(|channel| channel.delay).max().unwrap_or_default()
     }
 
     fn unfit(&self) -> Option<Unfit> {

@@ -201,7 +201,11 @@ mod tests {
 
     #[test]
     fn figures_alone_are_no_change() {
-        let late = |s| LeftOut::Late { lag: Duration::from_secs(s), max: Duration::from_secs(1) };
+        let late = |s| LeftOut::Late {
+            lag: Duration::from_secs(s),
+            max: Duration::from_secs(1),
+            told: Duration::ZERO,
+        };
         assert!(LeftOut::same_kind(Some(late(2)), Some(late(3))));
         assert!(!LeftOut::same_kind(Some(late(2)), Some(LeftOut::LagUnknown)));
         assert!(!LeftOut::same_kind(None, Some(late(2))));

@@ -53,6 +53,8 @@ pub enum LeftOut {
         lag: Duration,
         /// The configured bound.
         max: Duration,
+        /// How late it was told to be (`SOURCE_DELAY`).
+        told: Duration,
     },
     /// It is too long ago that it last answered.
     Stale,
@@ -88,13 +90,16 @@ impl fmt::Display for LeftOut {
             Self::SqlStopped(0) => f.write_str("its applying (SQL) thread is stopped"),
             Self::SqlStopped(code) => write!(f, "its applying (SQL) thread is stopped by error {code}"),
             Self::LagUnknown => f.write_str("its lag is not known"),
-            Self::Late { lag, max } if lag > max => write!(f, "{lag:?} behind, more than {max:?}"),
-            Self::Late { lag, max } => {
-                write!(
-                    f,
-                    "{lag:?} behind, after more than {max:?}: it takes reads again below {:?}",
-                    *max / 4 * 3
-                )
+            Self::Late { lag, max, told } => {
+                write!(f, "{lag:?} behind, ")?;
+                match lag > max {
+                    true => write!(f, "more than {max:?}")?,
+                    false => write!(f, "after more than {max:?}: it takes reads again below {:?}", *max / 4 * 3)?,
+                }
+                match told.is_zero() {
+                    true => Ok(()),
+                    false => write!(f, "; it is told to be {told:?} late"),
+                }
             }
             Self::Stale => f.write_str("no answer for too long"),
         }
@@ -178,9 +183,14 @@ pub(super) fn lag(
 
 /// Whether this lag is within bounds. Who was out for its lag comes back with three quarters of the bound, not at its edge: a lag
 /// that swings about it would send the reads to and fro.
-pub(super) fn admit(lag: Duration, was_late: bool, limits: &ReadLimits) -> Result<(), LeftOut> {
+pub(super) fn admit(
+    lag: Duration,
+    was_late: bool,
+    told: Duration,
+    limits: &ReadLimits,
+) -> Result<(), LeftOut> {
     match limits.max_lag {
-        Some(max) if lag > if was_late { max / 4 * 3 } else { max } => Err(LeftOut::Late { lag, max }),
+        Some(max) if lag > if was_late { max / 4 * 3 } else { max } => Err(LeftOut::Late { lag, max, told }),
         _ => Ok(()),
     }
 }
@@ -222,9 +232,15 @@ mod tests {
 
     #[test]
     fn the_bound_is_strict() {
-        let of = |seconds, was_late, limits| admit(Duration::from_secs_f64(seconds), was_late, limits);
+        let of = |seconds, was_late, limits| {
+            admit(Duration::from_secs_f64(seconds), was_late, Duration::ZERO, limits)
+        };
         let late = |seconds| {
-            Err(LeftOut::Late { lag: Duration::from_secs_f64(seconds), max: Duration::from_secs(2) })
+            Err(LeftOut::Late {
+                lag: Duration::from_secs_f64(seconds),
+                max: Duration::from_secs(2),
+                told: Duration::ZERO,
+            })
         };
         assert_eq!(of(2.0, false, &LIMITS), Ok(()));
         assert_eq!(of(3.0, false, &LIMITS), late(3.0));

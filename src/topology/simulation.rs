@@ -198,7 +198,7 @@ impl World {
         let limits = ReadLimits { max_lag: Some(MAX_LAG), facts_max_age: Duration::ZERO };
         for station in &mut self.stations {
             let (lag, up) = ((station.model.lag)(now), (station.model.up)(now));
-            let late = admit(lag, station.late, &limits).err();
+            let late = admit(lag, station.late, Duration::ZERO, &limits).err();
             let left_out = if up { late } else { Some(LeftOut::Down(Cause::Refused)) };
             station.late = late.is_some();
             station.reads = left_out.is_none();

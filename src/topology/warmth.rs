@@ -47,7 +47,8 @@ impl Warmth {
 mod tests {
     use super::*;
 
-    const LATE: Option<LeftOut> = Some(LeftOut::Late { lag: Duration::ZERO, max: Duration::ZERO });
+    const LATE: Option<LeftOut> =
+        Some(LeftOut::Late { lag: Duration::ZERO, max: Duration::ZERO, told: Duration::ZERO });
 
     #[test]
     fn it_grows_from_a_tenth_to_the_whole() {
