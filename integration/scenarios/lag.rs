@@ -187,6 +187,11 @@ async fn the_answer_to_an_own_question_is_the_lag(scenario: Scenario) {
     answers(1, "100").await;
     until_shown(&stage, 1, "late", |lag, why| lag == Some(100.0) && why == "100s behind, more than 10s")
         .await;
+    // It can be changed while it runs.
+    stage.proxy.reload(&stage.cluster, &rules("failures: 3", "10s"));
+    until_shown(&stage, 1, "as by auto", in_time).await;
+    stage.proxy.reload(&stage.cluster, &rules(lag, "10s"));
+    until_shown(&stage, 1, "late again", |lag, _| lag == Some(100.0)).await;
     answers(2, "-1").await;
     until_shown(&stage, 2, "a clock that is behind", |lag, left_out| lag == Some(0.0) && left_out == "reads")
         .await;

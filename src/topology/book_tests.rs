@@ -2,6 +2,7 @@
 
 use super::super::facts;
 use super::super::group::Membership;
+use super::super::pulse::Beat;
 use super::super::replication::Channel;
 use super::super::replication::tests::channel;
 use super::*;
@@ -280,6 +281,49 @@ fn t29_lag_is_told_below_a_second_by_gtids() {
     assert_eq!(lag_at(&mut book, at(600)), Some(Duration::from_secs(1)));
     book.probed(B, executed(replica(None), 30), at(700));
     assert_eq!(left_out(&mut book, B, at(700)), Some(LeftOut::LagUnknown));
+}
+
+/// The status of the replica says that it is in time, whatever the table says.
+#[test]
+fn what_monitor_lag_asks_for_comes_before_the_status() {
+    let table = config::TableName { database: "d".into(), table: "t".into() };
+    let lag = LagBy::Heartbeat(config::Beats { table, interval: Duration::from_secs(1) });
+    let (mut book, start) = (Book::new(&cluster(), &Monitor { lag, ..rhythm() }), Instant::now());
+    let at = |ms| start + Duration::from_millis(ms);
+    let beat = |second: i64| Reading::Beat(Beat(second * 1_000_000));
+    let said = |book: &mut Book, ms| {
+        book.probed(A, primary(), at(ms));
+        book.probed(B, replica(Some(0)), at(ms));
+        let snapshot = book.snapshot(0, at(ms));
+        let server = snapshot.server(B).unwrap();
+        (server.lag.map(|lag| lag.as_millis()), server.left_out.is_none(), server.lag_is_asked)
+    };
+    assert_eq!(said(&mut book, 0), (Some(0), true, false));
+    book.measured(B, beat(7), at(0));
+    assert_eq!(said(&mut book, 0), (Some(0), true, false), "the primary has shown no beat");
+    for (ms, second) in [(0, 7), (1000, 8), (2000, 9)] {
+        book.measured(A, beat(second), at(ms));
+    }
+    book.measured(B, beat(8), at(2100));
+    assert_eq!(said(&mut book, 2100), (Some(100), true, true));
+    book.measured(B, beat(3), at(2100));
+    assert_eq!(said(&mut book, 2100), (Some(6100), false, true));
+    book.measured(B, Reading::Answer(None), at(2100));
+    assert_eq!(said(&mut book, 2100), (None, false, true));
+    book.measured(B, Reading::Nothing, at(2100));
+    assert_eq!(said(&mut book, 2100), (Some(0), true, false));
+    book.measured(B, beat(8), at(2100));
+    assert_eq!(said(&mut book, 5101), (Some(0), true, false), "too long ago");
+    // A stopped thread is one, whatever it has; and without a primary what was applied is fresh.
+    book.measured(B, beat(9), at(5101));
+    book.probed(B, self::said(2, true, vec![Channel { sql_runs: false, ..channel(1, None) }]), at(5101));
+    assert_eq!(left_out(&mut book, B, at(5101)), Some(LeftOut::SqlStopped(0)));
+    book.measured(B, beat(3), at(5102));
+    for ms in 5200..5203 {
+        book.probed(A, Outcome::Failed(Cause::Refused), at(ms));
+    }
+    book.probed(B, replica(Some(0)), at(5203));
+    assert_eq!((book.snapshot(0, at(5203)).primary, left_out(&mut book, B, at(5203))), (None, None));
 }
 
 #[test]
