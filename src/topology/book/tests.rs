@@ -1,12 +1,15 @@
 //! The book fed with probes' ends, without a server or a clock.
 
-use super::super::facts;
-use super::super::group::Membership;
-use super::super::pulse::Beat;
-use super::super::replication::Channel;
-use super::super::replication::tests::channel;
+use std::net::SocketAddr;
+
 use super::*;
 use crate::config::{Cluster, Keepalive, LagBy, Monitor, Pool, Reads, Secret, ServerTls, ServerTlsMode};
+use crate::topology::facts;
+use crate::topology::group::{Membership, Unfit};
+use crate::topology::pulse::Beat;
+use crate::topology::replication::tests::channel;
+use crate::topology::replication::{Channel, IoThread, Replication};
+use crate::topology::snapshot::Standing;
 
 /// When the probes connected.
 static CONNECTED: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
