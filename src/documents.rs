@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::frontend::login::LoginErrorKind;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
-use crate::session::{PIN_NAMES, ProblemKind};
+use crate::session::{PIN_NAMES, ProblemKind, REPLAY_OUTCOMES};
 use crate::topology::Topology;
 
 fn document(name: &str) -> String {
@@ -31,6 +31,7 @@ async fn exposition() -> String {
         reasons: Reason::NAMES,
         errors: ProblemKind::NAMES,
         pins: PIN_NAMES,
+        replays: REPLAY_OUTCOMES,
         refusals: &[],
         login_failures: LoginErrorKind::NAMES,
     };
@@ -68,7 +69,14 @@ async fn every_metric_is_documented_and_every_documented_one_exists() {
 #[test]
 fn every_label_value_is_documented() {
     let text = document("docs/operations.md");
-    let names = [&Target::NAMES, Reason::NAMES, PIN_NAMES, ProblemKind::NAMES, LoginErrorKind::NAMES];
+    let names = [
+        &Target::NAMES,
+        Reason::NAMES,
+        PIN_NAMES,
+        REPLAY_OUTCOMES,
+        ProblemKind::NAMES,
+        LoginErrorKind::NAMES,
+    ];
     for name in names.concat() {
         assert!(text.contains(&format!("| `{name}` |")), "docs/operations.md has no row for `{name}`");
     }

@@ -146,6 +146,7 @@ mod tests {
     use super::*;
     use crate::config::{
         Cluster, Keepalive, LagBy, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode,
+        Transactions,
     };
     use crate::ids::ServerId;
     use crate::observe::Names;
@@ -155,6 +156,7 @@ mod tests {
         reasons: &["write"],
         errors: &[],
         pins: &[],
+        replays: &[],
         refusals: &[],
         login_failures: &[],
     };
@@ -183,6 +185,7 @@ mod tests {
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,
+            transactions: Transactions::default(),
             promotion: None,
             reads: Reads { max_lag: None, ..Reads::default() },
             pool: Pool {

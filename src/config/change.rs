@@ -10,7 +10,7 @@ use crate::balance::Balance;
 
 /// Options that a running proxy takes over, and sections (with a dot at their end) of such options; those of a cluster
 /// without its name.
-pub const LIVE: [&str; 8] = [
+pub const LIVE: [&str; 9] = [
     "users",
     "monitor.",
     "drain.timeout",
@@ -18,6 +18,7 @@ pub const LIVE: [&str; 8] = [
     "clusters.NAME.resolve_interval",
     "clusters.NAME.reads.",
     "clusters.NAME.pool.",
+    "clusters.NAME.transactions.",
     "databases.",
 ];
 

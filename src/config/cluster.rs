@@ -15,7 +15,9 @@ use super::error::quoted;
 use super::failover;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
-use super::model::{Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode, WEIGHTS};
+use super::model::{
+    Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode, Transactions, WEIGHTS,
+};
 use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
 use super::units::DURATION;
@@ -74,6 +76,7 @@ pub(super) fn empty(name: String) -> Cluster {
         compression: None,
         reads: Reads::default(),
         pool: Pool::default(),
+        transactions: Transactions::default(),
         keepalive: Keepalive::default(),
         forward_attributes: false,
         promotion: None,
@@ -98,6 +101,7 @@ fn cluster(name: &str, item: &Item<'_>, cx: &mut Context<'_, '_>) -> Cluster {
     cluster.compression = fields.choice(cx, "compression", &algorithms, cluster.compression);
     cluster.reads = reads(fields.section(cx, "reads"), cx);
     cluster.pool = pool(fields.section(cx, "pool"), cx);
+    cluster.transactions = transactions(fields.section(cx, "transactions"), cx);
     cluster.forward_attributes = fields.flag(cx, "forward_attributes", cluster.forward_attributes);
     cluster.keepalive = Keepalive::resolve(fields.section(cx, "keepalive"), cx);
     cluster.promotion = failover::promotion(fields.section(cx, "failover"), &cluster, cx);
@@ -245,4 +249,15 @@ fn pool(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Pool {
     }
     fields.finish(cx);
     pool
+}
+
+fn transactions(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Transactions {
+    let Transactions { replay, replay_statements_max, replay_size_max } = Transactions::default();
+    let transactions = Transactions {
+        replay: fields.flag(cx, "replay", replay),
+        replay_statements_max: fields.count(cx, "replay_statements", replay_statements_max, 1..=100_000),
+        replay_size_max: fields.size(cx, "replay_size", replay_size_max, 1 << 10..=16 << 20),
+    };
+    fields.finish(cx);
+    transactions
 }

@@ -14,7 +14,7 @@ use super::lag::LagBy;
 use super::listen::Keepalive;
 use super::model::{
     ClientTls, Cluster, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls,
-    ServerTlsMode, TlsVersion,
+    ServerTlsMode, TlsVersion, Transactions,
 };
 
 /// Where clients are accepted: an own port beside MySQL's, from this machine only.
@@ -117,6 +117,12 @@ impl Default for Pool {
             connect_timeout: Duration::from_secs(3),
             primary_wait: Duration::from_secs(5),
         }
+    }
+}
+
+impl Default for Transactions {
+    fn default() -> Self {
+        Self { replay: false, replay_statements_max: 1000, replay_size_max: 1 << 20 }
     }
 }
 

@@ -202,6 +202,8 @@ pub struct Cluster {
     pub reads: Reads,
     /// How many connections to each server are kept, and how.
     pub pool: Pool,
+    /// What is done for transactions whose connection is lost.
+    pub transactions: Transactions,
     /// TCP keepalive towards them.
     pub keepalive: Keepalive,
     /// Whether a connection shows the attributes of the client that it was opened for.
@@ -319,6 +321,17 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// How long a statement waits for a usable primary before it fails.
     pub primary_wait: Duration,
+}
+
+/// Transactions whose connection is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transactions {
+    /// They are run again elsewhere, where that gives the same results.
+    pub replay: bool,
+    /// Statements that are kept of one for that; a longer one is not run again.
+    pub replay_statements_max: usize,
+    /// Bytes that are kept of one for that.
+    pub replay_size_max: usize,
 }
 
 /// Bounds on what clients may use.

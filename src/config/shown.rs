@@ -9,7 +9,9 @@ use super::cluster::TOPOLOGIES;
 use super::defaults::{APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT};
 use super::lag::{LagBy, TableName};
 use super::listen::Keepalive;
-use super::model::{Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion};
+use super::model::{
+    Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion, Transactions,
+};
 use super::units::{DURATION, PERCENT, SIZE};
 
 impl Config {
@@ -157,6 +159,10 @@ impl Config {
         out.duration(name("pool.queue_timeout"), queue_timeout);
         out.duration(name("pool.connect_timeout"), connect_timeout);
         out.duration(name("pool.primary_wait"), primary_wait);
+        let Transactions { replay, replay_statements_max, replay_size_max } = cluster.transactions;
+        out.put(name("transactions.replay"), replay);
+        out.put(name("transactions.replay_statements"), replay_statements_max);
+        out.size(name("transactions.replay_size"), replay_size_max);
     }
 }
 

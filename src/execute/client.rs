@@ -13,6 +13,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
 use super::relay::RelayError;
+use super::sum::Sum;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::socket::Ahead;
 use crate::wire::stream::Stream;
@@ -71,6 +72,25 @@ impl Signals {
 /// Longest reply that is kept to be changed.
 const KEPT_MAX: usize = 64 << 20;
 
+/// What becomes of a reply that the client does not get as it comes.
+#[derive(Debug)]
+pub enum Kept {
+    /// It is kept, to be changed first.
+    Whole(Vec<u8>),
+    /// The client has had it before.
+    Nothing,
+}
+
+impl Kept {
+    /// What was kept of it.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Nothing => Vec::new(),
+        }
+    }
+}
+
 /// A logged-in client.
 #[derive(Debug)]
 pub struct Client {
@@ -82,8 +102,10 @@ pub struct Client {
     pub signals: Arc<Signals>,
     /// What session tracking shows it, where that is not what servers show by default.
     pub shown: Option<Arc<Shown>>,
-    /// What it would have been sent, where that is to be changed first.
-    pub kept: Option<Vec<u8>>,
+    /// What it would have been sent, where it is not to get that as it comes.
+    pub kept: Option<Kept>,
+    /// Of the reply in hand, where it may have to be compared with another's.
+    pub sum: Option<Sum>,
     /// Whether its statement can begin anew on another server, as long as nothing of the reply has gone out.
     pub may_move: bool,
 }
@@ -170,12 +192,16 @@ impl Client {
     /// # Errors
     /// The network's, or `TimedOut`.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(kept) = &mut self.kept {
-            if kept.len() + bytes.len() > KEPT_MAX {
+        match &mut self.kept {
+            None => {}
+            Some(Kept::Nothing) => return Ok(()),
+            Some(Kept::Whole(kept)) if kept.len() + bytes.len() > KEPT_MAX => {
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
-            kept.extend_from_slice(bytes);
-            return Ok(());
+            Some(Kept::Whole(kept)) => {
+                kept.extend_from_slice(bytes);
+                return Ok(());
+            }
         }
         let rest = &bytes[self.stream.try_write(bytes)?..];
         if rest.is_empty() {

@@ -7,3 +7,4 @@
 pub mod client;
 pub mod infile;
 pub mod relay;
+pub mod sum;

@@ -125,7 +125,15 @@ pub async fn relay(
         renumber.pass(buffer.filled_mut());
     }
     loop {
-        let wanted = match scanner.advance(&buffer.filled()[mark..]) {
+        let step = scanner.advance(&buffer.filled()[mark..]);
+        if let Some(sum) = &mut client.sum {
+            let (Step::End { start: plain, .. } | Step::More(plain) | Step::Need { start: plain, .. }) = step
+            else {
+                return Err(RelayError::Protocol);
+            };
+            sum.rows(&buffer.filled()[mark..mark + plain]);
+        }
+        let wanted = match step {
             Step::End { start, end: stop, terminal } => {
                 let (start, stop) = (mark + start, mark + stop);
                 let unsent = end.sent == 0;
@@ -223,7 +231,7 @@ fn note(
     scanner: &Scanner,
     unsent: bool,
     connection: &mut Connection,
-    client: &Client,
+    client: &mut Client,
     statement_id: Option<u32>,
 ) -> Result<usize, RelayError> {
     let (start, stop) = (packet.start, packet.end);
@@ -231,6 +239,9 @@ fn note(
     match terminal {
         Terminal::Ok => {
             let ok = OkPacket::parse(payload, connection.capabilities).ok_or(RelayError::Protocol)?;
+            if let Some(sum) = &mut client.sum {
+                sum.ok(&ok);
+            }
             end.status = ok.status;
             end.warnings = ok.warnings;
             let rows_end = payload.first() == Some(&0xfe);
@@ -260,11 +271,17 @@ fn note(
         Terminal::Eof => {
             end.status = eof_status(payload).ok_or(RelayError::Protocol)?;
             end.warnings = eof_warnings(payload).unwrap_or(0);
+            if let Some(sum) = &mut client.sum {
+                sum.end(end.warnings);
+            }
             end.rows = Some(scanner.rows());
             connection.status = end.status;
             hide_tracking(buffer, start, end.status);
         }
         Terminal::Err => {
+            if let Some(sum) = &mut client.sum {
+                sum.error(payload);
+            }
             let packet = ErrPacket::decode(payload);
             let code = packet.as_ref().map_or(0, |packet| packet.code);
             connection.status.remove(Status::MORE_RESULTS);

@@ -36,7 +36,7 @@ use crate::execute::client::Signals;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
 use crate::registry::Registry;
-use crate::session::{PIN_NAMES, ProblemKind};
+use crate::session::{PIN_NAMES, ProblemKind, REPLAY_OUTCOMES};
 use crate::sql::Dialect;
 use crate::topology::{Resolve, Snapshot, State, System, Topology};
 use crate::wire::capabilities::Capabilities;
@@ -143,6 +143,7 @@ impl Proxy {
             reasons: Reason::NAMES,
             errors: ProblemKind::NAMES,
             pins: PIN_NAMES,
+            replays: REPLAY_OUTCOMES,
             refusals: REFUSALS,
             login_failures: LoginErrorKind::NAMES,
         };

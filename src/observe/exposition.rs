@@ -51,7 +51,12 @@ impl Metrics {
         let errors = self.names.errors.iter().enumerate();
         let errors =
             errors.map(|(kind, name)| ([("kind", *name)], self.sum(|worker| worker.errors.get(kind))));
-        counters(encoder, "errors", "Errors told to clients, by kind", errors)
+        counters(encoder, "errors", "Errors told to clients, by kind", errors)?;
+        let replays = self.names.replays.iter().enumerate();
+        let replays =
+            replays.map(|(index, name)| ([("outcome", *name)], self.sum(|worker| worker.replays.get(index))));
+        let help = "Transactions whose connection was lost and that were to go on elsewhere, by how they did";
+        counters(encoder, "transaction_replays", help, replays)
     }
 
     fn encode_latency(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -168,6 +173,7 @@ mod tests {
         reasons: &["write", "read"],
         errors: &["backend"],
         pins: &["temporary_table"],
+        replays: &["replayed"],
         refusals: &["limit"],
         login_failures: &["password"],
     };
@@ -196,6 +202,8 @@ mod tests {
             worker.errors.count(0);
         }
         metrics.worker(0).retried();
+        metrics.worker(0).replays.count(0);
+        metrics.worker(1).replays.count(0);
         let text = exposed(&metrics);
         has(&text, r#"tidegate_statements_total{route="replica",reason="read"} 3"#);
         assert!(!text.contains(r#"reason="write""#), "what never occurred is left out");
@@ -207,6 +215,7 @@ mod tests {
         has(&text, "tidegate_client_sent_bytes_total 300");
         has(&text, "tidegate_retries_total 1");
         has(&text, r#"tidegate_errors_total{kind="backend"} 3"#);
+        has(&text, r#"tidegate_transaction_replays_total{outcome="replayed"} 2"#);
     }
 
     #[test]

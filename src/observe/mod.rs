@@ -36,6 +36,8 @@ pub struct Names {
     pub errors: &'static [&'static str],
     /// Reasons for a session to keep its backend connection.
     pub pins: &'static [&'static str],
+    /// How transactions whose connection was lost went on.
+    pub replays: &'static [&'static str],
     /// Causes to refuse a client before its login.
     pub refusals: &'static [&'static str],
     /// Kinds of failed logins.

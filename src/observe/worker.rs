@@ -15,6 +15,8 @@ pub struct WorkerMetrics {
     pub statements: StatementCounters,
     /// Errors told to clients, by kind.
     pub errors: CounterSet,
+    /// Transactions whose connection was lost, by how they went on.
+    pub replays: CounterSet,
     latency: Box<[Latency]>,
     received: AtomicU64,
     sent: AtomicU64,
@@ -26,6 +28,7 @@ impl WorkerMetrics {
         Self {
             statements: StatementCounters::new(names.routes, names.reasons),
             errors: CounterSet::new(names.errors),
+            replays: CounterSet::new(names.replays),
             latency: names.routes.iter().map(|_| Latency::default()).collect(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),

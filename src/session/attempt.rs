@@ -9,12 +9,13 @@ use super::pins::Pins;
 use super::prelude::Step;
 use super::readonly::commits;
 use super::reply::Rows;
+use super::resume::Resumed;
 use super::texts::About;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
 use crate::backend::statements::Source;
-use crate::execute::client::Signals;
+use crate::execute::client::{Kept, Signals};
 use crate::execute::relay::{End, Refusal, RelayError, relay};
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
@@ -142,11 +143,20 @@ impl Session {
             let state_there = self.held.is_none()
                 && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
             if self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server) {
-                self.lose(connection);
                 if state_there {
-                    return self.refuse(&Problem::Lost { outcome_unknown: false, state_lost: true }).await;
+                    match self.resume(connection, work, true).await {
+                        Resumed::Elsewhere => continue,
+                        Resumed::Answered(flow) => return flow,
+                    }
                 }
+                self.lose(connection);
                 continue;
+            }
+            if state_there && self.has_gone_before_the_end(&connection, work) {
+                match self.resume(connection, work, true).await {
+                    Resumed::Elsewhere => continue,
+                    Resumed::Answered(flow) => return flow,
+                }
             }
             self.client.may_move = repeatable(work, on_replica) && !state_there;
             if self.client.may_move && self.client.signals.is_raised(Signals::DOWN) {
@@ -155,6 +165,7 @@ impl Session {
             self.entry.handle.runs_on(server, connection.id);
             let waits = self.freshness.wait_at.is_some();
             let began = on_replica.then(Instant::now);
+            self.listen(work);
             let result = self.attempt(&mut connection, work).await;
             // A KILL may be on its way to this thread.
             let doomed = self.entry.handle.runs_nothing();
@@ -228,7 +239,22 @@ impl Session {
                         return Flow::Close;
                     }
                 }
+                // The server ends in the middle of a transaction: the statement was not run, or will be rolled back.
+                Ok(End { error: Some(refusal), .. })
+                    if refusal.unsent.is_some()
+                        && refusal.code == SHUTDOWN
+                        && state_there
+                        && self.may_go_on() =>
+                {
+                    match self.resume(connection, work, false).await {
+                        Resumed::Elsewhere => {}
+                        Resumed::Answered(flow) => return flow,
+                    }
+                }
                 Ok(mut end) => {
+                    if self.held.is_none() {
+                        self.note_course(work, &end, route);
+                    }
                     self.name_the_transaction(&connection, &mut end);
                     self.worker.counters.statements.count(route.target as usize, route.reason as usize);
                     let began = began.filter(|_| !waits && says_how_fast(work, &end));
@@ -296,12 +322,19 @@ impl Session {
                         _ => (false, true),
                     };
                     self.worker.topology.report(server, crate::topology::Signal::ConnectionLost);
-                    self.lose(connection);
                     if sent {
+                        self.lose(connection);
                         return Flow::Close; // half a reply has gone out: there is no way to say so in the protocol
                     }
+                    if state_there {
+                        match self.resume(connection, work, unsent).await {
+                            Resumed::Elsewhere => continue,
+                            Resumed::Answered(flow) => return flow,
+                        }
+                    }
+                    self.lose(connection);
                     failures += 1;
-                    if !state_there && (unsent || repeatable(work, on_replica)) && failures < FAILURES_MAX {
+                    if (unsent || repeatable(work, on_replica)) && failures < FAILURES_MAX {
                         self.worker.counters.retried();
                         // A primary has no substitute: it is tried again.
                         if on_replica && self.worker.topology.snapshot().primary != Some(server) {
@@ -309,7 +342,7 @@ impl Session {
                         }
                         continue;
                     }
-                    let problem = Problem::Lost { outcome_unknown: !unsent, state_lost: state_there };
+                    let problem = Problem::Lost { outcome_unknown: !unsent, state_lost: false };
                     return self.refuse(&problem).await;
                 }
             }
@@ -344,7 +377,11 @@ impl Session {
     }
 
     /// Sends what must go before, then the statement, and relays the reply.
-    async fn attempt(&mut self, connection: &mut Connection, work: &Work<'_>) -> Result<End, Failure> {
+    pub(super) async fn attempt(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+    ) -> Result<End, Failure> {
         let mut buffer = self.worker.buffers.take();
         let mut before = Vec::new();
         let mut steps = Vec::new();
@@ -415,7 +452,9 @@ impl Session {
         }
         let end =
             relay(connection, &mut self.client, &mut buffer, scanner, id).await.map_err(Failure::Relay)?;
-        self.worker.counters.sent(end.sent);
+        if self.client.kept.is_none() {
+            self.worker.counters.sent(end.sent);
+        }
         if !buffer.filled().is_empty() {
             return Err(Failure::Relay(RelayError::Protocol));
         }
@@ -432,9 +471,9 @@ impl Session {
         mut buffer: Buffer,
         scanner: Scanner,
     ) -> Result<End, Failure> {
-        self.client.kept = Some(Vec::new());
+        self.client.kept = Some(Kept::Whole(Vec::new()));
         let ended = relay(connection, &mut self.client, &mut buffer, scanner, None).await;
-        let kept = self.client.kept.take().unwrap_or_default();
+        let kept = self.client.kept.take().map(Kept::into_bytes).unwrap_or_default();
         let mut end = ended.map_err(|error| match error {
             RelayError::Server { error, .. } => Failure::Relay(RelayError::Server { error, sent: false }),
             other => Failure::Relay(other),
@@ -491,8 +530,11 @@ fn whole_or_nothing(work: &Work<'_>) -> bool {
     matches!(work.statement.class, Class::Write | Class::Ddl) && !work.statement.uses.contains(Uses::MULTIPLE)
 }
 
-/// Whether it may run a second time where the first has sent nothing: reads that were meant for a replica.
+/// Whether it may run a second time where the first has sent nothing: reads that were meant for a replica, and what only begins a
+/// transaction.
 fn repeatable(work: &Work<'_>, on_replica: bool) -> bool {
-    on_replica && matches!(work.statement.class, Class::Read | Class::Show | Class::Begin(_))
+    let Recognised { class, uses, .. } = work.statement;
+    on_replica && matches!(class, Class::Read | Class::Show | Class::Begin(_))
+        || matches!(class, Class::Begin(_)) && !uses.contains(Uses::MULTIPLE)
         || work.preparing.is_some()
 }

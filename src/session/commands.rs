@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attempt::Work;
+use super::course::Course;
 use super::incoming::Command;
 use super::pins::Pins;
 use super::{Flow, Problem, Session, reply};
@@ -134,6 +135,7 @@ impl Session {
         self.insert_id = Arc::default();
         self.incarnation = self.incarnation.wrapping_add(1);
         self.status.remove(Status::IN_TRANSACTION);
+        self.course = Course::Untold;
     }
 
     /// The last packet of a login: OK, or what is wrong with the database. False when the client must go.

@@ -8,6 +8,7 @@ mod attempt;
 mod change;
 mod choice;
 mod commands;
+mod course;
 mod diagnostics;
 mod execution;
 mod expired;
@@ -34,6 +35,7 @@ mod readback;
 mod reader;
 mod readonly;
 mod reply;
+mod resume;
 mod sequences;
 mod settle;
 mod statements;
@@ -47,6 +49,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::course::{Course, Outcome};
 use self::diagnostics::{At, Last};
 use self::freshness::Freshness;
 use self::incoming::Incoming;
@@ -84,6 +87,9 @@ use crate::wire::stream::Stream;
 /// Names of the pins, for metrics.
 pub const PIN_NAMES: &[&str] = &Pins::NAMES;
 
+/// How lost transactions went on, for metrics.
+pub const REPLAY_OUTCOMES: &[&str] = Outcome::NAMES;
+
 /// Whether a pin of this name ends by itself with the next statement, wherever that runs.
 pub fn is_passing_pin(name: &str) -> bool {
     Pins::is_passing(name)
@@ -107,6 +113,7 @@ pub struct Session {
     /// An error has left open whether a transaction goes on.
     status_unsure: bool,
     held: Option<Box<Connection>>,
+    course: Course,
     pins: Pins,
     ledger: Ledger,
     statements: Statements,
@@ -187,7 +194,15 @@ impl Session {
         let who = Who { account: Arc::clone(&account), class, peer };
         let handle = Handle::new(id, who, Arc::clone(&signals));
         let mut session = Self {
-            client: Client { stream, capabilities, signals, shown: None, kept: None, may_move: false },
+            client: Client {
+                stream,
+                capabilities,
+                signals,
+                shown: None,
+                kept: None,
+                sum: None,
+                may_move: false,
+            },
             salt,
             entry: registry.enter(Arc::new(handle)),
             class,
@@ -203,6 +218,7 @@ impl Session {
             status: Status::AUTOCOMMIT,
             status_unsure: false,
             held: None,
+            course: Course::default(),
             pins: Pins::default(),
             ledger: Ledger::default(),
             statements: Statements::default(),

@@ -14,6 +14,8 @@ use crate::wire::err::ErrPacket;
 pub const CANNOT_CONNECT: u16 = 1429;
 /// ER_NET_READ_ERROR, with the SQLSTATE by which drivers tell a lost connection. Not 2013, see above.
 const LOST: u16 = 1158;
+/// The standard's "connection exception: transaction resolution unknown", by which drivers tell a lost COMMIT.
+const RESOLUTION_UNKNOWN: &[u8; 5] = b"08007";
 
 /// Kinds of problems; also the metric's label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +56,20 @@ pub enum Problem {
         outcome_unknown: bool,
         /// What else went with the connection.
         state_lost: bool,
+    },
+    /// The connection was lost with a transaction that was open on it, before what ends that was sent.
+    #[error("the server connection was lost with a transaction")]
+    TransactionLost {
+        /// The statement in hand may have been executed.
+        outcome_unknown: bool,
+        /// Why it was not run again elsewhere, where the rules want that.
+        why: Option<&'static str>,
+    },
+    /// The connection was lost after COMMIT was sent, or what commits by itself, and before its answer.
+    #[error("the server connection was lost during COMMIT")]
+    CommitLost {
+        /// Why the transaction was not run again elsewhere, where the rules want that.
+        why: Option<&'static str>,
     },
     /// The queue for connections is full, or a wait in it was too long.
     #[error("{0}")]
@@ -114,7 +130,7 @@ impl Problem {
             | Self::BackendAccount { .. }
             | Self::NoPrimary(_)
             | Self::NoServer(_) => Kind::Backend,
-            Self::Lost { .. } => Kind::Lost,
+            Self::Lost { .. } | Self::TransactionLost { .. } | Self::CommitLost { .. } => Kind::Lost,
             Self::Queue(_) => Kind::Overload,
             Self::Request(..) => Kind::Client,
             Self::Unsupported(_) => Kind::Unsupported,
@@ -123,7 +139,10 @@ impl Problem {
 
     /// Whether the session cannot go on as if nothing had happened: the client is disconnected after the error.
     pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Lost { state_lost: true, .. })
+        matches!(
+            self,
+            Self::Lost { state_lost: true, .. } | Self::TransactionLost { .. } | Self::CommitLost { .. }
+        )
     }
 
     /// What the client gets.
@@ -137,6 +156,15 @@ impl Problem {
             }
             Self::NoServer(why) => {
                 ErrPacket::new(CANNOT_CONNECT, b"HY000", format!("Tidegate: no usable server ({why})"))
+            }
+            Self::TransactionLost { outcome_unknown, why } => {
+                let lost = Self::Lost { outcome_unknown: *outcome_unknown, state_lost: true };
+                not_replayed(lost.packet(), *why)
+            }
+            Self::CommitLost { why } => {
+                let message = "Tidegate: lost connection to the MySQL server during COMMIT; whether the transaction was \
+                               committed is unknown";
+                not_replayed(ErrPacket::new(LOST, RESOLUTION_UNKNOWN, message), *why)
             }
             Self::Lost { outcome_unknown, state_lost } => {
                 let mut message =
@@ -167,6 +195,15 @@ impl Problem {
             Self::Unsupported(what) => ErrPacket::new(1235, b"42000", format!("Tidegate: {what}")),
         }
     }
+}
+
+/// With the reason for which a transaction was not run again.
+fn not_replayed(mut packet: ErrPacket, why: Option<&'static str>) -> ErrPacket {
+    if let Some(why) = why {
+        packet.message.extend_from_slice(b"; it was not replayed: ");
+        packet.message.extend_from_slice(why.as_bytes());
+    }
+    packet
 }
 
 /// SQLSTATE of the codes that Tidegate raises itself, as servers give them.

@@ -93,14 +93,16 @@ impl Session {
     /// Whether this is a COMMIT or ROLLBACK where nothing is open. Pools send one for every connection that comes back to
     /// them, so it should neither wait for a server connection nor take one from those who need it.
     fn ends_nothing(&self, text: &[u8]) -> bool {
+        self.held.is_none() && self.pins.is_empty() && sql::is_bare_end(text) && !self.end_leads_on()
+    }
+
+    /// Whether the end of a transaction begins the next one, or ends the session.
+    pub(super) fn end_leads_on(&self) -> bool {
         let chains = || {
             let snapshot = self.worker.topology.snapshot();
             snapshot.facts.as_ref().is_none_or(|facts| facts.commit_chains)
         };
-        self.held.is_none()
-            && self.pins.is_empty()
-            && sql::is_bare_end(text)
-            && !self.desired.get(b"completion_type").map_or_else(chains, |value| value != b"NO_CHAIN")
+        self.desired.get(b"completion_type").map_or_else(chains, |value| value != b"NO_CHAIN")
     }
 
     /// Before a statement is routed that does not ask about the one before: what that one has left decides where it

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::attempt::Work;
+use super::course::Course;
 use super::diagnostics::Last;
 use super::pins::Pins;
 use super::readback::{charset_by_name, mentions_tracking};
@@ -320,6 +321,7 @@ impl Session {
             self.ledger.clear();
             self.statements.lose();
             self.status.remove(Status::IN_TRANSACTION);
+            self.course = Course::Untold;
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::Session;
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
+use crate::execute::client::Kept;
 use crate::execute::relay::{End, RelayError, relay};
 use crate::sql::{self, Class, Recognised};
 use crate::wire::command;
@@ -41,7 +42,7 @@ impl Session {
         let mut question = Vec::with_capacity(QUESTION.len() + 8);
         command::put_query(&mut question, QUESTION, held.capabilities);
         let scanner = Scanner::new(Expect::Results, held.capabilities);
-        self.client.kept = Some(Vec::new());
+        self.client.kept = Some(Kept::Whole(Vec::new()));
         let asked = async {
             held.stream
                 .write_all(&question)
@@ -50,7 +51,7 @@ impl Session {
             relay(&mut held, &mut self.client, &mut buffer, scanner, None).await
         };
         let ended = timeout(PRELUDE_LIMIT, asked).await;
-        let reply = self.client.kept.take().unwrap_or_default();
+        let reply = self.client.kept.take().map(Kept::into_bytes).unwrap_or_default();
         match ended {
             Ok(Ok(End { error: None, rows: Some(1..=ROWS_MAX), .. })) if reply.len() <= BYTES_MAX => {
                 self.last.kept = Some(reply.into());

@@ -43,7 +43,7 @@ pub use question::{BareQuestion, Question, bare_question, parse_kill, shows_warn
 pub use recognise::recognise;
 pub use scan::is_system_schema;
 pub use splice::{Edit, ListedTable, listed_tables, shows_processlist, splice};
-pub use transaction::is_bare_end;
+pub use transaction::{Ending, ending, is_bare_end, loads};
 pub use unreported::{unscoped_variables, used_database};
 pub use variables::{
     PreparedText, TextCommand, executes_text, prepared_texts, text_command, user_variables,

@@ -4,7 +4,7 @@
 //! transaction is open; the server's status flags say that.
 
 use super::keywords::Keyword;
-use super::model::{Access, Class, Uses};
+use super::model::{Access, Class, Lexing, Uses};
 use super::scan::Scan;
 
 /// BEGIN [WORK]; MariaDB's BEGIN NOT ATOMIC starts a compound statement.
@@ -62,9 +62,62 @@ pub fn is_bare_end(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"COMMIT") || text.eq_ignore_ascii_case(b"ROLLBACK")
 }
 
+/// What a statement of [`Class::EndOrSavepoint`] does to its transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// COMMIT; also what is none of the others.
+    Commit,
+    /// ROLLBACK of all of it.
+    Rollback,
+    /// SAVEPOINT, RELEASE SAVEPOINT, ROLLBACK TO: it goes on.
+    Savepoint,
+}
+
+/// Which of them it is.
+pub fn ending(text: &[u8], lexing: &Lexing) -> Ending {
+    let mut scan = Scan::new(text, lexing);
+    match scan.next_keyword() {
+        Keyword::Savepoint | Keyword::Release => Ending::Savepoint,
+        Keyword::Rollback => match (scan.next_keyword(), scan.next_keyword()) {
+            (Keyword::To, _) | (Keyword::Work, Keyword::To) => Ending::Savepoint,
+            _ => Ending::Rollback,
+        },
+        _ => Ending::Commit,
+    }
+}
+
+/// LOAD and IMPORT: what they write is in files of one server, or of the client.
+pub fn loads(text: &[u8], lexing: &Lexing) -> bool {
+    matches!(Scan::new(text, lexing).next_keyword(), Keyword::Load | Keyword::Import)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::is_bare_end;
+    use super::super::model::{Dialect, LexCharset, Lexing, ServerVersion};
+    use super::{Ending, ending, is_bare_end};
+
+    #[test]
+    fn endings_are_told_from_savepoints() {
+        let lexing = Lexing {
+            ansi_quotes: false,
+            no_backslash_escapes: false,
+            charset: LexCharset::AsciiSafe,
+            server: ServerVersion { dialect: Dialect::MySql, number: 90_704 },
+        };
+        for (sql, wanted) in [
+            ("COMMIT", Ending::Commit),
+            ("commit and chain", Ending::Commit),
+            ("/* a */ ROLLBACK", Ending::Rollback),
+            ("ROLLBACK WORK", Ending::Rollback),
+            ("ROLLBACK AND CHAIN", Ending::Rollback),
+            ("ROLLBACK TO a", Ending::Savepoint),
+            ("ROLLBACK WORK TO SAVEPOINT a", Ending::Savepoint),
+            ("SAVEPOINT commit", Ending::Savepoint),
+            ("RELEASE SAVEPOINT a", Ending::Savepoint),
+        ] {
+            assert_eq!(ending(sql.as_bytes(), &lexing), wanted, "{sql}");
+        }
+    }
 
     #[test]
     fn only_the_words_alone_are_bare() {

@@ -170,8 +170,15 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(600);
-    const NAMES: Names =
-        Names { routes: &[], reasons: &[], errors: &[], pins: &[], refusals: &[], login_failures: &[] };
+    const NAMES: Names = Names {
+        routes: &[],
+        reasons: &[],
+        errors: &[],
+        pins: &[],
+        replays: &[],
+        refusals: &[],
+        login_failures: &[],
+    };
 
     /// Worker threads that hang.
     struct Hanging;

@@ -67,6 +67,7 @@ fn cluster() -> Cluster {
         tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
         keepalive: Keepalive::default(),
         forward_attributes: false,
+        transactions: config::Transactions::default(),
         promotion: None,
         reads: Reads::default(),
         pool: Pool {
