@@ -40,6 +40,7 @@ mod operators;
 mod pins;
 mod processes;
 mod reload;
+mod replay;
 mod round_trips;
 mod routines;
 mod routing;

@@ -10,7 +10,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use serde::Deserialize;
 use tidegate::config::{
-    Cluster, Keepalive, LagBy, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode,
+    Cluster, Keepalive, LagBy, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode, Transactions,
 };
 use tidegate::sql::Dialect;
 
@@ -148,6 +148,7 @@ impl Fleet {
             tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
             keepalive: Keepalive::default(),
             forward_attributes: false,
+            transactions: Transactions::default(),
             promotion: None,
             reads: Reads::default(),
             pool: Pool {

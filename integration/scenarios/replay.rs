@@ -1,0 +1,283 @@
+//! Transactions that lose their server in the middle. Each scenario has servers of its own.
+
+use crate::failover::{primary, rules};
+use crate::harness::packets::Param;
+use crate::harness::{Outcome, RawClient, Rules, Scenario, Stage};
+
+both_dialects! {
+    a_transaction_goes_on_at_the_server_that_was_promoted,
+    t34_a_transaction_goes_on_after_a_restart_and_does_nothing_twice,
+    a_result_that_is_another_one_now_ends_it,
+    what_is_not_kept_or_has_other_effects_is_not_run_again,
+    tables_without_transactions_keep_it_from_being_run_again,
+    t35_a_commit_that_was_sent_is_never_run_again,
+    a_commit_that_was_not_sent_is_sent_elsewhere,
+    what_was_only_begun_begins_elsewhere_without_any_rule,
+}
+
+const REPLAY: &str = "transactions: {replay: true, replay_statements: 8, replay_size: 64KiB}";
+const METRIC: &str = "tidegate_transaction_replays_total";
+
+/// One server, whose transactions are kept.
+async fn alone(scenario: Scenario) -> Stage {
+    let rules = Rules { in_cluster: REPLAY.into(), ..Rules::pool("{primary_wait: 25s}") };
+    let stage = scenario.own_stage(0, rules).await;
+    stage
+        .given(&["CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 10), (2, 20)"])
+        .await;
+    stage
+}
+
+/// Kills a server and starts it again.
+fn restart(stage: &mut Stage, server: usize) {
+    stage.cluster.tell("kill", server);
+    stage.cluster.tell("start", server);
+}
+
+async fn until_counted(stage: &Stage, outcome: &str, wanted: u64) {
+    let label = format!("outcome=\"{outcome}\"");
+    stage.proxy.until_metric(METRIC, &[&label], |value| value == wanted).await;
+}
+
+/// A statement of a lost transaction is refused for this reason.
+async fn refused(client: &mut RawClient, sql: &str, why: &str) {
+    let lost = client.error(sql).await;
+    assert_eq!((lost.code, &lost.sqlstate), (1158, b"08S01"), "{lost}");
+    let message = String::from_utf8_lossy(&lost.message).into_owned();
+    assert!(message.ends_with(&format!("it was not replayed: {why}")), "{message}");
+    client.closed().await;
+}
+
+async fn a_transaction_goes_on_at_the_server_that_was_promoted(scenario: Scenario) {
+    let with_failover = rules();
+    let in_cluster = format!("{}\n    {REPLAY}", with_failover.in_cluster);
+    let mut stage = scenario.own_stage(2, Rules { in_cluster, ..with_failover }).await;
+    stage
+        .given(&[
+            "CREATE TABLE p (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT)",
+            "CREATE TABLE c (p BIGINT, v INT)",
+        ])
+        .await;
+    stage.proxy.until_logged("Tidegate promotes a replica").await;
+    let mut client = stage.raw().await;
+    client.ok("SET time_zone = '+03:00', @mine = 7").await;
+    client.ok("INSERT INTO p (v) VALUES (0)").await;
+    let insert = client.prepare("INSERT INTO c VALUES (?, ?)").await.expect("it can be prepared");
+    stage.cluster.caught_up().await;
+
+    client.ok("BEGIN").await;
+    let id = client.ok("INSERT INTO p (v) VALUES (1)").await.insert_id;
+    client.ok("INSERT INTO c VALUES (LAST_INSERT_ID(), 1)").await;
+    client.ok("SAVEPOINT a").await;
+    assert_eq!(client.execute(insert, &[Param::Int(5), Param::Int(2)]).await.ok().affected_rows, 1);
+    assert_eq!(client.value("SELECT CONCAT(@mine, @@time_zone)").await.unwrap(), "7+03:00");
+    client.ok("UPDATE c SET v = v + 10 WHERE p = 5").await;
+    stage.cluster.tell("kill", 0);
+
+    assert_eq!(client.value("SELECT LAST_INSERT_ID()").await.unwrap(), id.to_string());
+    assert_ne!(primary(&stage).await, 0);
+    until_counted(&stage, "replayed", 1).await;
+    assert_eq!(client.execute(insert, &[Param::Int(6), Param::Int(3)]).await.ok().affected_rows, 1);
+    client.ok("COMMIT").await;
+    let rows = "/* tidegate: primary */ SELECT GROUP_CONCAT(p, ':', v ORDER BY v SEPARATOR ' ') FROM c";
+    assert_eq!(client.value(rows).await.unwrap(), format!("{id}:1 6:3 5:12"));
+    assert_eq!(client.value("/* tidegate: primary */ SELECT COUNT(*) FROM p").await.unwrap(), "2");
+    assert_eq!(client.value("SELECT CONCAT(@mine, @@time_zone)").await.unwrap(), "7+03:00");
+}
+
+async fn t34_a_transaction_goes_on_after_a_restart_and_does_nothing_twice(scenario: Scenario) {
+    let mut stage = alone(scenario).await;
+    stage.given(&["CREATE TABLE l (n INT)"]).await;
+    let (mut client, mut implicit) = (stage.raw().await, stage.raw().await);
+    client.ok("START TRANSACTION").await;
+    client.ok("INSERT INTO l VALUES (1)").await;
+    assert_eq!(client.error("INSERT INTO t VALUES (1, 1)").await.code, 1062);
+    assert_eq!(client.value("SELECT v FROM t WHERE id = 1 FOR UPDATE").await.unwrap(), "10");
+    implicit.ok("SET autocommit = 0").await;
+    implicit.ok("INSERT INTO l VALUES (100)").await;
+    restart(&mut stage, 0);
+    client.ok("INSERT INTO l VALUES (2)").await;
+    implicit.ok("INSERT INTO l VALUES (200)").await;
+    // A second client of the first one's row waits for it, as it did before.
+    implicit.send_query("UPDATE t SET v = v + 1 WHERE id = 1").await;
+    client.ok("UPDATE t SET v = v + 1 WHERE id = 1").await;
+    client.ok("COMMIT").await;
+    assert!(matches!(implicit.outcomes().await.remove(0), Outcome::Ok(_)));
+    implicit.ok("COMMIT").await;
+    until_counted(&stage, "replayed", 2).await;
+    let mut reader = stage.raw().await;
+    assert_eq!(reader.value("SELECT GROUP_CONCAT(n ORDER BY n) FROM l").await.unwrap(), "1,2,100,200");
+    assert_eq!(reader.value("SELECT v FROM t WHERE id = 1").await.unwrap(), "12");
+
+    // Once for each transaction: a statement that ends its server does not end the next one, and the next.
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO l VALUES (3)").await;
+    restart(&mut stage, 0);
+    client.ok("INSERT INTO l VALUES (4)").await;
+    restart(&mut stage, 0);
+    refused(&mut client, "INSERT INTO l VALUES (5)", "it had been replayed before").await;
+    until_counted(&stage, "lost twice", 1).await;
+    assert_eq!(reader.value("SELECT GROUP_CONCAT(n ORDER BY n) FROM l").await.unwrap(), "1,2,100,200");
+}
+
+async fn a_result_that_is_another_one_now_ends_it(scenario: Scenario) {
+    let mut stage = alone(scenario).await;
+    let (mut reader, mut writer, mut other) = (stage.raw().await, stage.raw().await, stage.raw().await);
+    reader.ok("BEGIN").await;
+    assert_eq!(reader.value("SELECT v FROM t WHERE id = 1").await.unwrap(), "10");
+    writer.ok("BEGIN").await;
+    assert_eq!(writer.ok("UPDATE t SET v = 21 WHERE id = 2 AND v = 20").await.affected_rows, 1);
+    other.ok("UPDATE t SET v = 11 WHERE id = 1").await;
+    stage.cluster.tell("kill", 0);
+    stage.cluster.tell("start", 0);
+    other.ok("UPDATE t SET v = 22 WHERE id = 2").await;
+    refused(&mut reader, "INSERT INTO t VALUES (3, 3)", "a result was not the same again").await;
+    refused(&mut writer, "INSERT INTO t VALUES (4, 4)", "a result was not the same again").await;
+    until_counted(&stage, "other result", 2).await;
+    let rows = "SELECT GROUP_CONCAT(id, ':', v ORDER BY id) FROM t";
+    assert_eq!(other.value(rows).await.unwrap(), "1:11,2:22", "nothing of them is left");
+}
+
+async fn what_is_not_kept_or_has_other_effects_is_not_run_again(scenario: Scenario) {
+    let mut stage = alone(scenario).await;
+    stage.given(&["CREATE PROCEDURE nothing() DO 1"]).await;
+    let statement = "one of its statements cannot be run again";
+    let state = "the session had other state on that connection";
+    let long = "it was longer than the rules keep";
+    let large = format!("SELECT '{}' = ''", "x".repeat(70_000));
+    let cases: Vec<(Vec<&str>, &str)> = vec![
+        (vec!["SELECT 1"; 8], long),
+        (vec![&large], long),
+        (vec!["DO GET_LOCK('a', 0)"], state),
+        (vec!["DO GET_LOCK('b', 0)", "DO RELEASE_LOCK('b')"], statement),
+        (vec!["CREATE TEMPORARY TABLE tmp (n INT)"], state),
+        (vec!["SET @a = 1"], state),
+        (vec!["SET SESSION sql_mode = 'ANSI_QUOTES'"], statement),
+        (vec!["CALL nothing()"], statement),
+        (vec!["SELECT ROW_COUNT() + 1"], statement),
+        (vec!["COMMIT AND CHAIN"], statement),
+    ];
+    let mut clients = Vec::new();
+    for (statements, _) in &cases {
+        let mut client = stage.raw().await;
+        client.ok("BEGIN").await;
+        client.ok("UPDATE t SET v = v WHERE id = 9").await;
+        for statement in statements {
+            let outcome = client.query(statement).await;
+            assert!(
+                !outcome.iter().any(|outcome| matches!(outcome, Outcome::Err(_))),
+                "{statement}: {outcome:?}"
+            );
+        }
+        clients.push(client);
+    }
+    let mut in_hand = stage.raw().await;
+    in_hand.ok("BEGIN").await;
+    in_hand.ok("UPDATE t SET v = v WHERE id = 9").await;
+    restart(&mut stage, 0);
+    for ((statements, why), client) in cases.iter().zip(&mut clients) {
+        let shown: String = statements[0].chars().take(40).collect();
+        eprintln!("{shown}");
+        refused(client, "INSERT INTO t VALUES (3, 3)", why).await;
+    }
+    // It would commit what was there before, and may have done so.
+    let lost = in_hand.error("CREATE TABLE u (n INT)").await;
+    assert_eq!((lost.code, &lost.sqlstate), (1158, b"08007"), "{lost}");
+    until_counted(&stage, "too long", 2).await;
+    let mut reader = stage.raw().await;
+    assert_eq!(reader.value("SELECT COUNT(*) FROM t").await.unwrap(), "2");
+}
+
+async fn tables_without_transactions_keep_it_from_being_run_again(scenario: Scenario) {
+    let mut stage = alone(scenario).await;
+    stage.given(&["CREATE TABLE m (n INT) ENGINE = MyISAM"]).await;
+    let (mut writer, mut reader) = (stage.raw().await, stage.raw().await);
+    writer.ok("BEGIN").await;
+    writer.ok("INSERT INTO m VALUES (1)").await;
+    reader.ok("BEGIN").await;
+    assert_eq!(reader.value("SELECT v FROM t WHERE id = 1").await.unwrap(), "10");
+    restart(&mut stage, 0);
+    refused(&mut writer, "SELECT 1", "there are tables without transactions").await;
+    assert_eq!(reader.value("SELECT v FROM t WHERE id = 2").await.unwrap(), "20", "nothing was written");
+    reader.ok("COMMIT").await;
+    until_counted(&stage, "table without transactions", 1).await;
+    until_counted(&stage, "replayed", 1).await;
+    assert!(reader.value("SELECT COUNT(*) FROM m").await.unwrap() <= "1".to_owned());
+}
+
+async fn t35_a_commit_that_was_sent_is_never_run_again(scenario: Scenario) {
+    let mut stage = alone(scenario).await;
+    let mut client = stage.raw().await;
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO t VALUES (3, 30)").await;
+    // The server has it, and does nothing with it any more.
+    stage.cluster.tell("pause", 0);
+    let received = stage.proxy.metric("tidegate_client_received_bytes_total", &[]).await;
+    client.send_query("COMMIT").await;
+    stage.proxy.until_metric("tidegate_client_received_bytes_total", &[], |now| now > received).await;
+    stage.cluster.tell("kill", 0);
+    let lost = client.outcomes().await.remove(0).err();
+    assert_eq!((lost.code, &lost.sqlstate), (1158, b"08007"), "{lost}");
+    let message = String::from_utf8_lossy(&lost.message).into_owned();
+    assert!(message.contains("whether the transaction was committed is unknown"), "{message}");
+    assert!(message.ends_with("it was not replayed: COMMIT had been sent"), "{message}");
+    client.closed().await;
+    stage.cluster.tell("start", 0);
+    let mut reader = stage.raw().await;
+    assert_eq!(reader.value("SELECT COUNT(*) FROM t").await.unwrap(), "2");
+    until_counted(&stage, "commit", 1).await;
+    until_counted(&stage, "replayed", 0).await;
+}
+
+async fn a_commit_that_was_not_sent_is_sent_elsewhere(scenario: Scenario) {
+    let mut stage = alone(scenario).await;
+    let mut client = stage.raw().await;
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO t VALUES (3, 30)").await;
+    restart(&mut stage, 0);
+    client.ok("COMMIT").await;
+    assert_eq!(client.value("SELECT COUNT(*) FROM t").await.unwrap(), "3");
+    until_counted(&stage, "replayed", 1).await;
+}
+
+async fn what_was_only_begun_begins_elsewhere_without_any_rule(scenario: Scenario) {
+    let rules = Rules { weights: vec![1, 1, 0], ..Rules::pool("{primary_wait: 25s}") };
+    let mut stage = scenario.own_stage(2, rules).await;
+    stage.given(&["CREATE TABLE t (n INT)"]).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = stage.raw().await;
+        client.ok("BEGIN").await;
+        clients.push(client);
+    }
+    let [reads, writes, has_read, has_written, commits] = &mut clients[..] else { unreachable!() };
+    has_read.select("SELECT COUNT(*) FROM t").await;
+    has_written.ok("INSERT INTO t VALUES (1)").await;
+    let mut read_only = stage.raw().await;
+    read_only.ok("START TRANSACTION READ ONLY").await;
+    restart(&mut stage, 0);
+
+    assert_eq!(reads.value("SELECT COUNT(*) FROM t").await.unwrap(), "0");
+    reads.ok("INSERT INTO t VALUES (2)").await;
+    reads.ok("COMMIT").await;
+    until_counted(&stage, "begun again", 1).await;
+    // It may have been executed, in a table without transactions for all that is known.
+    assert_eq!(writes.error("INSERT INTO t VALUES (3)").await.code, 1158);
+    // Its snapshot is lost.
+    assert_eq!(has_read.error("SELECT COUNT(*) FROM t").await.code, 1158);
+    // That a transaction which is lost was rolled back is true.
+    has_written.ok("ROLLBACK").await;
+    has_written.ok("INSERT INTO t VALUES (4)").await;
+    let lost = commits.error("COMMIT").await;
+    assert_eq!((lost.code, &lost.sqlstate), (1158, b"08007"), "{lost}");
+    assert_eq!(
+        has_written.value("/* tidegate: primary */ SELECT GROUP_CONCAT(n ORDER BY n) FROM t").await.unwrap(),
+        "2,4"
+    );
+
+    stage.cluster.tell("kill", 1);
+    read_only.select("SELECT COUNT(*) FROM t").await;
+    assert_eq!(read_only.error("INSERT INTO t VALUES (5)").await.code, 1792);
+    read_only.ok("COMMIT").await;
+    until_counted(&stage, "begun again", 2).await;
+}
