@@ -145,13 +145,13 @@ async fn what_is_not_kept_or_has_other_effects_is_not_run_again(scenario: Scenar
     let state = "the session had other state on that connection";
     let long = "it was longer than the rules keep";
     let large = format!("SELECT '{}' = ''", "x".repeat(70_000));
-    let cases: Vec<(Vec<&str>, &str)> = vec![
+    let mut cases: Vec<(Vec<&str>, &str)> = vec![
         (vec!["SELECT 1"; 8], long),
         (vec![&large], long),
-        (vec!["DO GET_LOCK('a', 0)"], state),
+        (vec!["DO GET_LOCK('a', 0)"], statement),
         (vec!["DO GET_LOCK('b', 0)", "DO RELEASE_LOCK('b')"], statement),
-        (vec!["CREATE TEMPORARY TABLE tmp (n INT)"], state),
-        (vec!["SET @a = 1"], state),
+        (vec!["CREATE TEMPORARY TABLE tmp (n INT)"], statement),
+        (vec!["SET @a = 1"], statement),
         (vec!["SET SESSION sql_mode = 'ANSI_QUOTES'"], statement),
         (vec!["CALL nothing()"], statement),
         (vec!["SELECT ROW_COUNT() + 1"], statement),
@@ -171,6 +171,12 @@ async fn what_is_not_kept_or_has_other_effects_is_not_run_again(scenario: Scenar
         }
         clients.push(client);
     }
+    let mut before = stage.raw().await;
+    before.ok("CREATE TEMPORARY TABLE tmp (n INT)").await;
+    before.ok("BEGIN").await;
+    before.ok("UPDATE t SET v = v WHERE id = 9").await;
+    clients.push(before);
+    cases.push((vec!["CREATE TEMPORARY TABLE before BEGIN"], state));
     let mut in_hand = stage.raw().await;
     in_hand.ok("BEGIN").await;
     in_hand.ok("UPDATE t SET v = v WHERE id = 9").await;

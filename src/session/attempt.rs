@@ -352,7 +352,7 @@ impl Session {
 
     /// A server at which the session was has lost its place as the primary: whether it is this one. What it would acknowledge from
     /// now on is not on the server that has its place.
-    fn is_replaced(&self, server: ServerId) -> bool {
+    pub(super) fn is_replaced(&self, server: ServerId) -> bool {
         self.client.signals.lower(Signals::REPLACED);
         self.worker.topology.snapshot().primary != Some(server)
     }

@@ -3,6 +3,7 @@
 //! Owns: when that is safe, and running its statements again. Does not know: what is kept of it (`course`). Invariant: nothing is run
 //! again once what may end the transaction has been sent; the client has seen nothing that the transaction which goes on would deny.
 
+use std::io;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::readonly::commits;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
-use crate::execute::client::Kept;
+use crate::execute::client::{Kept, Signals};
 use crate::execute::relay::RelayError;
 use crate::execute::sum::Sum;
 use crate::ids::ServerId;
@@ -26,7 +27,7 @@ use crate::wire::ok::Status;
 /// Time for all of its statements.
 const REPLAY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Connections that may fail before its first statement: idle ones to a server that has been restarted.
+/// Connections that may fail, such as idle ones to a server that has been restarted.
 const CONNECTIONS_MAX: u32 = 64;
 
 /// Tables that do not take part in transactions: what was written there before the connection was lost is there still. Those that the
@@ -185,6 +186,12 @@ impl Session {
                 Ok(None) => break,
                 Err(stop) => return Err(stop),
             };
+            if self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(connection.server) {
+                self.lose(connection);
+                continue;
+            }
+            // From now on it is told of this server, not of the one that was lost.
+            self.entry.handle.runs_on(connection.server, connection.id);
             let deadline = tokio::time::Instant::now() + REPLAY_LIMIT;
             let mut done = 0;
             let result = async {
@@ -201,8 +208,13 @@ impl Session {
                 let open = connection.status.contains(Status::IN_TRANSACTION);
                 if open { Ok(()) } else { Err(Again::For(Outcome::Differs)) }
             };
-            let result = timeout_at(deadline, result).await.unwrap_or(Err(Again::Failed));
+            let result = timeout_at(deadline, result)
+                .await
+                .unwrap_or_else(|_| Err(Again::Failed(io::ErrorKind::TimedOut.into())));
             (self.client.kept, self.client.sum) = (None, None);
+            if self.entry.handle.runs_nothing() {
+                self.outlive_kill(&mut connection).await;
+            }
             match result {
                 Ok(()) => {
                     self.keep_insert_id(known, record.insert_id);
@@ -217,10 +229,12 @@ impl Session {
                     self.abandon(connection);
                     return Err(Stop::Gone);
                 }
-                Err(Again::Failed) => {
+                Err(Again::Failed(error)) => {
+                    let server = self.worker.name_of(connection.server);
+                    tracing::debug!(%server, %error, statements = done, "a transaction cannot be run again here");
                     self.worker.topology.report(connection.server, crate::topology::Signal::ConnectionLost);
                     self.lose(connection);
-                    if done > 0 || Instant::now() >= until {
+                    if Instant::now() >= until {
                         break;
                     }
                 }
@@ -321,7 +335,7 @@ impl Session {
     /// What LAST_INSERT_ID() says comes from the transaction itself.
     async fn has_made_an_id(&self, connection: &mut Connection) -> Result<(), Again> {
         let mut buffer = self.worker.buffers.take();
-        let answer = connection.run(INSERT_ID, &mut buffer).await.map_err(|_| Again::Failed)?;
+        let answer = connection.run(INSERT_ID, &mut buffer).await.map_err(Failure::from)?;
         match answer.number() {
             Some(1..) => Ok(()),
             _ => Err(Again::For(Outcome::Statement)),
@@ -333,7 +347,7 @@ impl Session {
 enum Again {
     For(Outcome),
     Gone,
-    Failed,
+    Failed(io::Error),
 }
 
 impl From<Failure> for Again {
@@ -341,7 +355,10 @@ impl From<Failure> for Again {
         match failure {
             Failure::Relay(RelayError::Client(_) | RelayError::Killed) => Self::Gone,
             Failure::Prelude(_) | Failure::Reprepare(_) => Self::For(Outcome::Differs),
-            _ => Self::Failed,
+            Failure::Unsent(error) | Failure::Relay(RelayError::Server { error, .. }) => Self::Failed(error),
+            Failure::Behind | Failure::Relay(RelayError::Protocol | RelayError::Uninvited { .. }) => {
+                Self::Failed(io::ErrorKind::InvalidData.into())
+            }
         }
     }
 }
