@@ -244,7 +244,7 @@ impl Session {
                     if refusal.unsent.is_some()
                         && refusal.code == SHUTDOWN
                         && state_there
-                        && self.may_go_on() =>
+                        && self.may_go_on(work) =>
                 {
                     match self.resume(connection, work, false).await {
                         Resumed::Elsewhere => {}

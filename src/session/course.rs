@@ -311,9 +311,13 @@ impl Session {
         self.client.sum = listens.then(|| Sum::new(&self.worker.hasher));
     }
 
-    /// Whether something is kept of the open transaction, by which it may go on elsewhere.
-    pub(super) fn may_go_on(&self) -> bool {
-        matches!(self.course, Course::Begun(..) | Course::Told(_))
+    /// Whether enough is kept of the open transaction for it to go on elsewhere, with a statement that the server has refused as it ends.
+    pub(super) fn may_go_on(&self, work: &Work<'_>) -> bool {
+        match (&self.course, self.kind(work)) {
+            (Course::Begun(..) | Course::Told(_), Kind::Aside | Kind::Harmless) => true,
+            (Course::Told(_), Kind::Writes) => true,
+            _ => false,
+        }
     }
 
     /// What the rules say of transactions.
