@@ -39,6 +39,16 @@ async fn until_counted(stage: &Stage, outcome: &str, wanted: u64) {
     stage.proxy.until_metric(METRIC, &[&label], |value| value == wanted).await;
 }
 
+/// Sends a statement to the primary, which gets it, does nothing with it any more, and is killed.
+async fn send_to_a_server_that_dies(stage: &mut Stage, client: &mut RawClient, sql: &str) {
+    const RECEIVED: &str = "tidegate_client_received_bytes_total";
+    stage.cluster.tell("pause", 0);
+    let received = stage.proxy.metric(RECEIVED, &[]).await;
+    client.send_query(sql).await;
+    stage.proxy.until_metric(RECEIVED, &[], |now| now > received).await;
+    stage.cluster.tell("kill", 0);
+}
+
 /// A statement of a lost transaction is refused for this reason.
 async fn refused(client: &mut RawClient, sql: &str, why: &str) {
     let lost = client.error(sql).await;
@@ -216,12 +226,7 @@ async fn t35_a_commit_that_was_sent_is_never_run_again(scenario: Scenario) {
     let mut client = stage.raw().await;
     client.ok("BEGIN").await;
     client.ok("INSERT INTO t VALUES (3, 30)").await;
-    // The server has it, and does nothing with it any more.
-    stage.cluster.tell("pause", 0);
-    let received = stage.proxy.metric("tidegate_client_received_bytes_total", &[]).await;
-    client.send_query("COMMIT").await;
-    stage.proxy.until_metric("tidegate_client_received_bytes_total", &[], |now| now > received).await;
-    stage.cluster.tell("kill", 0);
+    send_to_a_server_that_dies(&mut stage, &mut client, "COMMIT").await;
     let lost = client.outcomes().await.remove(0).err();
     assert_eq!((lost.code, &lost.sqlstate), (1158, b"08007"), "{lost}");
     let message = String::from_utf8_lossy(&lost.message).into_owned();
@@ -280,6 +285,14 @@ async fn what_was_only_begun_begins_elsewhere_without_any_rule(scenario: Scenari
         has_written.value("/* tidegate: primary */ SELECT GROUP_CONCAT(n ORDER BY n) FROM t").await.unwrap(),
         "2,4"
     );
+
+    // So does BEGIN itself, which leaves nothing.
+    let mut begins = stage.raw().await;
+    send_to_a_server_that_dies(&mut stage, &mut begins, "BEGIN").await;
+    stage.cluster.tell("start", 0);
+    assert!(matches!(begins.outcomes().await.remove(0), Outcome::Ok(_)));
+    begins.ok("INSERT INTO t VALUES (6)").await;
+    begins.ok("COMMIT").await;
 
     stage.cluster.tell("kill", 1);
     read_only.select("SELECT COUNT(*) FROM t").await;

@@ -60,6 +60,11 @@ impl Session {
     /// The connection with the session's state is lost, with `work` in hand, which the server has not got if it is `unsent`: has the
     /// transaction go on elsewhere, or tells the client that it is lost.
     pub(super) async fn resume(&mut self, lost: Box<Connection>, work: &Work<'_>, unsent: bool) -> Resumed {
+        // Apart from the session's own future, whose size every client pays for.
+        Box::pin(self.go_on(lost, work, unsent)).await
+    }
+
+    async fn go_on(&mut self, lost: Box<Connection>, work: &Work<'_>, unsent: bool) -> Resumed {
         let here = (lost.server, lost.id);
         let in_transaction = lost.status.contains(Status::IN_TRANSACTION);
         let alone = in_transaction && self.pins.difference(Pins::PASSING).is_empty();
