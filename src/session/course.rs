@@ -313,10 +313,10 @@ impl Session {
 
     /// Whether enough is kept of the open transaction for it to go on elsewhere, with a statement that the server has refused as it ends.
     pub(super) fn may_go_on(&self, work: &Work<'_>) -> bool {
-        match (&self.course, self.kind(work)) {
-            (Course::Begun(..) | Course::Told(_), Kind::Aside | Kind::Harmless) => true,
-            (Course::Told(_), Kind::Writes) => true,
-            _ => false,
+        match self.kind(work) {
+            Kind::Aside | Kind::Harmless => matches!(self.course, Course::Begun(..) | Course::Told(_)),
+            Kind::Writes => matches!(self.course, Course::Told(_)),
+            Kind::Ends(_) | Kind::Unrepeatable => false,
         }
     }
 
