@@ -44,6 +44,7 @@ mod replay;
 mod round_trips;
 mod routines;
 mod routing;
+mod semisync;
 mod sequences;
 mod sql_digest;
 mod state;

@@ -335,7 +335,10 @@ fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub(super) fn named(row: Row) -> Vec<(String, Option<Vec<u8>>)> {
+/// A row's values by their columns' names.
+pub(super) type NamedRow = Vec<(String, Option<Vec<u8>>)>;
+
+pub(super) fn named(row: Row) -> NamedRow {
     let columns = row.columns();
     let names = columns.iter().map(|column| column.name_str().into_owned());
     names.zip(row.unwrap_raw().into_iter().map(bytes)).collect()

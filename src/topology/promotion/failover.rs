@@ -115,7 +115,7 @@ impl Warden {
         for id in loose {
             let place = lease.place(*id).ok_or("a server that is writable is no longer configured")?;
             let hand = lease.hand(place)?;
-            hand.tell(words::fence(hand.dialect())).await?;
+            hand.shut_out().await?;
             self.note_fenced(hand);
         }
         Ok(())
@@ -168,9 +168,10 @@ impl Warden {
         }
     }
 
-    /// Makes a server the primary.
+    /// Makes a server the primary, which acknowledges nothing alone where semi-synchronous replication is used.
     pub(super) async fn crown(&self, hand: &mut Hand) -> Result<(), Trouble> {
         let limit = self.settings.apply_timeout;
+        hand.arm().await?;
         for sql in words::promote(hand.dialect()) {
             hand.tell_within(sql, limit).await?;
         }
@@ -178,10 +179,12 @@ impl Warden {
         Ok(())
     }
 
-    /// Stops these replicas from receiving, or has them begin again.
+    /// Stops these replicas from receiving, or has them begin again, also one that was not made the primary after all.
     pub(super) async fn receive(&self, lease: &mut Lease, replicas: &[usize], on: bool) {
         for hand in lease.hands.iter_mut().filter(|hand| replicas.contains(&hand.seat)) {
-            if let Err(trouble) = hand.tell(words::receive(hand.dialect(), on)).await {
+            let ready = if on { hand.disarm().await } else { Ok(()) };
+            let told = hand.tell(words::receive(hand.dialect(), on)).await;
+            if let Err(trouble) = ready.and(told) {
                 warn!(%trouble, on, "a receiving thread was not stopped or started");
             }
             // Who is seen to try to reach another server speaks against a new primary.

@@ -54,6 +54,7 @@ impl Warden {
 
     async fn follow(&self, hand: &mut Hand, primary: &Seat, anew: bool) -> Result<(), Trouble> {
         hand.tell(words::fence(hand.dialect())).await?;
+        hand.disarm().await?;
         let tls = matches!(self.tls.mode, ServerTlsMode::Required | ServerTlsMode::Verified);
         let source = Source { host: &primary.host, port: primary.port, settings: &self.settings, tls };
         hand.tell_secretly(&words::follow(hand.dialect(), &source, anew)).await
@@ -132,6 +133,7 @@ impl Warden {
                 return Err(Refusal::MoreElsewhere { server, count, which: own.to_string() }.into());
             }
         }
+        lease.hand(place)?.arm().await?;
         warn!(server = %seats[place].address, "a promotion has not come to its end: the others follow it now");
         self.lead(&mut lease, place, &others, &[]).await;
         self.until_seen(only).await;

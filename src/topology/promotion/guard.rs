@@ -32,7 +32,7 @@ impl Warden {
         }
         for hand in lease.hands.iter_mut().filter(|hand| loose.contains(&hand.id) && still.contains(&hand.id))
         {
-            hand.tell(words::fence(hand.dialect())).await?;
+            hand.shut_out().await?;
             self.note_fenced(hand);
         }
         Ok(())
@@ -65,6 +65,7 @@ impl Warden {
         }
         lease.holds().await?;
         let hand = lease.hand(place)?;
+        hand.arm().await?;
         hand.tell(words::unfence(hand.dialect())).await?;
         self.shared.tally.done(Act::Waking);
         info!(server = %hand.address, "the primary was restarted and came back read only: it takes writes again");

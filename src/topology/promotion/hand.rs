@@ -13,10 +13,11 @@ use tokio::time::timeout;
 
 use super::super::facts;
 use super::super::gtid::Transactions;
-use super::super::probe::{Target, is_on, named, not_understood, texts};
+use super::super::probe::{NamedRow, Target, is_on, named, not_understood, texts};
 use super::super::replication::{Channel, Replication, received};
 use super::super::roles::Identity;
 use super::election::Testimony;
+use super::semisync::{self, SemiSync};
 pub(super) use super::tally::Trouble;
 use super::words;
 use crate::ids::ServerId;
@@ -28,6 +29,8 @@ const SILENCE: u32 = 15;
 const LOCK_WAIT: u32 = 3;
 /// How long a server may take for an answer that waits for nothing.
 pub(super) const PROMPT: Duration = Duration::from_secs(4);
+/// "Unknown thread id": there is no such connection any more.
+const NO_SUCH_CONNECTION: u16 = 1094;
 
 /// A server in hand.
 pub(super) struct Hand {
@@ -37,6 +40,7 @@ pub(super) struct Hand {
     pub address: Arc<str>,
     pub version: ServerVersion,
     connection: Conn,
+    target: Target,
     limit: Duration,
 }
 
@@ -70,7 +74,20 @@ impl Hand {
         if version.dialect == Dialect::MySql && version.number < words::MYSQL_MIN {
             return Err(format!("{address}: MySQL before 8.0.23 cannot be promoted by Tidegate").into());
         }
-        Ok(Self { id, seat, address, version, connection, limit: limit.max(PROMPT) })
+        let (target, limit) = (target.clone(), limit.max(PROMPT));
+        Ok(Self { id, seat, address, version, connection, target, limit })
+    }
+
+    /// One more connection to the same server.
+    pub fn another(&self) -> impl Future<Output = Result<Self, Trouble>> + use<> {
+        let (target, limit) = (self.target.clone(), self.limit);
+        let who = (self.id, self.seat, Arc::clone(&self.address));
+        async move { Self::reach(&target, who, limit).await }
+    }
+
+    /// The server's id of this connection.
+    pub fn connection_id(&self) -> u64 {
+        self.connection.id().into()
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -113,6 +130,42 @@ impl Hand {
         Ok(self.judge(answer)?.ok_or_else(|| format!("{}: no answer", self.address))?)
     }
 
+    /// All rows of a result, by their columns' names.
+    pub async fn rows(&mut self, sql: &str) -> Result<Vec<NamedRow>, Trouble> {
+        let answer = timeout(self.limit, self.connection.query::<Row, _>(sql)).await;
+        Ok(self.judge(answer)?.into_iter().map(named).collect())
+    }
+
+    /// Ends another connection, if it is there still.
+    pub async fn end_connection(&mut self, id: u64) -> Result<(), Trouble> {
+        match timeout(self.limit, self.connection.query_drop(format!("KILL CONNECTION {id}"))).await {
+            Ok(Err(Error::Server(error))) if error.code == NO_SUCH_CONNECTION => Ok(()),
+            done => self.judge(done),
+        }
+    }
+
+    /// What it has of semi-synchronous replication.
+    pub async fn semi_sync(&mut self) -> Result<SemiSync, Trouble> {
+        let variables = timeout(self.limit, self.connection.query(semisync::VARIABLES)).await;
+        Ok(SemiSync::parse(&self.judge(variables)?))
+    }
+
+    /// Before it is made writable: from now on it acknowledges nothing alone, where semi-synchronous replication is used.
+    pub async fn arm(&mut self) -> Result<(), Trouble> {
+        match self.semi_sync().await?.arm() {
+            Some(sql) => self.tell(&sql).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Once it takes no writes: what it receives waits for nobody.
+    pub async fn disarm(&mut self) -> Result<(), Trouble> {
+        match self.semi_sync().await?.disarm() {
+            Some(sql) => self.tell(&sql).await,
+            None => Ok(()),
+        }
+    }
+
     fn judge<T>(&self, done: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, Trouble> {
         match done {
             Ok(Ok(value)) => Ok(value),
@@ -134,10 +187,10 @@ impl Hand {
         matches!(self.ask::<Option<u8>>(&sql, PROMPT).await, Ok(Some(1)))
     }
 
-    /// Privileges that the account lacks.
-    pub async fn missing_rights(&mut self) -> Result<Vec<&'static str>, Trouble> {
+    /// Privileges that the account lacks; `semi_sync`: also of those that semi-synchronous replication takes.
+    pub async fn missing_rights(&mut self, semi_sync: bool) -> Result<Vec<&'static str>, Trouble> {
         let grants = timeout(PROMPT, self.connection.query("SHOW GRANTS")).await;
-        Ok(words::missing(self.dialect(), &self.judge(grants)?))
+        Ok(words::missing(self.dialect(), &self.judge(grants)?, semi_sync))
     }
 
     /// Asks what an election needs.

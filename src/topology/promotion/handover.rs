@@ -140,7 +140,8 @@ impl Warden {
     /// Everything as it was. Where it cannot be made sure that the candidate takes no writes, the old primary stays read only.
     async fn take_back(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
         let hand = lease.hand(to)?;
-        hand.tell(words::fence(hand.dialect())).await?;
+        hand.shut_out().await?;
+        hand.disarm().await?;
         hand.tell(words::start(hand.dialect())).await?;
         let old = lease.hand(from)?;
         old.tell(words::unfence(old.dialect())).await?;

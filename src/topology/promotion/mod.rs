@@ -8,12 +8,15 @@
 //! | `plight` | pure: what is wrong, by the probes |
 //! | `election` | pure: is the primary really gone, and who takes its place |
 //! | `words` | pure: both dialects' statements |
+//! | `semisync` | pure: what is set of semi-synchronous replication |
 //! | `hand`, `lease` | connections for one act, and the right to act |
+//! | `barrier` | a server is shut out though its clients are in the way |
 //! | `warden` | the task: which act is due, and its log |
 //! | `failover`, `guard`, `following` | the acts: a lost primary is replaced; who may write; who is to follow |
 //! | `handover` | a planned switchover |
 //! | `tally` | what is counted of all that |
 
+mod barrier;
 mod election;
 mod failover;
 mod following;
@@ -22,6 +25,7 @@ mod hand;
 mod handover;
 mod lease;
 mod plight;
+mod semisync;
 mod tally;
 mod warden;
 mod words;

@@ -124,7 +124,8 @@ impl Warden {
         let known = servers.clone().filter(|server| server.at.is_some()).count();
         let mut hands = lease::reach(servers, &self.settings, &self.tls, self.limit.max(STEP)).await;
         for hand in &mut hands {
-            match hand.missing_rights().await {
+            let semi_sync = hand.semi_sync().await.unwrap_or_default();
+            match hand.missing_rights(semi_sync.is_used()).await {
                 Ok(missing) if missing.is_empty() => {}
                 Ok(missing) => {
                     let (server, missing) = (&hand.address, missing.join(", "));
@@ -132,10 +133,13 @@ impl Warden {
                 }
                 Err(trouble) => warn!(%trouble, "the account of `failover` cannot be looked at"),
             }
-            if let Ok(said) = hand.testify().await
-                && said.identity.replication.channels().iter().any(|channel| channel.filtered)
-            {
+            let Ok(said) = hand.testify().await else { continue };
+            let channels = said.identity.replication.channels();
+            if channels.iter().any(|channel| channel.filtered) {
                 warn!(server = %hand.address, "it leaves out some of what it receives (replication filters): it is never promoted");
+            }
+            if channels.is_empty() && !said.identity.read_only && semi_sync.acknowledges_alone() {
+                warn!(server = %hand.address, "semi-synchronous replication is used, but this primary answers commits that no replica has: set its source side, and `wait_no_replica`, to ON");
             }
         }
         if hands.len() < known {

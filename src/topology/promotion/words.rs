@@ -163,8 +163,9 @@ fn quoted(text: &[u8]) -> String {
     out
 }
 
-/// Privileges that an account lacks for this, by its SHOW GRANTS; what comes by roles is not seen.
-pub(super) fn missing(dialect: Dialect, grants: &[String]) -> Vec<&'static str> {
+/// Privileges that an account lacks for this, by its SHOW GRANTS; what comes by roles is not seen. `semi_sync`: also for a server whose
+/// commits wait for acknowledgements, which is set so, and shut out by ending its clients.
+pub(super) fn missing(dialect: Dialect, grants: &[String], semi_sync: bool) -> Vec<&'static str> {
     let needed: &[&[&str]] = match dialect {
         Dialect::MySql => &[
             &["REPLICATION_SLAVE_ADMIN", "SUPER"],
@@ -179,6 +180,13 @@ pub(super) fn missing(dialect: Dialect, grants: &[String]) -> Vec<&'static str> 
             &["RELOAD"],
         ],
     };
+    let more: &[&[&str]] = match dialect {
+        _ if !semi_sync => &[],
+        Dialect::MySql => &[&["PROCESS"], &["CONNECTION_ADMIN", "SUPER"]],
+        Dialect::MariaDb => {
+            &[&["PROCESS"], &["CONNECTION ADMIN", "SUPER"], &["REPLICATION MASTER ADMIN", "SUPER"]]
+        }
+    };
     let has = |name: &str| {
         grants.iter().map(|grant| grant.to_ascii_uppercase()).any(|grant| {
             let head = grant.split(" ON *.*").next().filter(|head| *head != grant).unwrap_or_default();
@@ -186,7 +194,7 @@ pub(super) fn missing(dialect: Dialect, grants: &[String]) -> Vec<&'static str> 
             names.any(|given| given == name || given == "ALL PRIVILEGES")
         })
     };
-    needed.iter().filter(|any| !any.iter().any(|name| has(name))).map(|any| any[0]).collect()
+    needed.iter().chain(more).filter(|any| !any.iter().any(|name| has(name))).map(|any| any[0]).collect()
 }
 
 #[cfg(test)]
@@ -232,10 +240,12 @@ mod tests {
             "GRANT RELOAD, REPLICATION CLIENT ON *.* TO `f`@`%`",
             "GRANT REPLICATION_SLAVE_ADMIN ON *.* TO `f`@`%`",
         ]);
-        assert_eq!(missing(Dialect::MySql, &some), ["SYSTEM_VARIABLES_ADMIN"]);
+        assert_eq!(missing(Dialect::MySql, &some, false), ["SYSTEM_VARIABLES_ADMIN"]);
+        let with_clients = missing(Dialect::MySql, &some, true);
+        assert_eq!(with_clients, ["SYSTEM_VARIABLES_ADMIN", "PROCESS", "CONNECTION_ADMIN"]);
         let of_one_schema = grants(&["GRANT ALL PRIVILEGES ON `x`.* TO `f`@`%`"]);
-        assert_eq!(missing(Dialect::MySql, &of_one_schema).len(), 4);
+        assert_eq!(missing(Dialect::MySql, &of_one_schema, false).len(), 4);
         let all = grants(&["GRANT ALL PRIVILEGES ON *.* TO `f`@`%` WITH GRANT OPTION"]);
-        assert_eq!(missing(Dialect::MariaDb, &all), [""; 0]);
+        assert_eq!(missing(Dialect::MariaDb, &all, true), [""; 0]);
     }
 }
