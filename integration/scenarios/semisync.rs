@@ -118,6 +118,7 @@ async fn a_primary_whose_commits_wait_is_shut_out_and_answers_nobody(scenario: S
     for server in [1, 2] {
         stage.cluster.run(server, &[receive(scenario, true)]).await;
     }
+    stage.proxy.until_metric("tidegate_failover_acts_total", &["act=\"promotion\""], |n| n == 1).await;
     client.ok("INSERT INTO t VALUES (2)").await;
     let next = primary(&stage).await;
     assert_ne!(next, 0);

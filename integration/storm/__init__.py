@@ -6,7 +6,6 @@ Map (each module's head says what it owns):
     site      the cluster and its Tidegates: who is the primary, is all whole again, what only a person may mend
     network   relays in front of the servers that cut, hold and delay by who talks to whom
     faults    what can happen, drawn from a seed
-    semisync  what a strict semi-synchronous replication needs of whoever promotes
     clients   the workload: sessions through Tidegate
     history   what was promised to the clients; pure: finds lost and doubled rows, stale reads, wrong sums
     evidence  what is kept when a promise was broken

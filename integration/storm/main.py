@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.cache import LauncherError
 from launcher.client import SqlError
 
-from . import clients, evidence, faults, semisync
+from . import clients, evidence, faults
 from .clients import ACCOUNTS, BALANCE, Statistics
 from .history import History
 from .network import Network
@@ -36,7 +36,6 @@ def main() -> int:
     parser.add_argument("--time", type=float, default=float("inf"), help="seconds after which no further fault begins")
     parser.add_argument("--instances", type=int, default=1, help="of Tidegate")
     parser.add_argument("--follow", action="store_true", help="without promotions by Tidegate")
-    parser.add_argument("--strict", action="store_true", help="a primary without replicas acknowledges nothing (semi-synchronous replication)")
     parser.add_argument("--only", action="append", choices=sorted(faults.KINDS), help="kinds of faults (repeatable)")
     parser.add_argument("--keep", type=Path, default=Path("chaos-evidence"), help="where to keep what shows a violation's cause")
     given = parser.parse_args()
@@ -48,8 +47,6 @@ def main() -> int:
         network = stack.enter_context(Network({server["name"]: server["port"] for server in cluster["servers"]}))
         site = Site(description, network, promotes=not given.follow)
         site.prepare()
-        if given.strict:
-            stack.enter_context(semisync.kept(site))
         names = ["tidegate", *(f"tidegate-{number}" for number in range(2, given.instances + 1))]
         for name in names:
             stack.enter_context(site.tidegate(given.binary, name))

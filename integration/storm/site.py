@@ -36,6 +36,9 @@ EXECUTED = {"mysql": "@@global.gtid_executed", "mariadb": "@@global.gtid_binlog_
 WAIT = {"mysql": "WAIT_FOR_EXECUTED_GTID_SET", "mariadb": "MASTER_GTID_WAIT"}
 HISTORY = {"mysql": "@@global.gtid_executed", "mariadb": "@@global.gtid_binlog_state"}
 REPLICA = {"mysql": "REPLICA", "mariadb": "SLAVE"}
+#: Semi-synchronous replication's side of the source: whether it waits for acknowledgements, also without a replica.
+WAITS = {"mysql": ("rpl_semi_sync_source_enabled", "rpl_semi_sync_source_wait_no_replica"),
+         "mariadb": ("rpl_semi_sync_master_enabled", "rpl_semi_sync_master_wait_no_slave")}
 SEMI_SYNC_CLIENTS = {"mysql": "Rpl_semi_sync_source_clients", "mariadb": "Rpl_semi_sync_master_clients"}
 
 
@@ -95,7 +98,7 @@ clusters:
         """Replication over the relays, the workload's tables."""
         first, *others = self.servers
         with self.root(first) as root:
-            root.query("SET GLOBAL read_only = OFF")
+            self.lead(root)
         for replica in others:
             self.follow(replica, first)
         with self.root(first) as root:
@@ -122,10 +125,17 @@ clusters:
             self.network.know(server["name"], server["pid"])
         return server
 
+    def lead(self, root: Client) -> None:
+        """Lets a server take writes, as somebody would by hand: it acknowledges none alone."""
+        enabled, alone = WAITS[self.dialect]
+        root.query(f"SET GLOBAL {alone} = ON, GLOBAL {enabled} = ON")
+        root.query("SET GLOBAL read_only = OFF")
+
     def follow(self, replica: str, primary: str) -> None:
-        """As somebody would by hand."""
+        """As somebody would by hand; its applier waits for nobody."""
         port = self.network.port(primary)
         with self.root(replica) as root:
+            root.query(f"SET GLOBAL {WAITS[self.dialect][0]} = OFF")
             if self.dialect == "mysql":
                 root.query("STOP REPLICA; SET GLOBAL super_read_only = ON; "
                            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={port}, SOURCE_USER='repl', "
@@ -159,7 +169,8 @@ clusters:
             raise Broken(lacks)
         with self.root(new) as root:
             replica = REPLICA[self.dialect]
-            root.query(f"STOP {replica}; RESET {replica} ALL; SET GLOBAL read_only = OFF")
+            root.query(f"STOP {replica}; RESET {replica} ALL")
+            self.lead(root)
         for server in self.servers:
             if server != new:
                 self.follow(server, new)
@@ -169,7 +180,7 @@ clusters:
         if not self.promotes and not self.writable():
             with self.root(server) as root:
                 if not root.query(STATUS[self.dialect][0]):
-                    root.query("SET GLOBAL read_only = OFF")
+                    self.lead(root)
 
     def writable(self) -> list:
         """The servers that take writes, of those that answer."""

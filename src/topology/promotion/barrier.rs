@@ -22,8 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PACE: Duration = Duration::from_millis(20);
 
 impl Hand {
-    /// Has the server take no writes from now on, whoever is in the way.
+    /// Has the server take no writes from now on, whoever is in the way, and wait for no acknowledgement.
     pub async fn shut_out(&mut self) -> Result<(), Trouble> {
+        self.give_order().await?;
+        self.disarm().await
+    }
+
+    async fn give_order(&mut self) -> Result<(), Trouble> {
         let (order, orderer, aide) = (words::fence(self.dialect()), self.connection_id(), self.another());
         let mut ordering = pin!(self.tell(order));
         tokio::select! {

@@ -141,7 +141,6 @@ impl Warden {
     async fn take_back(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
         let hand = lease.hand(to)?;
         hand.shut_out().await?;
-        hand.disarm().await?;
         hand.tell(words::start(hand.dialect())).await?;
         let old = lease.hand(from)?;
         old.tell(words::unfence(old.dialect())).await?;
