@@ -7,6 +7,7 @@
 //! - **No way back in time**: a session reads on where it has read; elsewhere only where everything is that was there after its
 //!   last read, by the servers' own word. A write of its own is later than all it has read, and stands for it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Session;
@@ -100,17 +101,18 @@ impl Freshness {
     }
 
     /// Where another has become the primary since, what that one lacks was lost with the one before: no server will ever have it, and no
-    /// read is to wait for it.
-    pub fn give_up_what_is_lost(&mut self, topology: &Topology, snapshot: &Snapshot) {
-        let Some(primary) =
-            snapshot.primary.filter(|primary| self.under.is_some_and(|under| under != *primary))
+    /// read is to wait for it. `executed`: as the primary was probed when it was found to be that, or later.
+    pub fn give_up_what_is_lost(
+        &mut self,
+        primary: Option<ServerId>,
+        executed: impl FnOnce(ServerId) -> Option<Arc<Transactions>>,
+    ) {
+        let Some(primary) = primary.filter(|primary| self.under.is_some_and(|under| under != *primary))
         else {
             return;
         };
-        // As it was probed when it was found to be the primary, or later.
-        let Some(position) = topology.position(primary) else { return };
-        let Some(executed) = &position.executed else { return };
-        let lost = self.wrote.without(executed);
+        let Some(executed) = executed(primary) else { return };
+        let lost = self.wrote.without(&executed);
         if !lost.is_empty() {
             self.wrote = self.wrote.without(&lost);
             self.having = 0;
@@ -328,4 +330,59 @@ fn reads_data(statement: Recognised) -> bool {
 /// Whether a statement that reads does more than ask about its server.
 fn reads_tables(statement: Recognised, names_none: impl FnOnce() -> bool) -> bool {
     statement.class != Class::Read || statement.uses.contains(Uses::UNKNOWN_FUNCTION) || !names_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ServerId = ServerId(1);
+    const OTHER: ServerId = ServerId(2);
+
+    fn set(text: &str) -> Transactions {
+        Transactions::parse(text.as_bytes()).expect(text)
+    }
+
+    fn wrote(text: &str, under: Option<ServerId>) -> Freshness {
+        Freshness { wrote: set(text), under, having: 0b110, ..Freshness::default() }
+    }
+
+    fn executed(text: &str) -> Option<Arc<Transactions>> {
+        Some(Arc::new(set(text)))
+    }
+
+    #[test]
+    fn what_the_next_primary_lacks_is_waited_for_no_longer() {
+        let mut session = wrote("0-1-7,1-1-3", Some(ONE));
+        session.give_up_what_is_lost(Some(OTHER), |_| executed("0-1-5,1-1-4"));
+        assert_eq!(session.wrote, set("1-1-3"));
+        // What servers had of the whole says nothing of what is left.
+        assert_eq!((session.having, session.under), (0, Some(OTHER)));
+        // Under that one nothing is lost any more.
+        session.give_up_what_is_lost(Some(OTHER), |_| executed(""));
+        assert_eq!(session.wrote, set("1-1-3"));
+    }
+
+    #[test]
+    fn what_the_next_primary_has_is_missed_by_no_read() {
+        let mut session = wrote("0-1-7", Some(ONE));
+        session.give_up_what_is_lost(Some(OTHER), |_| executed("0-1-7"));
+        assert_eq!((&session.wrote, session.having, session.under), (&set("0-1-7"), 0b110, Some(OTHER)));
+    }
+
+    #[test]
+    fn in_doubt_nothing_is_given_up() {
+        let (all, lacks) = (set("0-1-7"), || executed("0-1-5"));
+        // There is no primary; it is the same; it was not probed yet; what counts was given from outside.
+        for (under, primary, known) in [
+            (Some(ONE), None, lacks()),
+            (Some(ONE), Some(ONE), lacks()),
+            (Some(ONE), Some(OTHER), None),
+            (None, Some(OTHER), lacks()),
+        ] {
+            let mut session = wrote("0-1-7", under);
+            session.give_up_what_is_lost(primary, |_| known);
+            assert_eq!((&session.wrote, session.having, session.under), (&all, 0b110, under));
+        }
+    }
 }

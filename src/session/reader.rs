@@ -72,7 +72,8 @@ impl Session {
         if self.freshness.unlearnt {
             return None;
         }
-        self.freshness.give_up_what_is_lost(&self.worker.topology, snapshot);
+        let topology = &self.worker.topology;
+        self.freshness.give_up_what_is_lost(snapshot.primary, |id| topology.position(id)?.executed.clone());
         if let Some(home) = self.stays_at(snapshot, tried) {
             return Some(home);
         }
