@@ -60,12 +60,15 @@ impl Hand {
             sleep(PACE).await;
         };
         let own = [orderer, self.connection_id()];
-        let mut ended = 0;
-        for client in processes.iter().filter(|process| process.is_client && !own.contains(&process.id)) {
+        let mut clients = processes;
+        clients.retain(|process| process.is_client && !own.contains(&process.id));
+        // MariaDB: who waits does so for all who commit with it, and when it is ended they are answered OK.
+        clients.sort_by_key(|client| client.awaits_word);
+        for client in &clients {
             // Its connection, never its statement alone: a commit that is killed so is answered OK by MariaDB.
             self.end_connection(client.id).await?;
-            ended += 1;
         }
+        let ended = clients.len();
         warn!(server = %self.address, ended, "clients were in the way of shutting it out: their connections were ended");
         match self.semi_sync().await?.release() {
             Some(release) => self.tell(&release).await,
@@ -81,6 +84,8 @@ struct Process {
     is_client: bool,
     /// For a lock.
     waits: bool,
+    /// It waits for an acknowledgement.
+    awaits_word: bool,
 }
 
 impl Process {
@@ -103,6 +108,7 @@ impl Process {
             id: of("Id").parse().unwrap_or(0),
             is_client: !works_for_server,
             waits: of("State").starts_with("Waiting for "),
+            awaits_word: of("State").starts_with("Waiting for semi-sync"),
         }
     }
 }
@@ -134,6 +140,7 @@ mod tests {
             assert!(process("app", command, Some("")).is_client, "{command}");
         }
         assert!(process("p", "Query", Some("Waiting for commit lock")).waits);
+        assert!(process("p", "Query", Some("Waiting for semi-sync ACK from slave")).awaits_word);
         assert!(!process("p", "Query", None).waits);
         assert_eq!(process("p", "Query", None).id, 7);
     }
