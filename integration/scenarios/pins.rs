@@ -1,6 +1,8 @@
 //! Pins: each ends when its cause does, and the connection is then as good as new.
 
-use crate::harness::{Rules, Scenario, Stage, until};
+use tidegate::wire::capabilities::Capabilities;
+
+use crate::harness::{Login, Rules, Scenario, Stage, until};
 
 both_dialects! {
     t13_a_pin_ends_with_the_last_temporary_table,
@@ -16,6 +18,7 @@ both_dialects! {
     a_lock_of_a_failed_statement_is_kept,
     a_transaction_begins_where_a_soft_pin_is,
     a_cursor_does_not_keep_writes_on_a_replica,
+    t12_no_pin_on_a_replica_makes_a_write_fail,
 }
 
 /// One connection to the primary, none to replicas: whoever is pinned keeps everybody else out.
@@ -286,4 +289,49 @@ async fn a_lock_of_a_failed_statement_is_kept(scenario: Scenario) {
     assert_eq!(client.error(format!("{get}, (SELECT 1 UNION SELECT 2)")).await.code, 1242);
     let held = client.value(format!("SELECT IS_FREE_LOCK('{}')", stage.schema)).await.unwrap() == "0";
     assert_eq!(other.value(&get).await.unwrap(), if held { "0" } else { "1" });
+}
+
+/// What a read only transaction, or a view, leaves on a replica must not be where the next write goes.
+async fn t12_no_pin_on_a_replica_makes_a_write_fail(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules { weights: vec![0, 1, 0], ..Rules::default() }).await;
+    stage
+        .given(&[
+            "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT)",
+            "INSERT INTO t VALUES (1), (2)",
+            "CREATE FUNCTION leaves_some() RETURNS INT NO SQL BEGIN SET @set = 1; RETURN 1; END",
+            "CREATE VIEW seen AS SELECT leaves_some() AS n",
+        ])
+        .await;
+    let writes = [
+        "INSERT INTO t VALUES ()",
+        "CREATE OR REPLACE VIEW w AS SELECT 1",
+        "BEGIN",
+        "SELECT id FROM t FOR UPDATE",
+    ];
+    let login = Login { capabilities: Login::OLD | Capabilities::DEPRECATE_EOF, ..Login::default() };
+    for write in writes {
+        for leaves in ["cursor", "SELECT n FROM seen", "SELECT leaves_some()", "SET profiling = 1"] {
+            for ends in ["COMMIT", "START TRANSACTION READ WRITE", ""] {
+                let mut client = stage.raw_with(login.clone()).await;
+                if !ends.is_empty() {
+                    client.ok("START TRANSACTION READ ONLY").await;
+                }
+                if leaves == "cursor" {
+                    let statement = client.prepare("SELECT id FROM t").await.unwrap();
+                    client.send_execute(statement, 1, &[], true).await;
+                    client.outcomes().await;
+                } else {
+                    client.query(leaves).await;
+                }
+                for sql in [ends, write, "INSERT INTO t VALUES ()"].into_iter().filter(|sql| !sql.is_empty())
+                {
+                    for outcome in client.query(sql).await {
+                        let failed = matches!(outcome, crate::harness::Outcome::Err(_));
+                        assert!(!failed, "{leaves}, {ends}, {write}: {sql}: {outcome:?}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(stage.refused_by_replicas().await, 0);
 }

@@ -14,6 +14,7 @@ both_dialects! {
     t13_temporary_tables_stay_usable,
     user_locks_stay_until_released,
     t9_user_variables_keep_one_value_and_reads_stay_free,
+    t11_every_form_of_set_reaches_every_connection,
     set_transaction_counts_for_one_transaction,
     savepoints_work,
     an_implicit_commit_ends_the_transaction,
@@ -216,6 +217,39 @@ async fn t9_user_variables_keep_one_value_and_reads_stay_free(scenario: Scenario
     }
     client.query_drop("INSERT INTO t VALUES (@v)").await.unwrap();
     assert_eq!(ids(&mut client).await.as_deref(), Some("4"));
+}
+
+async fn t11_every_form_of_set_reaches_every_connection(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    let cases = [
+        ("SET @@local.div_precision_increment = 9", "div_precision_increment"),
+        ("SET LOCAL group_concat_max_len = 77", "group_concat_max_len"),
+        ("SET SESSION max_sort_length = 99", "max_sort_length"),
+        ("SET @@session.lc_time_names = 'de_DE'", "lc_time_names"),
+        ("SET time_zone = '+05:00'", "time_zone"),
+        ("SET @@innodb_lock_wait_timeout = 1", "innodb_lock_wait_timeout"),
+    ];
+    for (set, name) in cases {
+        let seen = ["primary", "replica"].map(|role| format!("/* tidegate: {role} */ SELECT @@{name}"));
+        let usual = text(&mut other, &seen[0]).await;
+        // The one connection to each server changes hands between any two statements.
+        for (change, differs) in [(set, true), (&format!("SET {name} = DEFAULT"), false), (set, true)] {
+            client.query_drop(change).await.unwrap();
+            for sql in &seen {
+                assert_eq!(text(&mut other, sql).await, usual, "{change} of another session: {sql}");
+                assert_eq!(text(&mut client, sql).await != usual, differs, "{change}: {sql}");
+            }
+        }
+    }
+    // The limit of the session counts where its next statement waits.
+    stage.given(&["INSERT INTO t VALUES (1)"]).await;
+    let mut holder = stage.direct(Login::default()).await;
+    holder.ok("BEGIN").await;
+    holder.ok("UPDATE t SET id = 2").await;
+    other.query_drop("DO 1").await.unwrap();
+    let waited = within("a lock's limit of one second", client.query_drop("UPDATE t SET id = 3")).await;
+    assert!(matches!(&waited, Err(mysql_async::Error::Server(error)) if error.code == 1205), "{waited:?}");
 }
 
 async fn set_transaction_counts_for_one_transaction(scenario: Scenario) {

@@ -94,10 +94,6 @@ impl Session {
         let Some(known) = self.statements.known.get_mut(&id) else {
             return self.unknown_statement(id, "mysqld_stmt_execute").await;
         };
-        if std::mem::take(&mut known.long_data_failed) {
-            let message = "Tidegate: the data of COM_STMT_SEND_LONG_DATA was lost with its server connection";
-            return self.refuse(&Problem::Request(1210, message.into())).await;
-        }
         let Some(layout) = Layout::of(payload, known.parameters, attributes) else {
             return self.malformed().await;
         };
@@ -114,6 +110,11 @@ impl Session {
             false => source,
         };
         self.settle_before(statement).await;
+        if self.statements.known.get_mut(&id).is_some_and(|known| std::mem::take(&mut known.long_data_failed))
+        {
+            let message = "Tidegate: the data of COM_STMT_SEND_LONG_DATA was lost with its server connection";
+            return self.refuse(&Problem::Request(1210, message.into())).await;
+        }
         if statement.uses.intersects(Uses::CONNECTION_ID | Uses::ROW_COUNT | Uses::FOUND_ROWS)
             && let Some(answer) = self.answer(&source.text, reply::Rows::Binary).await
         {
@@ -165,6 +166,9 @@ impl Session {
         };
         let Some(known) = self.statements.known.get(&id) else { return Flow::Continue };
         let (source, statement) = (Arc::clone(&known.source), known.statement);
+        if self.may_be_bound_to_replica() {
+            self.leave_replica_for(statement).await;
+        }
         let route = plan::route(statement, self.situation());
         let mut route = self.for_pin(route, Pins::LONG_DATA);
         if self.forward_silently(&mut route, statement, id, &source, payload).await {

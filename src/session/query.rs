@@ -10,7 +10,6 @@ use crate::plan;
 use crate::sql::{self, Class, Dialect, Question, Recognised, Uses};
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
-use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 
 /// MySQL's warning of FOUND_ROWS().
@@ -115,7 +114,7 @@ impl Session {
         if !statement.uses.intersects(ABOUT_BEFORE) && !may_wait {
             self.settle_pins().await;
         }
-        if self.status.contains(Status::IN_TRANSACTION_READONLY) {
+        if self.may_be_bound_to_replica() {
             self.leave_replica_for(statement).await;
         }
     }

@@ -1,7 +1,9 @@
-//! Read only transactions on a replica, where a statement comes that a replica refuses.
+//! Sessions bound to a replica, by a read only transaction or what that has left there, where a statement comes that a
+//! replica refuses.
 //!
 //! Owns: what such a statement does on a primary. Does not know: how statements run. Invariant: the client sees what one
-//! server does: a write is refused by the transaction's own error, and what ends a transaction by itself runs outside it.
+//! server does: a write is refused by the transaction's own error, what ends a transaction by itself runs outside it, and
+//! no write fails because of where a pin stands.
 
 use super::attempt::{READ_ONLY, Work};
 use super::pins::Pins;
@@ -9,7 +11,7 @@ use super::prelude::PRELUDE_LIMIT;
 use super::{Session, reply};
 use crate::backend::connection::Connection;
 use crate::execute::relay::End;
-use crate::plan::{Reason, Route, Target};
+use crate::plan::{self, Reason, Route, Situation, Target};
 use crate::sql::{self, Access, Class, Dialect, Lexing, Recognised, Uses};
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
@@ -23,6 +25,10 @@ const OUTLASTS: Uses = Uses::USER_LOCK
     .union(Uses::TEXT_PREPARED)
     .union(Uses::BINDING_VARIABLE)
     .union(Uses::XA);
+
+/// What gives way on a replica to a statement that needs the primary, because it can be had on neither: open cursors, long data
+/// of executions to come, and what a function in a view may have left. None of them is there unless the session reads only.
+const GIVES_WAY: Pins = Pins::CURSOR.union(Pins::LONG_DATA).union(Pins::UNEXPLAINED);
 
 /// Whether a server commits an open transaction before it runs the statement (tried on both dialects, in a read only
 /// transaction: definitions, rights, SET DEFAULT ROLE, LOCK TABLES).
@@ -43,13 +49,39 @@ impl Session {
 
     /// Whether such a connection can be given back: nothing else of the session is on it.
     pub(super) fn may_leave_replica(&self, connection: &Connection) -> bool {
-        let stays = self.pins.difference(Pins::PASSING | Pins::USER_VARIABLES);
-        stays.is_empty() && self.is_reading_on_replica(connection)
+        self.has_little_there() && self.is_reading_on_replica(connection)
+    }
+
+    /// Whether all that pins the session can be taken along, or gives way.
+    fn has_little_there(&self) -> bool {
+        self.pins.difference(Pins::PASSING | Pins::USER_VARIABLES | GIVES_WAY).is_empty()
+    }
+
+    /// Whether the session may be bound to a replica that a statement has to leave.
+    pub(super) fn may_be_bound_to_replica(&self) -> bool {
+        self.status.contains(Status::IN_TRANSACTION_READONLY) || self.pins.intersects(GIVES_WAY)
+    }
+
+    /// Whether the statement, after a transaction that has left a pin on this connection to a replica, needs the primary.
+    fn is_misplaced(&self, connection: &Connection, statement: Recognised) -> bool {
+        let free = Situation { pinned: false, ..self.situation() };
+        self.pins.intersects(GIVES_WAY)
+            && self.has_little_there()
+            && !connection.status.contains(Status::IN_TRANSACTION)
+            && self.worker.topology.snapshot().primary.is_some_and(|primary| primary != connection.server)
+            && !matches!(statement.class, Class::ShowServer | Class::Kill)
+            && plan::route(statement, free).target == Target::Primary
     }
 
     /// What ends the transaction on a replica to write, or stays on its connection longer than the transaction, is no
     /// statement for a replica.
     pub(super) async fn leave_replica_for(&mut self, statement: Recognised) {
+        if let Some(held) = self.held.take_if(|held| !held.status.contains(Status::IN_TRANSACTION)) {
+            let left =
+                if self.is_misplaced(&held, statement) { self.leave_replica(held).await } else { Err(held) };
+            self.held = left.err();
+            return;
+        }
         let Recognised { class, uses, .. } = statement;
         let writes = match class {
             Class::Begin(Access::ReadWrite) => true,
@@ -58,7 +90,9 @@ impl Session {
             _ => uses.contains(Uses::LOCK_TABLES),
         };
         // A procedure may make temporary tables; a replica of MariaDB writes FLUSH TABLES into its own binary log, and then follows no more.
-        let stays = uses.intersects(OUTLASTS) || matches!(class, Class::Call | Class::Other);
+        let stays = uses.intersects(OUTLASTS)
+            || matches!(class, Class::Call | Class::Other)
+            || statement.begins_measuring();
         if !writes && !stays || uses.contains(Uses::MULTIPLE) {
             return;
         }
@@ -130,6 +164,11 @@ impl Session {
         self.read_variables(&mut connection).await;
         if connection.broken || self.pins.contains(Pins::USER_VARIABLES) {
             return Err(connection);
+        }
+        if self.pins.intersects(GIVES_WAY) {
+            connection.dirty = true;
+            connection.worn_out |= self.pins.intersects(Pins::LASTING);
+            self.statements.give_up();
         }
         self.set_pins(Pins::default());
         self.status = connection.status;

@@ -80,6 +80,16 @@ impl Statements {
         self.long_data.clear();
     }
 
+    /// The same where the session goes on: executions whose long data is lost must not run without it.
+    pub fn give_up(&mut self) {
+        for id in &self.long_data {
+            if let Some(known) = self.known.get_mut(id) {
+                known.long_data_failed = true;
+            }
+        }
+        self.lose();
+    }
+
     /// The pins that cursors and long data make.
     pub fn pins(&self, mut pins: Pins) -> Pins {
         pins.set(Pins::CURSOR, !self.cursors.is_empty());
