@@ -201,7 +201,12 @@ impl Session {
         let statement = work.statement;
         match end.rows {
             Some(rows) => rows,
-            None if statement.uses.contains(Uses::INTO) && !mysql && self.names_no_table(work) => 0,
+            None if statement.uses.contains(Uses::INTO)
+                && !mysql
+                && sql::uses_no_table(work.sql(), &self.lexing) =>
+            {
+                0
+            }
             None if statement.uses.contains(Uses::INTO) => end.affected_rows,
             None if mysql && statement.class == Class::Read => 1, // DO
             None => self.last.found_rows,
@@ -271,9 +276,20 @@ impl Session {
     /// A command about a prepared statement has succeeded, at a server or none: it leaves the counts, but on MySQL no
     /// warnings of the statement before.
     pub(super) fn note_statement_command(&mut self, at: Option<At>, warnings: u16) {
-        if self.lexing.server.dialect == Dialect::MariaDb {
-            return;
+        if self.lexing.server.dialect == Dialect::MySql {
+            self.clear_warnings(at, warnings);
         }
+    }
+
+    /// A text has been prepared there.
+    pub(super) fn note_prepared(&mut self, text: &[u8], at: At, warnings: u16) {
+        if self.lexing.server.dialect == Dialect::MySql || !self.prepares_no_table(text) {
+            self.clear_warnings(Some(at), warnings);
+        }
+    }
+
+    /// What stands there now is all that there is to ask about.
+    fn clear_warnings(&mut self, at: Option<At>, warnings: u16) {
         if self.last.warnings > 0 && self.last.place != at {
             self.last.place = None;
         }
@@ -285,16 +301,17 @@ impl Session {
     /// routine may use some: its server knows, and there is nothing to be told apart here.
     pub(super) fn leaves_warnings(&self, work: &Work<'_>) -> bool {
         let Recognised { class, uses, .. } = work.statement;
-        let names_none = || self.names_no_table(work);
+        let uses_none = || sql::uses_no_table(work.sql(), &self.lexing);
         self.last.warnings > 0
             && self.lexing.server.dialect == Dialect::MariaDb
-            && !uses.intersects(Uses::SUBQUERY | Uses::DOUBT)
+            && !uses.contains(Uses::DOUBT)
             && match class {
+                _ if work.preparing.is_some() => self.prepares_no_table(work.sql()),
                 Class::Use | Class::Begin(_) | Class::EndOrSavepoint | Class::Set => {
-                    !uses.contains(Uses::MULTIPLE) || names_none()
+                    !uses.intersects(Uses::MULTIPLE | Uses::SUBQUERY) || uses_none()
                 }
-                _ if work.preparing.is_some() => true,
-                Class::Call | Class::TextPrepared => true,
+                Class::Call => true,
+                Class::TextPrepared => self.prepares_no_tables(work),
                 Class::Ddl => {
                     !uses.contains(Uses::MULTIPLE) && sql::defines_no_table(work.sql(), &self.lexing)
                 }
@@ -302,17 +319,28 @@ impl Session {
                     uses.intersects(Uses::XA | Uses::UNLOCK_TABLES) && !uses.contains(Uses::MULTIPLE)
                 }
                 Class::Other => uses.contains(Uses::FLUSH_STATUS) && !uses.contains(Uses::MULTIPLE),
-                Class::Show => work.expect == Expect::Fields,
+                Class::Show => work.expect == Expect::Fields || uses_none(),
                 Class::ShowServer => work.expect == Expect::Text,
-                Class::Read => names_none(),
+                Class::Read => uses_none(),
                 _ => false,
             }
     }
 
-    fn names_no_table(&self, work: &Work<'_>) -> bool {
-        let text = work.sql();
-        let explains = |word: &[u8]| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
-        !explains(b"EXPLAIN") && !explains(b"DESC") && sql::Outline::of(text, &self.lexing).tables.is_empty()
+    /// Whether to prepare the text uses no table: then MariaDB leaves the warnings, as if it were executed.
+    fn prepares_no_table(&self, text: &[u8]) -> bool {
+        match self.recognise(text).class {
+            Class::Empty | Class::Use | Class::Call | Class::Begin(_) | Class::EndOrSavepoint => true,
+            Class::Diagnostics => true,
+            Class::Ddl => sql::defines_no_table(text, &self.lexing),
+            Class::Read | Class::Show | Class::Set => sql::uses_no_table(text, &self.lexing),
+            _ => false,
+        }
+    }
+
+    /// The same of text PREPARE. Of what is executed, and of texts that are not known, the server knows better.
+    fn prepares_no_tables(&self, work: &Work<'_>) -> bool {
+        let texts = sql::prepared_texts(work.sql(), &self.lexing).unwrap_or_default();
+        texts.iter().all(|text| self.prepared_text(text).is_none_or(|text| self.prepares_no_table(&text)))
     }
 
     /// Where warnings outlast the statement, it runs beside them if it can run anywhere, and leaves nothing there; else one

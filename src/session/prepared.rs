@@ -260,7 +260,7 @@ impl Session {
         let Some(known) = self.statements.known.get(&id) else {
             return self.unknown_statement(id, function).await;
         };
-        if self.held.is_none() {
+        if self.held.is_none() || expect == Expect::Rows && !self.statements.cursors.contains(&id) {
             let end = if self.lexing.server.dialect == Dialect::MySql { "." } else { "" };
             let message = format!("The statement ({id}) has no open cursor{end}");
             return self.refuse(&Problem::Request(1421, message.into())).await;

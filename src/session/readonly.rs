@@ -40,6 +40,12 @@ pub(super) fn commits(work: &Work<'_>, lexing: &Lexing) -> bool {
             || sql::changes_accounts(work.sql(), lexing))
 }
 
+/// Whether several statements, of which this is the strongest class, may run on a replica whatever transaction they end.
+fn reads_on(class: Class) -> bool {
+    matches!(class, Class::Empty | Class::Read | Class::Show | Class::Diagnostics | Class::Set | Class::Use)
+        || class == Class::EndOrSavepoint
+}
+
 impl Session {
     /// Whether a read only transaction is open on a connection to a replica.
     pub(super) fn is_reading_on_replica(&self, connection: &Connection) -> bool {
@@ -88,12 +94,13 @@ impl Session {
             // MySQL keeps the mode of the transaction that it ends (tried).
             Class::Begin(Access::Default) => self.lexing.server.dialect == Dialect::MariaDb,
             _ => uses.contains(Uses::LOCK_TABLES),
-        };
+        } && !uses.contains(Uses::MULTIPLE);
         // A procedure may make temporary tables; a replica of MariaDB writes FLUSH TABLES into its own binary log, and then follows no more.
         let stays = uses.intersects(OUTLASTS)
             || matches!(class, Class::Call | Class::Other)
-            || statement.begins_measuring();
-        if !writes && !stays || uses.contains(Uses::MULTIPLE) {
+            || statement.begins_measuring()
+            || uses.contains(Uses::MULTIPLE) && !reads_on(class);
+        if !writes && !stays {
             return;
         }
         let Some(held) = self.held.take() else { return };

@@ -39,7 +39,7 @@ impl Session {
                 self.set_pins(self.pins | Pins::DIAGNOSTICS);
                 self.note_error(&connection, &mut end);
             } else {
-                self.note_statement_command(Some((connection.server, connection.id)), end.warnings);
+                self.note_prepared(&source.text, (connection.server, connection.id), end.warnings);
             }
         } else {
             self.note_freshness(connection.server, work, &end);

@@ -16,6 +16,11 @@ pub(super) fn tokens(sql: &[u8], lexing: &Lexing) -> Vec<Token> {
     code(sql, lexing).collect()
 }
 
+/// The first word of a packet; empty where it has none.
+pub fn first_word<'a>(sql: &'a [u8], lexing: &Lexing) -> &'a [u8] {
+    code(sql, lexing).next().map_or(b"", |token| token.text(sql))
+}
+
 pub(super) fn lower(name: &[u8]) -> Vec<u8> {
     name.to_ascii_lowercase()
 }
