@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::harness::{Cluster, Login, Proxy, RawClient, Rules, Scenario, Stage};
 
 both_dialects! {
-    a_difference_of_state_costs_a_read_no_round_trip,
+    a_difference_of_state_costs_no_round_trip,
+    a_write_whose_state_is_refused_is_not_carried_out,
     an_id_that_another_session_has_made_costs_no_round_trip,
 }
 
@@ -92,26 +93,65 @@ async fn relayed(stage: &Stage) -> (Relay, Proxy, RawClient, RawClient) {
     (relay, proxy, client, other)
 }
 
-async fn a_difference_of_state_costs_a_read_no_round_trip(scenario: Scenario) {
+async fn a_difference_of_state_costs_no_round_trip(scenario: Scenario) {
     let stage = scenario.stage().await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
     let (relay, _proxy, mut client, mut other) = relayed(&stage).await;
     client.ok("SET time_zone = '+03:00', sql_mode = 'ANSI'").await;
     client.ok("SET @a = 'counted'").await;
     client.ok("USE information_schema").await;
-    let read = "SELECT @a, 'counted'";
-    let write = format!("REPLACE INTO {}.t VALUES (1) /* counted */", stage.schema);
-    client.select(read).await;
-    for (sql, expected) in [(read, 1), (&write, 2)] {
+    client.select("SELECT @a, 'counted'").await;
+    let table = format!("{}.t", stage.schema);
+    for sql in [
+        "SELECT @a, 'counted'",
+        &format!("REPLACE INTO {table} VALUES (7) /* counted */"),
+        &format!("UPDATE {table} SET id = id /* counted */"),
+        &format!("SELECT id FROM {table} FOR UPDATE /* counted */"),
+        "BEGIN /* counted */",
+    ] {
         // The other client has the only connection, with its own state, in between.
         other.ok("SET @a = 'theirs', time_zone = '-01:00'").await;
         other.select("SELECT 'counted'").await;
-        let before = relay.turns();
-        client.query(sql).await;
-        assert_eq!(relay.turns() - before, expected, "{sql}: a write waits for the state, a read does not");
-        let before = relay.turns();
-        client.query(sql).await;
-        assert_eq!(relay.turns() - before, 1, "{sql}, in the right state");
+        for state in ["another", "the right"] {
+            let before = relay.turns();
+            client.query(sql).await;
+            assert_eq!(relay.turns() - before, 1, "{sql}, in {state} state");
+        }
+        client.ok("ROLLBACK").await;
+    }
+    assert_eq!(client.value(format!("SELECT id FROM {table} FOR UPDATE")).await.unwrap(), "7");
+    // What is prepared there costs no more; what is not costs one round trip for that.
+    let write = client.prepare(format!("REPLACE INTO {table} VALUES (8) /* counted */")).await.unwrap();
+    client.execute(write, &[]).await.ok();
+    other.ok("SET time_zone = '-02:00'").await;
+    other.select("SELECT 'counted'").await;
+    let before = relay.turns();
+    client.execute(write, &[]).await.ok();
+    assert_eq!(relay.turns() - before, 1, "an execution");
+}
+
+/// It is on its way when the server refuses the state: it must not be carried out in another's.
+async fn a_write_whose_state_is_refused_is_not_carried_out(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)", "CREATE TABLE m (id INT) ENGINE = MyISAM"]).await;
+    let (_relay, _proxy, mut client, mut other) = relayed(&stage).await;
+    let gone = format!("{}_gone", stage.schema.chars().take(55).collect::<String>());
+    for table in ["t", "m"] {
+        stage.cluster.run(0, &[&format!("CREATE DATABASE {gone}")]).await;
+        client.ok(format!("USE {gone}")).await;
+        client.ok("SET time_zone = '+03:00'").await;
+        other.ok("SET time_zone = '-01:00'").await;
+        stage.cluster.run(0, &[&format!("DROP DATABASE {gone}")]).await;
+        assert_eq!(
+            client.error(format!("INSERT INTO {table} VALUES (5)")).await.code,
+            1046,
+            "no database selected"
+        );
+        assert_eq!(other.value(format!("SELECT COUNT(*) FROM {table} FOR UPDATE")).await.unwrap(), "0");
+        // Nor does the guard stay.
+        client.ok(format!("USE {}", stage.schema)).await;
+        client.ok(format!("INSERT INTO {table} VALUES (6)")).await;
+        other.ok(format!("DELETE FROM {table}")).await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::execution::Execution;
+use super::guard::pipelines;
 use super::observed::Tally;
 use super::pins::Pins;
 use super::prelude::Step;
@@ -34,8 +35,8 @@ pub(super) const READ_ONLY: [u16; 2] = [1290, 1836];
 const SHUTDOWN: u16 = 1053;
 /// ER_UNKNOWN_COM_ERROR.
 const UNKNOWN_COMMAND: u16 = 1047;
-/// ER_UNKNOWN_SYSTEM_VARIABLE.
-const UNKNOWN_VARIABLE: u16 = 1193;
+/// ER_BAD_DB_ERROR.
+const UNKNOWN_DATABASE: u16 = 1049;
 /// ER_UNKNOWN_STMT_HANDLER, ER_NEED_REPREPARE.
 const STALE_STATEMENT: [u16; 2] = [1243, 1615];
 
@@ -270,6 +271,17 @@ impl Session {
                             .await;
                     }
                 }
+                Err(Failure::Prelude(error)) if error.code == UNKNOWN_DATABASE && !state_there => {
+                    self.lose(connection);
+                    if self.worker.topology.snapshot().primary != Some(server)
+                        && route.target != Target::Primary
+                    {
+                        // Made a moment ago, perhaps.
+                        route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
+                    } else if !self.forget_database() {
+                        return self.refuse(&Problem::Server(error)).await;
+                    }
+                }
                 Err(Failure::Prelude(error)) => {
                     self.lose(connection);
                     let flow = self.refuse(&Problem::Server(error)).await;
@@ -363,19 +375,6 @@ impl Session {
         snapshot.servers.len() > 1 && since.elapsed() < snapshot.cluster.pool.primary_wait
     }
 
-    /// Whether a server refused the replayed state for a variable that it does not have any more, of a plugin that was
-    /// taken away; the session does without it then.
-    fn forget_variable(&mut self, error: &ErrPacket) -> bool {
-        let name = error.message.split(|byte| *byte == b'\'').nth(1).unwrap_or_default();
-        let mut next = (*self.desired).clone();
-        let forgotten = error.code == UNKNOWN_VARIABLE && next.forget(name);
-        if forgotten {
-            tracing::info!(variable = %name.escape_ascii(), "a variable that a client has set is gone from the server");
-            self.desired = Arc::new(next);
-        }
-        forgotten
-    }
-
     /// Sends what must go before, then the statement, and relays the reply.
     pub(super) async fn attempt(
         &mut self,
@@ -393,10 +392,12 @@ impl Session {
             connection.statements.renew(untyped.source);
         }
         let prepares = execution.is_some_and(|e| !connection.statements.contains(e.source));
-        // To read another session's insert id back changes nothing for this one, however it ends.
-        let harmless = steps.iter().all(|step| matches!(step, Step::ReadBack(_)));
+        let harmless = steps.iter().all(Step::is_harmless);
+        let in_transaction = connection.status.contains(Status::IN_TRANSACTION);
         let missing = self.missing_texts(connection, work);
-        if !before.is_empty() && (prepares || !missing.is_empty() || !(harmless || pipelines(work))) {
+        if !before.is_empty()
+            && (prepares || !missing.is_empty() || !(harmless || pipelines(work, in_transaction)))
+        {
             // What must not run in a wrong state waits until the state is known to be right; nor is anything prepared
             // in a wrong one.
             connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
@@ -416,7 +417,9 @@ impl Session {
         }
         connection.stream.write_all(&before).await.map_err(lost_in_write)?;
         match self.consume(connection, &mut steps, &mut buffer).await {
-            Err(Failure::Unsent(error)) if !pipelines(work) => return Err(lost_in_write(error)),
+            Err(Failure::Unsent(error)) if !pipelines(work, in_transaction) => {
+                return Err(lost_in_write(error));
+            }
             consumed => consumed?,
         }
         self.receive(connection, work, buffer).await
@@ -494,13 +497,6 @@ impl Session {
 /// A write that failed may have reached the server all the same.
 fn lost_in_write(error: std::io::Error) -> Failure {
     Failure::Relay(RelayError::Server { error, sent: false })
-}
-
-/// Whether the statement may go out in the same write as what goes before it: a read in a wrong state does no harm,
-/// as its answer is thrown away with the connection.
-fn pipelines(work: &Work<'_>) -> bool {
-    matches!(work.statement.class, Class::Read | Class::Show)
-        && !work.statement.uses.intersects(crate::plan::MAKES_PIN)
 }
 
 /// Whether a server refused a statement because it takes no writes. The same numbers stand for other options, such as `secure_file_priv`.

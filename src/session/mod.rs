@@ -14,6 +14,7 @@ mod execution;
 mod expired;
 mod farewell;
 mod freshness;
+mod guard;
 pub mod incoming;
 mod inquiry;
 mod insert_ids;

@@ -15,16 +15,20 @@ use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange;
 use crate::backend::insert_id::{InsertId, TAKE};
+use crate::backend::state::Difference;
 use crate::plan::{Reason, Route, Target};
 use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
+use crate::wire::err::ErrPacket;
 use crate::wire::frame::put_packet;
 use crate::wire::reply::Expect;
 
 /// Time for each of the replies to what goes before a statement; all are quick on a server that lives.
 pub(super) const PRELUDE_LIMIT: Duration = Duration::from_secs(10);
 
+/// ER_UNKNOWN_SYSTEM_VARIABLE.
+const UNKNOWN_VARIABLE: u16 = 1193;
 /// ER_QUERY_TIMEOUT: the client's `max_execution_time`.
 const TIMED_OUT: u16 = 3024;
 
@@ -45,6 +49,18 @@ pub(super) enum Step {
     Position,
     /// An error on purpose, or a warning.
     Signal,
+    /// From here on the session reads only; see `guard`.
+    Guard,
+    /// Where it fails, the session reads only still.
+    Guarded,
+}
+
+impl Step {
+    /// Whether a write that is on its way already does no harm where this fails.
+    pub fn is_harmless(&self) -> bool {
+        // To read another session's insert id back changes nothing for this one, however it ends.
+        matches!(self, Self::ReadBack(_) | Self::Guard | Self::Guarded)
+    }
 }
 
 impl Session {
@@ -79,11 +95,24 @@ impl Session {
             steps.push(Step::Position);
         }
         let fresh = !Arc::ptr_eq(&connection.state, &self.desired) && connection.state != self.desired;
+        let mut difference = Difference::default();
         if fresh {
-            let replayed = timeout(PRELUDE_LIMIT, self.replay(connection, before, steps, buffer)).await;
-            replayed.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
-        } else if !Arc::ptr_eq(&connection.state, &self.desired) {
+            let parted = timeout(PRELUDE_LIMIT, self.part_from(connection, buffer)).await;
+            difference = parted.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
+        }
+        let mut variables = Vec::new();
+        self.bring_variables(connection, work, &mut variables);
+        if self.may_guard(connection, work, &difference, &variables) {
+            self.put_guarded(connection, &difference, &variables, before, steps);
+            variables.clear();
+        } else {
+            put_difference(connection, &difference, before, steps);
+        }
+        if !Arc::ptr_eq(&connection.state, &self.desired) {
             connection.state = Arc::clone(&self.desired);
+        }
+        if fresh {
+            self.watch(connection);
         }
         if let Some(debt) = connection.debt.take_if(|debt| self.must_take(debt, here, work.statement)) {
             command::put_query(before, TAKE, connection.capabilities);
@@ -95,8 +124,6 @@ impl Session {
                 put_packet(before, 0, &[command::STMT_CLOSE, a, b, c, d]);
             }
         }
-        let mut variables = Vec::new();
-        self.bring_variables(connection, work, &mut variables);
         if !variables.is_empty() {
             command::put_query(before, &variables, connection.capabilities);
             steps.push(Step::Simple);
@@ -154,45 +181,26 @@ impl Session {
         Ok(())
     }
 
-    /// Brings the connection's state to the desired one.
-    async fn replay(
+    /// What the connection's state lacks of the desired one; after a reset where it takes one.
+    async fn part_from(
         &mut self,
         connection: &mut Connection,
-        before: &mut Vec<u8>,
-        steps: &mut Vec<Step>,
         buffer: &mut Buffer,
-    ) -> Result<(), Failure> {
+    ) -> Result<Difference, Failure> {
         let handshake = connection.handshake();
         let impossible = || Failure::Unsent(std::io::ErrorKind::Unsupported.into());
-        let mut difference = connection.state.difference(&self.desired, &handshake).ok_or_else(impossible)?;
-        if difference.reset {
-            let server = self.worker.pool.server(connection.server).ok_or_else(impossible)?;
-            connection.pay_debt(buffer).await?; // what a session left there goes with the reset
-            if self.desired.base == crate::backend::state::Base::Handshake {
-                connection.reset(&server, buffer).await?;
-            } else {
-                connection.reset_as_client(&server, buffer).await?;
-            }
-            difference = connection.state.difference(&self.desired, &handshake).ok_or_else(impossible)?;
+        let difference = connection.state.difference(&self.desired, &handshake).ok_or_else(impossible)?;
+        if !difference.reset {
+            return Ok(difference);
         }
-        if difference.schema_in_utf8 {
-            command::put_query(before, b"SET character_set_client=utf8mb4", connection.capabilities);
-            steps.push(Step::Simple);
+        let server = self.worker.pool.server(connection.server).ok_or_else(impossible)?;
+        connection.pay_debt(buffer).await?; // what a session left there goes with the reset
+        if self.desired.base == crate::backend::state::Base::Handshake {
+            connection.reset(&server, buffer).await?;
+        } else {
+            connection.reset_as_client(&server, buffer).await?;
         }
-        if let Some(schema) = &difference.schema {
-            put_init_db(before, schema);
-            steps.push(Step::Simple);
-        }
-        if difference.role.is_some() {
-            connection.counted = None;
-        }
-        for statement in [&difference.role, &difference.set].into_iter().flatten() {
-            command::put_query(before, statement, connection.capabilities);
-            steps.push(Step::Simple);
-        }
-        connection.state = Arc::clone(&self.desired);
-        self.watch(connection);
-        Ok(())
+        connection.state.difference(&self.desired, &handshake).ok_or_else(impossible)
     }
 
     /// Consumes the replies to what went before.
@@ -211,16 +219,45 @@ impl Session {
             {
                 return Err(Failure::Behind);
             }
+            if matches!(step, Step::Guard) && answer.error.is_some() {
+                return Err(Failure::Unsent(std::io::ErrorKind::InvalidData.into())); // what follows may have been done
+            }
             let answer =
                 if matches!(step, Step::Signal | Step::ReadBack(_)) { answer } else { answer.into_ok()? };
             match step {
-                Step::Simple | Step::Signal => {}
+                Step::Simple | Step::Signal | Step::Guard | Step::Guarded => {}
                 Step::Position => self.freshness.has_waited(connection.server),
                 Step::Counted => connection.counted = Some(answer.sum()),
                 Step::ReadBack(debt) => debt.settle(connection.server, connection.id, answer.number()),
             }
         }
         Ok(())
+    }
+
+    /// Whether a server refused the replayed state for a variable that it does not have any more, of a plugin that was
+    /// taken away; the session does without it then.
+    pub(super) fn forget_variable(&mut self, error: &ErrPacket) -> bool {
+        let name = error.message.split(|byte| *byte == b'\'').nth(1).unwrap_or_default();
+        let mut next = (*self.desired).clone();
+        let forgotten = error.code == UNKNOWN_VARIABLE && next.forget(name);
+        if forgotten {
+            tracing::info!(variable = %name.escape_ascii(), "a variable that a client has set is gone from the server");
+            self.desired = Arc::new(next);
+        }
+        forgotten
+    }
+
+    /// The session's database was dropped by somebody else: it has none from now on, as after its own DROP DATABASE. False where it
+    /// had none.
+    pub(super) fn forget_database(&mut self) -> bool {
+        if self.desired.schema.is_empty() {
+            return false;
+        }
+        let mut next = (*self.desired).clone();
+        next.schema.clear();
+        self.desired = Arc::new(next);
+        self.relex();
+        true
     }
 
     /// The database and the settings of this session exist for its account: asked of a server, without a statement.
@@ -268,6 +305,30 @@ impl Session {
     }
 }
 
-fn put_init_db(out: &mut Vec<u8>, schema: &[u8]) {
+/// Appends what brings a connection from one state to another.
+fn put_difference(
+    connection: &mut Connection,
+    difference: &Difference,
+    before: &mut Vec<u8>,
+    steps: &mut Vec<Step>,
+) {
+    if difference.schema_in_utf8 {
+        command::put_query(before, b"SET character_set_client=utf8mb4", connection.capabilities);
+        steps.push(Step::Simple);
+    }
+    if let Some(schema) = &difference.schema {
+        put_init_db(before, schema);
+        steps.push(Step::Simple);
+    }
+    if difference.role.is_some() {
+        connection.counted = None;
+    }
+    for statement in [&difference.role, &difference.set].into_iter().flatten() {
+        command::put_query(before, statement, connection.capabilities);
+        steps.push(Step::Simple);
+    }
+}
+
+pub(super) fn put_init_db(out: &mut Vec<u8>, schema: &[u8]) {
     put_packet(out, 0, &[&[command::INIT_DB], schema].concat());
 }
