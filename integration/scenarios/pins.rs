@@ -14,6 +14,7 @@ both_dialects! {
     binding_variables_pin_until_they_are_taken_back,
     several_statements_in_a_packet_pin_on,
     roles_are_taken_along,
+    a_resource_group_is_not_left_for_the_next_client,
     set_transaction_stands_until_its_transaction,
     a_lock_of_a_failed_statement_is_kept,
     a_transaction_begins_where_a_soft_pin_is,
@@ -239,6 +240,31 @@ async fn roles_are_taken_along(scenario: Scenario) {
     assert!(client.value("SELECT CURRENT_ROLE()").await.is_none_or(|role| role == "NONE"));
     drop((client, other));
     stage.cluster.run(0, &[&format!("DROP ROLE {role}")]).await;
+}
+
+/// MariaDB has none.
+async fn a_resource_group_is_not_left_for_the_next_client(scenario: Scenario) {
+    if !scenario.is_mysql() {
+        return;
+    }
+    let stage = single(scenario).await;
+    let group = "CREATE RESOURCE GROUP pins_group TYPE = USER VCPU = 0";
+    let grants = [
+        "GRANT RESOURCE_GROUP_USER ON *.* TO 'app'@'%'",
+        "GRANT SELECT ON performance_schema.* TO 'app'@'%'",
+    ];
+    stage.cluster.run(0, &[group, grants[0], grants[1]]).await;
+    let which =
+        "SELECT resource_group FROM performance_schema.threads WHERE processlist_id = CONNECTION_ID()";
+    let mut client = stage.raw().await;
+    client.ok("SET RESOURCE GROUP pins_group").await;
+    until_pinned(&stage, "role", 1).await;
+    drop(client);
+    until_pinned(&stage, "", 0).await;
+    for _ in 0..2 {
+        assert_ne!(stage.raw().await.value(which).await.as_deref(), Some("pins_group"));
+    }
+    stage.cluster.run(0, &["DROP RESOURCE GROUP pins_group FORCE"]).await;
 }
 
 async fn a_transaction_begins_where_a_soft_pin_is(scenario: Scenario) {

@@ -60,7 +60,8 @@ impl Session {
 
     /// Whether all that pins the session can be taken along, or gives way.
     fn has_little_there(&self) -> bool {
-        self.pins.difference(Pins::PASSING | Pins::USER_VARIABLES | GIVES_WAY).is_empty()
+        let goes_along = !self.pins.contains(Pins::USER_VARIABLES) || self.variables.can_be_read();
+        goes_along && self.pins.difference(Pins::PASSING | Pins::USER_VARIABLES | GIVES_WAY).is_empty()
     }
 
     /// Whether the session may be bound to a replica that a statement has to leave.
@@ -168,14 +169,15 @@ impl Session {
         let mut buffer = self.worker.buffers.take();
         let ended = tokio::time::timeout(PRELUDE_LIMIT, connection.run(b"COMMIT", &mut buffer)).await;
         connection.broken |= !matches!(ended, Ok(Ok(_)));
-        self.read_variables(&mut connection).await;
-        if connection.broken || self.pins.contains(Pins::USER_VARIABLES) {
-            return Err(connection);
-        }
         if self.pins.intersects(GIVES_WAY) {
             connection.dirty = true;
             connection.worn_out |= self.pins.intersects(Pins::LASTING);
             self.statements.give_up();
+            self.set_pins(self.pins.difference(GIVES_WAY)); // first, so that variables are read
+        }
+        self.read_variables(&mut connection).await;
+        if connection.broken || self.pins.contains(Pins::USER_VARIABLES) {
+            return Err(connection);
         }
         self.set_pins(Pins::default());
         self.status = connection.status;
