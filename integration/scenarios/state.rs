@@ -8,6 +8,7 @@ use crate::harness::{Login, Outcome, Rules, Scenario, Stage, until, within};
 both_dialects! {
     settings_do_not_leak_between_sessions,
     default_databases_do_not_leak_between_sessions,
+    a_default_database_that_is_gone_holds_nothing_up_and_may_come_back,
     names_set_again_take_a_collation_back,
     one_collation_stays_beside_two_character_sets,
     settings_are_replayed_under_a_collation_that_is_not_ascii,
@@ -155,6 +156,26 @@ async fn default_databases_do_not_leak_between_sessions(scenario: Scenario) {
     assert_eq!(code(&mut other, "USE missing").await, 1049);
     assert_eq!(text(&mut other, show).await.as_deref(), Some("test"), "a USE that fails changes nothing");
     assert_eq!(code(&mut without, "SELECT * FROM t").await, 1046);
+}
+
+async fn a_default_database_that_is_gone_holds_nothing_up_and_may_come_back(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let name = format!("{}_2", stage.schema.chars().take(55).collect::<String>());
+    let (drop, create) = (format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}"));
+    let (table, insert) = (format!("CREATE TABLE {name}.t (n INT)"), "INSERT INTO t VALUES (1)");
+    stage.cluster.run(0, &[&drop, &create, &table]).await;
+    stage.cluster.caught_up().await;
+    let mut client = stage.client().await;
+    client.query_drop(format!("USE {name}")).await.unwrap();
+    client.query_drop(insert).await.unwrap();
+    stage.cluster.run(0, &[&drop]).await;
+    assert!([1046, 1049, 1146].contains(&code(&mut client, insert).await));
+    assert_eq!(text(&mut client, "SELECT 'goes on'").await.as_deref(), Some("goes on"));
+    stage.cluster.run(0, &[&create, &table]).await;
+    let client = tokio::sync::Mutex::new(client);
+    until("it is used again", || async { client.lock().await.query_drop(insert).await.is_ok() }).await;
+    client.into_inner().query_drop(format!("USE {}", stage.schema)).await.unwrap();
+    stage.cluster.run(0, &[&drop]).await;
 }
 
 async fn t13_temporary_tables_stay_usable(scenario: Scenario) {

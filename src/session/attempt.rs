@@ -123,6 +123,7 @@ impl Session {
     /// Carries out `work` where the route says, elsewhere where that fails and nothing is lost by it.
     pub(super) async fn perform(&mut self, work: &Work<'_>, mut route: Route) -> Flow {
         self.note_accounts(work);
+        self.recall_database();
         if self.pins.contains(Pins::DIAGNOSTICS) {
             route = self.beside_warnings(work, route).await;
         }
@@ -278,7 +279,7 @@ impl Session {
                     {
                         // Made a moment ago, perhaps.
                         route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
-                    } else if !self.forget_database() {
+                    } else if !self.lack_database() {
                         return self.refuse(&Problem::Server(error)).await;
                     }
                 }

@@ -136,6 +136,7 @@ impl Session {
         self.incarnation = self.incarnation.wrapping_add(1);
         self.status.remove(Status::IN_TRANSACTION);
         self.course = Course::Untold;
+        self.missed_database = None;
     }
 
     /// The last packet of a login: OK, or what is wrong with the database. False when the client must go.

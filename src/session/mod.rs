@@ -109,6 +109,8 @@ pub struct Session {
     attributes: Option<Box<Attributes>>,
     class: Class,
     desired: Arc<State>,
+    /// Its database, where that was not there, and since when it does without.
+    missed_database: Option<(Vec<u8>, Instant)>,
     lexing: Lexing,
     status: Status,
     /// An error has left open whether a transaction goes on.
@@ -220,6 +222,7 @@ impl Session {
             status_unsure: false,
             held: None,
             course: Course::default(),
+            missed_database: None,
             pins: Pins::default(),
             ledger: Ledger::default(),
             statements: Statements::default(),

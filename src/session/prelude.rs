@@ -4,7 +4,7 @@
 //! Invariant: after it, the connection's state is the session's, and nothing of another session's can be asked about.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -27,6 +27,8 @@ use crate::wire::reply::Expect;
 /// Time for each of the replies to what goes before a statement; all are quick on a server that lives.
 pub(super) const PRELUDE_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a session does without a database that was not there.
+const MISSED: Duration = Duration::from_millis(500);
 /// ER_UNKNOWN_SYSTEM_VARIABLE.
 const UNKNOWN_VARIABLE: u16 = 1193;
 /// ER_QUERY_TIMEOUT: the client's `max_execution_time`.
@@ -247,17 +249,32 @@ impl Session {
         forgotten
     }
 
-    /// The session's database was dropped by somebody else: it has none from now on, as after its own DROP DATABASE. False where it
-    /// had none.
-    pub(super) fn forget_database(&mut self) -> bool {
+    /// The session's database is not there, dropped by somebody else or not made yet: it has none for some statements. False where it had
+    /// none.
+    pub(super) fn lack_database(&mut self) -> bool {
         if self.desired.schema.is_empty() {
             return false;
         }
+        self.missed_database = Some((self.desired.schema.clone(), Instant::now()));
+        self.set_database(Vec::new());
+        true
+    }
+
+    /// The session asks for such a database again, after a while, unless it has another by then.
+    pub(super) fn recall_database(&mut self) {
+        let Some((name, _)) = self.missed_database.take_if(|(_, since)| since.elapsed() >= MISSED) else {
+            return;
+        };
+        if self.desired.schema.is_empty() {
+            self.set_database(name);
+        }
+    }
+
+    fn set_database(&mut self, name: Vec<u8>) {
         let mut next = (*self.desired).clone();
-        next.schema.clear();
+        next.schema = name;
         self.desired = Arc::new(next);
         self.relex();
-        true
     }
 
     /// The database and the settings of this session exist for its account: asked of a server, without a statement.
