@@ -38,31 +38,14 @@ def main() -> int:
     with Client(cluster["servers"][0]["socket"]) as root:
         root.query("CREATE TABLE test.acknowledged (id INT PRIMARY KEY AUTO_INCREMENT, round INT)")
     console_port = take_port()
+    addresses = [f"{server['host']}:{server['port']}" for server in cluster["servers"]]
     with tidegate.running(given.binary, cluster, folder,
-                          rules_of=lambda port, http_port: _rules(cluster, port, http_port, way_in, console_port)) as proxy:
+                          rules_of=lambda port, http: tidegate.plain_rules(addresses, port, http, way_in, console_port)) as proxy:
         faults = _failovers(cluster, servers["control"], way_in, given.rounds)
         faults += _switchovers(servers, cluster, proxy.port, console_port, given)
     for fault in faults:
         print(f"failover: {fault}", file=sys.stderr)
     return 1 if faults else 0
-
-
-def _rules(cluster: dict, port: int, http_port: int, way_in: Path, console_port: int) -> str:
-    """Everything by default, but for what must be given."""
-    addresses = ", ".join(f"'{server['host']}:{server['port']}'" for server in cluster["servers"])
-    user, password = tidegate.CONSOLE_USER
-    return f"""version: 1
-listen: [127.0.0.1:{port}, "unix:{way_in}"]
-admin:
-  http: 127.0.0.1:{http_port}
-  sql: 127.0.0.1:{console_port}
-  users: [{{name: {user}, password: {password}}}]
-monitor: {{user: tidegate, password: monitor-pw}}
-clusters:
-  main:
-    servers: [{addresses}]
-    failover: {{mode: promote, user: failover, password: failover-pw, replication: {{user: repl, password: repl-pw}}}}
-"""
 
 
 def _failovers(cluster: dict, control: str, way_in: Path, rounds: int) -> list:

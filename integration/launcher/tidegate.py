@@ -83,6 +83,25 @@ clusters:
 """
 
 
+def plain_rules(addresses, port: int, http_port: int, way_in: Path, console_port: int, promotes: bool = True) -> str:
+    """Everything by default, but for what must be given; `way_in` is a Unix socket for clients. Tidegate promotes, or follows."""
+    user, password = CONSOLE_USER
+    promote = "{mode: promote, user: failover, password: failover-pw, replication: {user: repl, password: repl-pw}}"
+    servers = ", ".join(f"'{address}'" for address in addresses)
+    return f"""version: 1
+listen: [127.0.0.1:{port}, "unix:{way_in}"]
+admin:
+  http: 127.0.0.1:{http_port}
+  sql: 127.0.0.1:{console_port}
+  users: [{{name: {user}, password: {password}}}]
+monitor: {{user: tidegate, password: monitor-pw}}
+clusters:
+  main:
+    servers: [{servers}]
+    failover: {promote if promotes else '{mode: follow}'}
+"""
+
+
 def _start(binary: Path, folder: Path, name: str, console_port: int | None, rules_for) -> Tidegate:
     port, http_port = take_port(), take_port()
     config, log = folder / f"{name}.yaml", folder / f"{name}.log"

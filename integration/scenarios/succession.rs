@@ -92,7 +92,8 @@ async fn a_primary_that_comes_back_during_its_replacement_gets_no_write_that_is_
     }
 }
 
-async fn an_earlier_primary_that_comes_back_as_the_next_dies_does_not_stop_the_third(scenario: Scenario) {
+/// The first server is dead and another has taken its place, which a session has written to; all but the dead one will have two rows.
+async fn replaced(scenario: Scenario) -> (Stage, RawClient, usize) {
     let mut stage = stage(scenario).await;
     let mut client = stage.raw().await;
     client.ok("INSERT INTO t VALUES (1)").await;
@@ -100,6 +101,11 @@ async fn an_earlier_primary_that_comes_back_as_the_next_dies_does_not_stop_the_t
     stage.cluster.tell("kill", 0);
     client.ok("INSERT INTO t VALUES (2)").await;
     let next = primary(&stage).await;
+    (stage, client, next)
+}
+
+async fn an_earlier_primary_that_comes_back_as_the_next_dies_does_not_stop_the_third(scenario: Scenario) {
+    let (mut stage, mut client, next) = replaced(scenario).await;
     let third = 3 - next;
     until_follows(&stage, third, next).await;
     until_rows(&stage, third, 2).await;
@@ -173,13 +179,7 @@ async fn a_replica_that_was_left_out_follows_also_after_a_restart_of_tidegate(sc
 }
 
 async fn an_old_primary_that_comes_back_read_only_after_a_restart_of_tidegate_follows(scenario: Scenario) {
-    let mut stage = stage(scenario).await;
-    let mut client = stage.raw().await;
-    client.ok("INSERT INTO t VALUES (1)").await;
-    stage.cluster.caught_up().await;
-    stage.cluster.tell("kill", 0);
-    client.ok("INSERT INTO t VALUES (2)").await;
-    let next = primary(&stage).await;
+    let (mut stage, _client, next) = replaced(scenario).await;
     until_follows(&stage, 3 - next, next).await;
     restart(&mut stage).await;
     stage.cluster.tell("start-read-only", 0);

@@ -64,7 +64,8 @@ class Site:
         """One instance in front of the relays; clients reach it at `way_in(name)`."""
         console = take_port()
         with tidegate.running(binary, self.cluster, self.folder, name=name,
-                              rules_of=lambda port, http: self._rules(name, port, http, console)) as proxy:
+                              rules_of=lambda port, http: tidegate.plain_rules(
+                                  map(self.address, self.servers), port, http, self.way_in(name), console, self.promotes)) as proxy:
             proxy.console_port = console
             self.network.know(name, proxy.process.pid)
             self.proxies[name] = proxy
@@ -75,24 +76,6 @@ class Site:
 
     def address(self, server: str) -> str:
         return f"127.0.0.1:{self.network.port(server)}"
-
-    def _rules(self, name: str, port: int, http_port: int, console_port: int) -> str:
-        """Everything by default, but for what must be given."""
-        user, password = tidegate.CONSOLE_USER
-        failover = "{mode: promote, user: failover, password: failover-pw, replication: {user: repl, password: repl-pw}}"
-        addresses = ", ".join(f"'{self.address(server)}'" for server in self.servers)
-        return f"""version: 1
-listen: [127.0.0.1:{port}, "unix:{self.way_in(name)}"]
-admin:
-  http: 127.0.0.1:{http_port}
-  sql: 127.0.0.1:{console_port}
-  users: [{{name: {user}, password: {password}}}]
-monitor: {{user: tidegate, password: monitor-pw}}
-clusters:
-  main:
-    servers: [{addresses}]
-    failover: {failover if self.promotes else '{mode: follow}'}
-"""
 
     def prepare(self) -> None:
         """Replication over the relays, the workload's tables."""
