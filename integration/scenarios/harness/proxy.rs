@@ -274,14 +274,17 @@ impl Proxy {
 
     /// Waits until a line of the log contains `text`; the log is written behind what it tells of.
     pub async fn until_logged(&self, text: &str) {
-        loop {
-            let mut more = std::pin::pin!(self.logged.notified());
-            more.as_mut().enable(); // before the look, so that no line falls between the look and the wait
-            if self.log.lock().unwrap().iter().any(|line| line.contains(text)) {
-                return;
+        let logged = async {
+            loop {
+                let mut more = std::pin::pin!(self.logged.notified());
+                more.as_mut().enable(); // before the look, so that no line falls between the look and the wait
+                if self.has_logged(text) {
+                    return;
+                }
+                more.await;
             }
-            within(&format!("a line of the log with {text:?}"), more).await;
-        }
+        };
+        within(&format!("a line of the log with {text:?}"), logged).await;
     }
 
     /// Whether a line of the log, as far as it is written, contains `text`.

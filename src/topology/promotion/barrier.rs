@@ -35,17 +35,25 @@ impl Hand {
             done = &mut ordering => return done,
             () = sleep(PATIENCE) => {}
         }
-        let cleared = tokio::select! {
+        let found = tokio::select! {
             done = &mut ordering => return done,
-            cleared = async { aide.await?.clear(orderer).await } => cleared,
+            found = async {
+                let mut aide = aide.await?;
+                let clients = aide.clients_in_the_way(orderer).await?;
+                Ok::<_, Trouble>((aide, clients))
+            } => found,
         };
-        let done = ordering.await;
+        let clear = async {
+            let (mut aide, clients) = found?;
+            aide.clear(clients).await
+        };
+        // What is begun is brought to its end, also where the first of them was the one in the way.
+        let (done, cleared) = tokio::join!(ordering, clear);
         cleared.and(done)
     }
 
-    /// Ends the connections of all clients, then all waiting for acknowledgements, once the order of connection `orderer` stands in its
-    /// queue.
-    async fn clear(&mut self, orderer: u64) -> Result<(), Trouble> {
+    /// All clients, once the order of connection `orderer` stands in its queue; those last whose end lets others' commits go.
+    async fn clients_in_the_way(&mut self, orderer: u64) -> Result<Vec<Process>, Trouble> {
         // Without them it would not see who is there, and let clients go that are.
         let missing = self.missing_rights(true).await?;
         if !missing.is_empty() {
@@ -64,6 +72,11 @@ impl Hand {
         clients.retain(|process| process.is_client && !own.contains(&process.id));
         // MariaDB: who waits does so for all who commit with it, and when it is ended they are answered OK.
         clients.sort_by_key(|client| client.awaits_word);
+        Ok(clients)
+    }
+
+    /// Ends the connections of these clients, then all waiting for acknowledgements.
+    async fn clear(&mut self, clients: Vec<Process>) -> Result<(), Trouble> {
         for client in &clients {
             // Its connection, never its statement alone: a commit that is killed so is answered OK by MariaDB.
             self.end_connection(client.id).await?;
