@@ -203,14 +203,10 @@ async fn t36_a_wait_that_a_servers_end_cuts_short_costs_no_read(scenario: Scenar
     delay(&stage, 1, 60).await;
     client.ok("INSERT INTO t VALUES (1)").await;
     client.send_query("SELECT MAX(n) FROM t").await;
-    let asking = tokio::sync::Mutex::new(stage.cluster.root(1).await);
     let listed = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%GTID%' AND id <> CONNECTION_ID()";
-    until("the read waits on the replica", || async {
-        asking.lock().await.query_first::<u64, _>(listed).await.unwrap() == Some(1)
-    })
-    .await;
+    stage.cluster.until_number(1, "the read waits on the replica", listed, |reads| reads == 1).await;
     // MySQL may take half a minute for the rest of its end.
-    asking.into_inner().query_drop("SHUTDOWN").await.expect("it begins to end");
+    stage.cluster.root(1).await.query_drop("SHUTDOWN").await.expect("it begins to end");
     let outcomes = within("the read's answer", client.outcomes()).await;
     let [Outcome::Rows(rows)] = &outcomes[..] else { panic!("{outcomes:?}") };
     assert_eq!(rows.value(), Some("1".into()));

@@ -44,6 +44,17 @@ pub async fn primary(stage: &Stage) -> usize {
     place
 }
 
+/// The first server dies, and another takes its place: it, and a session that has written before and after. Who lives will have two rows.
+pub async fn replaced(stage: &mut Stage) -> (RawClient, usize) {
+    let mut client = stage.raw().await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    stage.cluster.caught_up().await;
+    stage.cluster.tell("kill", 0);
+    client.ok("INSERT INTO t VALUES (2)").await;
+    let next = primary(stage).await;
+    (client, next)
+}
+
 /// Waits until a server says that it is read only and follows the server at `source`.
 pub async fn until_follows(stage: &Stage, server: usize, source: usize) {
     let status = if stage.cluster.dialect == tidegate::sql::Dialect::MySql {

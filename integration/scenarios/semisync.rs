@@ -2,11 +2,10 @@
 //! and who cannot be shut out because its commits wait is shut out all the same. Each scenario has servers of its own.
 
 use mysql_async::prelude::Queryable;
-use tokio::sync::Mutex;
 
 use crate::console::operator;
-use crate::failover::{is_writable, primary, receive, rules, until_follows, until_rows};
-use crate::harness::{Login, Outcome, Proxy, RawClient, Rules, Scenario, Stage, until, within};
+use crate::failover::{is_writable, primary, receive, replaced, rules, until_follows, until_rows};
+use crate::harness::{Login, Outcome, Proxy, RawClient, Rules, Scenario, Stage, within};
 
 both_dialects! {
     a_promoted_server_acknowledges_nothing_alone,
@@ -59,24 +58,15 @@ async fn waits(stage: &Stage, scenario: Scenario, server: usize) -> (bool, bool)
 }
 
 /// Waits until so many commits of a server wait for an acknowledgement.
-async fn until_waiting(stage: &Stage, server: usize, wanted: usize) {
-    let root = Mutex::new(stage.cluster.root(server).await);
+async fn until_waiting(stage: &Stage, server: usize, wanted: u64) {
     let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'INSERT INTO%' AND command <> 'Killed' \
                AND (state LIKE 'Waiting for semi-sync%' OR state LIKE '%ommit')";
-    until("commits wait", || async {
-        root.lock().await.query_first::<usize, _>(sql).await.unwrap() == Some(wanted)
-    })
-    .await;
+    stage.cluster.until_number(server, "commits wait", sql, |commits| commits == wanted).await;
 }
 
 async fn a_promoted_server_acknowledges_nothing_alone(scenario: Scenario) {
     let mut stage = stage(scenario).await;
-    let mut client = stage.raw().await;
-    client.ok("INSERT INTO t VALUES (1)").await;
-    stage.cluster.caught_up().await;
-    stage.cluster.tell("kill", 0);
-    client.ok("INSERT INTO t VALUES (2)").await;
-    let next = primary(&stage).await;
+    let (mut client, next) = replaced(&mut stage).await;
     let other = 3 - next;
     until_follows(&stage, other, next).await;
     assert_eq!(waits(&stage, scenario, next).await, (true, true));

@@ -6,7 +6,7 @@ use std::process::Command;
 use mysql_async::prelude::Queryable;
 
 use crate::console::operator;
-use crate::failover::{is_writable, primary, receive, rules, stage, until_follows, until_rows};
+use crate::failover::{is_writable, primary, receive, replaced, rules, stage, until_follows, until_rows};
 use crate::harness::{Cluster, Outcome, Proxy, RawClient, Rules, Scenario, Stage, until};
 
 both_dialects! {
@@ -92,20 +92,9 @@ async fn a_primary_that_comes_back_during_its_replacement_gets_no_write_that_is_
     }
 }
 
-/// The first server is dead and another has taken its place, which a session has written to; all but the dead one will have two rows.
-async fn replaced(scenario: Scenario) -> (Stage, RawClient, usize) {
-    let mut stage = stage(scenario).await;
-    let mut client = stage.raw().await;
-    client.ok("INSERT INTO t VALUES (1)").await;
-    stage.cluster.caught_up().await;
-    stage.cluster.tell("kill", 0);
-    client.ok("INSERT INTO t VALUES (2)").await;
-    let next = primary(&stage).await;
-    (stage, client, next)
-}
-
 async fn an_earlier_primary_that_comes_back_as_the_next_dies_does_not_stop_the_third(scenario: Scenario) {
-    let (mut stage, mut client, next) = replaced(scenario).await;
+    let mut stage = stage(scenario).await;
+    let (mut client, next) = replaced(&mut stage).await;
     let third = 3 - next;
     until_follows(&stage, third, next).await;
     until_rows(&stage, third, 2).await;
@@ -139,11 +128,7 @@ async fn a_replica_that_could_not_be_told_is_told_again(scenario: Scenario) {
 async fn until_it_cannot_apply(stage: &Stage, server: usize) {
     let waiting =
         "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table%lock'";
-    let root = tokio::sync::Mutex::new(stage.cluster.root(server).await);
-    until("it cannot apply", || async {
-        root.lock().await.query_first::<u64, _>(waiting).await.unwrap().unwrap() > 0
-    })
-    .await;
+    stage.cluster.until_number(server, "it cannot apply", waiting, |threads| threads > 0).await;
 }
 
 async fn a_replica_that_was_left_out_follows_also_after_a_restart_of_tidegate(scenario: Scenario) {
@@ -179,7 +164,8 @@ async fn a_replica_that_was_left_out_follows_also_after_a_restart_of_tidegate(sc
 }
 
 async fn an_old_primary_that_comes_back_read_only_after_a_restart_of_tidegate_follows(scenario: Scenario) {
-    let (mut stage, _client, next) = replaced(scenario).await;
+    let mut stage = stage(scenario).await;
+    let (_client, next) = replaced(&mut stage).await;
     until_follows(&stage, 3 - next, next).await;
     restart(&mut stage).await;
     stage.cluster.tell("start-read-only", 0);

@@ -8,6 +8,7 @@ use mysql_async::{Conn, OptsBuilder};
 use serde::Deserialize;
 use tidegate::sql::Dialect;
 
+use super::{pace, within};
 use crate::topology::fleet::{Fleet, Process, Tls};
 
 /// A primary and its replicas.
@@ -138,6 +139,20 @@ impl Cluster {
             root.query_drop(*statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
         root.disconnect().await.expect("goodbye");
+    }
+
+    /// Waits until a server answers a question with a number that is `wanted`.
+    pub async fn until_number(&self, server: usize, what: &str, sql: &str, wanted: impl Fn(u64) -> bool) {
+        let (mut root, mut pace) = (self.root(server).await, pace());
+        let asking = async {
+            loop {
+                pace.tick().await;
+                if wanted(root.query_first(sql).await.unwrap().expect("a row")) {
+                    return;
+                }
+            }
+        };
+        within(what, asking).await;
     }
 
     /// Waits until every replica has applied what the primary has written so far.
