@@ -116,6 +116,17 @@ async fn a_read_on_a_server_that_hangs_is_run_elsewhere(scenario: Scenario) {
     let prepared = other.prepare(WHICH).await.expect("it can be prepared");
     assert_eq!(place_of(&stage, client.value(WHICH).await), 1);
     assert_eq!(other.execute(prepared, &[]).await.rows().bytes().len(), 1);
+    let mut by_text = stage.raw().await;
+    by_text.ok("PREPARE p FROM 'SELECT id FROM which'").await;
+    // So that there are connections for all.
+    let mut readers = [stage.raw().await, stage.raw().await, stage.raw().await, stage.raw().await];
+    for reader in &mut readers {
+        reader.ok("START TRANSACTION READ ONLY").await;
+        reader.select(WHICH).await;
+    }
+    for reader in &mut readers {
+        reader.ok("COMMIT").await;
+    }
     let mut inside = stage.raw().await;
     inside.ok("START TRANSACTION READ ONLY").await;
     assert_eq!(place_of(&stage, inside.value(WHICH).await), 1);
@@ -123,10 +134,15 @@ async fn a_read_on_a_server_that_hangs_is_run_elsewhere(scenario: Scenario) {
     // Both go there: nobody knows yet. Nothing of the replies has come when it is seen to be down.
     client.send_query(WHICH).await;
     inside.send_query(WHICH).await;
+    by_text.send_query("EXECUTE p").await;
     assert_eq!(other.execute(prepared, &[]).await.rows().bytes().len(), 1);
     let outcomes = client.outcomes().await;
     let [Outcome::Rows(rows)] = &outcomes[..] else { panic!("{outcomes:?}") };
     assert_eq!(place_of(&stage, rows.value()), 0, "no other replica takes reads");
+    // Nor had it got the text there.
+    let outcomes = by_text.outcomes().await;
+    let [Outcome::Rows(rows)] = &outcomes[..] else { panic!("{outcomes:?}") };
+    assert_eq!(place_of(&stage, rows.value()), 0);
     // A transaction has its snapshot there: it waits, as it would without Tidegate.
     stage.cluster.tell("resume", 1);
     let outcomes = inside.outcomes().await;

@@ -1,5 +1,7 @@
 //! Transactions that lose their server in the middle. Each scenario has servers of its own.
 
+use tidegate::wire::ok::Status;
+
 use crate::failover::{primary, rules};
 use crate::harness::packets::Param;
 use crate::harness::{Outcome, RawClient, Rules, Scenario, Stage};
@@ -10,6 +12,7 @@ both_dialects! {
     a_result_that_is_another_one_now_ends_it,
     what_is_not_kept_or_has_other_effects_is_not_run_again,
     tables_without_transactions_keep_it_from_being_run_again,
+    a_text_of_another_session_is_never_run_in_place_of_its_own,
     t35_a_commit_that_was_sent_is_never_run_again,
     a_commit_that_was_not_sent_is_sent_elsewhere,
     what_was_only_begun_begins_elsewhere_without_any_rule,
@@ -221,6 +224,23 @@ async fn tables_without_transactions_keep_it_from_being_run_again(scenario: Scen
     assert!(reader.value("SELECT COUNT(*) FROM m").await.unwrap().len() == 1);
 }
 
+/// Names of text PREPARE are those of a connection, and another session may have given the same.
+async fn a_text_of_another_session_is_never_run_in_place_of_its_own(scenario: Scenario) {
+    let mut stage = alone(scenario).await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    client.ok("PREPARE p FROM 'UPDATE t SET v = v + 1 WHERE id = 1'").await;
+    other.ok("PREPARE p FROM 'UPDATE t SET v = v + 1 WHERE id = 2'").await;
+    client.ok("BEGIN").await;
+    assert_eq!(client.ok("EXECUTE p").await.affected_rows, 1);
+    restart(&mut stage, 0);
+    // It leaves its text on the connection that comes next.
+    other.ok("EXECUTE p").await;
+    refused(&mut client, "UPDATE t SET v = v + 1 WHERE id = 1", "one of its statements cannot be run again")
+        .await;
+    let rows = "SELECT GROUP_CONCAT(id, ':', v ORDER BY id) FROM t";
+    assert_eq!(other.value(rows).await.unwrap(), "1:10,2:21");
+}
+
 async fn t35_a_commit_that_was_sent_is_never_run_again(scenario: Scenario) {
     let mut stage = alone(scenario).await;
     let mut client = stage.raw().await;
@@ -294,7 +314,11 @@ async fn what_was_only_begun_begins_elsewhere_without_any_rule(scenario: Scenari
     begins.ok("INSERT INTO t VALUES (6)").await;
     begins.ok("COMMIT").await;
 
+    let mut rolled_back = stage.raw().await;
+    rolled_back.ok("START TRANSACTION READ ONLY").await;
     stage.cluster.tell("kill", 1);
+    let status = rolled_back.ok("ROLLBACK").await.status;
+    assert!(!status.intersects(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY), "{status:?}");
     read_only.select("SELECT COUNT(*) FROM t").await;
     assert_eq!(read_only.error("INSERT INTO t VALUES (5)").await.code, 1792);
     read_only.ok("COMMIT").await;

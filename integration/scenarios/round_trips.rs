@@ -13,6 +13,7 @@ use crate::harness::{Cluster, Login, Proxy, RawClient, Rules, Scenario, Stage};
 both_dialects! {
     a_difference_of_state_costs_no_round_trip,
     a_write_whose_state_is_refused_is_not_carried_out,
+    a_write_never_lands_in_a_database_of_a_similar_name,
     an_id_that_another_session_has_made_costs_no_round_trip,
 }
 
@@ -153,6 +154,32 @@ async fn a_write_whose_state_is_refused_is_not_carried_out(scenario: Scenario) {
         client.ok(format!("INSERT INTO {table} VALUES (6)")).await;
         other.ok(format!("DELETE FROM {table}")).await;
     }
+}
+
+/// Names that a server's collation takes for one are two databases.
+async fn a_write_never_lands_in_a_database_of_a_similar_name(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let (_relay, _proxy, mut client, mut other) = relayed(&stage).await;
+    let stem: String = stage.schema.chars().take(50).collect();
+    let (accented, plain) = (format!("{stem}_\u{e9}"), format!("{stem}_e"));
+    let given: Vec<String> = [&accented, &plain]
+        .iter()
+        .flat_map(|name| {
+            [
+                format!("DROP DATABASE IF EXISTS {name}"),
+                format!("CREATE DATABASE {name}"),
+                format!("CREATE TABLE {name}.t (id INT PRIMARY KEY)"),
+            ]
+        })
+        .collect();
+    stage.cluster.run(0, &given.iter().map(|sql| &**sql).collect::<Vec<_>>()).await;
+    client.ok(format!("USE {plain}")).await;
+    other.ok(format!("USE {accented}")).await;
+    other.ok("INSERT INTO t VALUES (1)").await;
+    stage.cluster.run(0, &[&format!("DROP DATABASE {plain}")]).await;
+    assert_eq!(client.error("INSERT INTO t VALUES (5)").await.code, 1046, "no database selected");
+    assert_eq!(other.value("SELECT GROUP_CONCAT(id) FROM t").await.unwrap(), "1");
+    stage.cluster.run(0, &[&format!("DROP DATABASE {accented}")]).await;
 }
 
 async fn an_id_that_another_session_has_made_costs_no_round_trip(scenario: Scenario) {

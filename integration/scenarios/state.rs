@@ -9,6 +9,7 @@ both_dialects! {
     settings_do_not_leak_between_sessions,
     default_databases_do_not_leak_between_sessions,
     a_default_database_that_is_gone_holds_nothing_up_and_may_come_back,
+    a_transaction_outlives_the_lack_of_a_default_database,
     names_set_again_take_a_collation_back,
     one_collation_stays_beside_two_character_sets,
     settings_are_replayed_under_a_collation_that_is_not_ascii,
@@ -175,6 +176,43 @@ async fn a_default_database_that_is_gone_holds_nothing_up_and_may_come_back(scen
     let client = tokio::sync::Mutex::new(client);
     until("it is used again", || async { client.lock().await.query_drop(insert).await.is_ok() }).await;
     client.into_inner().query_drop(format!("USE {}", stage.schema)).await.unwrap();
+    stage.cluster.run(0, &[&drop]).await;
+}
+
+/// The database is asked for again after a while, but not where its absence would cost what is open.
+async fn a_transaction_outlives_the_lack_of_a_default_database(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    let name = format!("{}_2", stage.schema.chars().take(55).collect::<String>());
+    let (drop, create) = (format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}"));
+    stage.cluster.run(0, &[&drop, &create]).await;
+    stage.cluster.caught_up().await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    client.ok(format!("USE {name}")).await;
+    stage.cluster.run(0, &[&drop]).await;
+    // The connections are another session's in between, so that the database is entered anew.
+    other.ok("DELETE FROM t").await;
+    other.select("SELECT 1 FROM t").await;
+    client.select("SELECT 1").await;
+    let (table, started) = (format!("{}.t", stage.schema), std::time::Instant::now());
+    client.ok("BEGIN").await;
+    client.ok(format!("INSERT INTO {table} VALUES (1)")).await;
+    let client = tokio::sync::Mutex::new(client);
+    until("it would be asked for again", || async {
+        let read = format!("SELECT COUNT(*) FROM {table}");
+        assert_eq!(client.lock().await.value(read).await.unwrap(), "1");
+        started.elapsed().as_millis() > 700
+    })
+    .await;
+    let mut client = client.into_inner();
+    client.ok("COMMIT").await;
+    assert_eq!(other.value("/* tidegate: primary */ SELECT COUNT(*) FROM t").await.unwrap(), "1");
+
+    // As on one server, what begins anew keeps its database, whether that is there now or later.
+    client.command(0x1f, &[]).await;
+    client.outcome().await.ok();
+    stage.cluster.run(0, &[&create]).await;
+    stage.cluster.caught_up().await;
+    assert_eq!(client.value("SELECT DATABASE()").await.unwrap(), name);
     stage.cluster.run(0, &[&drop]).await;
 }
 

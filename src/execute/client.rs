@@ -121,50 +121,61 @@ pub enum Waited {
     Killed,
 }
 
+impl Waited {
+    /// Why there are no more bytes; `sent`: the client has had some of the reply.
+    pub fn into_error(self, sent: bool) -> RelayError {
+        match self {
+            Self::Server(result) => {
+                let error = result.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                RelayError::Server { error, sent }
+            }
+            Self::ClientGone => RelayError::Client(io::ErrorKind::ConnectionAborted.into()),
+            Self::Killed => RelayError::Killed,
+        }
+    }
+}
+
 impl Client {
     /// Reads from `server`, while an eye is kept on the client: it may vanish, or be killed. Where it `may_move`, a server that is
     /// down is not waited for; one whose place another has taken never is.
     pub async fn wait_for(&mut self, server: &mut Stream, space: &mut [u8], may_move: bool) -> Waited {
         let mut watching = true;
-        let mask = Signals::KILL | Signals::REPLACED | if may_move { Signals::DOWN } else { 0 };
         poll_fn(|context| {
             let replaced = self.signals.is_raised(Signals::REPLACED);
             if !replaced && let Poll::Ready(done) = server.poll_read_some(context, space) {
                 return Poll::Ready(Waited::Server(done));
             }
-            if self.signals.poll(context, mask).is_ready() {
-                let killed = self.signals.is_raised(Signals::KILL);
-                let lost =
-                    || io::Error::new(io::ErrorKind::TimedOut, "the server hangs, or another has its place");
-                return Poll::Ready(if killed { Waited::Killed } else { Waited::Server(Err(lost())) });
-            }
-            if watching && let Poll::Ready(gone) = self.poll_gone(context) {
-                watching = false;
-                if gone {
-                    return Poll::Ready(Waited::ClientGone);
-                }
-            }
-            Poll::Pending
+            self.poll_interruption(context, may_move, &mut watching)
         })
         .await
     }
 
-    /// Waits until the client has gone or is killed, while a server is asked something on its behalf.
-    pub async fn leaves(&self) -> RelayError {
+    /// Waits for what ends the wait for a server, while that is asked something on the client's behalf.
+    pub async fn interrupted(&self) -> Waited {
         let mut watching = true;
-        poll_fn(|context| {
-            if self.signals.poll(context, Signals::KILL).is_ready() {
-                return Poll::Ready(RelayError::Killed);
+        poll_fn(|context| self.poll_interruption(context, self.may_move, &mut watching)).await
+    }
+
+    fn poll_interruption(
+        &self,
+        context: &mut Context<'_>,
+        may_move: bool,
+        watching: &mut bool,
+    ) -> Poll<Waited> {
+        let mask = Signals::KILL | Signals::REPLACED | if may_move { Signals::DOWN } else { 0 };
+        if self.signals.poll(context, mask).is_ready() {
+            let killed = self.signals.is_raised(Signals::KILL);
+            let lost =
+                || io::Error::new(io::ErrorKind::TimedOut, "the server hangs, or another has its place");
+            return Poll::Ready(if killed { Waited::Killed } else { Waited::Server(Err(lost())) });
+        }
+        if *watching && let Poll::Ready(gone) = self.poll_gone(context) {
+            *watching = false;
+            if gone {
+                return Poll::Ready(Waited::ClientGone);
             }
-            if watching && let Poll::Ready(gone) = self.poll_gone(context) {
-                watching = false;
-                if gone {
-                    return Poll::Ready(RelayError::Client(io::ErrorKind::ConnectionAborted.into()));
-                }
-            }
-            Poll::Pending
-        })
-        .await
+        }
+        Poll::Pending
     }
 
     /// Ready with true when the client has gone, with false when it has sent its next command already.

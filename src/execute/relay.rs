@@ -186,12 +186,7 @@ pub async fn relay(
                 }
                 buffer.fill(length);
             }
-            Waited::Server(result) => {
-                let error = result.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
-                return Err(RelayError::Server { error, sent: end.sent > 0 });
-            }
-            Waited::ClientGone => return Err(RelayError::Client(io::ErrorKind::ConnectionAborted.into())),
-            Waited::Killed => return Err(RelayError::Killed),
+            over => return Err(over.into_error(end.sent > 0)),
         }
     }
 }

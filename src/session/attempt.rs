@@ -123,7 +123,7 @@ impl Session {
     /// Carries out `work` where the route says, elsewhere where that fails and nothing is lost by it.
     pub(super) async fn perform(&mut self, work: &Work<'_>, mut route: Route) -> Flow {
         self.note_accounts(work);
-        self.recall_database();
+        self.try_database_again(work.statement);
         if self.pins.contains(Pins::DIAGNOSTICS) {
             route = self.beside_warnings(work, route).await;
         }
@@ -406,7 +406,7 @@ impl Session {
             self.consume(connection, &mut steps, &mut buffer).await?;
         }
         if !missing.is_empty() {
-            self.bring_texts(connection, missing, &mut buffer).await?;
+            self.unless_interrupted(self.bring_texts(connection, missing, &mut buffer)).await?;
         }
         match &work.execution {
             Some(execution) => self.dress(connection, execution, &mut before, &mut buffer).await?,
@@ -435,6 +435,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let mut buffer = self.worker.buffers.take();
         let (mut before, mut steps) = (Vec::new(), Vec::new());
+        self.client.may_move = false;
         self.catch_up(connection, work, &mut before, &mut steps, &mut buffer).await?;
         connection.stream.write_all(&before).await.map_err(Failure::Unsent)?;
         self.consume(connection, &mut steps, &mut buffer).await?;

@@ -134,9 +134,9 @@ impl Session {
         self.sequence_at = None;
         self.insert_id = Arc::default();
         self.incarnation = self.incarnation.wrapping_add(1);
-        self.status.remove(Status::IN_TRANSACTION);
+        self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
         self.course = Course::Untold;
-        self.missed_database = None;
+        self.recall_database(); // it is the session's still
     }
 
     /// The last packet of a login: OK, or what is wrong with the database. False when the client must go.

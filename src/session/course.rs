@@ -272,6 +272,7 @@ impl Session {
         let own = uses.contains(Uses::LAST_INSERT_ID) && !uses.contains(Uses::SEQUENCE);
         let allowed = if own { allowed | Uses::PRIMARY_FUNCTION } else { allowed };
         if fetches
+            || work.about.is_some() // its text is not on every connection, but another session's may be
             || work.expect != Expect::Results
             || work.packets.len() > PAYLOAD_MAX
             || !allowed.contains(uses)

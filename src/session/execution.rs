@@ -12,6 +12,7 @@ use crate::backend::connection::Connection;
 use crate::backend::exchange::{self, Answer};
 use crate::backend::state::State;
 use crate::backend::statements::Source;
+use crate::execute::relay::RelayError;
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
 use crate::wire::execute::with_types;
@@ -53,12 +54,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let source = execution.source;
         if connection.statements.get(source).is_none() {
-            // As long as the server takes, for it may wait for a lock, and as long as the client is there.
-            tokio::select! {
-                biased;
-                prepared = self.prepare_again(connection, source, buffer) => prepared?,
-                left = self.client.leaves() => return Err(Failure::Relay(left)),
-            }
+            self.unless_interrupted(self.prepare_again(connection, source, buffer)).await?;
         }
         let Some(open) = connection.statements.get(source) else {
             return Err(Failure::Unsent(std::io::ErrorKind::NotFound.into()));
@@ -86,6 +82,22 @@ impl Session {
             place.copy_from_slice(&id);
         }
         Ok(())
+    }
+
+    /// Does something before a statement that is not sent yet: as long as the server takes, for it may wait for a lock, and as long as the
+    /// client is there, and has no reason to be elsewhere.
+    pub(super) async fn unless_interrupted(
+        &self,
+        work: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            over = self.client.interrupted() => Err(match over.into_error(false) {
+                RelayError::Server { error, .. } => Failure::Unsent(error),
+                left => Failure::Relay(left),
+            }),
+        }
     }
 
     /// Prepares a client's statement on a connection that does not have it, in the state that it was prepared in.

@@ -29,8 +29,11 @@ impl Session {
         variables: &[u8],
     ) -> bool {
         let differs = difference.schema.is_some() || difference.set.is_some() || !variables.is_empty();
-        // A database that is not entered shows by its name; so it must be another name than that of the one before.
-        let tells = |name: &Vec<u8>| name.is_ascii() && !name.eq_ignore_ascii_case(&connection.state.schema);
+        // A database that is not entered shows by its name; so it must be another name than that of the one before, also to a
+        // collation, for which accents are nothing.
+        let before = &connection.state.schema;
+        let tells =
+            |name: &Vec<u8>| name.is_ascii() && before.is_ascii() && !name.eq_ignore_ascii_case(before);
         differs
             && work.statement.class == Class::Write
             && !work.statement.uses.intersects(UNGUARDED)

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::attempt::{Failure, Work};
 use super::lease::ABOUT_BEFORE;
+use super::pins::Pins;
 use super::settle::runs_a_routine;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
@@ -22,6 +23,7 @@ use crate::wire::buffer::Buffer;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::frame::put_packet;
+use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 
 /// Time for each of the replies to what goes before a statement; all are quick on a server that lives.
@@ -260,11 +262,21 @@ impl Session {
         true
     }
 
-    /// The session asks for such a database again, after a while, unless it has another by then.
+    /// The session asks for such a database again after a while, where no state would be lost with a connection that cannot have it.
+    pub(super) fn try_database_again(&mut self, statement: Recognised) {
+        let Some((_, since)) = &self.missed_database else { return };
+        let free = self.held.is_none()
+            || self.pins.difference(Pins::PASSING).is_empty()
+                && !self.status.contains(Status::IN_TRANSACTION)
+                && !statement.uses.intersects(ABOUT_BEFORE);
+        if free && since.elapsed() >= MISSED {
+            self.recall_database();
+        }
+    }
+
+    /// Such a database is the session's again, unless it has another by now.
     pub(super) fn recall_database(&mut self) {
-        let Some((name, _)) = self.missed_database.take_if(|(_, since)| since.elapsed() >= MISSED) else {
-            return;
-        };
+        let Some((name, _)) = self.missed_database.take() else { return };
         if self.desired.schema.is_empty() {
             self.set_database(name);
         }

@@ -320,7 +320,7 @@ impl Session {
             self.set_pins(Pins::default());
             self.ledger.clear();
             self.statements.lose();
-            self.status.remove(Status::IN_TRANSACTION);
+            self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
             self.course = Course::Untold;
         }
     }
