@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::attempt::Work;
 use super::course::Course;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::names::of_collation;
 use crate::backend::state::State;

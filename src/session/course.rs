@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::Session;
-use super::attempt::Work;
 use super::execution::Execution;
 use super::pins::Pins;
+use super::work::Work;
 use crate::backend::insert_id::Place;
 use crate::backend::state::State;
 use crate::backend::statements::Source;

@@ -5,10 +5,10 @@
 
 use tokio::time::timeout;
 
-use super::attempt::Work;
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
 use super::readback::contains_word;
+use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::{Connection, Key};
 use crate::backend::exchange::{self, Answer};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Session;
-use super::attempt::Failure;
+use super::failure::Failure;
 use super::pins::Pins;
 use crate::backend::connection::Connection;
 use crate::backend::exchange::{self, Answer};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Session;
-use super::attempt::Work;
+use super::work::Work;
 use crate::consistency::Consistency;
 use crate::execute::relay::End;
 use crate::ids::ServerId;

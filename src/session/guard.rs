@@ -5,8 +5,8 @@
 //! state, it refuses the write, too (1792; tried on both dialects with 17 kinds of writes, of tables without transactions too).
 
 use super::Session;
-use super::attempt::Work;
 use super::prelude::{Step, put_init_db};
+use super::work::Work;
 use crate::backend::connection::Connection;
 use crate::backend::state::Difference;
 use crate::plan::MAKES_PIN;

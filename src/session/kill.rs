@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::attempt::{Failure, Work};
+use super::failure::Failure;
+use super::work::Work;
 use super::worker::Worker;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::account::Account;

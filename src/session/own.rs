@@ -1,6 +1,6 @@
 //! Statements that no server knows: about what a session's reads must not miss.
 
-use super::attempt::Work;
+use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::consistency::Consistency;
 use crate::plan::{Reason, Route, Target};

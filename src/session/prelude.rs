@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::attempt::{Failure, Work};
+use super::failure::Failure;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::settle::runs_a_routine;
+use super::work::Work;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange;

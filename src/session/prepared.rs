@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use super::attempt::Work;
 use super::execution::Execution;
 use super::incoming::Command;
 use super::pins::Pins;
 use super::query::COUNTS;
 use super::statements::Known;
+use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
 use crate::backend::statements::Source;

@@ -1,10 +1,10 @@
 //! COM_QUERY.
 
-use super::attempt::Work;
 use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::reply::{self, Number, Rows};
+use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::plan;
 use crate::sql::{self, Class, Dialect, Question, Recognised, Uses};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::Session;
-use super::attempt::Work;
 use super::diagnostics::{Condition, NO_SUCH_CONDITION};
 use super::pins::Pins;
 use super::prelude::{COUNTED, PRELUDE_LIMIT};
+use super::work::Work;
 use crate::backend::connection::Connection;
 use crate::backend::exchange::{Answer, ExchangeError};
 use crate::backend::state::{State, is_replayed};

@@ -5,9 +5,10 @@
 //! server does: a write is refused by the transaction's own error, what ends a transaction by itself runs outside it, and
 //! no write fails because of where a pin stands.
 
-use super::attempt::{READ_ONLY, Work};
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
+use super::refusal::READ_ONLY;
+use super::work::Work;
 use super::{Session, reply};
 use crate::backend::connection::Connection;
 use crate::execute::relay::End;

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::attempt::{Failure, Work};
 use super::course::{Course, Kind, Outcome, Record, Step, writes_insert_id};
+use super::failure::Failure;
 use super::pins::Pins;
 use super::readonly::commits;
+use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
@@ -153,7 +154,6 @@ impl Session {
         done: Outcome,
     ) {
         self.worker.counters.replays.count(done as usize);
-        self.worker.counters.retried();
         let server = self.worker.name_of(connection.server);
         tracing::info!(client = %self.entry.handle.id, %server, statements = record.steps.len(), "a lost transaction was {}", done.words());
         if self.last.place == Some(lost) {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::attempt::Work;
 use super::course::Course;
 use super::diagnostics::Last;
 use super::pins::Pins;
 use super::readback::{charset_by_name, mentions_tracking};
+use super::work::Work;
 use super::{Flow, Session};
 use crate::backend::connection::Connection;
 use crate::backend::state::{State, is_replayed};

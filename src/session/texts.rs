@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use super::Session;
-use super::attempt::{Failure, Work};
+use super::failure::Failure;
 use super::pins::Pins;
+use super::work::Work;
 use crate::backend::connection::Connection;
 use crate::backend::texts::{NAMES_MAX, Name, Text};
 use crate::sql::{self, Class, PreparedText, Recognised, TextCommand, Uses};

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio::time::timeout;
 
 use super::Session;
-use super::attempt::Work;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
 use super::texts::About;
+use super::work::Work;
 use crate::backend::connection::Connection;
 use crate::backend::variables::{Name, Value, read_back};
 use crate::ids::AccountId;
