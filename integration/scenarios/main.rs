@@ -39,6 +39,7 @@ mod measures;
 mod operators;
 mod pins;
 mod processes;
+mod reads;
 mod reload;
 mod replay;
 mod round_trips;

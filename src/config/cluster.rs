@@ -16,7 +16,7 @@ use super::failover;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
 use super::model::{
-    Cluster, Compression, Pool, Reads, Server, ServerTls, ServerTlsMode, Transactions, WEIGHTS,
+    Cluster, Compression, Pool, Reads, Replay, Server, ServerTls, ServerTlsMode, Transactions, WEIGHTS,
 };
 use super::resolve::{DAY, HOUR, MINUTE, certificate_files};
 use super::tree::{Node, Value};
@@ -254,7 +254,7 @@ fn pool(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Pool {
 fn transactions(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Transactions {
     let Transactions { replay, replay_statements_max, replay_size_max } = Transactions::default();
     let transactions = Transactions {
-        replay: fields.flag(cx, "replay", replay),
+        replay: fields.choice(cx, "replay", &Replay::NAMES, replay),
         replay_statements_max: fields.count(cx, "replay_statements", replay_statements_max, 1..=100_000),
         replay_size_max: fields.size(cx, "replay_size", replay_size_max, 1 << 10..=16 << 20),
     };

@@ -13,7 +13,7 @@ use crate::consistency::Consistency;
 use super::lag::LagBy;
 use super::listen::Keepalive;
 use super::model::{
-    ClientTls, Cluster, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Secret, ServerTls,
+    ClientTls, Cluster, Compression, Limits, Log, LogFormat, Monitor, Pool, Reads, Replay, Secret, ServerTls,
     ServerTlsMode, TlsVersion, Transactions,
 };
 
@@ -122,7 +122,7 @@ impl Default for Pool {
 
 impl Default for Transactions {
     fn default() -> Self {
-        Self { replay: false, replay_statements_max: 1000, replay_size_max: 1 << 20 }
+        Self { replay: Replay::Reads, replay_statements_max: 1000, replay_size_max: 1 << 20 }
     }
 }
 

@@ -323,11 +323,33 @@ pub struct Pool {
     pub primary_wait: Duration,
 }
 
+/// Which transactions are run again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replay {
+    /// None.
+    Off,
+    /// Those that have only read, and locked nothing.
+    Reads,
+    /// All that leave nothing beyond themselves.
+    All,
+}
+
+impl Replay {
+    /// As the rules file writes them.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("off", Self::Off), ("reads", Self::Reads), ("all", Self::All)];
+
+    /// As the rules file writes it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, replay)| *replay == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// Transactions whose connection is lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transactions {
-    /// They are run again elsewhere, where that gives the same results.
-    pub replay: bool,
+    /// Which of them are run again elsewhere, where that gives the same results.
+    pub replay: Replay,
     /// Statements that are kept of one for that; a longer one is not run again.
     pub replay_statements_max: usize,
     /// Bytes that are kept of one for that.

@@ -160,7 +160,7 @@ impl Config {
         out.duration(name("pool.connect_timeout"), connect_timeout);
         out.duration(name("pool.primary_wait"), primary_wait);
         let Transactions { replay, replay_statements_max, replay_size_max } = cluster.transactions;
-        out.put(name("transactions.replay"), replay);
+        out.put(name("transactions.replay"), replay.name());
         out.put(name("transactions.replay_statements"), replay_statements_max);
         out.size(name("transactions.replay_size"), replay_size_max);
     }

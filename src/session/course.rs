@@ -1,30 +1,21 @@
 //! What is kept of the open transaction, so that it can go on elsewhere when its connection is lost.
 //!
-//! Owns: which statements can be run again, the bounds on what is kept, the reasons why not. Does not know: how it is run again
-//! (`resume`). Invariant: a transaction is kept whole or not at all; what has an effect beyond it is never in one that is kept.
-
-use std::sync::Arc;
+//! Owns: which statements can be run again, and the reasons why not. Does not know: how they are kept (`record`), how they are run again
+//! (`resume`). Invariant: what has an effect beyond its transaction is never in one that is kept; where the rules want that of reads
+//! only, neither is what writes, or locks.
 
 use super::Session;
-use super::execution::Execution;
 use super::pins::Pins;
+use super::record::Record;
 use super::work::Work;
-use crate::backend::insert_id::Place;
-use crate::backend::state::State;
-use crate::backend::statements::Source;
-use crate::config;
+use crate::config::{Replay, Transactions};
 use crate::execute::relay::End;
 use crate::execute::sum::Sum;
 use crate::plan::{Route, Target};
 use crate::sql::{self, Access, Class, Ending, Recognised, Uses};
-use crate::wire::capabilities::Capabilities;
-use crate::wire::command;
-use crate::wire::frame::{HEADER, PAYLOAD_MAX};
+use crate::wire::frame::PAYLOAD_MAX;
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
-
-/// What each statement takes beside its bytes.
-const STEP_SIZE: usize = size_of::<Step>();
 
 /// What a statement may use that is run again: nothing else leaves its result to what the transaction and the database hold.
 const REPEATABLE: Uses = Uses::USER_VARIABLE_READ
@@ -33,6 +24,10 @@ const REPEATABLE: Uses = Uses::USER_VARIABLE_READ
     .union(Uses::CALC_FOUND_ROWS)
     .union(Uses::SYSTEM_SCHEMA)
     .union(Uses::OFFSET);
+
+/// The variable of the isolation level, by its names on both dialects; and the level at which plain reads lock.
+const ISOLATION: [&[u8]; 2] = [b"transaction_isolation", b"tx_isolation"];
+const SERIALIZABLE: &[u8] = b"SERIALIZABLE";
 
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $words:literal;)*) => {
@@ -95,51 +90,15 @@ pub(super) enum Course {
     Lost(Outcome),
 }
 
-/// All that has run in a transaction.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub steps: Vec<Step>,
-    bytes: usize,
-    /// Of its first statement.
-    pub route: Route,
-    /// The session's state in it.
-    pub state: Arc<State>,
-    /// Where LAST_INSERT_ID() was before it.
-    pub insert_id: Place,
-    /// It has been run again already.
-    pub resumed: bool,
-}
-
-/// One statement of it.
-#[derive(Debug)]
-pub(super) struct Step {
-    pub statement: Recognised,
-    /// Of its reply; `None` for one that says nothing.
-    pub sum: Option<u64>,
-    sent: Sent,
-}
-
-#[derive(Debug)]
-enum Sent {
-    /// COM_QUERY with its header.
-    Text(Box<[u8]>),
-    Execution {
-        id: u32,
-        source: Arc<Source>,
-        payload: Box<[u8]>,
-        types: Option<Arc<[u8]>>,
-        bound_at: Option<usize>,
-        carries_types: bool,
-    },
-}
-
 /// What a statement is to a transaction that is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// It leaves nothing, and what it says is not about the data.
     Aside,
     /// It reads, or begins a transaction or a savepoint.
-    Harmless,
+    Reads,
+    /// It reads what others may not change meanwhile, or changes what LAST_INSERT_ID() says.
+    Locks,
     /// It writes to tables.
     Writes,
     /// COMMIT, and what else ends it.
@@ -148,102 +107,17 @@ pub(super) enum Kind {
     Unrepeatable,
 }
 
-impl Step {
-    fn of(work: &Work<'_>, sum: u64) -> Self {
-        let sent = match &work.execution {
-            Some(execution) => Sent::Execution {
-                id: execution.id,
-                source: Arc::clone(execution.source),
-                payload: execution.payload.into(),
-                types: execution.types.clone(),
-                bound_at: execution.bound_at,
-                carries_types: execution.carries_types,
-            },
-            None => Sent::Text(work.packets.into()),
-        };
-        Self { statement: work.statement, sum: Some(sum), sent }
+impl Kind {
+    /// Nothing would be left of it where its connection is lost before it is answered.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::Aside | Self::Reads | Self::Locks)
     }
-
-    /// The statement that begins a transaction in which nothing has run.
-    fn begin(access: Access, capabilities: Capabilities) -> Self {
-        let sql: &[u8] = match access {
-            Access::Default => b"BEGIN",
-            Access::ReadOnly => b"START TRANSACTION READ ONLY",
-            Access::ReadWrite => b"START TRANSACTION READ WRITE",
-        };
-        let mut packet = Vec::new();
-        command::put_query(&mut packet, sql, capabilities);
-        let statement = Recognised::plain(Class::Begin(access), Uses::empty());
-        Self { statement, sum: None, sent: Sent::Text(packet.into()) }
-    }
-
-    fn size(&self) -> usize {
-        let bytes = match &self.sent {
-            Sent::Text(packets) => packets.len(),
-            Sent::Execution { payload, source, .. } => payload.len() + source.text.len(),
-        };
-        STEP_SIZE + bytes
-    }
-
-    /// As it is sent again.
-    pub fn work(&self, capabilities: Capabilities) -> Work<'_> {
-        match &self.sent {
-            Sent::Text(packets) => {
-                let text =
-                    packets.get(HEADER..).and_then(|payload| command::query_text(payload, capabilities));
-                Work { text, ..Work::command(packets, Expect::Results, self.statement) }
-            }
-            Sent::Execution { id, source, payload, types, bound_at, carries_types } => {
-                let execution = Execution {
-                    id: *id,
-                    source,
-                    payload,
-                    types: types.clone(),
-                    bound_at: *bound_at,
-                    carries_types: *carries_types,
-                    executes: true,
-                };
-                Work { execution: Some(execution), ..Work::command(payload, Expect::Results, self.statement) }
-            }
-        }
-    }
-
-    /// It writes what LAST_INSERT_ID() says, which its own reply does not show.
-    pub fn writes_insert_id(&self) -> bool {
-        writes_insert_id(self.statement)
-    }
-}
-
-/// Whether a statement writes what LAST_INSERT_ID() says.
-pub(super) fn writes_insert_id(statement: Recognised) -> bool {
-    statement.class == Class::Write && statement.uses.contains(Uses::LAST_INSERT_ID)
 }
 
 impl Record {
-    /// One of a transaction in which nothing has run.
-    pub fn begun(access: Access, route: Route, state: &Arc<State>, capabilities: Capabilities) -> Self {
-        let mut record = Self::new(route, state, Place::Nowhere);
-        record.steps.push(Step::begin(access, capabilities));
-        record
-    }
-
-    fn new(route: Route, state: &Arc<State>, insert_id: Place) -> Self {
-        Self { steps: Vec::new(), bytes: 0, route, state: Arc::clone(state), insert_id, resumed: false }
-    }
-
-    /// Keeps one more statement; false where that would be too much.
-    fn push(&mut self, step: Step, limits: config::Transactions) -> bool {
-        self.bytes += step.size();
-        let fits = self.bytes <= limits.replay_size_max && self.steps.len() < limits.replay_statements_max;
-        if fits {
-            self.steps.push(step);
-        }
-        fits
-    }
-
-    /// Whether one of its statements has written.
-    pub fn writes(&self) -> bool {
-        self.steps.iter().any(|step| step.statement.class == Class::Write)
+    /// Whether the transaction can go on with a statement of this kind that was sent, and not answered.
+    pub fn may_be_lost_in(&self, kind: Kind) -> bool {
+        kind.is_harmless() || kind == Kind::Writes && self.keeps_writes()
     }
 }
 
@@ -260,17 +134,18 @@ impl Session {
         }
         if class == Class::EndOrSavepoint && !uses.contains(Uses::MULTIPLE) {
             return match sql::ending(work.sql(), &self.lexing) {
-                Ending::Savepoint if uses.is_empty() => Kind::Harmless,
+                Ending::Savepoint if uses.is_empty() => Kind::Reads,
                 Ending::Rollback if !uses.is_empty() => Kind::Ends(Ending::Commit),
                 ending => Kind::Ends(ending),
             };
         }
         let fetches = work.execution.as_ref().is_some_and(|execution| !execution.executes);
-        let begins = matches!(class, Class::Begin(_));
-        let allowed = if begins { REPEATABLE | Uses::CHAIN_OR_RELEASE } else { REPEATABLE };
+        if matches!(class, Class::Begin(_)) && self.status.contains(Status::IN_TRANSACTION) {
+            return Kind::Ends(Ending::Commit);
+        }
         // LAST_INSERT_ID(expression) has no effect but on itself.
         let own = uses.contains(Uses::LAST_INSERT_ID) && !uses.contains(Uses::SEQUENCE);
-        let allowed = if own { allowed | Uses::PRIMARY_FUNCTION } else { allowed };
+        let allowed = if own { REPEATABLE | Uses::PRIMARY_FUNCTION } else { REPEATABLE };
         if fetches
             || work.about.is_some() // its text is not on every connection, but another session's may be
             || work.expect != Expect::Results
@@ -281,11 +156,9 @@ impl Session {
             return Kind::Unrepeatable;
         }
         match class {
-            Class::Empty | Class::Read | Class::Show | Class::ShowServer | Class::LockingRead => {
-                Kind::Harmless
-            }
-            Class::Begin(_) if !self.status.contains(Status::IN_TRANSACTION) => Kind::Harmless,
-            Class::Begin(_) => Kind::Ends(Ending::Commit),
+            Class::LockingRead => Kind::Locks,
+            Class::Read if own => Kind::Locks,
+            Class::Empty | Class::Read | Class::Show | Class::ShowServer | Class::Begin(_) => Kind::Reads,
             // It may set the variables that it names; and files are not the same everywhere.
             Class::Write
                 if !uses.contains(Uses::USER_VARIABLE_READ) && !sql::loads(work.sql(), &self.lexing) =>
@@ -306,23 +179,24 @@ impl Session {
             matches!(work.statement.class, Class::Begin(_)) || !self.status.contains(Status::AUTOCOMMIT);
         let listens = match &self.course {
             Course::Told(_) => true,
-            Course::Untold if !is_open && opens => self.transactions().replay,
+            Course::Untold if !is_open && opens => self.transactions().replay != Replay::Off,
             _ => false,
         };
-        self.client.sum = listens.then(|| Sum::new(&self.worker.hasher));
+        self.client.sum = listens.then(|| Sum::new(self.worker.sum_seed));
     }
 
     /// Whether enough is kept of the open transaction for it to go on elsewhere, with a statement that the server has refused as it ends.
     pub(super) fn may_go_on(&self, work: &Work<'_>) -> bool {
-        match self.kind(work) {
-            Kind::Aside | Kind::Harmless => matches!(self.course, Course::Begun(..) | Course::Told(_)),
-            Kind::Writes => matches!(self.course, Course::Told(_)),
-            Kind::Ends(_) | Kind::Unrepeatable => false,
+        let kind = self.kind(work);
+        match &self.course {
+            Course::Begun(..) => kind.is_harmless(),
+            Course::Told(record) => record.may_be_lost_in(kind),
+            Course::Untold | Course::Lost(_) => false,
         }
     }
 
     /// What the rules say of transactions.
-    fn transactions(&self) -> config::Transactions {
+    pub(super) fn transactions(&self) -> Transactions {
         self.worker.topology.snapshot().cluster.transactions
     }
 
@@ -353,11 +227,13 @@ impl Session {
     fn opened(&self, work: &Work<'_>, sum: Option<Sum>, route: Route) -> Course {
         let Recognised { class, uses, .. } = work.statement;
         let apart = self.pins.difference(Pins::PASSING).is_empty();
+        let limits = self.transactions();
+        let sum = sum.filter(|_| limits.replay == Replay::All || !self.reads_lock());
         match (sum, class) {
             (Some(_), _) if !apart => Course::Lost(Outcome::Pinned),
             (Some(sum), _) => {
-                let record = Box::new(Record::new(route, &self.desired, self.insert_id.place()));
-                self.kept(record, work, &sum)
+                let (tapes, insert_id) = (&self.worker.tapes, self.insert_id.place());
+                self.kept(Box::new(Record::new(tapes, limits, route, &self.desired, insert_id)), work, &sum)
             }
             (None, Class::Begin(access)) if apart && uses.is_empty() && route.target != Target::Held => {
                 Course::Begun(access, route)
@@ -370,15 +246,25 @@ impl Session {
     fn kept(&self, mut record: Box<Record>, work: &Work<'_>, sum: &Sum) -> Course {
         match self.kind(work) {
             Kind::Aside => Course::Told(record),
-            Kind::Harmless | Kind::Writes => {
-                if record.push(Step::of(work, sum.value()), self.transactions()) {
-                    Course::Told(record)
-                } else {
-                    Course::Lost(Outcome::TooLong)
-                }
+            Kind::Locks | Kind::Writes | Kind::Ends(_) | Kind::Unrepeatable if !record.keeps_writes() => {
+                Course::Untold
             }
+            Kind::Reads | Kind::Locks | Kind::Writes => match record.push(work, sum) {
+                true => Course::Told(record),
+                false => Course::Lost(Outcome::TooLong),
+            },
             // A transaction that begins where another ends takes over its modes, by rules that differ.
-            _ => Course::Lost(Outcome::Statement),
+            Kind::Ends(_) | Kind::Unrepeatable => Course::Lost(Outcome::Statement),
         }
+    }
+
+    /// Whether plain reads lock what they read: transactions of this session are SERIALIZABLE.
+    fn reads_lock(&self) -> bool {
+        let by_default = || {
+            let snapshot = self.worker.topology.snapshot();
+            snapshot.facts.as_ref().is_none_or(|facts| facts.serializable)
+        };
+        let set = ISOLATION.into_iter().find_map(|name| self.desired.get(name));
+        set.map_or_else(by_default, |level| level == SERIALIZABLE)
     }
 }

@@ -37,6 +37,7 @@ mod query;
 mod readback;
 mod reader;
 mod readonly;
+mod record;
 mod refusal;
 mod reply;
 mod resume;

@@ -85,7 +85,7 @@ impl Session {
         let state_there = self.held.is_none()
             && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
         let replaced = self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server);
-        if replaced || state_there && self.has_gone_before_the_end(&connection, work) {
+        if replaced || state_there && self.has_gone(&connection, work) {
             if !state_there {
                 self.lose(connection);
                 return Next::Again;

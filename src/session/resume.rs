@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::course::{Course, Kind, Outcome, Record, Step, writes_insert_id};
+use super::course::{Course, Kind, Outcome};
 use super::failure::Failure;
 use super::pins::Pins;
 use super::readonly::commits;
+use super::record::{Record, Step, writes_insert_id};
 use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
@@ -82,7 +83,7 @@ impl Session {
         let why = match self.may_resume(course, kind, (alone, unsure, unsent)) {
             Ok(None) => None,
             Err(outcome) => Some(outcome),
-            Ok(Some((record, done))) => match self.run_again(&record, work, kind).await {
+            Ok(Some((record, done))) => match self.run_again(&record, work, kind, unsent).await {
                 Ok(connection) => {
                     self.take_up(connection, record, here, done);
                     return Resumed::Elsewhere;
@@ -104,11 +105,11 @@ impl Session {
         Resumed::Answered(self.refuse(&problem).await)
     }
 
-    /// Whether the connection of a transaction that is kept is seen to be lost before what ends that is sent on it. Afterwards it could
-    /// not be run again.
-    pub(super) fn has_gone_before_the_end(&self, connection: &Connection, work: &Work<'_>) -> bool {
-        work.statement.class == Class::EndOrSavepoint
-            && matches!(self.course, Course::Told(_))
+    /// Whether the connection of a transaction that is kept is seen to be lost before a statement is sent on it after which it could not be
+    /// run again.
+    pub(super) fn has_gone(&self, connection: &Connection, work: &Work<'_>) -> bool {
+        !matches!(work.statement.class, Class::Read | Class::Show)
+            && matches!(self.course, Course::Told(_) | Course::Begun(..))
             && connection.stream.socket().poll_ahead(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
@@ -119,11 +120,12 @@ impl Session {
         kind: Kind,
         (alone, unsure, unsent): (bool, bool, bool),
     ) -> Result<Option<(Box<Record>, Outcome)>, Outcome> {
-        let harmless = unsent || matches!(kind, Kind::Aside | Kind::Harmless);
         let record = match course {
             Course::Untold => return Ok(None),
-            Course::Begun(access, route) if alone && harmless => {
-                let record = Record::begun(access, route, &self.desired, self.class.capabilities);
+            Course::Begun(access, route) if alone && (unsent || kind.is_harmless()) => {
+                let (tapes, limits) = (&self.worker.tapes, self.transactions());
+                let mut record = Record::new(tapes, limits, route, &self.desired, Place::Nowhere);
+                record.begin(access, self.class.capabilities);
                 return Ok(Some((Box::new(record), Outcome::BegunAgain)));
             }
             Course::Begun(..) => return Ok(None),
@@ -131,14 +133,20 @@ impl Session {
             Course::Lost(why) => return Err(why),
             Course::Told(record) => record,
         };
+        let lost_in_hand = !unsent && !record.may_be_lost_in(kind);
+        if lost_in_hand && !record.keeps_writes() {
+            return Ok(None); // it would have been more than reads
+        }
         let why = if !alone {
             Outcome::Pinned
         } else if record.resumed {
             Outcome::Twice
         } else if unsure {
             Outcome::Unsure
-        } else if !harmless && kind != Kind::Writes || *record.state != *self.desired {
+        } else if lost_in_hand || *record.state != *self.desired {
             Outcome::Statement
+        } else if record.is_only_begun() {
+            return Ok(Some((record, Outcome::BegunAgain)));
         } else {
             return Ok(Some((record, Outcome::Replayed)));
         };
@@ -155,21 +163,16 @@ impl Session {
     ) {
         self.worker.counters.replays.count(done as usize);
         let server = self.worker.name_of(connection.server);
-        tracing::info!(client = %self.entry.handle.id, %server, statements = record.steps.len(), "a lost transaction was {}", done.words());
+        tracing::info!(client = %self.entry.handle.id, %server, statements = record.steps().len(), "a lost transaction was {}", done.words());
         if self.last.place == Some(lost) {
             self.last.place = Some((connection.server, connection.id));
         }
         self.status = connection.status;
         self.status_unsure = false;
-        self.course = match done {
-            Outcome::BegunAgain => match record.steps.first().map(|step| step.statement.class) {
-                Some(Class::Begin(access)) => Course::Begun(access, record.route),
-                _ => Course::Untold,
-            },
-            _ => {
-                record.resumed = true;
-                Course::Told(record)
-            }
+        record.resumed = done == Outcome::Replayed;
+        self.course = match record.steps().first().map(|step| step.statement.class) {
+            Some(Class::Begin(access)) if !record.keeps_reads() => Course::Begun(access, record.route),
+            _ => Course::Told(record),
         };
         self.hold(connection);
     }
@@ -180,8 +183,9 @@ impl Session {
         record: &Record,
         work: &Work<'_>,
         kind: Kind,
+        unsent: bool,
     ) -> Result<Box<Connection>, Stop> {
-        let writes = record.writes() || kind == Kind::Writes;
+        let writes = record.has_written() || kind == Kind::Writes && !unsent;
         let until = Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait;
         let known = self.begin_insert_id(record.insert_id);
         for _ in 0..CONNECTIONS_MAX {
@@ -200,11 +204,11 @@ impl Session {
             let deadline = tokio::time::Instant::now() + REPLAY_LIMIT;
             let mut done = 0;
             let result = async {
-                for step in &record.steps {
+                for step in record.steps() {
                     if !known && step.writes_insert_id() {
                         self.has_made_an_id(&mut connection).await?;
                     }
-                    self.run_step(&mut connection, step).await?;
+                    self.run_step(&mut connection, record, step).await?;
                     done += 1;
                 }
                 if !known && writes_insert_id(work.statement) {
@@ -258,7 +262,7 @@ impl Session {
         if route.target != Target::Replica {
             route.target = Target::Primary;
         }
-        let Some(first) = record.steps.first() else { return Err(Stop::For(Outcome::Statement)) };
+        let Some(first) = record.steps().first() else { return Err(Stop::For(Outcome::Statement)) };
         if !writes {
             return match self.obtain(&mut route, first.statement, &mut Vec::new()).await {
                 Ok(connection) => Ok(Some(connection)),
@@ -295,10 +299,15 @@ impl Session {
     }
 
     /// Runs one statement again; its reply must be the one that the client has had.
-    async fn run_step(&mut self, connection: &mut Connection, step: &Step) -> Result<(), Again> {
+    async fn run_step(
+        &mut self,
+        connection: &mut Connection,
+        record: &Record,
+        step: &Step,
+    ) -> Result<(), Again> {
         self.client.kept = Some(Kept::Nothing);
-        self.client.sum = Some(Sum::new(&self.worker.hasher));
-        let work = step.work(self.class.capabilities);
+        self.client.sum = Some(Sum::new(self.worker.sum_seed));
+        let work = record.work(step, self.class.capabilities);
         let end = self.attempt(connection, &work).await?;
         let sum = self.client.sum.take().map(|sum| sum.value());
         connection.warned |= end.warnings > 0 || end.error.is_some();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::inquiry::Inquiry;
 use super::own_ids::Columns;
+use super::record::Tapes;
 use super::sequences::Askers;
 use super::variables::Unset;
 use crate::backend::account::Account;
@@ -108,6 +109,9 @@ pub struct Worker {
     /// The columns of the servers' tables that list connections, as far as they were asked for.
     pub(super) columns: RefCell<Columns>,
     pub(super) unset_variables: Unset,
+    /// Memory for what is kept of transactions, and what their results' checksums begin with.
+    pub(super) tapes: Rc<Tapes>,
+    pub(super) sum_seed: u64,
     pub(super) sequence_askers: Askers,
 }
 
@@ -158,6 +162,8 @@ impl Worker {
             inquiry: Inquiry::default(),
             columns: RefCell::default(),
             unset_variables: Unset::default(),
+            tapes: Rc::default(),
+            sum_seed: RandomState::new().hash_one(0),
             sequence_askers: Askers::default(),
         }
     }

@@ -26,6 +26,8 @@ pub struct ServerFacts {
     pub autocommit: bool,
     /// `@@global.completion_type` is not NO_CHAIN: COMMIT begins a transaction, or disconnects.
     pub commit_chains: bool,
+    /// The isolation level is SERIALIZABLE by default: plain reads lock what they read.
+    pub serializable: bool,
     /// `@@global.sql_mode`.
     pub sql_mode: String,
     /// `@@global.collation_server`.

@@ -202,6 +202,7 @@ impl Link {
             server_uuid,
             autocommit,
             completion_type,
+            isolation,
             sql_mode,
             collation,
             lower_case_table_names,
@@ -237,6 +238,7 @@ impl Link {
             greeting_collation: self.greeting.collation,
             autocommit: is_on(autocommit),
             commit_chains: completion_type != "NO_CHAIN",
+            serializable: isolation == "SERIALIZABLE",
             sql_mode: sql_mode.clone(),
             default_collation: collation.clone(),
             default_collation_id: self.collation.1,
@@ -283,10 +285,10 @@ impl Link {
 /// The statements of one probe, sent together.
 fn statements(version: ServerVersion) -> String {
     macro_rules! both {
-        ($super_read_only:literal, $uuid:literal, $gtids:literal, $status:literal) => {
+        ($super_read_only:literal, $uuid:literal, $isolation:literal, $gtids:literal, $status:literal) => {
             concat!(
                 "SELECT @@global.read_only, ", $super_read_only, ", @@global.server_id, ", $uuid,
-                ", @@global.autocommit, @@global.completion_type, @@global.sql_mode, @@global.collation_server, \
+                ", @@global.autocommit, @@global.completion_type, ", $isolation, ", @@global.sql_mode, @@global.collation_server, \
                  @@global.lower_case_table_names, @@global.wait_timeout, @@global.interactive_timeout, \
                  @@global.max_allowed_packet, ", $gtids, "; ", $status
             )
@@ -297,6 +299,7 @@ fn statements(version: ServerVersion) -> String {
             both!(
                 "@@global.super_read_only",
                 "@@global.server_uuid",
+                "@@global.transaction_isolation",
                 "@@global.log_bin AND @@global.gtid_mode IN ('ON', 'ON_PERMISSIVE'), @@global.gtid_executed, '', ''",
                 $status
             )
@@ -307,6 +310,7 @@ fn statements(version: ServerVersion) -> String {
             both!(
                 "0",
                 "''",
+                "@@global.tx_isolation",
                 "@@global.log_bin, @@global.gtid_slave_pos, @@global.gtid_binlog_pos, @@global.gtid_binlog_state",
                 $status
             )

@@ -99,6 +99,7 @@ fn said(server_id: u32, read_only: bool, channels: Vec<Channel>) -> Outcome {
         greeting_collation: greeting.collation,
         autocommit: true,
         commit_chains: false,
+        serializable: false,
         sql_mode: String::new(),
         default_collation: "utf8mb4_0900_ai_ci".into(),
         default_collation_id: 255,
