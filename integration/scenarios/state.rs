@@ -10,6 +10,7 @@ both_dialects! {
     default_databases_do_not_leak_between_sessions,
     a_default_database_that_is_gone_holds_nothing_up_and_may_come_back,
     a_transaction_outlives_the_lack_of_a_default_database,
+    a_statement_whose_database_is_gone_leaves_the_sessions_own,
     names_set_again_take_a_collation_back,
     one_collation_stays_beside_two_character_sets,
     settings_are_replayed_under_a_collation_that_is_not_ascii,
@@ -214,6 +215,40 @@ async fn a_transaction_outlives_the_lack_of_a_default_database(scenario: Scenari
     stage.cluster.caught_up().await;
     assert_eq!(client.value("SELECT DATABASE()").await.unwrap(), name);
     stage.cluster.run(0, &[&drop]).await;
+}
+
+/// A statement is prepared again where it was prepared first. That this is not there any more says nothing of where the session is now.
+async fn a_statement_whose_database_is_gone_leaves_the_sessions_own(scenario: Scenario) {
+    let limits = "{prepared_per_backend: 1}".into();
+    let rules = Rules { limits, weights: vec![1, 0, 0], ..Rules::pool("{max: 1}") };
+    let stage = scenario.stage_with(rules).await;
+    let name = format!("{}_2", stage.schema.chars().take(55).collect::<String>());
+    let (drop, create) = (format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}"));
+    stage.cluster.run(0, &[&drop, &create, &format!("CREATE TABLE {name}.t (id INT)")]).await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    client.ok(format!("USE {name}")).await;
+    let prepared = client.prepare("INSERT INTO t VALUES (7)").await.unwrap();
+    client.ok(format!("USE {}", stage.schema)).await;
+    stage.cluster.run(0, &[&drop]).await;
+    // It takes the connection's only place for a statement.
+    let another = other.prepare("DO 1").await.unwrap();
+    other.execute(another, &[]).await.ok();
+    assert_eq!(client.execute(prepared, &[]).await.err().code, 1049);
+    assert_eq!(client.value("SELECT DATABASE()").await.unwrap(), stage.schema);
+    client.ok("INSERT INTO t VALUES (1)").await;
+    assert_eq!(other.value("SELECT GROUP_CONCAT(id) FROM t").await.unwrap(), "1");
+
+    // Where the session's own is gone, what is prepared in another one does not lead it there.
+    stage.cluster.run(0, &[&create]).await;
+    client.ok(format!("USE {}", stage.schema)).await;
+    let prepared = client.prepare("INSERT INTO t VALUES (2)").await.unwrap();
+    client.ok(format!("USE {name}")).await;
+    stage.cluster.run(0, &[&drop]).await;
+    other.execute(another, &[]).await.ok();
+    let _either = client.execute(prepared, &[]).await;
+    assert!([1046, 1049].contains(&client.error("INSERT INTO t VALUES (99)").await.code));
+    assert_eq!(other.value("SELECT COUNT(*) FROM t WHERE id = 99").await.unwrap(), "0");
 }
 
 async fn t13_temporary_tables_stay_usable(scenario: Scenario) {

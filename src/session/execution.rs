@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::pins::Pins;
 use crate::backend::connection::Connection;
 use crate::backend::exchange::{self, Answer};
-use crate::backend::state::State;
+use crate::backend::state::{Difference, State};
 use crate::backend::statements::Source;
 use crate::execute::relay::RelayError;
 use crate::wire::buffer::Buffer;
@@ -126,39 +126,39 @@ impl Session {
         buffer: &mut Buffer,
     ) -> Result<Answer, Failure> {
         let handshake = connection.handshake();
-        let mut packets = Vec::new();
-        let mut replies = 0;
-        let put_difference = |from: &State, to, packets: &mut Vec<u8>, replies: &mut usize| {
-            // A database cannot be unset, and a reset would take the other statements: then the present state must do.
-            let Some(difference) = from
-                .difference(to, &handshake)
+        // A database cannot be unset, and a reset would take the other statements: then the present state must do.
+        let way = |from: &State, to: &State| {
+            from.difference(to, &handshake)
                 .filter(|difference| !difference.reset && difference.role.is_none())
-            else {
-                return false;
-            };
-            if let Some(schema) = difference.schema {
-                put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
-                *replies += 1;
-            }
-            if let Some(set) = difference.set {
-                command::put_query(packets, &set, connection.capabilities);
-                *replies += 1;
-            }
-            true
         };
-        let elsewhere = *state != *self.desired;
-        let switched = elsewhere && put_difference(&self.desired, state, &mut packets, &mut replies);
-        let before = replies;
+        let there = (*state != *self.desired).then(|| way(&self.desired, state)).flatten();
+        let ways = there.zip(way(state, &self.desired));
+        let capabilities = connection.capabilities;
+        let mut packets = Vec::new();
+        let put = |difference: &Difference, packets: &mut Vec<u8>| {
+            if let Some(schema) = &difference.schema {
+                put_packet(packets, 0, &[&[command::INIT_DB], &schema[..]].concat());
+            }
+            if let Some(set) = &difference.set {
+                command::put_query(packets, set, capabilities);
+            }
+            usize::from(difference.schema.is_some()) + usize::from(difference.set.is_some())
+        };
+        let before = ways.as_ref().map_or(0, |(there, _)| put(there, &mut packets));
         packets.extend_from_slice(prepare);
-        if switched {
-            put_difference(state, &self.desired, &mut packets, &mut replies);
-        }
+        let after = ways.as_ref().map_or(0, |(_, back)| put(back, &mut packets));
         connection.stream.write_all(&packets).await.map_err(Failure::Unsent)?;
         for _ in 0..before {
-            exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
+            if let Err(error) = exchange::receive(connection, buffer, Expect::Simple).await?.into_ok() {
+                connection.broken = true; // what follows has not been read
+                return Err(match Failure::from(error) {
+                    Failure::Prelude(error) => Failure::Reprepare(error), // it is not the session's own state
+                    lost => lost,
+                });
+            }
         }
         let answer = exchange::receive(connection, buffer, expect).await?;
-        for _ in before..replies {
+        for _ in 0..after {
             exchange::receive(connection, buffer, Expect::Simple).await?.into_ok()?;
         }
         match answer.error {

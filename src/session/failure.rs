@@ -4,13 +4,14 @@
 //! Invariant: a statement that may have run is not sent again, but with its transaction (`resume`).
 
 use super::perform::{Made, Next, Trial};
+use super::refusal::TO_PRIMARY;
 use super::resume::Resumed;
 use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
 use crate::execute::relay::RelayError;
-use crate::plan::{Reason, Route, Target};
+use crate::plan::Target;
 use crate::wire::err::ErrPacket;
 
 /// ER_SERVER_SHUTDOWN: the statement was ended by the server's own end, not by KILL QUERY (1317).
@@ -61,6 +62,11 @@ impl Session {
     ) -> Next {
         match failure {
             Failure::Prelude(error) => self.before_it_failed(connection, error, made, trial).await,
+            Failure::Reprepare(error) if self.may_be_on_primary(&error, made, trial) => {
+                self.lose(connection);
+                trial.route = TO_PRIMARY;
+                Next::Again
+            }
             Failure::Reprepare(error) => {
                 // As if the execution had failed: what is on the connection stays.
                 let kept = self.keep_after(connection, made).await;
@@ -97,21 +103,24 @@ impl Session {
             }
             return Next::Again;
         }
-        if error.code == UNKNOWN_DATABASE && !made.state_there {
-            if self.worker.topology.snapshot().primary != Some(made.server)
-                && trial.route.target != Target::Primary
-            {
-                // Made a moment ago, perhaps.
-                trial.route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
-                return Next::Again;
-            }
-            if self.lack_database() {
-                return Next::Again;
-            }
+        if self.may_be_on_primary(&error, made, trial) {
+            trial.route = TO_PRIMARY;
+            return Next::Again;
+        }
+        if error.code == UNKNOWN_DATABASE && !made.state_there && self.lack_database() {
+            return Next::Again;
         }
         let flow = self.refuse(&Problem::Server(error)).await;
         // Going on outside the transaction would commit what the client means to be in it.
         Next::Over(if made.state_there { Flow::Close } else { flow })
+    }
+
+    /// Whether a database that a replica does not know was made a moment ago.
+    fn may_be_on_primary(&self, error: &ErrPacket, made: Made, trial: &Trial) -> bool {
+        error.code == UNKNOWN_DATABASE
+            && !made.state_there
+            && self.worker.topology.snapshot().primary != Some(made.server)
+            && trial.route.target != Target::Primary
     }
 
     /// The connection was lost, and the client has nothing of the reply.

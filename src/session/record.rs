@@ -272,7 +272,7 @@ mod tests {
         let again = record(&home);
         assert!(again.steps().is_empty() && again.tape.sent.as_ptr() == place);
         let mut large = record(&home);
-        large.tape.sent.reserve(SPARE_SIZE_MAX);
+        large.tape.sent.reserve(SPARE_SIZE_MAX + 1);
         drop(large);
         assert_eq!(home.0.borrow().len(), 0, "what is large is given back");
         drop((0..100).map(|_| record(&home)).collect::<Vec<_>>());

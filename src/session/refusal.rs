@@ -19,6 +19,9 @@ use crate::wire::err::ErrPacket;
 /// ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION's neighbours: the server
 /// is read only.
 pub(super) const READ_ONLY: [u16; 2] = [1290, 1836];
+/// Where a statement goes that a replica has refused.
+pub(super) const TO_PRIMARY: Route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
+
 /// ER_UNKNOWN_COM_ERROR.
 const UNKNOWN_COMMAND: u16 = 1047;
 /// ER_UNKNOWN_STMT_HANDLER, ER_NEED_REPREPARE.
@@ -90,7 +93,6 @@ impl Session {
         made: Made,
         trial: &mut Trial,
     ) -> Next {
-        const TO_PRIMARY: Route = Route { target: Target::Primary, reason: Reason::RefusedByReplica };
         match way {
             Way::ToPrimary => {
                 self.release(connection, false);
