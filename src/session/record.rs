@@ -126,7 +126,10 @@ impl Record {
     pub fn push(&mut self, work: &Work<'_>, sum: &Sum) -> bool {
         self.results += sum.length();
         let (packets, prepared) = match &work.execution {
-            Some(execution) => (execution.payload, execution.source.text.len()),
+            Some(execution) => {
+                let types = execution.types.as_ref().map_or(0, |types| types.len());
+                (execution.payload, execution.source.text.len() + types)
+            }
             None => (work.packets, 0),
         };
         let Tape { steps, sent } = &mut self.tape;
