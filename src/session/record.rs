@@ -205,7 +205,8 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let Tape { mut steps, mut sent } = std::mem::take(&mut self.tape);
-        (steps.clear(), sent.clear());
+        steps.clear();
+        sent.clear();
         let mut spare = self.home.0.borrow_mut();
         let small = steps.capacity() * STEP_SIZE + sent.capacity() <= SPARE_SIZE_MAX;
         if small && spare.len() < SPARE_MAX {
