@@ -91,6 +91,7 @@ def statements(dialect: str) -> list:
     sql += [f"CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4" for name in DATABASES]
     for account in accounts(dialect):
         sql += account.sql()
+    sql.append("GRANT CREATE, SELECT, INSERT, DELETE ON tidegate.* TO 'failover'@'%'")
     if dialect == "mysql":
         sql.append("GRANT SELECT ON performance_schema.replication_group_members TO 'tidegate'@'%'")
     return sql

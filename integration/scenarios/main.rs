@@ -29,6 +29,7 @@ mod failure;
 mod groups;
 mod idle;
 mod insert_ids;
+mod interrupted;
 mod kill;
 mod lag;
 mod leak;

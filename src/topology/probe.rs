@@ -213,6 +213,7 @@ impl Link {
             applied,
             written,
             state,
+            hands_over,
         ] = &values[..]
         else {
             return Err(not_understood("variables"));
@@ -265,7 +266,14 @@ impl Link {
             Dialect::MariaDb if in_galera => None,
             Dialect::MariaDb => Transactions::parse_state(state.as_bytes()).map(Arc::new),
         };
-        Ok(Observation { connected: self.made, identity, facts: Arc::new(facts), executed, history })
+        Ok(Observation {
+            connected: self.made,
+            identity,
+            facts: Arc::new(facts),
+            executed,
+            history,
+            hands_over: is_on(hands_over),
+        })
     }
 
     /// A second round trip, only when the collation is another one than at the last probe.
@@ -290,7 +298,7 @@ fn statements(version: ServerVersion) -> String {
                 "SELECT @@global.read_only, ", $super_read_only, ", @@global.server_id, ", $uuid,
                 ", @@global.autocommit, @@global.completion_type, ", $isolation, ", @@global.sql_mode, @@global.collation_server, \
                  @@global.lower_case_table_names, @@global.wait_timeout, @@global.interactive_timeout, \
-                 @@global.max_allowed_packet, ", $gtids, "; ", $status
+                 @@global.max_allowed_packet, ", $gtids, ", IS_USED_LOCK('tidegate-switchover') IS NOT NULL; ", $status
             )
         };
     }
@@ -414,6 +422,11 @@ mod tests {
         assert!(of(Dialect::MySql, 80_021).contains("; SHOW SLAVE STATUS; SELECT g."));
         assert!(of(Dialect::MariaDb, 101_119).contains("; SHOW ALL REPLICAS STATUS; SHOW GLOBAL"));
         assert!(!of(Dialect::MariaDb, 101_119).contains("super_read_only"));
+        let announced = format!("IS_USED_LOCK('{}')", super::super::promotion::HANDS_OVER);
+        assert!(
+            of(Dialect::MySql, 90_704).contains(&announced)
+                && of(Dialect::MariaDb, 101_119).contains(&announced)
+        );
         assert!(of(Dialect::MariaDb, 100_411).contains("; SHOW ALL SLAVES STATUS; SHOW GLOBAL"));
     }
 

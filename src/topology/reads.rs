@@ -41,6 +41,11 @@ pub enum LeftOut {
     ReplicationUnreadable,
     /// Read-only, but it follows nobody.
     NotReplicating,
+    /// Read-only and following nobody, though others follow it, and there is no primary.
+    Halted {
+        /// Tidegate may change that by order.
+        promotes: bool,
+    },
     /// Its receiving thread is stopped; the last error's code, 0 for none.
     IoStopped(u32),
     /// Its applying thread is stopped; the last error's code, 0 for none.
@@ -85,6 +90,11 @@ impl fmt::Display for LeftOut {
                  (it needs REPLICATION CLIENT; on MariaDB REPLICA MONITOR)",
             ),
             Self::NotReplicating => f.write_str("read-only, but it follows no source"),
+            Self::Halted { promotes } => {
+                f.write_str("read-only, and it follows no source, but the others follow it: somebody has set it so, or a change of the primary broke off; to end that, ")?;
+                f.write_str(if *promotes { "SWITCHOVER TO it or to another, or " } else { "" })?;
+                f.write_str("SET GLOBAL read_only = OFF there")
+            }
             Self::IoStopped(0) => f.write_str("its receiving (IO) thread is stopped"),
             Self::IoStopped(code) => write!(f, "its receiving (IO) thread is stopped by error {code}"),
             Self::SqlStopped(0) => f.write_str("its applying (SQL) thread is stopped"),

@@ -62,6 +62,11 @@ impl Replication {
             Self::Channels(channels) => channels,
         }
     }
+
+    /// Whether it follows nobody, by its own word.
+    pub fn is_known_to_be_none(&self) -> bool {
+        matches!(self, Self::Channels(channels) if channels.is_empty())
+    }
 }
 
 /// Columns that name what a replica leaves out, or all that it does not.

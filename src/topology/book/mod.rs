@@ -25,6 +25,17 @@ use record::{Record, Seen};
 
 pub use seats::Refused;
 
+/// What this Tidegate does about giving the primary's place away by order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum HandOver {
+    /// Nothing.
+    No,
+    /// It lets others know that this server will hand over; here it goes on.
+    Told(ServerId),
+    /// This server stays the primary, and takes nothing new.
+    Begun(ServerId),
+}
+
 /// What a good probe brings.
 #[derive(Clone, Debug)]
 pub(super) struct Observation {
@@ -38,6 +49,8 @@ pub(super) struct Observation {
     pub executed: Option<Arc<Transactions>>,
     /// All that its binary log has held, by who wrote it; where Tidegate promotes.
     pub history: Option<Arc<Transactions>>,
+    /// Some Tidegate has let it be known that it is about to hand over.
+    pub hands_over: bool,
 }
 
 /// How a probe ended.
@@ -59,8 +72,7 @@ pub(super) struct Book {
     primary: Option<ServerId>,
     /// The last one that there was.
     last_primary: Option<ServerId>,
-    /// A primary that hands over: it stays the primary, and takes nothing new.
-    handing_over: Option<ServerId>,
+    handing_over: HandOver,
     course: Course<Transactions>,
     lag_by: config::LagBy,
     pulse: Pulse,
@@ -79,7 +91,7 @@ impl Book {
             servers: Vec::new(),
             primary: None,
             last_primary: None,
-            handing_over: None,
+            handing_over: HandOver::No,
             course: Course::default(),
             lag_by: config::LagBy::Auto,
             pulse: Pulse::default(),
@@ -168,6 +180,7 @@ impl Book {
                 if follows || observation.identity.read_only {
                     record.replaced = false;
                 }
+                record.announced = observation.hands_over.then(|| record.announced.unwrap_or(now));
                 let lag = executed.and_then(|executed| self.course.lag(executed, now));
                 record.seen = Some(Seen { at: now, observation, lag });
                 News::Good
@@ -207,7 +220,7 @@ impl Book {
         }
         let is_up = |index: &usize| self.servers[*index].health.state() == State::Up;
         let primary = primary.filter(is_up);
-        let handing_over = self.handing_over;
+        let halted = if primary.is_none() { self.plight().halted } else { None };
 
         let multi_primary = self.settings.multi_primary;
         let server = |(index, record): (usize, &Record)| {
@@ -226,7 +239,10 @@ impl Book {
                 Some(LeftOut::NotReplicating) if record.diverged > 0 => {
                     server.left_out = Some(LeftOut::Diverged(record.diverged));
                 }
-                None if handing_over == Some(record.id) && role == Role::Primary => {
+                Some(LeftOut::NotReplicating) if halted == Some(record.id) => {
+                    server.left_out = Some(LeftOut::Halted { promotes: guarded });
+                }
+                None if role == Role::Primary && self.hands_over(record, now) => {
                     server.left_out = Some(LeftOut::HandsOver);
                 }
                 _ => {}
@@ -243,6 +259,7 @@ impl Book {
         let facts = primary
             .and_then(|index| servers[index].facts.clone())
             .or_else(|| servers.iter().find_map(|server| server.facts.clone()));
+        let hands_over = primary.is_some_and(|index| self.hands_over(&self.servers[index], now));
         let readers = self
             .servers
             .iter()
@@ -258,7 +275,7 @@ impl Book {
         Snapshot {
             generation,
             readers: Readers::new(readers, self.limits.max_lag, self.settings.reads.balance),
-            primary: primary.map(|index| self.servers[index].id).filter(|id| handing_over != Some(*id)),
+            primary: primary.map(|index| self.servers[index].id).filter(|_| !hands_over),
             cluster: Arc::clone(&self.settings),
             version: facts.as_ref().map(|facts| facts.version),
             facts,

@@ -40,6 +40,8 @@ pub(super) struct Record {
     pub deposed: bool,
     /// It is gone, and another is being put in its place: should it come back meanwhile, it is no primary.
     pub barred: bool,
+    /// Since when it is known to be about to hand over.
+    pub announced: Option<Instant>,
     /// Another has taken its place as the primary, and it is not known to take no writes.
     pub replaced: bool,
     /// Transactions that it had, or that others have from it, and that it has come back without.
@@ -79,6 +81,7 @@ impl Record {
             warmth: Warmth::UNKNOWN,
             deposed: false,
             barred: false,
+            announced: None,
             replaced: false,
             missing: Transactions::default(),
             doubted: Transactions::default(),

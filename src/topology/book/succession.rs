@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::record::Record;
-use super::{Book, Observation};
+use super::{Book, HandOver, Observation};
 use crate::ids::ServerId;
 use crate::topology::gtid::Transactions;
 use crate::topology::health::State;
@@ -64,7 +64,11 @@ impl Book {
         let current = self.members().position(|record| Some(record.id) == self.primary);
         let is_down = |index: usize| self.servers[index].health.state() == State::Down;
         let last = self.members().position(|record| Some(record.id) == self.last_primary);
-        plight(&members, current, last, is_down).map(|index| self.servers[index].id)
+        let mut plight = plight(&members, current, last, is_down).map(|index| self.servers[index].id);
+        let is_announced =
+            |id: &ServerId| self.servers.iter().any(|record| record.id == *id && record.announced.is_some());
+        plight.halted = plight.halted.filter(|halted| !is_announced(halted)); // who hands it over is at it
+        plight
     }
 
     /// Whether servers of the cluster are members of a group, which elects by itself.
@@ -86,9 +90,21 @@ impl Book {
         anew.then_some(at)
     }
 
-    /// The primary takes nothing new until it is told otherwise, or another one is there; `None` ends that.
-    pub fn hand_over(&mut self, primary: Option<ServerId>) {
-        self.handing_over = primary;
+    /// What this Tidegate does about the primary's place; another server that takes it is not concerned.
+    pub fn hand_over(&mut self, how: HandOver) {
+        self.handing_over = how;
+    }
+
+    /// Whether a primary takes nothing new as it hands over: by this Tidegate, or by another one that lets it be known, and is believed for
+    /// as long as a switchover may take.
+    pub(super) fn hands_over(&self, record: &Record, now: Instant) -> bool {
+        match self.handing_over {
+            HandOver::Begun(id) if id == record.id => true,
+            HandOver::Told(id) if id == record.id => false,
+            _ => record
+                .announced
+                .is_some_and(|since| now.saturating_duration_since(since) <= self.settings.pool.primary_wait),
+        }
     }
 
     /// The primary is gone, and loses its place; or keeps it, as nobody could take it.

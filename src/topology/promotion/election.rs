@@ -97,6 +97,9 @@ pub(super) enum Refusal {
     /// There is another.
     #[error("{0} is writable")]
     Writable(Arc<str>),
+    /// It is not known whether it takes writes.
+    #[error("{0} does not answer: whether it takes writes is not known")]
+    Silent(Arc<str>),
     /// Nobody can take its place.
     #[error("no server can take its place: {0}")]
     Nobody(String),
@@ -110,7 +113,7 @@ impl From<Refusal> for Trouble {
         let why = match &refusal {
             Refusal::Answers(_) | Refusal::Heard(_) => Why::NotGone,
             Refusal::Unasked => Why::Unasked,
-            Refusal::Writable(_) => Why::Contested,
+            Refusal::Writable(_) | Refusal::Silent(_) => Why::Contested,
             Refusal::Nobody(_) => Why::NoCandidate,
             Refusal::MoreElsewhere { .. } => Why::WouldLose,
         };
@@ -118,7 +121,7 @@ impl From<Refusal> for Trouble {
     }
 }
 
-fn members(seats: &[Seat]) -> Vec<Member<'_>> {
+pub(super) fn members(seats: &[Seat]) -> Vec<Member<'_>> {
     seats
         .iter()
         .map(|seat| Member {
@@ -300,7 +303,7 @@ pub(super) fn elect(seats: &[Seat], source: usize) -> Result<(usize, Vec<(usize,
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::super::replication::IoThread;
     use super::super::super::roles::tests::identity;
     use super::*;
@@ -312,7 +315,7 @@ mod tests {
     }
 
     /// Server `id`, whose UUID ends with it; what it holds has `@` for the common part of UUIDs.
-    fn seat(id: u16, sources: &[u32], holds: &str) -> Seat {
+    pub fn seat(id: u16, sources: &[u32], holds: &str) -> Seat {
         let mut said = identity(id.into(), !sources.is_empty(), sources);
         said.server_uuid = Some(format!("{UUID}{id}"));
         if let Replication::Channels(channels) = &mut said.replication {
@@ -342,7 +345,7 @@ mod tests {
         seats
     }
 
-    fn channel(seat: &mut Seat) -> &mut super::super::super::replication::Channel {
+    pub fn channel(seat: &mut Seat) -> &mut super::super::super::replication::Channel {
         let said = seat.said.as_mut().expect("it spoke");
         let Replication::Channels(channels) = &mut said.identity.replication else { panic!("readable") };
         &mut channels[0]

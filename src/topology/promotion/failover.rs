@@ -138,6 +138,8 @@ impl Warden {
         info!(server = %seats[best].address, executed, received, "it takes the primary's place once it has applied what it has received");
         self.shared.probe_now(id);
         if !said.executed.contains(&said.holds) {
+            // A promotion that broke off may have left it so.
+            lease.hand(best)?.disarm().await?;
             self.catch_up(lease, best, &said.holds.to_string(), self.settings.apply_timeout).await?;
         }
         lease.holds().await?;

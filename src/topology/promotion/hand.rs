@@ -126,8 +126,18 @@ impl Hand {
         sql: &str,
         limit: Duration,
     ) -> Result<T, Trouble> {
+        let answer = self.ask_for(sql, limit).await?;
+        Ok(answer.ok_or_else(|| format!("{}: no answer", self.address))?)
+    }
+
+    /// The first row of a result, if there is one.
+    pub async fn ask_for<T: FromRow + Send + 'static>(
+        &mut self,
+        sql: &str,
+        limit: Duration,
+    ) -> Result<Option<T>, Trouble> {
         let answer = timeout(limit.max(PROMPT), self.connection.query_first(sql)).await;
-        Ok(self.judge(answer)?.ok_or_else(|| format!("{}: no answer", self.address))?)
+        self.judge(answer)
     }
 
     /// All rows of a result, by their columns' names.
@@ -176,9 +186,17 @@ impl Hand {
 
     /// Takes the lock, if it is free.
     pub async fn lock(&mut self) -> Result<bool, Trouble> {
-        let got: Option<Option<u8>> =
-            self.ask(&format!("SELECT GET_LOCK('{}', 0)", words::LOCK), PROMPT).await.map(Some)?;
-        Ok(got.flatten() == Some(1))
+        let got: Option<u8> = self.ask(&format!("SELECT GET_LOCK('{}', 0)", words::LOCK), PROMPT).await?;
+        Ok(got == Some(1))
+    }
+
+    /// Lets all Tidegates know by their probes that this server is about to hand over: they begin nothing there. Or no longer.
+    pub async fn announce(&mut self, hands_over: bool) -> Result<(), Trouble> {
+        let sql = match hands_over {
+            true => format!("DO GET_LOCK('{}', 0)", words::HANDS_OVER),
+            false => format!("DO RELEASE_LOCK('{}')", words::HANDS_OVER),
+        };
+        self.tell(&sql).await
     }
 
     /// Whether the lock is still held.
@@ -187,10 +205,15 @@ impl Hand {
         matches!(self.ask::<Option<u8>>(&sql, PROMPT).await, Ok(Some(1)))
     }
 
+    /// What the account may do.
+    pub async fn grants(&mut self) -> Result<Vec<String>, Trouble> {
+        let grants = timeout(PROMPT, self.connection.query("SHOW GRANTS")).await;
+        self.judge(grants)
+    }
+
     /// Privileges that the account lacks; `semi_sync`: also of those that semi-synchronous replication takes.
     pub async fn missing_rights(&mut self, semi_sync: bool) -> Result<Vec<&'static str>, Trouble> {
-        let grants = timeout(PROMPT, self.connection.query("SHOW GRANTS")).await;
-        Ok(words::missing(self.dialect(), &self.judge(grants)?, semi_sync))
+        Ok(words::missing(self.dialect(), &self.grants().await?, semi_sync))
     }
 
     /// Asks what an election needs.

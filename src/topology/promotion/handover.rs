@@ -1,19 +1,22 @@
 //! A planned switchover: the primary hands over to a replica that an operator names, and nobody's statement fails.
 //!
 //! Owns: its order. Does not know: sessions; whoever asks for it tells when they have left. Invariant: until the candidate is
-//! writable every step is taken back when a later one fails; it is made writable only when the old primary is read only and the
-//! candidate has all of it.
+//! writable every step is taken back when a later one fails, if need be by another Tidegate, as a mark tells what was begun; it is made
+//! writable only when the old primary is read only and the candidate has all of it.
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-use tracing::{error, info};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{error, info, warn};
 
+use super::super::book::HandOver;
 use super::super::replication::IoThread;
+use super::super::shared::Shared;
 use super::election;
 use super::failover::followers;
-use super::hand::{PROMPT, Trouble};
+use super::hand::{Hand, PROMPT, Trouble};
 use super::lease::Lease;
+use super::mark::Mark;
 use super::tally::{Act, Why};
 use super::warden::{Quiet, Warden};
 use super::words;
@@ -22,6 +25,17 @@ use crate::ids::ServerId;
 /// How long the old primary may take to become read only, and the candidate to apply the rest, once no transaction is open. Both
 /// happen while writes wait: `transactions_timeout` and twice this are at most `primary_wait`.
 const STEP: Duration = Duration::from_secs(1);
+/// Between two looks at others' transactions: the servers keep what they show of them for a tenth of a second.
+const OTHERS_LOOK: Duration = Duration::from_millis(110);
+
+/// Nothing is handed over any more once it is dropped, whatever has happened.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.update(|book| book.hand_over(HandOver::No));
+    }
+}
 
 impl Warden {
     /// Makes the server at `address` the primary. `quiet` gets the id of the primary and says when no transaction is open there.
@@ -52,34 +66,58 @@ impl Warden {
         let snapshot = self.shared.snapshot();
         let target = snapshot.servers.iter().find(|server| &*server.address == address);
         let target = target.ok_or_else(|| format!("there is no server {address}"))?.id;
-        let primary = snapshot
-            .primary
-            .ok_or_else(|| format!("there is no primary: {}", snapshot.explain_unusable()))?;
+        let Some(primary) = snapshot.primary else { return self.resume_to(&snapshot, target).await };
         if target == primary {
             return Err(Trouble::new(Why::Ordered, format!("{address} is the primary")));
         }
-        let mut lease = self.lease(&snapshot).await?;
+        let mut lease = self.lease_soon(&snapshot).await?;
         let (from, to) = match (lease.place(primary), lease.place(target)) {
             (Some(from), Some(to)) => (from, to),
             _ => return Err("a server that leaves can neither hand over nor take over".into()),
         };
         self.prepare(&mut lease, from, to).await?;
+        let _end = End(&self.shared);
+        self.announce(&mut lease, from, to).await?;
         info!(from = %lease.seats[from].1.address, to = address, "switchover: new writes wait");
-        self.shared.update(|book| book.hand_over(Some(primary)));
+        self.shared.update(|book| book.hand_over(HandOver::Begun(primary)));
         let done = self.hand_over(&mut lease, from, to, quiet(primary)).await;
-        if let Err(trouble) = &done {
-            error!(why = %trouble, "switchover: given up");
-        } else {
-            self.until_seen(target).await;
+        match &done {
+            Err(trouble) => {
+                error!(why = %trouble, "switchover: given up");
+                let taken_back = match lease.hand(from) {
+                    Ok(hand) => hand.announce(false).await,
+                    Err(trouble) => Err(trouble),
+                };
+                if let Err(trouble) = taken_back {
+                    warn!(%trouble, "others are not told that the primary goes on: they see it soon");
+                }
+                self.shared.probe_now(primary);
+            }
+            Ok(()) => self.until_seen(target).await,
         }
-        self.shared.update(|book| book.hand_over(None));
+        self.shared.update(|book| book.hand_over(HandOver::No));
         if done.is_ok() {
             info!(primary = address, "switchover: done");
             self.shared.tally.done(Act::Switchover);
             let replicas = others(&lease, from, to);
             self.lead(&mut lease, to, &replicas, &[from]).await;
         }
+        self.unmark(&mut lease, if done.is_ok() { to } else { from }).await;
         done
+    }
+
+    /// Marks what begins, for those who find it if this Tidegate does not live to end it, and lets the other instances see it before
+    /// anything changes: they begin nothing at the primary from then on.
+    async fn announce(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
+        let [outgoing, incoming] = [from, to].map(|place| lease.seats[place].1.address.to_string());
+        self.shared.update(|book| book.hand_over(HandOver::Told(lease.seats[from].0)));
+        let hand = lease.hand(from)?;
+        if let Err(trouble) = hand.mark(&Mark { outgoing, incoming }).await {
+            warn!(%trouble, "the switchover is not marked: if this Tidegate does not live to end it, it is left as it is");
+        }
+        hand.announce(true).await?;
+        sleep(self.interval).await;
+        Ok(())
     }
 
     /// Makes sure that it can succeed, while nobody waits for it.
@@ -99,7 +137,7 @@ impl Warden {
         lease.hand(to)?.has_applied(&position, self.settings.transactions_timeout).await
     }
 
-    async fn position(&self, lease: &mut Lease, place: usize) -> Result<String, Trouble> {
+    pub(super) async fn position(&self, lease: &mut Lease, place: usize) -> Result<String, Trouble> {
         let hand = lease.hand(place)?;
         let position: String = hand.ask(words::position(hand.dialect()), PROMPT).await?;
         // It becomes part of a statement.
@@ -114,12 +152,36 @@ impl Warden {
         to: usize,
         quiet: Quiet,
     ) -> Result<(), Trouble> {
+        let begun = Instant::now();
         quiet.await.map_err(|why| Trouble::new(Why::Sessions, why))?;
+        self.others_leave(lease.hand(from)?, begun + self.settings.transactions_timeout).await;
         let Err(why) = self.transfer(lease, from, to).await else { return Ok(()) };
         match self.take_back(lease, from, to).await {
             Ok(()) => Err(why),
             Err(more) => {
                 Err(format!("{why}; and it could not be taken back ({more}): look at both servers").into())
+            }
+        }
+    }
+
+    /// Waits for transactions of other instances, and of clients that come another way; those that stay lose their place.
+    async fn others_leave(&self, old: &mut Hand, deadline: Instant) {
+        loop {
+            let asked = timeout(STEP, old.ask::<u64>(words::OPEN_TRANSACTIONS, PROMPT)).await;
+            match asked.unwrap_or_else(|_| Err("no answer in time".into())) {
+                Ok(0) => return,
+                Ok(open) if Instant::now() + OTHERS_LOOK >= deadline => {
+                    warn!(
+                        open,
+                        "switchover: transactions of others are open still on the primary: it refuses what they write from now on"
+                    );
+                    return;
+                }
+                Ok(_) => sleep(OTHERS_LOOK).await,
+                Err(trouble) => {
+                    warn!(%trouble, "switchover: transactions of other instances are not waited for");
+                    return;
+                }
             }
         }
     }
@@ -139,14 +201,7 @@ impl Warden {
 
     /// Everything as it was. Where it cannot be made sure that the candidate takes no writes, the old primary stays read only.
     async fn take_back(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
-        let hand = lease.hand(to)?;
-        hand.shut_out().await?;
-        hand.tell(words::start(hand.dialect())).await?;
-        let old = lease.hand(from)?;
-        old.tell(words::unfence(old.dialect())).await?;
-        self.shared.probe_now(old.id);
-        self.receive(lease, &others(lease, from, to), true).await;
-        Ok(())
+        self.give_back(lease, from, &[to]).await
     }
 }
 

@@ -27,6 +27,15 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// Reaches all servers, and locks none: for a look.
+    pub async fn look(snapshot: &Snapshot, settings: &Promotion, tls: &ServerTls, limit: Duration) -> Self {
+        let members = || snapshot.servers.iter().filter(|server| server.standing != Standing::Leaving);
+        let mut hands = reach(members(), settings, tls, limit).await;
+        hands.sort_by_key(|hand| hand.seat);
+        let seats = members().map(|server| (server.id, seat(server))).collect();
+        Self { hands, seats, held: Vec::new() }
+    }
+
     /// Reaches all servers and locks more than half of them, in the order of their addresses, so that of two who try one succeeds.
     pub async fn take(
         snapshot: &Snapshot,
@@ -34,31 +43,27 @@ impl Lease {
         tls: &ServerTls,
         limit: Duration,
     ) -> Result<Self, Trouble> {
-        let members = || snapshot.servers.iter().filter(|server| server.standing != Standing::Leaving);
-        let mut hands = reach(members(), settings, tls, limit).await;
-        let all = members().count();
+        let mut lease = Self::look(snapshot, settings, tls, limit).await;
+        let all = lease.seats.len();
         let needed = all / 2 + 1;
-        let mut order: Vec<usize> = (0..hands.len()).collect();
-        order.sort_by(|one, other| hands[*one].address.cmp(&hands[*other].address));
-        let mut held = Vec::new();
-        for index in order {
-            match hands[index].lock().await {
-                Ok(true) => held.push(hands[index].id),
+        let mut order: Vec<_> = lease.hands.iter_mut().collect();
+        order.sort_by(|one, other| one.address.cmp(&other.address));
+        for hand in order {
+            match hand.lock().await {
+                Ok(true) => lease.held.push(hand.id),
                 Ok(false) => {
-                    let text = format!("{}: another Tidegate has the lock", hands[index].address);
+                    let text = format!("{}: another Tidegate has the lock", hand.address);
                     return Err(Trouble::new(Why::Locked, text));
                 }
                 Err(trouble) => tracing::warn!(%trouble, "a server cannot be locked"),
             }
         }
-        if held.len() < needed {
-            let held = held.len();
+        if lease.held.len() < needed {
+            let held = lease.held.len();
             let text = format!("only {held} of {all} servers can be reached and locked: {needed} are needed");
             return Err(Trouble::new(Why::NoMajority, text));
         }
-        hands.sort_by_key(|hand| hand.seat);
-        let seats = members().map(|server| (server.id, seat(server))).collect();
-        Ok(Self { hands, seats, held })
+        Ok(lease)
     }
 
     /// Makes sure that it holds still, just before what cannot be taken back.

@@ -7,13 +7,16 @@
 //! |---|---|
 //! | `plight` | pure: what is wrong, by the probes |
 //! | `election` | pure: is the primary really gone, and who takes its place |
+//! | `halt` | pure: what becomes of a switchover that did not come to its end |
 //! | `words` | pure: both dialects' statements |
 //! | `semisync` | pure: what is set of semi-synchronous replication |
 //! | `hand`, `lease` | connections for one act, and the right to act |
+//! | `mark` | what tells, durably, that a switchover has begun |
 //! | `barrier` | a server is shut out though its clients are in the way |
 //! | `warden` | the task: which act is due, and its log |
 //! | `failover`, `guard`, `following` | the acts: a lost primary is replaced; who may write; who is to follow |
-//! | `handover` | a planned switchover |
+//! | `handover`, `resumption` | a planned switchover; one that broke off |
+//! | `tidying` | what else acts that broke off have left |
 //! | `tally` | what is counted of all that |
 
 mod barrier;
@@ -21,12 +24,16 @@ mod election;
 mod failover;
 mod following;
 mod guard;
+mod halt;
 mod hand;
 mod handover;
 mod lease;
+mod mark;
 mod plight;
+mod resumption;
 mod semisync;
 mod tally;
+mod tidying;
 mod warden;
 mod words;
 
@@ -34,3 +41,5 @@ pub(super) use plight::{Plight, plight};
 pub use tally::Tally;
 pub use warden::Quiet;
 pub(super) use warden::Warden;
+#[cfg(test)]
+pub(super) use words::HANDS_OVER;

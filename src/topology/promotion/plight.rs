@@ -3,7 +3,6 @@
 //! Pure. Does not know: how any of it is done, or whether another Tidegate does it. Invariant: a primary is gone only where the probes
 //! say so and none of the replicas still hears from it, or where it has come back without data that they have.
 
-use super::super::replication::Replication;
 use super::super::roles::{self, Member};
 
 /// What is wrong with a cluster.
@@ -21,6 +20,9 @@ pub(in super::super) struct Plight<S = crate::ids::ServerId> {
     /// The last primary, up and read only, which a majority still follows: it takes writes again, if it is read only because it was
     /// restarted.
     pub asleep: Option<S>,
+    /// It is up, takes no writes and follows nobody, though others follow it, and there is no primary: somebody has set it read only, or a
+    /// switchover did not come to its end.
+    pub halted: Option<S>,
     /// Who is the primary, and up.
     pub primary: Option<S>,
 }
@@ -33,7 +35,7 @@ impl<S> Plight<S> {
 
     /// Whether more is wrong than that a server does not follow the primary.
     pub fn is_urgent(&self) -> bool {
-        let singles = [&self.gone, &self.unfinished, &self.asleep];
+        let singles = [&self.gone, &self.unfinished, &self.asleep, &self.halted];
         singles.iter().any(|one| one.is_some()) || !self.loose.is_empty()
     }
 }
@@ -47,6 +49,7 @@ impl Plight<usize> {
             stray: self.stray.into_iter().map(name).collect(),
             unfinished: self.unfinished.map(name),
             asleep: self.asleep.map(name),
+            halted: self.halted.map(name),
             primary: self.primary.map(name),
         }
     }
@@ -68,9 +71,9 @@ pub(in super::super) fn plight(
     let stands_alone = |index: usize, read_only: bool| {
         members[index].up
             && primary != Some(index)
-            && members[index].identity.is_some_and(|said| {
-                said.read_only == read_only && is_known_to_follow_nobody(&said.replication)
-            })
+            && members[index]
+                .identity
+                .is_some_and(|said| said.read_only == read_only && said.replication.is_known_to_be_none())
     };
     let loose = |&index: &usize| stands_alone(index, false) && (members[index].deposed || proven);
     // Who drains may have been taken out on purpose.
@@ -87,18 +90,19 @@ pub(in super::super) fn plight(
             && roles::has_majority(members, index)
             && nobody()
     };
+    let gone = gone(members, current.or(last), &is_down);
+    let halted = |&index: &usize| {
+        stands_alone(index, true) && !members[index].lost && followers(members, index).next().is_some()
+    };
     Plight {
         asleep: last.filter(asleep),
-        gone: gone(members, current.or(last), &is_down),
+        halted: all().find(halted).filter(|_| primary.is_none() && gone.is_none()),
+        gone,
         loose: all().filter(loose).collect(),
         stray: all().filter(stray).collect(),
         unfinished: unfinished(members, current, &is_down),
         primary,
     }
-}
-
-fn is_known_to_follow_nobody(replication: &Replication) -> bool {
-    matches!(replication, Replication::Channels(channels) if channels.is_empty())
 }
 
 /// Whether a replica of a single source gets nothing that the primary writes: its source is another member, and so on up to one that is
@@ -120,7 +124,7 @@ fn is_astray(members: &[Member<'_>], index: usize, primary: usize) -> bool {
             None => break,
         }
     }
-    let ends = members[top].identity.is_none_or(|said| is_known_to_follow_nobody(&said.replication));
+    let ends = members[top].identity.is_none_or(|said| said.replication.is_known_to_be_none());
     top != index && ends
 }
 
@@ -318,6 +322,20 @@ mod tests {
         assert_eq!(primary(&members, None), None);
         (members[0].history, members[1].history) = (Some(&new), Some(&old));
         assert_eq!(primary(&members, None), Some(0));
+    }
+
+    #[test]
+    fn a_cluster_in_which_nobody_writes_is_halted_whoever_was_the_primary() {
+        let servers = [identity(1, true, &[]), identity(2, true, &[1]), identity(3, true, &[1])];
+        let halted = |servers: &[Identity], down: &[usize]| looked_at(servers, down, None).halted;
+        assert_eq!(halted(&servers, &[]), Some(0));
+        assert_eq!(halted(&servers, &[1, 2]), None, "nobody says that it was the primary");
+        assert_eq!(halted(&servers, &[0]), None);
+        let half_done = [identity(1, true, &[]), identity(2, false, &[1]), identity(3, true, &[1])];
+        assert_eq!(halted(&half_done, &[]), Some(0), "the candidate still follows it");
+        let replaced = [identity(1, true, &[]), identity(2, false, &[]), identity(3, true, &[1])];
+        assert_eq!(looked_at(&replaced, &[], Some(1)).halted, None, "there is a primary");
+        assert_eq!(halted(&replaced, &[]), Some(0), "nobody can tell that it is one");
     }
 
     #[test]

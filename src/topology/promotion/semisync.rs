@@ -60,6 +60,11 @@ impl SemiSync {
         self.acknowledges && self.source.is_some_and(|source| !(source.is_on && source.waits_alone))
     }
 
+    /// Whether it waits for acknowledgements, which a replica must not.
+    pub fn waits(&self) -> bool {
+        self.disarm().is_some()
+    }
+
     /// What is set before it is made writable, where that is not so yet: it answers no commit alone.
     pub fn arm(&self) -> Option<String> {
         let source = self.source.filter(|_| self.acknowledges_alone())?;

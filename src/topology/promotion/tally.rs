@@ -21,11 +21,14 @@ pub(super) enum Act {
     Repointing,
     /// A primary that was restarted took writes again.
     Waking,
+    /// A switchover that did not come to its end was undone, or brought to it.
+    Resumption,
 }
 
 impl Act {
     /// Names for the metrics, by `self as usize`.
-    const NAMES: &'static [&'static str] = &["promotion", "switchover", "fencing", "repointing", "waking"];
+    const NAMES: &'static [&'static str] =
+        &["promotion", "switchover", "fencing", "repointing", "waking", "resumption"];
 }
 
 /// Why nothing was done.
@@ -155,7 +158,7 @@ mod tests {
         assert_eq!(tally.refusals().filter(|(_, count)| *count == 1).collect::<Vec<_>>(), [("server", 1)]);
         assert_eq!(
             (Act::NAMES.len(), Why::NAMES.len()),
-            (Act::Waking as usize + 1, Why::Server as usize + 1)
+            (Act::Resumption as usize + 1, Why::Server as usize + 1)
         );
     }
 }

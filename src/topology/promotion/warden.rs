@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::super::shared::Shared;
 use super::super::snapshot::Snapshot;
 use super::Plight;
 use super::hand::{PROMPT, Trouble};
 use super::lease::{self, Lease};
+use super::mark;
+use super::tally::Why;
 use crate::config::{Monitor, Promotion, ServerTls};
 use crate::ids::ServerId;
 
@@ -38,7 +40,9 @@ pub(in super::super) struct Warden {
     pub(super) shared: Arc<Shared>,
     pub(super) settings: Promotion,
     pub(super) tls: ServerTls,
-    limit: Duration,
+    pub(super) limit: Duration,
+    /// From one probe to the next.
+    pub(super) interval: Duration,
     /// Held during an act.
     pub(super) acting: Mutex<()>,
 }
@@ -51,7 +55,8 @@ impl fmt::Debug for Warden {
 
 impl Warden {
     pub fn new(shared: Arc<Shared>, settings: Promotion, tls: ServerTls, monitor: &Monitor) -> Self {
-        Self { shared, settings, tls, limit: monitor.timeout, acting: Mutex::new(()) }
+        let (limit, interval) = (monitor.timeout, monitor.interval);
+        Self { shared, settings, tls, limit, interval, acting: Mutex::new(()) }
     }
 
     /// Works for as long as the task lives.
@@ -61,6 +66,7 @@ impl Warden {
         let mut told = None;
         let mut apart_at: Option<Instant> = None;
         let mut slept_on: Option<Instant> = None;
+        let (mut tidied, mut untidy_at) = (None, None);
         let is_recent = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < AGAIN_APART);
         loop {
             // Not every probe makes a snapshot: a replica that loses its source while the primary is down makes none.
@@ -74,16 +80,33 @@ impl Warden {
                 plight.stray.clear();
             }
             if is_recent(slept_on) {
-                plight.asleep = None;
+                (plight.asleep, plight.halted) = (None, None);
+            }
+            let Ok(_acting) = self.acting.try_lock() else { continue };
+            if tidied != plight.primary {
+                tidied = None;
             }
             if plight.is_well() {
                 told = None;
+                if let Some(primary) = plight.primary.filter(|_| tidied.is_none() && !is_recent(untidy_at)) {
+                    let this = Arc::clone(&self);
+                    let act = tokio::spawn(async move { this.tidy(&this.shared.snapshot(), primary).await });
+                    match act.await {
+                        Ok(Ok(())) => tidied = Some(primary),
+                        // Another instance may be at it.
+                        Ok(Err(trouble)) if trouble.why == Why::Locked => {}
+                        Ok(Err(trouble)) => {
+                            debug!(%trouble, "what acts have left was not looked for");
+                            untidy_at = Some(Instant::now());
+                        }
+                        Err(_) => untidy_at = Some(Instant::now()),
+                    }
+                }
                 continue;
             }
-            let Ok(_acting) = self.acting.try_lock() else { continue };
             let this = Arc::clone(&self);
             // In a task of its own: a panic of the driver over a hostile answer ends the act, not the warden.
-            let (may_sleep, only_strays) = (plight.asleep.is_some(), !plight.is_urgent());
+            let only_strays = !plight.is_urgent();
             let act = tokio::spawn(async move { this.act(plight).await });
             match act.await {
                 Ok(Ok(all_follow)) => {
@@ -91,7 +114,7 @@ impl Warden {
                     apart_at = (!all_follow).then(Instant::now);
                 }
                 Ok(Err(trouble)) => {
-                    slept_on = may_sleep.then(Instant::now);
+                    slept_on = (trouble.why == Why::Ordered).then(Instant::now);
                     apart_at = only_strays.then(Instant::now).or(apart_at);
                     if told.as_ref() != Some(&trouble) {
                         warn!(why = %trouble, "the servers' roles are left as they are");
@@ -133,6 +156,11 @@ impl Warden {
                 }
                 Err(trouble) => warn!(%trouble, "the account of `failover` cannot be looked at"),
             }
+            let lacks = hand.grants().await.map(|grants| mark::missing(&grants)).unwrap_or_default();
+            if !lacks.is_empty() {
+                let (server, missing) = (&hand.address, lacks.join(", "));
+                warn!(%server, missing, "the account of `failover` lacks privileges on `tidegate.*`: a switchover that Tidegate does not live to end is left as it is");
+            }
             let Ok(said) = hand.testify().await else { continue };
             let channels = said.identity.replication.channels();
             if channels.iter().any(|channel| channel.filtered) {
@@ -162,8 +190,21 @@ impl Warden {
         if let Some(only) = plight.unfinished {
             return self.finish(&snapshot, only).await.map(|()| true);
         }
+        if let Some(halted) = plight.halted
+            && self.resume(&snapshot, halted).await?
+        {
+            return Ok(true);
+        }
         if let Some(last) = plight.asleep {
             return self.wake(&snapshot, last).await.map(|()| true);
+        }
+        if let Some(halted) = plight.halted.and_then(|id| snapshot.server(id)) {
+            let address = &halted.address;
+            let text = format!(
+                "{address} is read only, and others follow it: somebody wants it so, or it was restarted before this Tidegate was \
+                 started; SWITCHOVER TO '{address}' lets it take writes, SWITCHOVER TO another one makes that the primary"
+            );
+            return Err(Trouble::new(Why::Ordered, text));
         }
         match plight.primary {
             Some(primary) => self.gather(&snapshot, primary, &plight.stray).await,
@@ -173,6 +214,17 @@ impl Warden {
 
     pub(super) async fn lease(&self, snapshot: &Snapshot) -> Result<Lease, Trouble> {
         Lease::take(snapshot, &self.settings, &self.tls, self.limit).await
+    }
+
+    /// The same for somebody who waits for it: another's act may be short.
+    pub(super) async fn lease_soon(&self, snapshot: &Snapshot) -> Result<Lease, Trouble> {
+        let deadline = Instant::now() + PROMPT;
+        loop {
+            match self.lease(snapshot).await {
+                Err(trouble) if trouble.why == Why::Locked && Instant::now() < deadline => sleep(AGAIN).await,
+                taken => return taken,
+            }
+        }
     }
 
     /// Waits until the probes have found this primary.

@@ -11,6 +11,10 @@ use crate::sql::{Dialect, ServerVersion};
 
 /// The lock that stands for the right to change a cluster's roles.
 pub(super) const LOCK: &str = "tidegate-failover";
+/// The lock that tells Tidegates that a server is about to hand over.
+pub(in super::super) const HANDS_OVER: &str = "tidegate-switchover";
+/// How many transactions are open at a server that may write; needs PROCESS.
+pub(super) const OPEN_TRANSACTIONS: &str = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> 0 AND trx_is_read_only = 0";
 /// First MySQL with CHANGE REPLICATION SOURCE and `GET_SOURCE_PUBLIC_KEY`.
 pub(super) const MYSQL_MIN: u32 = 80_023;
 

@@ -117,6 +117,7 @@ fn said(server_id: u32, read_only: bool, channels: Vec<Channel>) -> Outcome {
         facts: Arc::new(facts),
         executed: None,
         history: None,
+        hands_over: false,
     })
 }
 

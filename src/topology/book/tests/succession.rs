@@ -17,7 +17,7 @@ fn watched(now: Instant) -> Book {
 fn a_primary_that_hands_over_takes_nothing_new_and_keeps_its_role() {
     let now = Instant::now();
     let mut book = watched(now);
-    book.hand_over(Some(A));
+    book.hand_over(HandOver::Begun(A));
     let snapshot = book.snapshot(0, now);
     assert_eq!((snapshot.primary, snapshot.server(A).unwrap().role), (None, Role::Primary));
     assert_eq!(snapshot.server(A).unwrap().left_out, Some(LeftOut::HandsOver));
@@ -27,8 +27,49 @@ fn a_primary_that_hands_over_takes_nothing_new_and_keeps_its_role() {
     assert_eq!(book.snapshot(0, now).primary, None, "the third is still seen to follow A");
     book.probed(THIRD, said(3, true, vec![channel(2, Some(0))]), now);
     assert_eq!(book.snapshot(0, now).primary, Some(B), "the next one does not hand over");
-    book.hand_over(None);
+    book.hand_over(HandOver::No);
     assert_eq!(book.snapshot(0, now).primary, Some(B));
+}
+
+#[test]
+fn a_primary_that_another_instance_hands_over_takes_nothing_new_for_as_long_as_that_may_take() {
+    let now = Instant::now();
+    let mut book = watched(now);
+    let announced = |hands_over| {
+        let Outcome::Good(observation) = primary() else { panic!("it is good") };
+        Outcome::Good(Observation { hands_over, ..observation })
+    };
+    let waits = Duration::from_secs(5);
+    Arc::make_mut(&mut book.settings).pool.primary_wait = waits;
+    book.probed(A, announced(true), now);
+    assert_eq!(book.snapshot(0, now).primary, None);
+    assert_eq!(book.snapshot(0, now).server(A).unwrap().left_out, Some(LeftOut::HandsOver));
+    book.hand_over(HandOver::Told(A));
+    assert_eq!(book.snapshot(0, now).primary, Some(A), "it is this one, and goes on for a moment");
+    book.hand_over(HandOver::No);
+    book.probed(A, announced(true), now + waits);
+    assert_eq!(book.snapshot(0, now + waits).primary, None);
+    let later = now + waits + Duration::from_millis(1);
+    assert_eq!(book.snapshot(0, later).primary, Some(A), "it hangs, or was never meant");
+    book.probed(A, announced(false), later);
+    book.probed(A, announced(true), later);
+    assert_eq!(book.snapshot(0, later).primary, None);
+}
+
+#[test]
+fn a_cluster_in_which_nobody_writes_says_so_and_is_nobodys_business_while_it_is_handed_over() {
+    let now = Instant::now();
+    let mut book = watched(now);
+    let halted = |hands_over| {
+        let Outcome::Good(observation) = said(1, true, vec![]) else { panic!("it is good") };
+        Outcome::Good(Observation { hands_over, ..observation })
+    };
+    book.probed(A, halted(true), now);
+    assert_eq!((book.snapshot(0, now).primary, book.plight().halted), (None, None));
+    book.probed(A, halted(false), now);
+    assert_eq!(book.plight().halted, Some(A));
+    let left_out = book.snapshot(0, now).server(A).unwrap().left_out;
+    assert_eq!(left_out, Some(LeftOut::Halted { promotes: true }));
 }
 
 #[test]
