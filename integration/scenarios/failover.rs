@@ -17,6 +17,7 @@ both_dialects! {
     of_several_instances_one_promotes,
     without_a_majority_nobody_is_promoted,
     a_switchover_costs_no_statement,
+    a_switchover_costs_no_statement_of_another_instance,
     a_switchover_waits_for_transactions_and_is_taken_back,
     a_primary_that_is_back_before_it_is_missed_takes_writes_again,
     t33_a_single_write_that_a_demoted_primary_refuses_waits_for_the_next,
@@ -276,12 +277,33 @@ async fn without_a_majority_nobody_is_promoted(scenario: Scenario) {
 
 async fn a_switchover_costs_no_statement(scenario: Scenario) {
     let stage = stage(scenario).await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(stage.client().await);
+    }
+    switch_over_under(&stage, clients).await;
+}
+
+async fn a_switchover_costs_no_statement_of_another_instance(scenario: Scenario) {
+    let stage = stage(scenario).await;
+    let other = Proxy::start(&stage.cluster, &rules()).await;
+    other.until_logged("Tidegate promotes a replica").await;
+    let mut clients = vec![stage.client().await, stage.client().await];
+    for _ in 0..4 {
+        let options = stage.options("app", "app-pw").tcp_port(other.address.port());
+        clients.push(mysql_async::Conn::new(options).await.expect("app can log in"));
+    }
+    switch_over_under(&stage, clients).await;
+}
+
+/// Switchovers by the stage's own Tidegate, while clients write, in transactions and without.
+async fn switch_over_under(stage: &Stage, clients: Vec<mysql_async::Conn>) {
     let mut console =
         RawClient::login(stage.proxy.console(), &operator()).await.expect("the operator gets in");
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut writers = Vec::new();
-    for worker in 0..6u64 {
-        let (mut client, stop, done) = (stage.client().await, Arc::clone(&stop), Arc::clone(&done));
+    for (worker, mut client) in (0u64..).zip(clients) {
+        let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
         writers.push(tokio::spawn(async move {
             let mut next = worker * 1_000_000;
             while !stop.load(Relaxed) {
@@ -304,9 +326,9 @@ async fn a_switchover_costs_no_statement(scenario: Scenario) {
         let before = done.load(Relaxed);
         until("writes go on", || async { done.load(Relaxed) > before + 30 }).await;
         console.ok(format!("SWITCHOVER TO '127.0.0.1:{}'", stage.cluster.servers[to].port)).await;
-        assert_eq!(primary(&stage).await, to);
+        assert_eq!(primary(stage).await, to);
         for server in (0..3).filter(|server| *server != to) {
-            until_follows(&stage, server, to).await;
+            until_follows(stage, server, to).await;
         }
     }
     stop.store(true, Relaxed);
@@ -314,7 +336,7 @@ async fn a_switchover_costs_no_statement(scenario: Scenario) {
         writer.await.expect("no statement failed");
     }
     for server in 0..3 {
-        until_rows(&stage, server, done.load(Relaxed)).await;
+        until_rows(stage, server, done.load(Relaxed)).await;
     }
 }
 

@@ -56,6 +56,11 @@ async fn until_writes_go_on(stage: &Stage, proxy: &Proxy, wanted: usize) {
         }
         until_rows(stage, server, 2).await;
     }
+}
+
+/// The same of a cluster that has a mark, which is gone then.
+async fn until_resumed(stage: &Stage, proxy: &Proxy, wanted: usize) {
+    until_writes_go_on(stage, proxy, wanted).await;
     until_unmarked(stage, wanted).await;
 }
 
@@ -68,7 +73,7 @@ async fn a_switchover_whose_tidegate_has_died_is_undone_by_the_next(scenario: Sc
     let mut stage = stage(scenario).await;
     broken_off(&mut stage).await;
     start_again(&mut stage).await;
-    until_writes_go_on(&stage, &stage.proxy, 0).await;
+    until_resumed(&stage, &stage.proxy, 0).await;
     stage.proxy.until_logged("a switchover did not come to its end: it is undone").await;
 }
 
@@ -80,7 +85,7 @@ async fn a_switchover_whose_tidegate_has_died_is_undone_by_another_instance(scen
     broken_off(&mut stage).await;
     client.ok("INSERT INTO t VALUES (3)").await;
     client.ok("DELETE FROM t WHERE id = 3").await;
-    until_writes_go_on(&stage, &other, 0).await;
+    until_resumed(&stage, &other, 0).await;
 }
 
 /// What the candidate was told before Tidegate died, or some of it.
@@ -98,7 +103,7 @@ async fn a_candidate_that_was_made_writable_already_is_set_read_only_first(scena
         until_rows(&stage, 1, 1).await;
         stage.cluster.run(1, &promoted(scenario)[..told]).await;
         start_again(&mut stage).await;
-        until_writes_go_on(&stage, &stage.proxy, 0).await;
+        until_resumed(&stage, &stage.proxy, 0).await;
         stage.raw().await.ok("DELETE FROM t").await;
         for server in 0..3 {
             until_rows(&stage, server, 0).await;
@@ -114,7 +119,7 @@ async fn a_candidate_that_has_transactions_of_its_own_is_the_primary(scenario: S
     let [writable, stop, _] = promoted(scenario);
     stage.cluster.run(1, &[writable, stop, &written]).await;
     start_again(&mut stage).await;
-    until_writes_go_on(&stage, &stage.proxy, 1).await;
+    until_resumed(&stage, &stage.proxy, 1).await;
     stage.proxy.until_logged("a switchover did not come to its end: it is brought to it").await;
 }
 
@@ -125,7 +130,7 @@ async fn a_candidate_that_follows_nobody_any_more_is_the_primary(scenario: Scena
     // The third server was not told to stop receiving: it still hears from the old primary.
     stage.cluster.run(1, &promoted(scenario)).await;
     start_again(&mut stage).await;
-    until_writes_go_on(&stage, &stage.proxy, 1).await;
+    until_resumed(&stage, &stage.proxy, 1).await;
 }
 
 /// Somebody has set the primary read only, and Tidegate leaves it so, also a new one. SHOW SERVERS says what to do.

@@ -13,6 +13,8 @@ both_dialects! {
     who_hands_over_waits_for_nobody_any_more,
     a_switchover_that_is_taken_back_leaves_a_replica_that_applies,
     a_primary_that_was_restarted_waits_again,
+    a_promotion_that_broke_off_leaves_replicas_that_receive_and_apply,
+    a_candidate_that_was_left_waiting_is_promoted_all_the_same,
     what_the_account_lacks_for_it_is_told,
 }
 
@@ -182,6 +184,47 @@ async fn a_primary_that_was_restarted_waits_again(scenario: Scenario) {
     for server in [1, 2] {
         until_rows(&stage, server, 2).await;
     }
+}
+
+/// As a Tidegate leaves them that dies before it makes the first replica the primary, and is too slow to be missed: they were told to stop
+/// receiving, and the candidate to wait for acknowledgements.
+async fn leave_half_promoted(stage: &mut Stage, scenario: Scenario) {
+    stage.proxy.crash();
+    for server in [1, 2] {
+        stage.cluster.run(server, &[receive(scenario, false)]).await;
+    }
+    let (enabled, alone) = words(scenario);
+    stage.cluster.run(1, &[&format!("SET GLOBAL {alone} = ON, GLOBAL {enabled} = ON")]).await;
+}
+
+async fn a_promotion_that_broke_off_leaves_replicas_that_receive_and_apply(scenario: Scenario) {
+    let mut stage = stage(scenario).await;
+    leave_half_promoted(&mut stage, scenario).await;
+    stage.proxy = Proxy::start_unready(&stage.cluster, &rules()).await;
+    let mut client = stage.raw().await;
+    client.ok("INSERT INTO t VALUES (1)").await;
+    for server in [1, 2] {
+        until_rows(&stage, server, 1).await;
+        assert!(!waits(&stage, scenario, server).await.0);
+    }
+    assert_eq!(primary(&stage).await, 0);
+    assert_eq!(waits(&stage, scenario, 0).await, (true, true));
+}
+
+async fn a_candidate_that_was_left_waiting_is_promoted_all_the_same(scenario: Scenario) {
+    let mut stage = stage(scenario).await;
+    leave_half_promoted(&mut stage, scenario).await;
+    // It receives what it cannot apply, and the other one does not.
+    stage.cluster.run(1, &[receive(scenario, true)]).await;
+    let mut direct = stage.direct(Login::default()).await;
+    direct.ok("INSERT INTO t VALUES (1)").await;
+    stage.cluster.tell("kill", 0);
+    stage.proxy = Proxy::start_unready(&stage.cluster, &rules()).await;
+    let mut client = stage.raw().await;
+    client.ok("INSERT INTO t VALUES (2)").await;
+    assert_eq!(primary(&stage).await, 1);
+    until_rows(&stage, 2, 2).await;
+    assert!(!waits(&stage, scenario, 2).await.0);
 }
 
 async fn what_the_account_lacks_for_it_is_told(scenario: Scenario) {

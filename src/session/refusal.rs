@@ -41,6 +41,8 @@ pub(super) enum Way {
     PreparesAnew,
     /// It runs where its transaction goes on.
     WithTransaction,
+    /// The same, at the next primary: this server takes no writes any more, and nothing of the transaction is committed.
+    WithTransactionToNextPrimary,
 }
 
 impl Session {
@@ -55,15 +57,22 @@ impl Session {
     ) -> Option<Way> {
         refusal.unsent.as_ref()?;
         let code = refusal.code;
-        let may_wait = |trial: &mut Trial| {
-            !made.state_there && self.may_wait(*trial.demoted_since.get_or_insert_with(Instant::now))
-        };
+        let is_early =
+            |trial: &mut Trial| self.may_wait(*trial.demoted_since.get_or_insert_with(Instant::now));
+        let may_wait = |trial: &mut Trial| !made.state_there && is_early(trial);
         if READ_ONLY.contains(&code) {
             if made.on_replica {
                 return Some(Way::ToPrimary);
             }
             if commits(work, &self.lexing) && self.may_leave_replica(connection) {
                 return Some(Way::EndsOnPrimary);
+            }
+            if made.state_there
+                && says_read_only(refusal)
+                && self.may_leave_demoted(connection)
+                && is_early(trial)
+            {
+                return Some(Way::WithTransactionToNextPrimary);
             }
             let demoted = says_read_only(refusal)
                 && trial.route.target == Target::Primary
@@ -128,6 +137,12 @@ impl Session {
             // The server ends in the middle of it: the statement was not run, or will be rolled back.
             Way::WithTransaction => {
                 if let Resumed::Answered(flow) = self.resume(connection, work, false).await {
+                    return Next::Over(flow);
+                }
+            }
+            Way::WithTransactionToNextPrimary => {
+                self.until_demoted(made.server).await;
+                if let Resumed::Answered(flow) = self.resume(connection, work, true).await {
                     return Next::Over(flow);
                 }
             }

@@ -24,6 +24,7 @@ use crate::execute::sum::Sum;
 use crate::ids::ServerId;
 use crate::plan::Target;
 use crate::sql::{Class, Ending};
+use crate::topology::Signal;
 use crate::wire::ok::Status;
 
 /// Time for all of its statements.
@@ -111,6 +112,33 @@ impl Session {
         !matches!(work.statement.class, Class::Read | Class::Show)
             && matches!(self.course, Course::Told(_) | Course::Begun(..))
             && connection.stream.socket().poll_ahead(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// Whether the transaction on a connection may go on elsewhere where its server takes no writes any more. Others stay: their client is
+    /// told what the server says.
+    pub(super) fn may_leave_demoted(&self, connection: &Connection) -> bool {
+        let alone = self.pins.difference(Pins::PASSING).is_empty();
+        let is_kept = match &self.course {
+            Course::Begun(_, route) => route.target == Target::Primary,
+            Course::Told(record) => {
+                record.route.target == Target::Primary && !record.resumed && *record.state == *self.desired
+            }
+            Course::Untold | Course::Lost(_) => false,
+        };
+        alone && is_kept && connection.status.contains(Status::IN_TRANSACTION)
+    }
+
+    /// Waits until a server that takes no writes is known to be the primary no more, if that is soon.
+    pub(super) async fn until_demoted(&self, server: ServerId) {
+        let topology = &self.worker.topology;
+        let mut changes = topology.subscribe();
+        topology.report(server, Signal::ConnectionLost); // it is probed now
+        let until = tokio::time::Instant::now() + topology.snapshot().cluster.pool.primary_wait;
+        while topology.snapshot().primary == Some(server) {
+            if !matches!(timeout_at(until, changes.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
     }
 
     /// What is to be run again, and how that will be called; `None` where the rules want nothing of the kind.
