@@ -16,6 +16,7 @@ both_dialects! {
     a_promotion_that_broke_off_leaves_replicas_that_receive_and_apply,
     a_candidate_that_was_left_waiting_is_promoted_all_the_same,
     what_the_account_lacks_for_it_is_told,
+    a_session_is_not_taken_back_by_a_replica_that_lacks_what_nobody_was_acknowledged,
 }
 
 /// Names of the variables: the source's side, and its wait without replicas.
@@ -225,6 +226,7 @@ async fn a_candidate_that_was_left_waiting_is_promoted_all_the_same(scenario: Sc
     assert_eq!(primary(&stage).await, 1);
     until_rows(&stage, 2, 2).await;
     assert!(!waits(&stage, scenario, 2).await.0);
+    assert!(!stage.proxy.has_logged("it has not applied what it needs"), "at the first attempt");
 }
 
 async fn what_the_account_lacks_for_it_is_told(scenario: Scenario) {
@@ -237,4 +239,45 @@ async fn what_the_account_lacks_for_it_is_told(scenario: Scenario) {
     stage.proxy.until_logged("the account of `failover` lacks privileges").await;
     stage.proxy.until_logged("this primary answers commits that no replica has").await;
     assert!(stage.proxy.has_logged("PROCESS"));
+}
+
+async fn a_session_is_not_taken_back_by_a_replica_that_lacks_what_nobody_was_acknowledged(
+    scenario: Scenario,
+) {
+    let rules = Rules { reads: "consistency: global, wait: 200ms".into(), ..rules() };
+    let stage = stage_with(scenario, rules).await;
+    // They receive, and acknowledge nothing.
+    let acknowledges = match scenario.is_mysql() {
+        true => "SET GLOBAL rpl_semi_sync_replica_enabled = OFF",
+        false => "SET GLOBAL rpl_semi_sync_slave_enabled = OFF",
+    };
+    for server in [1, 2] {
+        let again = [acknowledges, receive(scenario, false), receive(scenario, true)];
+        stage.cluster.run(server, &again).await;
+        until_follows(&stage, server, 0).await;
+    }
+    // The second one cannot apply.
+    let mut locker = stage.cluster.root(2).await;
+    locker.query_drop(format!("LOCK TABLES {}.t READ", stage.schema)).await.unwrap();
+    let mut writer = stage.direct(Login::default()).await;
+    writer.send_query("INSERT INTO t VALUES (1)").await;
+    until_waiting(&stage, 0, 1).await;
+    until_rows(&stage, 1, 1).await;
+    let mut reader = stage.raw().await;
+    let mut seen = 0;
+    while seen == 0 {
+        seen = count(&mut reader).await;
+    }
+    for _ in 0..150 {
+        assert_eq!(count(&mut reader).await, 1, "it has seen the row");
+    }
+    locker.query_drop("UNLOCK TABLES").await.unwrap();
+    let (enabled, _) = words(scenario);
+    stage.cluster.run(0, &[&format!("SET GLOBAL {enabled} = OFF")]).await;
+    let outcome = writer.outcomes().await.remove(0);
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+}
+
+async fn count(reader: &mut RawClient) -> u64 {
+    reader.value("SELECT COUNT(*) FROM t").await.expect("a row").parse().expect("a number")
 }

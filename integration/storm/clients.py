@@ -16,12 +16,13 @@ from .history import ACKNOWLEDGED, REFUSED, UNKNOWN, History, Pulse
 
 #: Seconds between two doings of a session, about.
 PACE_S = 0.04
-#: A statement may wait for a fault to end; one that is not answered by then hangs.
-HANGS_S = 60
+#: A statement may wait for a fault to end; one that is not answered by then hangs. Servers whose binary log finds no space look again once
+#: a minute.
+HANGS_S = 100
 ACCOUNTS, BALANCE = 20, 1000
 #: Errors that say: it was not done. No usable primary or read only; no usable server; too many connections; lock wait; deadlock;
-#: read only transaction; read only mode.
-REFUSALS = {1290, 1429, 1040, 1205, 1213, 1792, 1836}
+#: read only transaction; read only mode; no space for a table.
+REFUSALS = {1290, 1429, 1040, 1205, 1213, 1792, 1836, 1114}
 
 SCHEMA = f"""
 CREATE TABLE test.account (id INT PRIMARY KEY, balance INT NOT NULL) ENGINE=InnoDB;

@@ -232,12 +232,32 @@ class Switchover(Fault):
             self._site.hand_over(self._primary, self.server)
 
 
-KINDS = {fault.kind: fault for fault in (Kill, Restart, Pause, CutTidegate, CutReplication, Isolate, Slow, Lag, ReadOnly, Writable, Switchover)}
+class Disk(Fault):
+    """A server's filesystem is full. Then there is space again; or somebody ends the server first, as where no space can be made."""
+
+    kind = "disk"
+
+    def choose(self) -> None:
+        self._killed = self._dice.random() < 0.5
+        self.detail = ": killed, then space" if self._killed else ": space"
+
+    def begin(self) -> None:
+        self._site.tell(f"fill {self.server}")
+
+    def end(self) -> None:
+        if self._killed:
+            self._site.tell(f"kill {self.server}")
+        if self._site.tell(f"free {self.server}")["state"] == "stopped":  # MariaDB may have ended itself
+            self._site.tell(f"start {self.server}")
+        self._site.go_on(self.server)
+
+
+KINDS = {fault.kind: fault for fault in (Kill, Restart, Pause, CutTidegate, CutReplication, Isolate, Slow, Lag, ReadOnly, Writable, Switchover, Disk)}
 
 
 def draw(dice, site: Site, only: list) -> list:
     """The faults of the next round: one, or two of different servers."""
-    kinds, primary = sorted(only or KINDS), site.primary()
+    kinds, primary = sorted(only), site.primary()
     first = KINDS[dice.choice(kinds)](site, dice, primary)
     if dice.random() >= TWO_AT_A_TIME or isinstance(first, Switchover):
         return [first]

@@ -20,8 +20,8 @@ from .history import History
 from .network import Network
 from .site import Broken, Site
 
-#: All must be whole again by then.
-WHOLE_S = 60
+#: All must be whole again by then: a server that had no space looks once a minute whether it has some.
+WHOLE_S = 90
 #: For so long a server must stay apart until it is rebuilt: while a promotion goes on, replicas are apart for a moment, too.
 APART_S = 3
 #: Ordinary work before a fault, and after it before the next.
@@ -36,9 +36,13 @@ def main() -> int:
     parser.add_argument("--time", type=float, default=float("inf"), help="seconds after which no further fault begins")
     parser.add_argument("--instances", type=int, default=1, help="of Tidegate")
     parser.add_argument("--follow", action="store_true", help="without promotions by Tidegate")
+    parser.add_argument("--disk", action="store_true", help="the servers have small filesystems of their own: `disk` is among the faults")
     parser.add_argument("--only", action="append", choices=sorted(faults.KINDS), help="kinds of faults (repeatable)")
     parser.add_argument("--keep", type=Path, default=Path("chaos-evidence"), help="where to keep what shows a violation's cause")
     given = parser.parse_args()
+    given.only = given.only or sorted(faults.KINDS.keys() - ({faults.Disk.kind} if not given.disk else set()))
+    if faults.Disk.kind in given.only and not given.disk:
+        parser.error("the fault `disk` needs --disk")
     description = json.loads(Path(os.environ["TIDEGATE_SERVERS"]).read_text())
     cluster = description["clusters"]["main"]
     print(f"chaos: {cluster['dialect']} {cluster['version']}, seed {given.seed}, {given.instances} × Tidegate "

@@ -27,7 +27,7 @@ PROMPT_S = 10
 PACE_S = 0.05
 PATIENCE_S = 90
 #: A server may be kept out by its own transactions; Tidegate looks at it again that often.
-CATCH_UP_S = 60
+CATCH_UP_S = 90
 
 #: Words of the dialects: show the replication status, and its columns source port, receiving and applying thread.
 STATUS = {"mysql": ("SHOW REPLICA STATUS", "Source_Port", "Replica_IO_Running", "Replica_SQL_Running"),
@@ -164,6 +164,12 @@ class Site:
             with self.root(server) as root:
                 if not root.query(STATUS[self.dialect][0]):
                     self.lead(root)
+
+    def go_on(self, server: str) -> None:
+        """It had no space: where its applier or receiver has stopped at that, it does not begin again by itself."""
+        with contextlib.suppress(OSError, SqlError), self.root(server, 2) as root:
+            if root.query(STATUS[self.dialect][0]):
+                root.query(f"START {REPLICA[self.dialect]}")
 
     def writable(self) -> list:
         """The servers that take writes, of those that answer."""

@@ -260,10 +260,12 @@ impl Freshness {
         if !self.take_in(all) {
             return false;
         }
-        self.under = self.current.and_then(|(_, primary)| primary);
+        let primary = self.current.and_then(|(_, primary)| primary);
+        self.under = primary;
         self.covers = Some(moment);
         self.wrote_unnamed.take_if(|wrote| *wrote <= moment);
-        self.read.take_if(|(_, read)| *read <= moment); // the primary has had it, too
+        // What a replica has shown its primary may have a moment later (semi-synchronous replication).
+        self.read.take_if(|(seen, read)| Some(*seen) == primary && *read <= moment);
         true
     }
 

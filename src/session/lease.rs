@@ -61,8 +61,9 @@ impl Session {
             return Err(Problem::Unsupported(what.into()));
         }
         if route.target == Target::Replica {
-            self.keep_up().await;
+            // In this order: what a session stands at where it was is not yet what its level asks for now.
             self.move_on().await;
+            self.keep_up().await;
         }
         let mut deadline = None;
         loop {

@@ -77,7 +77,7 @@ impl Session {
         if let Some(home) = self.stays_at(snapshot, tried) {
             return Some(home);
         }
-        self.freshness.stayed = 0;
+        let stayed = std::mem::take(&mut self.freshness.stayed);
         let next = self.freshness.next.take().filter(|next| serves(snapshot, *next, tried));
         if let Some(next) = next
             && (self.freshness.allows(&self.worker.topology, snapshot, next) || self.waits_at(snapshot, next))
@@ -94,9 +94,13 @@ impl Session {
             let others = snapshot.readers.shares().map(|(id, _)| id).filter(|id| !tried.contains(id));
             [Some(first), home].into_iter().flatten().chain(others)
         };
-        candidates()
+        let chosen = candidates()
             .find(|id| self.freshness.allows(&self.worker.topology, snapshot, *id))
-            .or_else(|| candidates().find(|id| self.waits_at(snapshot, *id)))
+            .or_else(|| candidates().find(|id| self.waits_at(snapshot, *id)));
+        if chosen.is_some() && chosen == home && self.freshness.consistency().age().is_some() {
+            self.freshness.stayed = stayed + 1; // with each read there is more to wait for, and it stays all the same
+        }
+        chosen
     }
 
     /// Whether all that a read on `id` would miss can be waited for there, not for long; then it is to be.
@@ -157,7 +161,10 @@ impl Session {
         if self.freshness.consistency() == Consistency::Eventual {
             return None;
         }
-        if let Some(primary) = self.freshness.bound() {
+        // The levels with a bound ask the primary by themselves.
+        if self.freshness.consistency().age().is_none()
+            && let Some(primary) = self.freshness.bound()
+        {
             let snapshot = self.worker.topology.snapshot();
             snapshot.readers.shares().find(|(id, _)| self.is_near(&snapshot, *id))?;
             self.freshness.asked = Some(Instant::now());
