@@ -22,12 +22,23 @@ CONSOLE_USER = ("operator", "operator-pw")
 
 @dataclass
 class Tidegate:
+    binary: Path
     process: subprocess.Popen
     config: Path
     log: Path
     port: int
     http_port: int
     console_port: int | None
+
+    def crash(self) -> None:
+        """kill -9; `start_again` undoes it."""
+        self.process.kill()
+        self.process.wait()
+
+    def start_again(self) -> None:
+        """With the same rules, at the same ports."""
+        self.process = _spawn(self.binary, self.config, self.log)
+        _wait_ready(self)
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -106,13 +117,16 @@ def _start(binary: Path, folder: Path, name: str, console_port: int | None, rule
     port, http_port = take_port(), take_port()
     config, log = folder / f"{name}.yaml", folder / f"{name}.log"
     config.write_text(rules_for(port, http_port))
+    return Tidegate(binary, _spawn(binary, config, log), config, log, port, http_port, console_port)
+
+
+def _spawn(binary: Path, config: Path, log: Path) -> subprocess.Popen:
     try:
         with open(log, "ab") as output:
-            process = subprocess.Popen([str(binary), "run", "--config", str(config)], stdin=subprocess.DEVNULL, stdout=output,
-                                       stderr=output, preexec_fn=die_with_parent)
+            return subprocess.Popen([str(binary), "run", "--config", str(config)], stdin=subprocess.DEVNULL, stdout=output,
+                                    stderr=output, preexec_fn=die_with_parent)
     except OSError as error:
         raise LauncherError(f"cannot start {binary}: {error.strerror}") from None
-    return Tidegate(process, config, log, port, http_port, console_port)
 
 
 def _wait_ready(proxy: Tidegate) -> None:

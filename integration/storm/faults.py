@@ -232,6 +232,22 @@ class Switchover(Fault):
             self._site.hand_over(self._primary, self.server)
 
 
+class Crash(Fault):
+    """A Tidegate is killed, most often in the middle of a switchover, and started again."""
+
+    kind, whom, lasts = "crash", "replica", (0.0, 4.0)
+
+    def choose(self) -> None:
+        self._name, self._after_s = self._dice.choice(list(self._site.proxies)), round(self._dice.uniform(0.1, 1.2), 2)
+        self.detail = f": {self._name}, {self._after_s} s after the order to hand over to it"
+
+    def begin(self) -> None:
+        self._site.crash(self._name, f"SWITCHOVER TO '{self._site.address(self.server)}'", self._after_s)
+
+    def end(self) -> None:
+        self._site.start_again(self._name)
+
+
 class Disk(Fault):
     """A server's filesystem is full. Then there is space again; or somebody ends the server first, as where no space can be made."""
 
@@ -252,14 +268,14 @@ class Disk(Fault):
         self._site.go_on(self.server)
 
 
-KINDS = {fault.kind: fault for fault in (Kill, Restart, Pause, CutTidegate, CutReplication, Isolate, Slow, Lag, ReadOnly, Writable, Switchover, Disk)}
+KINDS = {fault.kind: fault for fault in (Kill, Restart, Pause, CutTidegate, CutReplication, Isolate, Slow, Lag, ReadOnly, Writable, Switchover, Crash, Disk)}
 
 
 def draw(dice, site: Site, only: list) -> list:
     """The faults of the next round: one, or two of different servers."""
     kinds, primary = sorted(only), site.primary()
     first = KINDS[dice.choice(kinds)](site, dice, primary)
-    if dice.random() >= TWO_AT_A_TIME or isinstance(first, Switchover):
+    if dice.random() >= TWO_AT_A_TIME or isinstance(first, (Switchover, Crash)):
         return [first]
     second = KINDS[dice.choice(kinds)](site, dice, primary)
-    return [first] if isinstance(second, Switchover) or second.touches & first.touches else [first, second]
+    return [first] if isinstance(second, (Switchover, Crash)) or second.touches & first.touches else [first, second]

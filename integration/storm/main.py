@@ -119,7 +119,7 @@ class Run:
     def _check_switchover(self, order: faults.Switchover, errors: int) -> None:
         if order.refused:
             self._history.report("switchover", f"{order}: {order.refused}")
-        elif self._site.promotes and len(self._names) == 1 and errors:
+        elif self._site.promotes and errors:
             self._history.report("switchover", f"{order}: {errors} errors of clients")
 
     def _until_whole(self) -> list:

@@ -326,11 +326,27 @@ class Site:
 
     def console(self, name: str, order: str, timeout_s: float = PATIENCE_S) -> str | None:
         """Gives an order at the SQL console; what was wrong, if so."""
-        user, password = tidegate.CONSOLE_USER
-        client = self._description["clients"].get(self.dialect) or next(iter(self._description["clients"].values()))
-        done = subprocess.run([client, "-h127.0.0.1", f"-P{self.proxies[name].console_port}", f"-u{user}", f"-p{password}", "-e", order],
-                              capture_output=True, text=True, timeout=timeout_s)
+        done = subprocess.run(self._at_console(name, order), capture_output=True, text=True, timeout=timeout_s)
         return (done.stderr.strip() or f"status {done.returncode}") if done.returncode else None
+
+    def crash(self, name: str, order: str, after_s: float) -> None:
+        """Kills an instance some time after it was given an order, which it may be about to carry out."""
+        ordered = subprocess.Popen(self._at_console(name, order), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            ordered.wait(after_s)
+        self.proxies[name].crash()
+        ordered.wait(PATIENCE_S)
+
+    def start_again(self, name: str) -> None:
+        proxy = self.proxies[name]
+        proxy.start_again()
+        self.network.know(name, proxy.process.pid)
+
+    def _at_console(self, name: str, order: str) -> list:
+        user, password = tidegate.CONSOLE_USER
+        clients = self._description["clients"]
+        client = clients.get(self.dialect) or next(iter(clients.values()))
+        return [client, "-h127.0.0.1", f"-P{self.proxies[name].console_port}", f"-u{user}", f"-p{password}", "-e", order]
 
 
 def _last(state: str) -> dict:

@@ -310,7 +310,7 @@ pub(super) mod tests {
 
     const UUID: &str = "9a0b33ef-7c1c-11ef-8c62-0242ac12000";
 
-    fn set(text: &str) -> Transactions {
+    pub fn set(text: &str) -> Transactions {
         Transactions::parse(text.replace('@', UUID).as_bytes()).expect(text)
     }
 

@@ -56,6 +56,29 @@ pub(super) fn halted(seats: &[Seat]) -> Result<usize, Refusal> {
     }
 }
 
+/// Whether a server takes writes as the primary does, and it alone.
+pub(super) fn leads(seats: &[Seat], place: usize) -> Result<(), Refusal> {
+    nobody_writes(seats, &[place])?;
+    match seats[place].answered && roles::may_be_primary(&election::members(seats), place) {
+        true => Ok(()),
+        false => Err(Refusal::Nobody(format!("{} is not the primary any more", seats[place].address))),
+    }
+}
+
+/// Whether a candidate that takes no writes any more has none of its own, which the old primary would lack.
+pub(super) fn has_nothing_of_its_own(seats: &[Seat], to: usize, from: usize) -> Result<(), Refusal> {
+    let heard = |place: usize| seats[place].said.as_ref().filter(|_| seats[place].answered);
+    let (Some(new), Some(old)) = (heard(to), heard(from)) else {
+        return Err(Refusal::Silent(Arc::clone(&seats[to].address)));
+    };
+    let own = new.claims.without(&old.history);
+    if own.is_empty() {
+        return Ok(());
+    }
+    let (server, count) = (Arc::clone(&seats[to].address), own.count());
+    Err(Refusal::MoreElsewhere { server, count, which: own.to_string() })
+}
+
 fn stands_still(said: &Testimony) -> bool {
     said.identity.read_only && said.identity.replication.is_known_to_be_none()
 }
@@ -89,4 +112,95 @@ pub(super) fn lacks_nothing(seats: &[Seat], place: usize) -> Result<(), Refusal>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::replication::Replication;
+    use super::super::election::tests::{seat, set};
+    use super::*;
+
+    /// Server 1 was about to hand over to 2; 3 follows it as well.
+    fn seats(of_first: &str, of_second: &str) -> Vec<Seat> {
+        let mut seats = vec![seat(1, &[], of_first), seat(2, &[1], of_second), seat(3, &[1], "@1:1-90")];
+        seats[0].said.as_mut().expect("it spoke").identity.read_only = true;
+        seats
+    }
+
+    fn write(seat: &mut Seat, follows: bool) {
+        let said = &mut seat.said.as_mut().expect("it spoke").identity;
+        said.read_only = false;
+        if !follows {
+            said.replication = Replication::Channels(Vec::new());
+        }
+    }
+
+    #[test]
+    fn who_was_the_primary_is_it_again_while_the_candidate_has_nothing_of_its_own() {
+        let mut seats = seats("@1:1-100", "@1:1-98");
+        assert_eq!(way(&seats, 0, 1), Ok(Some(Way::Back)));
+        assert_eq!(halted(&seats), Ok(0));
+        write(&mut seats[1], true);
+        assert_eq!(way(&seats, 0, 1), Ok(Some(Way::Back)), "it takes writes, and has none");
+        assert_eq!(halted(&seats), Ok(0), "nobody's primary yet");
+        seats[2].answered = false;
+        assert_eq!(way(&seats, 0, 1), Ok(Some(Way::Back)));
+    }
+
+    #[test]
+    fn a_candidate_that_is_the_primary_by_its_own_word_is_it() {
+        let mut seats = seats("@1:1-100", "@1:1-100,@2:1-3");
+        write(&mut seats[1], true);
+        assert_eq!(way(&seats, 0, 1), Ok(Some(Way::On)));
+        write(&mut seats[1], false);
+        assert_eq!(way(&seats, 0, 1), Ok(Some(Way::On)));
+        assert_eq!(halted(&seats), Err(Refusal::Writable("h:2".into())));
+        seats[1].said.as_mut().expect("it spoke").history = set("@1:1-98,@2:1-3");
+        assert!(matches!(way(&seats, 0, 1), Err(Refusal::MoreElsewhere { count: 2, .. })), "it lacks two");
+    }
+
+    #[test]
+    fn nothing_is_done_while_one_of_the_two_is_silent_or_a_third_takes_writes() {
+        let mut silent = seats("@1:1-100", "@1:1-98");
+        silent[1].answered = false;
+        assert_eq!(way(&silent, 0, 1), Err(Refusal::Silent("h:2".into())));
+        let mut third = seats("@1:1-100", "@1:1-98");
+        write(&mut third[2], false);
+        assert_eq!(way(&third, 0, 1), Err(Refusal::Writable("h:3".into())));
+        let mut ahead = seats("@1:1-89", "@1:1-89");
+        ahead[2].said.as_mut().expect("it spoke").claims = set("@1:1-90");
+        assert!(
+            matches!(way(&ahead, 0, 1), Err(Refusal::MoreElsewhere { count: 1, .. })),
+            "the third has more"
+        );
+    }
+
+    #[test]
+    fn a_mark_of_another_time_says_nothing() {
+        let mut goes_on = seats("@1:1-100", "@1:1-98");
+        write(&mut goes_on[0], false);
+        assert_eq!(way(&goes_on, 0, 1), Ok(None), "who was to hand over takes writes");
+        assert_eq!(leads(&goes_on, 0), Ok(()));
+        assert_eq!(leads(&goes_on, 1), Err(Refusal::Writable("h:1".into())));
+        let mut elsewhere = seats("@1:1-100", "@1:1-98");
+        elsewhere[1] = seat(2, &[3], "@1:1-90");
+        assert_eq!(way(&elsewhere, 0, 1), Ok(None), "the candidate follows another");
+        let mut follows = seats("@1:1-100", "@1:1-98");
+        follows[0] = seat(1, &[3], "@1:1-90");
+        assert_eq!(way(&follows, 0, 1), Ok(None));
+    }
+
+    #[test]
+    fn what_a_replica_has_written_by_mistake_keeps_nobody_from_taking_writes() {
+        let mut seats = seats("@1:1-100", "@1:1-98");
+        seats[2] = seat(3, &[1], "@1:1-90,@3:1-2");
+        assert_eq!(way(&seats, 0, 1), Ok(Some(Way::Back)));
+    }
+
+    #[test]
+    fn a_candidate_that_was_written_to_in_the_last_moment_is_found() {
+        let seats = seats("@1:1-100", "@1:1-100,@2:1");
+        assert!(matches!(has_nothing_of_its_own(&seats, 1, 0), Err(Refusal::MoreElsewhere { count: 1, .. })));
+        assert_eq!(has_nothing_of_its_own(&seats, 2, 0), Ok(()));
+    }
 }

@@ -14,6 +14,7 @@ use super::super::replication::IoThread;
 use super::super::shared::Shared;
 use super::election;
 use super::failover::followers;
+use super::halt;
 use super::hand::{Hand, PROMPT, Trouble};
 use super::lease::Lease;
 use super::mark::Mark;
@@ -77,10 +78,12 @@ impl Warden {
         };
         self.prepare(&mut lease, from, to).await?;
         let _end = End(&self.shared);
-        self.announce(&mut lease, from, to).await?;
-        info!(from = %lease.seats[from].1.address, to = address, "switchover: new writes wait");
-        self.shared.update(|book| book.hand_over(HandOver::Begun(primary)));
-        let done = self.hand_over(&mut lease, from, to, quiet(primary)).await;
+        let mut done = self.announce(&mut lease, from, to).await;
+        if done.is_ok() {
+            info!(from = %lease.seats[from].1.address, to = address, "switchover: new writes wait");
+            self.shared.update(|book| book.hand_over(HandOver::Begun(primary)));
+            done = self.hand_over(&mut lease, from, to, quiet(primary)).await;
+        }
         match &done {
             Err(trouble) => {
                 error!(why = %trouble, "switchover: given up");
@@ -124,6 +127,7 @@ impl Warden {
     async fn prepare(&self, lease: &mut Lease, from: usize, to: usize) -> Result<(), Trouble> {
         lease.survey().await;
         let seats = lease.seats();
+        halt::leads(&seats, from)?; // another may have been at it just before
         let address = &seats[to].address;
         if let Some(why) = election::unfit(&seats, to, from) {
             return Err(Trouble::new(Why::NoCandidate, format!("{address} cannot take over: {why}")));

@@ -4,6 +4,7 @@
 //! known to take none; whom a person has set read only, and nobody has marked, takes writes by an order alone.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::{info, warn};
 
@@ -107,8 +108,12 @@ impl Warden {
         suspects: &[usize],
     ) -> Result<(), Trouble> {
         for &suspect in suspects {
+            lease.hand(suspect)?.shut_out().await?;
+        }
+        lease.survey().await;
+        for &suspect in suspects {
+            halt::has_nothing_of_its_own(&lease.seats(), suspect, from)?;
             let hand = lease.hand(suspect)?;
-            hand.shut_out().await?;
             hand.tell(words::start(hand.dialect())).await?;
             self.shared.probe_now(hand.id);
         }
@@ -138,6 +143,7 @@ impl Warden {
         };
         if let Err(trouble) = done {
             warn!(%trouble, "the mark of a switchover is not removed yet");
+            self.untidy.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -43,6 +44,8 @@ pub(in super::super) struct Warden {
     pub(super) limit: Duration,
     /// From one probe to the next.
     pub(super) interval: Duration,
+    /// What an act has left could not be cleared away.
+    pub(super) untidy: AtomicBool,
     /// Held during an act.
     pub(super) acting: Mutex<()>,
 }
@@ -56,7 +59,15 @@ impl fmt::Debug for Warden {
 impl Warden {
     pub fn new(shared: Arc<Shared>, settings: Promotion, tls: ServerTls, monitor: &Monitor) -> Self {
         let (limit, interval) = (monitor.timeout, monitor.interval);
-        Self { shared, settings, tls, limit, interval, acting: Mutex::new(()) }
+        Self {
+            shared,
+            settings,
+            tls,
+            limit,
+            interval,
+            untidy: AtomicBool::new(false),
+            acting: Mutex::new(()),
+        }
     }
 
     /// Works for as long as the task lives.
@@ -83,7 +94,7 @@ impl Warden {
                 (plight.asleep, plight.halted) = (None, None);
             }
             let Ok(_acting) = self.acting.try_lock() else { continue };
-            if tidied != plight.primary {
+            if tidied != plight.primary || self.untidy.swap(false, Ordering::Relaxed) {
                 tidied = None;
             }
             if plight.is_well() {
