@@ -227,12 +227,14 @@ impl Warden {
         Lease::take(snapshot, &self.settings, &self.tls, self.limit).await
     }
 
-    /// The same for somebody who waits for it: another's act may be short.
+    /// The same for somebody who waits for it: another's act may be short, and a busy server late.
     pub(super) async fn lease_soon(&self, snapshot: &Snapshot) -> Result<Lease, Trouble> {
         let deadline = Instant::now() + PROMPT;
         loop {
             match self.lease(snapshot).await {
-                Err(trouble) if trouble.why == Why::Locked && Instant::now() < deadline => sleep(AGAIN).await,
+                Err(Trouble { why: Why::Locked | Why::NoMajority, .. }) if Instant::now() < deadline => {
+                    sleep(AGAIN).await;
+                }
                 taken => return taken,
             }
         }
