@@ -8,43 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::gtid::Transactions;
-use super::super::replication::Replication;
-use super::super::roles::{self, Identity, Member};
+use super::super::roles;
 use super::plight::hears_from;
+use super::seat::{Seat, Testimony, members};
 use super::tally::{Trouble, Why};
-
-/// What a server said when it was asked.
-#[derive(Clone, Debug)]
-pub(super) struct Testimony {
-    /// Who it is and whom it follows.
-    pub identity: Identity,
-    /// It writes GTIDs to a binary log, also for what it applies: others can follow it.
-    pub can_lead: bool,
-    /// What it has executed or received.
-    pub holds: Transactions,
-    /// What it has executed.
-    pub executed: Transactions,
-    /// What it has executed, by who wrote it.
-    pub history: Transactions,
-    /// What it has executed or received, by who wrote it.
-    pub claims: Transactions,
-}
-
-/// A configured server, whether it answered or not.
-#[derive(Clone, Debug)]
-pub(super) struct Seat {
-    pub host: String,
-    pub port: u16,
-    pub address: Arc<str>,
-    /// It takes reads and is not to drain: first among equals.
-    pub preferred: bool,
-    /// What it said; of a lost primary, what it said last.
-    pub said: Option<Testimony>,
-    /// It has answered.
-    pub answered: bool,
-    /// It has come back without transactions that others have.
-    pub lost: bool,
-}
 
 /// Why a server cannot take the place.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -121,22 +88,6 @@ impl From<Refusal> for Trouble {
     }
 }
 
-pub(super) fn members(seats: &[Seat]) -> Vec<Member<'_>> {
-    seats
-        .iter()
-        .map(|seat| Member {
-            host: &seat.host,
-            port: seat.port,
-            up: seat.answered,
-            deposed: false,
-            lost: seat.lost,
-            history: None,
-            draining: false,
-            identity: seat.said.as_ref().map(|said| &said.identity),
-        })
-        .collect()
-}
-
 /// Whether the primary is gone by the servers' own word.
 pub(super) fn confirm(seats: &[Seat], source: usize) -> Result<(), Refusal> {
     let members = members(seats);
@@ -198,75 +149,6 @@ pub(super) fn unfit(seats: &[Seat], index: usize, source: usize) -> Option<Unfit
     (!errant.is_empty()).then_some(Unfit::Errant(errant))
 }
 
-/// Whether a server has answered and follows this one.
-pub(super) fn is_follower(seats: &[Seat], index: usize, source: usize) -> bool {
-    seats[index].answered && roles::follows(&members(seats), index, source)
-}
-
-/// Whether a server follows this one already, and was not only told to.
-pub(super) fn has_begun(seats: &[Seat], index: usize, source: usize) -> bool {
-    let said = seats[index].said.as_ref().filter(|_| is_follower(seats, index, source));
-    said.is_some_and(|said| said.identity.replication.channels().iter().any(|channel| !channel.is_unbegun()))
-}
-
-/// Who follows a server that is gone, while `only` is writable; by the servers' own word.
-pub(super) fn unfinished(seats: &[Seat], only: usize) -> Result<Vec<usize>, Refusal> {
-    let members = members(seats);
-    if !seats[only].answered || !roles::may_be_primary(&members, only) {
-        return Err(Refusal::Nobody(format!("{} is not writable any more", seats[only].address)));
-    }
-    let others = || (0..seats.len()).filter(|&index| index != only && seats[index].answered);
-    if let Some(index) = others().find(|&index| roles::may_be_primary(&members, index)) {
-        return Err(Refusal::Writable(Arc::clone(&seats[index].address)));
-    }
-    let of = |source: usize| others().filter(move |&index| is_follower(seats, index, source));
-    let mut found = Vec::new();
-    for source in (0..seats.len()).filter(|&source| source != only) {
-        let said = seats[source].said.as_ref().filter(|_| seats[source].answered);
-        match said.map(|said| said.identity.replication.channels().is_empty()) {
-            Some(true) if of(source).next().is_some() => {
-                return Err(Refusal::Answers(Arc::clone(&seats[source].address)));
-            }
-            Some(_) => continue, // it follows another in turn
-            None => {}
-        }
-        if of(source).any(|index| hears_from(&members, index, source)) {
-            return Err(Refusal::Heard(Arc::clone(&seats[source].address)));
-        }
-        found.extend(of(source));
-    }
-    Ok(found)
-}
-
-/// Why a server does not become a replica of the primary.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum Apart {
-    /// It does not answer, or has changed meanwhile.
-    #[error("it does not answer, or follows several servers")]
-    Unclear,
-    /// It has nothing, as a server whose data directory was emptied.
-    #[error("it has no transactions at all: build it from a backup of the primary")]
-    Empty,
-    /// What the primary lacks.
-    #[error("it has transactions that the primary lacks: {0}")]
-    Diverged(Transactions),
-}
-
-/// Whether a server may become a replica of `primary` as it is: true if it has followed nobody.
-pub(super) fn may_follow(seats: &[Seat], index: usize, primary: usize) -> Result<bool, Apart> {
-    let heard = |place: usize| seats[place].said.as_ref().filter(|_| seats[place].answered);
-    let (Some(said), Some(leads)) = (heard(index), heard(primary)) else { return Err(Apart::Unclear) };
-    let Replication::Channels(channels) = &said.identity.replication else { return Err(Apart::Unclear) };
-    let own = said.claims.without(&leads.history);
-    match channels.len() {
-        0 | 1 if !own.is_empty() => Err(Apart::Diverged(own)),
-        0 | 1 if said.claims.is_empty() && !leads.history.is_empty() => Err(Apart::Empty),
-        0 => Ok(true),
-        1 => Ok(false),
-        _ => Err(Apart::Unclear),
-    }
-}
-
 /// Who takes the place: who has received most; among equals who takes reads, then who has applied most, then the file's order.
 /// Those who cannot are given with their reasons.
 pub(super) fn elect(seats: &[Seat], source: usize) -> Result<(usize, Vec<(usize, Unfit)>), Refusal> {
@@ -303,52 +185,16 @@ pub(super) fn elect(seats: &[Seat], source: usize) -> Result<(usize, Vec<(usize,
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::super::super::replication::IoThread;
-    use super::super::super::roles::tests::identity;
+    use super::super::seat::tests::{UUID, channel, seat, set};
     use super::*;
-
-    const UUID: &str = "9a0b33ef-7c1c-11ef-8c62-0242ac12000";
-
-    pub fn set(text: &str) -> Transactions {
-        Transactions::parse(text.replace('@', UUID).as_bytes()).expect(text)
-    }
-
-    /// Server `id`, whose UUID ends with it; what it holds has `@` for the common part of UUIDs.
-    pub fn seat(id: u16, sources: &[u32], holds: &str) -> Seat {
-        let mut said = identity(id.into(), !sources.is_empty(), sources);
-        said.server_uuid = Some(format!("{UUID}{id}"));
-        if let Replication::Channels(channels) = &mut said.replication {
-            for channel in channels {
-                (channel.io, channel.source_uuid) =
-                    (IoThread::Connecting, Some(format!("{UUID}{}", channel.source_server_id)));
-            }
-        }
-        let holds = set(holds);
-        let (executed, history, claims) = (holds.clone(), holds.clone(), holds.clone());
-        let said = Testimony { identity: said, can_lead: true, holds, executed, history, claims };
-        Seat {
-            host: "h".into(),
-            port: id,
-            address: format!("h:{id}").into(),
-            preferred: true,
-            said: Some(said),
-            answered: true,
-            lost: false,
-        }
-    }
 
     /// Server 1 is lost, and was last seen with 1-100; 2 and 3 follow it.
     fn seats(second: &str, third: &str) -> Vec<Seat> {
         let mut seats = vec![seat(1, &[], "@1:1-100"), seat(2, &[1], second), seat(3, &[1], third)];
         seats[0].answered = false;
         seats
-    }
-
-    pub fn channel(seat: &mut Seat) -> &mut super::super::super::replication::Channel {
-        let said = seat.said.as_mut().expect("it spoke");
-        let Replication::Channels(channels) = &mut said.identity.replication else { panic!("readable") };
-        &mut channels[0]
     }
 
     fn elected(seats: &[Seat]) -> Option<usize> {
@@ -445,20 +291,6 @@ pub(super) mod tests {
         assert_eq!(elected(&seats), Some(1));
         seats[1].said.as_mut().expect("it spoke").executed = set("@1:1-107");
         assert_eq!(elected(&seats), None, "it has not applied all");
-    }
-
-    #[test]
-    fn who_has_nothing_or_something_of_its_own_stays_apart() {
-        let mut seats =
-            vec![seat(2, &[], "@1:1-107,@2:1-5"), seat(1, &[], "@1:1-107"), seat(3, &[1], "@1:1-100")];
-        let may = |seats: &[Seat], index| may_follow(seats, index, 0);
-        assert_eq!((may(&seats, 1), may(&seats, 2)), (Ok(true), Ok(false)));
-        seats[1] = seat(1, &[], "");
-        assert_eq!(may(&seats, 1), Err(Apart::Empty));
-        seats[2].said.as_mut().expect("it spoke").claims = set("@1:1-108");
-        assert_eq!(may(&seats, 2), Err(Apart::Diverged(set("@1:108"))), "received is enough");
-        seats[2].answered = false;
-        assert_eq!(may(&seats, 2), Err(Apart::Unclear));
     }
 
     #[test]

@@ -14,9 +14,10 @@ use super::super::gtid::Transactions;
 use super::super::roles::Identity;
 use super::super::shared::Shared;
 use super::super::snapshot::Snapshot;
-use super::election::{self, Refusal, Seat, Testimony};
+use super::election::{self, Refusal};
 use super::hand::Hand;
 use super::lease::Lease;
+use super::seat::{self, Seat, Testimony};
 use super::tally::{Act, Trouble};
 use super::warden::{STEP, Warden};
 use super::words;
@@ -197,5 +198,5 @@ impl Warden {
 
 /// Those who have answered and follow this server.
 pub(super) fn followers(seats: &[Seat], source: usize) -> Vec<usize> {
-    (0..seats.len()).filter(|&index| index != source && election::is_follower(seats, index, source)).collect()
+    (0..seats.len()).filter(|&index| index != source && seat::is_follower(seats, index, source)).collect()
 }

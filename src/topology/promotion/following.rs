@@ -8,9 +8,11 @@ use std::sync::Arc;
 use tracing::{error, info, warn};
 
 use super::super::snapshot::Snapshot;
-use super::election::{self, Apart, Refusal, Seat};
+use super::election::Refusal;
 use super::hand::{Hand, Trouble};
+use super::joining::{self, Apart};
 use super::lease::Lease;
+use super::seat::Seat;
 use super::tally::{Act, Why};
 use super::warden::Warden;
 use super::words::{self, Source};
@@ -80,11 +82,11 @@ impl Warden {
         for id in stray.iter().filter(|id| still.stray.contains(id)) {
             let Some(at) = lease.place(*id) else { continue };
             let seats = lease.seats();
-            if election::has_begun(&seats, at, place) {
+            if joining::has_begun(&seats, at, place) {
                 self.shared.probe_now(*id); // what was known of it was seen in the middle of that
                 continue;
             }
-            match election::may_follow(&seats, at, place) {
+            match joining::may_follow(&seats, at, place) {
                 Ok(anew) => {
                     self.follow(lease.hand(at)?, &seats[place], anew).await?;
                     if anew {
@@ -126,9 +128,9 @@ impl Warden {
         }
         let place = lease.place(only).ok_or("the server that is writable is no longer configured")?;
         let seats = lease.seats();
-        let others = election::unfinished(&seats, place)?;
+        let others = joining::unfinished(&seats, place)?;
         for &index in &others {
-            if let Err(Apart::Diverged(own)) = election::may_follow(&seats, index, place) {
+            if let Err(Apart::Diverged(own)) = joining::may_follow(&seats, index, place) {
                 let (server, count) = (Arc::clone(&seats[index].address), own.count());
                 return Err(Refusal::MoreElsewhere { server, count, which: own.to_string() }.into());
             }

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::super::roles;
-use super::election::{self, Refusal, Seat, Testimony};
+use super::election::Refusal;
+use super::seat::{self, Seat, Testimony};
 
 /// What becomes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +20,7 @@ pub(super) enum Way {
 
 /// What becomes of a switchover from one server to another; `None` where this is not what it has left.
 pub(super) fn way(seats: &[Seat], from: usize, to: usize) -> Result<Option<Way>, Refusal> {
-    let members = election::members(seats);
+    let members = seat::members(seats);
     let heard = |place: usize| {
         let said = seats[place].said.as_ref().filter(|_| seats[place].answered);
         said.ok_or_else(|| Refusal::Silent(Arc::clone(&seats[place].address)))
@@ -31,7 +32,7 @@ pub(super) fn way(seats: &[Seat], from: usize, to: usize) -> Result<Option<Way>,
     let new = heard(to)?;
     nobody_writes(seats, &[to])?;
     let is_promoted = roles::may_be_primary(&members, to);
-    if !is_promoted && !election::is_follower(seats, to, from) {
+    if !is_promoted && !seat::is_follower(seats, to, from) {
         return Ok(None);
     }
     match is_promoted || !old.history.contains(&new.claims) {
@@ -45,8 +46,7 @@ pub(super) fn halted(seats: &[Seat]) -> Result<usize, Refusal> {
     nobody_writes(seats, &[])?;
     let is_it = |&place: &usize| {
         let said = seats[place].said.as_ref().filter(|_| seats[place].answered && !seats[place].lost);
-        said.is_some_and(stands_still)
-            && (0..seats.len()).any(|other| election::is_follower(seats, other, place))
+        said.is_some_and(stands_still) && (0..seats.len()).any(|other| seat::is_follower(seats, other, place))
     };
     let mut found = (0..seats.len()).filter(is_it);
     match (found.next(), found.next()) {
@@ -59,7 +59,7 @@ pub(super) fn halted(seats: &[Seat]) -> Result<usize, Refusal> {
 /// Whether a server takes writes as the primary does, and it alone.
 pub(super) fn leads(seats: &[Seat], place: usize) -> Result<(), Refusal> {
     nobody_writes(seats, &[place])?;
-    match seats[place].answered && roles::may_be_primary(&election::members(seats), place) {
+    match seats[place].answered && roles::may_be_primary(&seat::members(seats), place) {
         true => Ok(()),
         false => Err(Refusal::Nobody(format!("{} is not the primary any more", seats[place].address))),
     }
@@ -85,7 +85,7 @@ fn stands_still(said: &Testimony) -> bool {
 
 /// No server that answers takes writes, but perhaps these.
 fn nobody_writes(seats: &[Seat], but: &[usize]) -> Result<(), Refusal> {
-    let members = election::members(seats);
+    let members = seat::members(seats);
     let mut others = (0..seats.len()).filter(|place| !but.contains(place) && seats[*place].answered);
     match others.find(|&place| roles::may_be_primary(&members, place)) {
         Some(place) => Err(Refusal::Writable(Arc::clone(&seats[place].address))),
@@ -101,7 +101,7 @@ pub(super) fn lacks_nothing(seats: &[Seat], place: usize) -> Result<(), Refusal>
     for (other, seat) in seats.iter().enumerate().filter(|(other, seat)| *other != place && seat.answered) {
         let Some(said) = &seat.said else { continue };
         let mut more = said.claims.without(has);
-        if election::is_follower(seats, other, place) {
+        if seat::is_follower(seats, other, place) {
             // Written there by mistake: that keeps nobody from being followed.
             let (uuid, server_id) = (said.identity.server_uuid.as_deref(), said.identity.server_id);
             more = more.without(&said.history.written_by(uuid, server_id));
@@ -117,7 +117,7 @@ pub(super) fn lacks_nothing(seats: &[Seat], place: usize) -> Result<(), Refusal>
 #[cfg(test)]
 mod tests {
     use super::super::super::replication::Replication;
-    use super::super::election::tests::{seat, set};
+    use super::super::seat::tests::{seat, set};
     use super::*;
 
     /// Server 1 was about to hand over to 2; 3 follows it as well.

@@ -16,7 +16,7 @@ use super::super::gtid::Transactions;
 use super::super::probe::{NamedRow, Target, is_on, named, not_understood, texts};
 use super::super::replication::{Channel, Replication, received};
 use super::super::roles::Identity;
-use super::election::Testimony;
+use super::seat::Testimony;
 use super::semisync::{self, SemiSync};
 pub(super) use super::tally::Trouble;
 use super::words;

@@ -6,7 +6,9 @@
 //! | File | What |
 //! |---|---|
 //! | `plight` | pure: what is wrong, by the probes |
+//! | `seat` | pure: what each server said when it was asked |
 //! | `election` | pure: is the primary really gone, and who takes its place |
+//! | `joining` | pure: who may follow the primary as it is |
 //! | `halt` | pure: what becomes of a switchover that did not come to its end |
 //! | `words` | pure: both dialects' statements |
 //! | `semisync` | pure: what is set of semi-synchronous replication |
@@ -27,10 +29,12 @@ mod guard;
 mod halt;
 mod hand;
 mod handover;
+mod joining;
 mod lease;
 mod mark;
 mod plight;
 mod resumption;
+mod seat;
 mod semisync;
 mod tally;
 mod tidying;

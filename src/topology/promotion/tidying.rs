@@ -9,8 +9,8 @@ use tracing::{info, warn};
 
 use super::super::replication::{Channel, IoThread};
 use super::super::snapshot::Snapshot;
-use super::election::{self, Seat};
 use super::lease::Lease;
+use super::seat::{self, Seat};
 use super::tally::{Trouble, Why};
 use super::warden::Warden;
 use crate::ids::ServerId;
@@ -74,7 +74,7 @@ impl Warden {
 
 fn is_replica(seats: &[Seat], place: usize, primary: usize) -> bool {
     let is_read_only = seats[place].said.as_ref().is_some_and(|said| said.identity.read_only);
-    place != primary && is_read_only && election::is_follower(seats, place, primary)
+    place != primary && is_read_only && seat::is_follower(seats, place, primary)
 }
 
 /// All replicas of the primary that answer, where none of them receives, though each applies and met no error.
@@ -91,7 +91,7 @@ fn deaf(seats: &[Seat], primary: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::election::tests::{channel, seat};
+    use super::super::seat::tests::{channel, seat};
     use super::*;
 
     #[test]
