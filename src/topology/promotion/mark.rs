@@ -8,11 +8,15 @@ use super::hand::{Hand, PROMPT, Trouble};
 
 const IS_THERE: &str = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'tidegate' AND table_name = 'switchover'";
 /// For a server that has no such table yet; `account` says whose it was, `begun` when.
-const MAKE: [&str; 2] = [
+const MAKE: [&str; 3] = [
     "CREATE DATABASE IF NOT EXISTS tidegate",
+    ENTER,
     "CREATE TABLE IF NOT EXISTS tidegate.switchover (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, outgoing VARCHAR(300) NOT NULL, \
      incoming VARCHAR(300) NOT NULL, account VARCHAR(300) NOT NULL, begun DATETIME NOT NULL) ENGINE = InnoDB",
 ];
+/// Filters by the default database (`replicate_ignore_db`) take or leave all of it then: a replica that left out the database alone would
+/// stop at the table.
+const ENTER: &str = "USE tidegate";
 const READ: &str = "SELECT outgoing, incoming FROM tidegate.switchover WHERE id = 1";
 const REMOVE: &str = "DELETE FROM tidegate.switchover WHERE id = 1";
 /// What the account needs for it, there.
@@ -43,6 +47,7 @@ impl Hand {
                 self.tell(sql).await?;
             }
         }
+        self.tell(ENTER).await?;
         self.tell(&mark.set()).await
     }
 
@@ -59,7 +64,10 @@ impl Hand {
     pub async fn unmark(&mut self) -> Result<(), Trouble> {
         let read_only: u8 = self.ask("SELECT @@global.read_only", PROMPT).await?;
         match self.marked().await? {
-            Some(_) if read_only == 0 => self.tell(REMOVE).await,
+            Some(_) if read_only == 0 => {
+                self.tell(ENTER).await?;
+                self.tell(REMOVE).await
+            }
             _ => Ok(()),
         }
     }
