@@ -16,6 +16,8 @@ both_dialects! {
     t35_a_commit_that_was_sent_is_never_run_again,
     a_commit_that_was_not_sent_is_sent_elsewhere,
     what_was_only_begun_begins_elsewhere_whatever_the_rules,
+    what_was_only_begun_begins_elsewhere_without_any_rule,
+    what_a_demoted_primary_refuses_in_a_transaction_goes_on_at_the_next,
 }
 
 const REPLAY: &str = "transactions: {replay: all, replay_statements: 8, replay_size: 64KiB}";
@@ -334,4 +336,55 @@ async fn what_was_only_begun_begins_elsewhere_whatever_the_rules(scenario: Scena
     assert_eq!(read_only.error("INSERT INTO t VALUES (5)").await.code, 1792);
     read_only.ok("COMMIT").await;
     until_counted(&stage, "begun again", 4).await;
+}
+
+async fn what_a_demoted_primary_refuses_in_a_transaction_goes_on_at_the_next(scenario: Scenario) {
+    // Promoted by others, who do not wait for transactions.
+    let rules = Rules { in_cluster: REPLAY.into(), ..Rules::pool("{primary_wait: 25s}") };
+    let stage = scenario.own_stage(1, rules).await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let (mut writes, mut commits, mut begins) = (stage.raw().await, stage.raw().await, stage.raw().await);
+    for client in [&mut writes, &mut commits, &mut begins] {
+        client.ok("BEGIN").await;
+    }
+    writes.ok("INSERT INTO t VALUES (1)").await;
+    commits.ok("INSERT INTO t VALUES (2)").await;
+    let [read_only, promote] = demotion(scenario);
+    stage.cluster.run(0, read_only).await;
+    let (writing, committing, beginning) = (
+        tokio::spawn(async move {
+            writes.ok("INSERT INTO t VALUES (3)").await;
+            writes.ok("COMMIT").await;
+        }),
+        tokio::spawn(async move {
+            commits.ok("COMMIT").await;
+        }),
+        tokio::spawn(async move {
+            begins.ok("INSERT INTO t VALUES (4)").await;
+            begins.ok("COMMIT").await;
+        }),
+    );
+    stage.cluster.caught_up().await;
+    stage.cluster.run(1, promote).await;
+    for client in [writing, committing, beginning] {
+        client.await.expect("no statement failed");
+    }
+    let rows = "/* tidegate: primary */ SELECT GROUP_CONCAT(id ORDER BY id) FROM t";
+    assert_eq!(stage.raw().await.value(rows).await.unwrap(), "1,2,3,4");
+    assert_eq!(primary(&stage).await, 1);
+    until_counted(&stage, "replayed", 2).await;
+    until_counted(&stage, "begun again", 1).await;
+}
+
+/// What a person says to the primary, and then to the replica that takes its place.
+fn demotion(scenario: Scenario) -> [&'static [&'static str]; 2] {
+    match scenario.is_mysql() {
+        true => [
+            &["SET GLOBAL super_read_only = ON"],
+            &["STOP REPLICA", "RESET REPLICA ALL", "SET GLOBAL read_only = OFF"],
+        ],
+        false => {
+            [&["SET GLOBAL read_only = ON"], &["STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = OFF"]]
+        }
+    }
 }
