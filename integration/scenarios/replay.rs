@@ -18,6 +18,7 @@ both_dialects! {
     what_was_only_begun_begins_elsewhere_whatever_the_rules,
     what_was_only_begun_begins_elsewhere_without_any_rule,
     what_a_demoted_primary_refuses_in_a_transaction_goes_on_at_the_next,
+    what_was_only_begun_at_a_demoted_primary_begins_at_the_next,
 }
 
 const REPLAY: &str = "transactions: {replay: all, replay_statements: 8, replay_size: 64KiB}";
@@ -339,41 +340,63 @@ async fn what_was_only_begun_begins_elsewhere_whatever_the_rules(scenario: Scena
 }
 
 async fn what_a_demoted_primary_refuses_in_a_transaction_goes_on_at_the_next(scenario: Scenario) {
-    // Promoted by others, who do not wait for transactions.
     let rules = Rules { in_cluster: REPLAY.into(), ..Rules::pool("{primary_wait: 25s}") };
+    let insert = |id: u32| format!("INSERT INTO t VALUES ({id})");
+    let before = [Some(insert(1)), Some(insert(2)), None];
+    let stage = go_on_at_the_next(scenario, rules, before, [Some(insert(3)), None, Some(insert(4))]).await;
+    until_counted(&stage, "replayed", 3).await;
+}
+
+async fn what_was_only_begun_at_a_demoted_primary_begins_at_the_next(scenario: Scenario) {
+    let insert = |id: u32| Some(format!("INSERT INTO t VALUES ({id})"));
+    let after = [1, 2, 3, 4].map(insert);
+    let stage =
+        go_on_at_the_next(scenario, Rules::pool("{primary_wait: 25s}"), [None, None, None, None], after)
+            .await;
+    until_counted(&stage, "begun again", 4).await;
+}
+
+/// Transactions that each do one thing before their primary takes no writes any more, and one after that, and commit: another server is
+/// made the primary by people who wait for no transaction. Rows 1 to 4 are there then.
+async fn go_on_at_the_next<const N: usize>(
+    scenario: Scenario,
+    rules: Rules,
+    before: [Option<String>; N],
+    after: [Option<String>; N],
+) -> Stage {
     let stage = scenario.own_stage(1, rules).await;
     stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
-    let (mut writes, mut commits, mut begins) = (stage.raw().await, stage.raw().await, stage.raw().await);
-    for client in [&mut writes, &mut commits, &mut begins] {
+    let mut clients = Vec::new();
+    for (before, after) in before.into_iter().zip(after) {
+        let mut client = stage.raw().await;
         client.ok("BEGIN").await;
+        if let Some(before) = before {
+            client.ok(before).await;
+        }
+        clients.push((client, after));
     }
-    writes.ok("INSERT INTO t VALUES (1)").await;
-    commits.ok("INSERT INTO t VALUES (2)").await;
     let [read_only, promote] = demotion(scenario);
     stage.cluster.run(0, read_only).await;
-    let (writing, committing, beginning) = (
-        tokio::spawn(async move {
-            writes.ok("INSERT INTO t VALUES (3)").await;
-            writes.ok("COMMIT").await;
-        }),
-        tokio::spawn(async move {
-            commits.ok("COMMIT").await;
-        }),
-        tokio::spawn(async move {
-            begins.ok("INSERT INTO t VALUES (4)").await;
-            begins.ok("COMMIT").await;
-        }),
-    );
+    let going_on: Vec<_> = clients
+        .into_iter()
+        .map(|(mut client, after)| {
+            tokio::spawn(async move {
+                if let Some(after) = after {
+                    client.ok(after).await;
+                }
+                client.ok("COMMIT").await;
+            })
+        })
+        .collect();
     stage.cluster.caught_up().await;
     stage.cluster.run(1, promote).await;
-    for client in [writing, committing, beginning] {
+    for client in going_on {
         client.await.expect("no statement failed");
     }
     let rows = "/* tidegate: primary */ SELECT GROUP_CONCAT(id ORDER BY id) FROM t";
     assert_eq!(stage.raw().await.value(rows).await.unwrap(), "1,2,3,4");
     assert_eq!(primary(&stage).await, 1);
-    until_counted(&stage, "replayed", 2).await;
-    until_counted(&stage, "begun again", 1).await;
+    stage
 }
 
 /// What a person says to the primary, and then to the replica that takes its place.

@@ -56,7 +56,11 @@ impl Warden {
         let seats = lease.seats();
         let no_primary = |refusal: Refusal| {
             let trouble = Trouble::from(refusal);
-            Trouble::new(trouble.why, format!("there is no primary, and {}", trouble.text))
+            let servers = snapshot.explain_unusable();
+            Trouble::new(
+                trouble.why,
+                format!("there is no primary ({servers}), and none can be made: {}", trouble.text),
+            )
         };
         let from = halt::halted(&seats).map_err(no_primary)?;
         let to = lease.place(target).ok_or("a server that leaves cannot take over")?;
