@@ -18,6 +18,8 @@ from launcher.ports import take_port
 from launcher.watchdog import die_with_parent
 
 CHUNK = 64 * 1024
+#: Before the servers, where that is allowed.
+PRIORITY = -10
 ANSWER_TIMEOUT_S = 20
 #: A link's ways: all goes through; connections are reset and new ones too; nothing goes through and nobody is told.
 PASS, CUT, HOLD = "pass", "cut", "hold"
@@ -170,6 +172,9 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 def _run(orders, listeners: dict, targets: dict) -> None:
     die_with_parent()
+    with contextlib.suppress(PermissionError):
+        # Each new connection's owner is looked for: on a busy machine that alone would make all servers time out, and connect anew.
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_DFL)  # not the runner's handler: nothing is to be cleaned up here
     asyncio.run(_serve(orders, listeners, targets))
