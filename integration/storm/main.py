@@ -141,6 +141,8 @@ class Run:
         site.until(missing, "the servers", WHOLE_S)
         site.until(site.behind, "the replicas", WHOLE_S)
         site.until(site.tidegates_not_whole, "Tidegate", WHOLE_S)
+        written = self._statistics.writes.count
+        site.until(lambda: self._statistics.writes.count == written and "nothing is written", "writes", WHOLE_S)
         self._rebuilt += len(rebuilt)
         return rebuilt
 

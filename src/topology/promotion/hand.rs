@@ -29,6 +29,8 @@ const SILENCE: u32 = 15;
 const LOCK_WAIT: u32 = 3;
 /// How long a server may take for an answer that waits for nothing.
 pub(super) const PROMPT: Duration = Duration::from_secs(4);
+/// The account may not, in this database, at this table, at all.
+const DENIED: [u16; 3] = [1044, 1142, 1227];
 /// "Unknown thread id": there is no such connection any more.
 const NO_SUCH_CONNECTION: u16 = 1094;
 
@@ -103,6 +105,14 @@ impl Hand {
     pub async fn tell_within(&mut self, sql: &str, limit: Duration) -> Result<(), Trouble> {
         let told = timeout(limit, self.connection.query_drop(sql)).await;
         self.judge(told)
+    }
+
+    /// The same; false where the account may not.
+    pub async fn may_tell(&mut self, sql: &str) -> Result<bool, Trouble> {
+        match timeout(self.limit, self.connection.query_drop(sql)).await {
+            Ok(Err(Error::Server(error))) if DENIED.contains(&error.code) => Ok(false),
+            told => self.judge(told).map(|()| true),
+        }
     }
 
     /// Runs statements that hold a password: of an error only the number is told.

@@ -4,6 +4,7 @@
 //! writable every step is taken back when a later one fails, if need be by another Tidegate, as a mark tells what was begun; it is made
 //! writable only when the old primary is read only and the candidate has all of it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -78,12 +79,14 @@ impl Warden {
         };
         self.prepare(&mut lease, from, to).await?;
         let _end = End(&self.shared);
-        let mut done = self.announce(&mut lease, from, to).await;
-        if done.is_ok() {
-            info!(from = %lease.seats[from].1.address, to = address, "switchover: new writes wait");
-            self.shared.update(|book| book.hand_over(HandOver::Begun(primary)));
-            done = self.hand_over(&mut lease, from, to, quiet(primary)).await;
+        if let Err(trouble) = self.announce(&mut lease, from, to).await {
+            error!(why = %trouble, "switchover: given up");
+            self.untidy.store(true, Ordering::Relaxed);
+            return Err(trouble);
         }
+        info!(from = %lease.seats[from].1.address, to = address, "switchover: new writes wait");
+        self.shared.update(|book| book.hand_over(HandOver::Begun(primary)));
+        let done = self.hand_over(&mut lease, from, to, quiet(primary)).await;
         match &done {
             Err(trouble) => {
                 error!(why = %trouble, "switchover: given up");
@@ -115,8 +118,8 @@ impl Warden {
         let [outgoing, incoming] = [from, to].map(|place| lease.seats[place].1.address.to_string());
         self.shared.update(|book| book.hand_over(HandOver::Told(lease.seats[from].0)));
         let hand = lease.hand(from)?;
-        if let Err(trouble) = hand.mark(&Mark { outgoing, incoming }).await {
-            warn!(%trouble, "the switchover is not marked: if this Tidegate does not live to end it, it is left as it is");
+        if !hand.mark(&Mark { outgoing, incoming }).await? {
+            warn!(server = %hand.address, "the account of `failover` may not write to `tidegate.switchover`: the switchover is not marked: if this Tidegate does not live to end it, it is left as it is");
         }
         hand.announce(true).await?;
         sleep(self.interval).await;

@@ -40,15 +40,15 @@ impl Mark {
 }
 
 impl Hand {
-    /// Sets the mark, at a server that takes writes.
-    pub async fn mark(&mut self, mark: &Mark) -> Result<(), Trouble> {
-        if !self.has_marks().await? {
-            for sql in MAKE {
-                self.tell(sql).await?;
+    /// Sets the mark, at a server that takes writes; false where the account may not.
+    pub async fn mark(&mut self, mark: &Mark) -> Result<bool, Trouble> {
+        let make: &[&str] = if self.has_marks().await? { &[ENTER] } else { &MAKE };
+        for sql in make.iter().copied().chain([&*mark.set()]) {
+            if !self.may_tell(sql).await? {
+                return Ok(false);
             }
         }
-        self.tell(ENTER).await?;
-        self.tell(&mark.set()).await
+        Ok(true)
     }
 
     /// The mark, if there is one.
