@@ -13,6 +13,7 @@ both_dialects! {
     a_candidate_that_was_made_writable_already_is_set_read_only_first,
     a_candidate_that_has_transactions_of_its_own_is_the_primary,
     a_candidate_that_follows_nobody_any_more_is_the_primary,
+    a_replica_that_was_told_of_the_candidate_and_never_begun_follows,
     who_is_read_only_by_a_persons_word_takes_writes_again_by_an_order,
     who_is_read_only_by_a_persons_word_is_replaced_by_an_order,
     without_its_privileges_a_switchover_leaves_no_mark,
@@ -129,6 +130,27 @@ async fn a_candidate_that_follows_nobody_any_more_is_the_primary(scenario: Scena
     until_rows(&stage, 1, 1).await;
     // The third server was not told to stop receiving: it still hears from the old primary.
     stage.cluster.run(1, &promoted(scenario)).await;
+    start_again(&mut stage).await;
+    until_resumed(&stage, &stage.proxy, 1).await;
+}
+
+async fn a_replica_that_was_told_of_the_candidate_and_never_begun_follows(scenario: Scenario) {
+    let mut stage = stage(scenario).await;
+    broken_off(&mut stage).await;
+    until_rows(&stage, 1, 1).await;
+    stage.cluster.run(1, &promoted(scenario)).await;
+    let port = stage.cluster.servers[1].port;
+    let told = match scenario.is_mysql() {
+        true => [
+            "STOP REPLICA".to_owned(),
+            format!("CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}"),
+        ],
+        false => [
+            "STOP SLAVE".to_owned(),
+            format!("CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}"),
+        ],
+    };
+    stage.cluster.run(2, &told.each_ref().map(|sql| &**sql)).await;
     start_again(&mut stage).await;
     until_resumed(&stage, &stage.proxy, 1).await;
 }

@@ -99,9 +99,9 @@ impl Channel {
         }
     }
 
-    /// Whether it was told of its source, and never begun.
-    pub fn is_unbegun(&self) -> bool {
-        let reached = self.source_server_id != 0 || self.source_uuid.is_some();
+    /// Whether it was told of its source, which has this id, and never begun. MariaDB goes on to show the id of the one before.
+    pub fn is_unbegun(&self, source: u32) -> bool {
+        let reached = self.source_uuid.is_some() || (source != 0 && self.source_server_id == source);
         let errors = self.io_error != 0 || self.sql_error != 0;
         self.io == IoThread::Stopped && !self.sql_runs && !reached && !errors
     }

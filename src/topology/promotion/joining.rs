@@ -15,7 +15,10 @@ use super::seat::{Seat, is_follower, members};
 /// Whether a server follows this one already, and was not only told to.
 pub(super) fn has_begun(seats: &[Seat], index: usize, source: usize) -> bool {
     let said = seats[index].said.as_ref().filter(|_| is_follower(seats, index, source));
-    said.is_some_and(|said| said.identity.replication.channels().iter().any(|channel| !channel.is_unbegun()))
+    let id = seats[source].said.as_ref().map_or(0, |said| said.identity.server_id);
+    said.is_some_and(|said| {
+        said.identity.replication.channels().iter().any(|channel| !channel.is_unbegun(id))
+    })
 }
 
 /// Who follows a server that is gone, while `only` is writable; by the servers' own word.

@@ -2,7 +2,8 @@
 //!
 //! Owns: its table, and what is told to a server about it. Does not know: when it is set, or what follows from it. Invariant: it is there
 //! before the primary takes no writes, and is removed by who sees that a server takes writes again. So where none does, and it is there, a
-//! Tidegate has not lived to end what it had begun, and no person wants it so.
+//! Tidegate has not lived to end what it had begun, and no person wants it so. It is written over connections that hold no lock: a commit
+//! that waits for an acknowledgement would keep everybody from the act that brings the replica back which could give it.
 
 use super::hand::{Hand, PROMPT, Trouble};
 
@@ -42,6 +43,10 @@ impl Mark {
 impl Hand {
     /// Sets the mark, at a server that takes writes; false where the account may not.
     pub async fn mark(&mut self, mark: &Mark) -> Result<bool, Trouble> {
+        self.another().await?.set(mark).await
+    }
+
+    async fn set(&mut self, mark: &Mark) -> Result<bool, Trouble> {
         let make: &[&str] = if self.has_marks().await? { &[ENTER] } else { &MAKE };
         for sql in make.iter().copied().chain([&*mark.set()]) {
             if !self.may_tell(sql).await? {
@@ -65,8 +70,9 @@ impl Hand {
         let read_only: u8 = self.ask("SELECT @@global.read_only", PROMPT).await?;
         match self.marked().await? {
             Some(_) if read_only == 0 => {
-                self.tell(ENTER).await?;
-                self.tell(REMOVE).await
+                let mut aide = self.another().await?;
+                aide.tell(ENTER).await?;
+                aide.tell(REMOVE).await
             }
             _ => Ok(()),
         }

@@ -113,7 +113,8 @@ fn is_astray(members: &[Member<'_>], index: usize, primary: usize) -> bool {
     let source =
         |of: usize| (0..members.len()).find(|&other| other != of && roles::follows(members, of, other));
     if source(index) == Some(primary) {
-        return channel.is_unbegun();
+        let primary = members[primary].identity;
+        return channel.is_unbegun(primary.map_or(0, |said| said.server_id));
     }
     // As many steps as there are servers: they may follow each other in a ring.
     let mut top = index;
@@ -290,6 +291,11 @@ mod tests {
         let servers = [identity(2, false, &[]), unbegun];
         let look = |servers: &[Identity]| looked_at(servers, &[], Some(0)).stray;
         assert_eq!(look(&servers), [1]);
+        let mut of_mariadb = servers.clone();
+        if let Replication::Channels(channels) = &mut of_mariadb[1].replication {
+            channels[0].source_server_id = 1; // of the one before, until it is reached
+        }
+        assert_eq!(look(&of_mariadb), [1]);
         let mut stopped = servers;
         if let Replication::Channels(channels) = &mut stopped[1].replication {
             channels[0].source_server_id = 2;
