@@ -16,7 +16,6 @@ both_dialects! {
     t35_a_commit_that_was_sent_is_never_run_again,
     a_commit_that_was_not_sent_is_sent_elsewhere,
     what_was_only_begun_begins_elsewhere_whatever_the_rules,
-    what_was_only_begun_begins_elsewhere_without_any_rule,
     what_a_demoted_primary_refuses_in_a_transaction_goes_on_at_the_next,
     what_was_only_begun_at_a_demoted_primary_begins_at_the_next,
 }
