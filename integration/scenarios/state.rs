@@ -30,6 +30,7 @@ both_dialects! {
     a_session_ends_with_the_connection_of_its_transaction,
     a_statement_that_fails_without_autocommit_keeps_its_transaction,
     an_execution_that_cannot_be_prepared_leaves_the_transaction,
+    what_is_prepared_again_commits_nothing,
     t41_transactions_and_settings_can_be_prepared,
     non_utf8_statements_are_read_in_their_charset,
 }
@@ -682,6 +683,18 @@ async fn an_execution_that_cannot_be_prepared_leaves_the_transaction(scenario: S
     client.query_drop("ROLLBACK").await.unwrap();
     let left = client.query_first("/* tidegate: primary */ SELECT COUNT(*) FROM t").await.unwrap();
     assert_eq!(left, Some(0));
+}
+
+/// A statement is prepared again in the state that its client had then: of that, `autocommit` would commit what is open now.
+async fn what_is_prepared_again_commits_nothing(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let mut client = stage.client().await;
+    let statement = client.prep("SELECT COUNT(*) FROM t").await.unwrap(); // on a replica
+    client.query_drop("SET autocommit = 0").await.unwrap();
+    client.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
+    assert_eq!(client.exec_first(&statement, ()).await.unwrap(), Some(1));
+    client.query_drop("ROLLBACK").await.unwrap();
+    assert_eq!(client.exec_first(&statement, ()).await.unwrap(), Some(0), "rolled back, and there all the same");
 }
 
 /// COM_RESET_CONNECTION leaves it.

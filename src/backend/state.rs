@@ -41,6 +41,27 @@ const NEVER_REPLAYED: [&[u8]; 17] = [
     b"warning_count",
 ];
 
+/// About transactions and how they are logged: nothing that is prepared depends on these. To set `autocommit` on, if only for a moment, commits the
+/// open transaction; an isolation level that is set takes the next transaction's away; the others are refused while one is open (tried on both dialects).
+const OF_TRANSACTIONS: [&[u8]; 16] = [
+    b"autocommit",
+    b"binlog_direct_non_transactional_updates",
+    b"binlog_format",
+    b"binlog_row_value_options",
+    b"binlog_transaction_compression",
+    b"binlog_transaction_compression_level_zstd",
+    b"completion_type",
+    b"group_replication_consistency",
+    b"gtid_domain_id",
+    b"skip_replication",
+    b"transaction_isolation",
+    b"transaction_read_only",
+    b"tx_isolation",
+    b"tx_read_only",
+    b"wsrep_on",
+    b"xa_detach_on_prepare",
+];
+
 /// What the character sets of a connection were set by before any SET.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Base {
@@ -142,6 +163,17 @@ impl State {
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         let at = self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)).ok()?;
         Some(&self.variables[at].1)
+    }
+
+    /// This state with the settings of transactions that `now` has: for what is prepared where one may be open.
+    pub fn within(&self, now: &Self) -> Self {
+        let is_bound =
+            |(name, _): &&(Vec<u8>, Vec<u8>)| OF_TRANSACTIONS.binary_search(&name.as_slice()).is_ok();
+        let mut within = self.clone();
+        within.variables.retain(|variable| !is_bound(&variable));
+        within.variables.extend(now.variables.iter().filter(is_bound).cloned());
+        within.variables.sort();
+        within
     }
 
     /// What COM_RESET_CONNECTION makes of it: the role stays (tried on both dialects).
@@ -288,8 +320,19 @@ mod tests {
     }
 
     #[test]
-    fn the_list_that_is_searched_is_sorted() {
+    fn the_lists_that_are_searched_are_sorted() {
         assert!(NEVER_REPLAYED.is_sorted());
+        assert!(OF_TRANSACTIONS.is_sorted());
+    }
+
+    #[test]
+    fn to_prepare_again_touches_no_transaction() {
+        let then = state("a", &[("sql_mode", "ANSI"), ("tx_isolation", "SERIALIZABLE")]);
+        let now = state("b", &[("autocommit", "OFF"), ("time_zone", "+02:00")]);
+        let within = state("a", &[("autocommit", "OFF"), ("sql_mode", "ANSI")]);
+        assert_eq!(then.within(&now), within);
+        assert_eq!(set_text(&now, &within).unwrap(), "SET time_zone=DEFAULT,sql_mode=_utf8mb4'ANSI'");
+        assert_eq!(set_text(&within, &now).unwrap(), "SET sql_mode=DEFAULT,time_zone=_utf8mb4'+02:00'");
     }
 
     #[test]

@@ -178,6 +178,19 @@ impl Session {
         true
     }
 
+    /// What gives a connection that was told of the condition the counts of a later statement, which has left that as it was: only
+    /// MariaDB has such.
+    pub(super) fn recounting(&self) -> Option<&'static [u8]> {
+        let condition = self.last.condition.as_ref().filter(|_| self.lexing.server.dialect == Dialect::MariaDb)?;
+        let warns = condition.packet.sqlstate.starts_with(b"01");
+        match (self.last.row_count, self.last.found_rows) {
+            (0, _) if !warns => Some(b"DO 0"),
+            (..0, 0) if warns => Some(b"SELECT 1 LIMIT 0"),
+            (..0, _) if warns => Some(b"SELECT 1"),
+            _ => None,
+        }
+    }
+
     /// The warnings that MySQL counts in its answer to a command that leaves them; MariaDB counts the command's own.
     pub(super) fn left_warnings(&self) -> u16 {
         if self.lexing.server.dialect == Dialect::MySql { self.last.warnings } else { 0 }

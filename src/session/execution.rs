@@ -116,7 +116,7 @@ impl Session {
         Ok(())
     }
 
-    /// Sends what prepares something, in the state that it was prepared in first.
+    /// Sends what prepares something, in the state that it was prepared in first, as far as that touches no open transaction.
     pub(super) async fn prepare_in(
         &self,
         connection: &mut Connection,
@@ -131,6 +131,7 @@ impl Session {
             from.difference(to, &handshake)
                 .filter(|difference| !difference.reset && difference.role.is_none())
         };
+        let state = &state.within(&self.desired);
         let there = (*state != *self.desired).then(|| way(&self.desired, state)).flatten();
         let ways = there.zip(way(state, &self.desired));
         let capabilities = connection.capabilities;

@@ -172,6 +172,10 @@ impl Session {
             if (uses.contains(Uses::DIAGNOSTICS) || carries) && self.put_condition(connection, before) {
                 connection.warned = true;
                 steps.push(Step::Signal);
+                if let Some(counts) = self.recounting() {
+                    command::put_query(before, counts, connection.capabilities);
+                    steps.push(Step::Simple);
+                }
             } else {
                 for clears in self.clearing() {
                     command::put_query(before, clears, connection.capabilities);

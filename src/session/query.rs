@@ -7,7 +7,7 @@ use super::reply::{self, Number, Rows};
 use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::plan;
-use crate::sql::{self, Class, Dialect, Question, Recognised, Uses};
+use crate::sql::{self, Access, Class, Dialect, Question, Recognised, Uses};
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::reply::Expect;
@@ -109,7 +109,15 @@ impl Session {
     /// would see them, and between CALLs, because MariaDB's warnings show a row number that they would change.
     pub(super) async fn settle_before(&mut self, statement: Recognised) {
         let between_calls = self.pins.contains(Pins::CALLED)
-            && matches!(statement.class, Class::Call | Class::Ddl | Class::Set | Class::Use);
+            && match statement.class {
+                Class::Call | Class::Ddl | Class::Set | Class::Use => true,
+                Class::Begin(Access::ReadOnly) => false,
+                // MariaDB leaves warnings there, which our questions would clear.
+                Class::Begin(_) | Class::EndOrSavepoint => {
+                    self.last.warnings > 0 && !self.situation().default_read_only
+                }
+                _ => false,
+            };
         let may_wait = (between_calls || self.pins.intersects(Pins::MEASURED)) && !blurs_count(statement);
         if !statement.uses.intersects(ABOUT_BEFORE) && !may_wait {
             self.settle_pins().await;

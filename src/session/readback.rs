@@ -216,6 +216,9 @@ impl Session {
         };
         let asked = async {
             let mut answer = held.run(COUNTED, &mut buffer).await?;
+            if let Some(condition) = &mut self.last.condition {
+                condition.at = None; // the question has cleared it
+            }
             if let Some(teller) = teller.filter(|_| answer.error.is_none()) {
                 answer.changes = held.run(teller, &mut buffer).await?.changes;
             }

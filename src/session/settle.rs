@@ -171,7 +171,9 @@ impl Session {
         if !end.changes.is_empty() {
             self.note_switches(connection);
         }
-        let vain = statement.class == Class::Diagnostics
+        // Of a command, MySQL's next answer would count what SHOW WARNINGS leaves.
+        let gets = statement.class == Class::Diagnostics && end.rows.is_none() && !work.sql().is_empty();
+        let vain = gets
             && succeeded
             && self.has_asked_in_vain(connection, end).await;
         self.note_variables(connection, work, succeeded && !vain);
