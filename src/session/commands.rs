@@ -78,6 +78,7 @@ impl Session {
 
     /// COM_PING: the held connection is asked, so that it stays alive; otherwise Tidegate answers.
     async fn ping(&mut self, command: &Command) -> Flow {
+        self.note_command(0);
         if self.held.is_some() {
             return self.ask_held(command).await;
         }
@@ -91,6 +92,10 @@ impl Session {
             [_, 1, 0] => false,
             _ => return self.refuse(&Problem::Request(1047, "Unknown command".into())).await,
         };
+        self.note_command(-1);
+        if self.held.is_none() {
+            self.call_in_insert_id(None).await; // from the class that it is in
+        }
         if let Some(mut held) = self.held.take() {
             // The held connection keeps its session; it belongs to the other class from now on.
             held.key.class.capabilities.set(Capabilities::MULTI_STATEMENTS, allowed);

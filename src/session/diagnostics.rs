@@ -15,7 +15,7 @@ use crate::backend::exchange::{self, Answer};
 use crate::execute::relay::End;
 use crate::ids::{BackendId, ServerId};
 use crate::plan::{MAKES_PIN, Reason, Route, Target};
-use crate::sql::{self, Class, Dialect, Recognised, Uses};
+use crate::sql::{self, Access, Class, Dialect, Recognised, Uses};
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::frame::put_packet;
@@ -26,6 +26,9 @@ pub(super) type At = (ServerId, BackendId);
 
 /// Characters of MESSAGE_TEXT that SIGNAL takes: MySQL's limit, and MariaDB's.
 const TEXT_MAX: (usize, usize) = (128, 512);
+
+/// ER_WRONG_ARGUMENTS: of an execution, MySQL adds it to what another session may have left.
+const WRONG_ARGUMENTS: u16 = 1210;
 
 /// ER_DA_INVALID_CONDITION_NUMBER.
 pub(super) const NO_SUCH_CONDITION: u16 = 1758;
@@ -258,7 +261,8 @@ impl Session {
     pub(super) fn note_error(&mut self, connection: &Connection, end: &mut End) {
         let Some(error) = &mut end.error else { return };
         let at = Some((connection.server, connection.id));
-        let known = at.filter(|_| !error.renamed);
+        let adds = error.code == WRONG_ARGUMENTS && connection.dialect == Dialect::MySql;
+        let known = at.filter(|_| !error.renamed && !adds);
         let condition = error.packet.take().map(|packet| Condition { packet: Box::new(packet), at: known });
         let found_there = self.last.found_there && self.last.place == at;
         let found_rows = self.last.found_rows;
@@ -294,6 +298,13 @@ impl Session {
         }
     }
 
+    /// A command that is none about rows leaves this count of them (tried on both dialects).
+    pub(super) fn note_command(&mut self, row_count: i128) {
+        let there = self.held.as_ref().map(|held| (held.server, held.id));
+        self.last.row_count = row_count;
+        self.last.counts_are_ours |= there.is_none() || there != self.last.place;
+    }
+
     /// A text has been prepared there.
     pub(super) fn note_prepared(&mut self, text: &[u8], at: At, warnings: u16) {
         if self.lexing.server.dialect == Dialect::MySql || !self.prepares_no_table(text) {
@@ -320,6 +331,7 @@ impl Session {
             && !uses.contains(Uses::DOUBT)
             && match class {
                 _ if work.preparing.is_some() => self.prepares_no_table(work.sql()),
+                _ if work.prepares_text() => self.prepares_no_tables(work),
                 Class::Use | Class::Begin(_) | Class::EndOrSavepoint | Class::Set => {
                     !uses.intersects(Uses::MULTIPLE | Uses::SUBQUERY) || uses_none()
                 }
@@ -335,8 +347,24 @@ impl Session {
                 Class::Show => work.expect == Expect::Fields || uses_none(),
                 Class::ShowServer => work.expect == Expect::Text,
                 Class::Read => uses_none(),
+                Class::Write => uses.contains(Uses::INTO) && uses_none(),
                 _ => false,
             }
+    }
+
+    /// The same of one that is to come, and runs where the warnings are: what our questions would tell can wait for it.
+    pub(super) fn runs_beside_warnings(&self, statement: Recognised, text: &[u8]) -> bool {
+        if self.last.warnings == 0 || self.lexing.server.dialect != Dialect::MariaDb {
+            return false;
+        }
+        match statement.class {
+            _ if statement.uses.intersects(Uses::DOUBT | Uses::MULTIPLE) => false,
+            Class::Begin(Access::ReadOnly) => false,
+            Class::Begin(_) | Class::EndOrSavepoint => !self.situation().default_read_only,
+            Class::Use => true,
+            Class::Read | Class::Show | Class::Set => sql::uses_no_table(text, &self.lexing),
+            _ => false,
+        }
     }
 
     /// Whether to prepare the text uses no table: then MariaDB leaves the warnings, as if it were executed.

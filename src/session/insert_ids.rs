@@ -68,9 +68,9 @@ impl Session {
     }
 
     /// Has the value, where it is on another connection than this one.
-    pub(super) async fn call_in_insert_id(&mut self, but: At) {
+    pub(super) async fn call_in_insert_id(&mut self, but: Option<At>) {
         let Place::On { server, id, .. } = self.insert_id.place() else { return };
-        if (server, id) == but {
+        if Some((server, id)) == but {
             return;
         }
         let key = Key { account: self.account.id, class: self.class };
@@ -112,7 +112,7 @@ impl Session {
             return;
         }
         let here = (connection.server, connection.id);
-        self.call_in_insert_id(here).await;
+        self.call_in_insert_id(Some(here)).await;
         let place = self.insert_id.place().after(here, end.insert_id);
         self.insert_id.put(if named { place.named() } else { place });
         connection.debt = Some(Arc::clone(&self.insert_id));

@@ -192,7 +192,7 @@ impl Session {
             return Err(Problem::Unsupported("KILL takes an id, or an expression without effects".into()));
         }
         let sql = self.in_own_ids(&sql, statement).await.unwrap_or(sql);
-        self.settle_before(statement).await;
+        self.settle_before(statement, &sql).await;
         let mut route = plan::route(statement, self.situation());
         let mut connection = self.obtain(&mut route, statement, &mut Vec::new()).await?;
         let state_there = self.held.is_none()

@@ -35,6 +35,9 @@ impl Session {
     ) -> Result<Box<Connection>, Problem> {
         self.freshness.begin(statement, &self.worker.topology.snapshot());
         self.asked_balance = statement.balance;
+        if self.last.counted && self.last.warnings == 0 && !statement.uses.intersects(ABOUT_BEFORE) {
+            self.ask_found_rows().await; // which outlasts statements that fail
+        }
         if let Some(connection) = self.take_held(route.target, statement) {
             let here = (connection.server, connection.id);
             if statement.uses.contains(Uses::SEQUENCE_LAST) && self.has_drawn_elsewhere(here) {

@@ -81,7 +81,7 @@ impl Session {
         let me = Some(self.me());
         let here = (connection.server, connection.id);
         if work.statement.may_use_insert_id() {
-            self.call_in_insert_id(here).await;
+            self.call_in_insert_id(Some(here)).await;
         }
         let of_other = connection.routine_of.is_some() && connection.routine_of != me;
         if of_other || self.must_forget_sequences(connection, work.statement) {

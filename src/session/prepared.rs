@@ -49,7 +49,7 @@ impl Session {
             &self.worker.hasher,
         ));
         let id = self.statements.free_id();
-        self.settle_before(statement).await;
+        self.settle_before(statement, text).await;
         let route = plan::route(statement, self.situation());
         // Preparing has none of the statement's effects, but the types of user variables are in its answer.
         let looked_at = Uses::MULTIPLE | Uses::USER_VARIABLE_READ | Uses::USER_VARIABLE_WRITE;
@@ -109,7 +109,7 @@ impl Session {
             true => self.list_anew(id, source, statement).await,
             false => source,
         };
-        self.settle_before(statement).await;
+        self.settle_before(statement, &source.text).await;
         if self.statements.known.get_mut(&id).is_some_and(|known| std::mem::take(&mut known.long_data_failed))
         {
             let message = "Tidegate: the data of COM_STMT_SEND_LONG_DATA was lost with its server connection";
@@ -248,6 +248,7 @@ impl Session {
         }
         self.make_status_sure().await;
         self.note_statement_command(None, 0);
+        self.note_command(0);
         self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
     }
 

@@ -7,7 +7,7 @@ use super::reply::{self, Number, Rows};
 use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::plan;
-use crate::sql::{self, Access, Class, Dialect, Question, Recognised, Uses};
+use crate::sql::{self, Class, Dialect, Question, Recognised, Uses};
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::reply::Expect;
@@ -61,7 +61,7 @@ impl Session {
             self.note_own_end();
             return self.tell(&reply::ok(self.sequence, self.standing(), 0, self.client.capabilities)).await;
         }
-        self.settle_before(statement).await;
+        self.settle_before(statement, text).await;
         let about = self.about_text(text, &mut statement);
         let counted = self.begin_statement(self.digest(text), text);
         let route = plan::route(statement, self.situation());
@@ -106,19 +106,14 @@ impl Session {
 
     /// Before a statement is routed that does not ask about the one before: what that one has left decides where it
     /// goes. Our questions wait where the connection is needed anyway: in a session that measures what it does, because it
-    /// would see them, and between CALLs, because MariaDB's warnings show a row number that they would change.
-    pub(super) async fn settle_before(&mut self, statement: Recognised) {
+    /// would see them, between CALLs, because MariaDB's warnings show a row number that they would change, and beside warnings, because
+    /// they would clear those.
+    pub(super) async fn settle_before(&mut self, statement: Recognised, text: &[u8]) {
         let between_calls = self.pins.contains(Pins::CALLED)
-            && match statement.class {
-                Class::Call | Class::Ddl | Class::Set | Class::Use => true,
-                Class::Begin(Access::ReadOnly) => false,
-                // MariaDB leaves warnings there, which our questions would clear.
-                Class::Begin(_) | Class::EndOrSavepoint => {
-                    self.last.warnings > 0 && !self.situation().default_read_only
-                }
-                _ => false,
-            };
+            && matches!(statement.class, Class::Call | Class::Ddl | Class::Set | Class::Use);
         let may_wait = (between_calls || self.pins.intersects(Pins::MEASURED)) && !blurs_count(statement);
+        let may_wait = may_wait
+            || self.pins.contains(Pins::DIAGNOSTICS) && self.runs_beside_warnings(statement, text);
         if !statement.uses.intersects(ABOUT_BEFORE) && !may_wait {
             self.settle_pins().await;
         }

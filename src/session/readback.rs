@@ -187,7 +187,7 @@ impl Session {
         };
         let mut buffer = self.worker.buffers.take();
         let answer = timeout(PRELUDE_LIMIT, held.run(b"SELECT FOUND_ROWS()", &mut buffer)).await;
-        held.user = None; // it answers otherwise from now on
+        (held.user, self.last.found_there) = (None, false); // it answers otherwise from now on
         match answer.ok().and_then(Result::ok).filter(|_| buffer.filled().is_empty()) {
             Some(answer) => {
                 let text = answer.value().and_then(|text| std::str::from_utf8(text).ok());

@@ -16,6 +16,7 @@ use crate::backend::state::{State, is_replayed};
 use crate::execute::relay::End;
 use crate::sql::{self, Class, Effect, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
+use crate::wire::reply::Expect;
 
 /// How long a KILL of a statement that has ended may still take; more than the time for a KILL on a server.
 const SPARED_LIMIT: Duration = Duration::from_secs(6);
@@ -141,7 +142,10 @@ impl Session {
             self.note_question((connection.server, connection.id), work, end);
         } else if !asks_before {
             let left = if self.leaves_warnings(work) && end.warnings == 0 { self.last.warnings } else { 0 };
-            let asked_about = end.warnings > 0 || left > 0 || statement.uses.contains(Uses::CALC_FOUND_ROWS);
+            let asked_about = end.warnings > 0
+                || left > 0
+                || work.expect == Expect::Fields // MySQL warns that it is deprecated, and does not count that
+                || statement.uses.contains(Uses::CALC_FOUND_ROWS);
             pins.set(Pins::DIAGNOSTICS, asked_about);
             let here = Some((connection.server, connection.id));
             self.last = Last {

@@ -46,6 +46,11 @@ impl<'a> Work<'a> {
         self.text.or(executed).or(prepared).unwrap_or_default()
     }
 
+    /// It is a text PREPARE of what need not stay on its connection.
+    pub fn prepares_text(&self) -> bool {
+        matches!(self.about, Some(About::Prepare(..)))
+    }
+
     /// Its reply is SHOW PROCESSLIST's.
     pub fn lists_processes(&self) -> bool {
         self.statement.class == Class::ShowServer && self.statement.uses.contains(Uses::PROCESSES)

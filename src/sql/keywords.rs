@@ -210,7 +210,7 @@ named! {
     Persist = b"PERSIST" PersistOnly = b"PERSIST_ONLY" Prepare = b"PREPARE" Previous = b"PREVIOUS"
     Privileges = b"PRIVILEGES" Procedure = b"PROCEDURE" Purge = b"PURGE" Query = b"QUERY" Read = b"READ"
     Recursive = b"RECURSIVE" Release = b"RELEASE" Rename = b"RENAME" Repair = b"REPAIR" Replace = b"REPLACE"
-    Reset = b"RESET" Resource = b"RESOURCE" Revoke = b"REVOKE" Role = b"ROLE" Rollback = b"ROLLBACK"
+    Reset = b"RESET" Resignal = b"RESIGNAL" Resource = b"RESOURCE" Revoke = b"REVOKE" Role = b"ROLE" Rollback = b"ROLLBACK"
     Savepoint = b"SAVEPOINT" Schema = b"SCHEMA" Schemas = b"SCHEMAS" Select = b"SELECT" Session = b"SESSION"
     Set = b"SET" Share = b"SHARE" Show = b"SHOW" Shutdown = b"SHUTDOWN" Snapshot = b"SNAPSHOT" Soft = b"SOFT"
     SqlCalcFoundRows = b"SQL_CALC_FOUND_ROWS" Start = b"START" Statement = b"STATEMENT" Status = b"STATUS"

@@ -95,6 +95,10 @@ fn statement(scan: &mut Scan<'_>, first: Item) -> Own {
         Keyword::Call => Class::Call,
         Keyword::Help => Class::Show,
         Keyword::Get => diagnostics(scan),
+        Keyword::Resignal => {
+            scan.uses |= Uses::DIAGNOSTICS; // to which it adds
+            Class::Other
+        }
         Keyword::Prepare | Keyword::Deallocate => text_prepared(scan),
         Keyword::Execute => execute(scan),
         Keyword::Lock | Keyword::Unlock | Keyword::Backup | Keyword::Flush => locks(scan, first.keyword),

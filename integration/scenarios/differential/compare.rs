@@ -7,14 +7,15 @@
 //! | statement ids (`player`) | each server's own count |
 //! | how passwords are proven in COM_CHANGE_USER (`player`) | between each server and its client |
 //! | numbers in COM_STATISTICS | what the server did for all clients |
-//! | the id in "The statement (5) has no open cursor", also where it is asked about | a statement's id |
+//! | the id in "The statement (5) has no open cursor", and that message's length, also where it is asked about | a statement's id |
 //! | the row in errors of an execution, "… at row 3" | MariaDB: left over from the statement before on the connection |
 //! | NO_INDEX and NO_GOOD_INDEX after a statement | the optimizer's choice, by each server's statistics |
 //! | SESSION_STATE_CHANGED in the server's EOF | no change can stand behind it; MariaDB sets it, also for clients that did not ask |
 //! | SESSION_STATE_CHANGED with no change behind it | MySQL: sets it, after an implicit commit |
 //! | the order of session tracking's entries | MariaDB: by the addresses that variables have in its process |
 //! | counts in a larger expression (`doubt`) | the connection may serve others by then; refused where it does |
-//! | errors beside one about a statement that does not exist (`doubt`) | MySQL: added to those of the statement before |
+//! | errors beside one about a statement that does not exist or has no cursor, of its arguments, and of an unknown command (`doubt`) | MySQL: added to those of the statement before |
+//! | that a transaction is over which a failed statement has ended (`doubt`) | MySQL: told with the next OK, which may be that of what Tidegate replays |
 //! | affected rows of some CALLs (`doubt`) | MySQL: left over from the statement before on the connection |
 //! | LAST_INSERT_ID() after an INSERT that failed (`doubt`) | undefined, say the manuals |
 //! | rows, where the line begins with `~` | what the kind says: clocks, ids of connections |
@@ -25,6 +26,9 @@ use tidegate::wire::ok::{Ok as OkPacket, Status};
 
 use super::player::Packet;
 use super::step::{Line, Step};
+
+/// No text, and session tracking's word that no transaction is open: nothing else.
+const TRANSACTION_IS_OVER: &[u8] = b"\x00\x0b\x05\x09\x08________";
 
 /// How two replies differ, in words.
 pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<String> {
@@ -64,6 +68,10 @@ fn seen(packets: &[Packet], line: &Line, eof: Status) -> Vec<Vec<u8>> {
                 bytes.truncate(at + 4); // no text, no changes
                 bytes[at + 1] &= !(Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
             }
+            if !line.told && bytes.get(at + 4..) == Some(TRANSACTION_IS_OVER) {
+                bytes.truncate(at + 4);
+                bytes[at + 1] &= !(Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
+            }
             sort_changes(&mut bytes);
             if bytes[0] == 0 && !line.counted {
                 bytes.splice(1..at - 1, []); // affected rows; the insert id behind them has one byte
@@ -97,10 +105,16 @@ fn has_numbers(packet: &[u8], line: &Line) -> bool {
         || matches!(line.step, Step::Execute(_)) && message.contains(" at row ")
 }
 
-/// The text with one 0 for each number.
+/// The text with one 0 for each number. In a row, the length of a message about a statement's id counts as one.
 fn without_numbers(text: &[u8]) -> Vec<u8> {
+    let mut text = text.to_vec();
+    if let Some(length) = memchr::memmem::find(&text, b"The statement (").and_then(|at| at.checked_sub(1))
+        && text[0] != 0xff
+    {
+        text[length] = b'0';
+    }
     let mut out = Vec::new();
-    for byte in text {
+    for byte in &text {
         match (byte.is_ascii_digit(), out.last()) {
             (true, Some(b'0')) => {}
             (true, _) => out.push(b'0'),

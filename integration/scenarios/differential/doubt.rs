@@ -4,12 +4,14 @@
 //!
 //! - MySQL's CALL of a procedure that runs no statement with a count answers with the row count that the statement before left
 //!   on the connection; ROW_COUNT() behind it, too.
-//! - MySQL adds the error of a command about a statement that does not exist to what is there to ask about already.
+//! - MySQL adds the error of a command about a statement that does not exist or has no cursor, of wrong arguments, and of an unknown command
+//!   to what is there to ask about already.
+//! - MySQL tells with the next OK that a statement which has failed has ended the transaction; that may be the OK of what Tidegate replays.
 //! - GET DIAGNOSTICS of a condition behind the last of an error's: it assigns nothing, and its answer does not tell.
 //! - ROW_COUNT() and FOUND_ROWS() in a larger expression: the connection may serve others by then (docs/session-state.md).
 //! - FOUND_ROWS() later than directly behind a SELECT: as before, and Tidegate knows only the rows that it has passed on.
 //! - MariaDB leaves warnings after a SHOW or a CALL that reads no table, which no text tells.
-//! - MySQL's COM_FIELD_LIST warns that it is deprecated, beside what is there.
+//! - MySQL's COM_FIELD_LIST warns that it is deprecated, beside what is there; another command behind it forgets that, or does not.
 //! - MySQL's COM_STMT_RESET counts no warnings and shows none, and GET DIAGNOSTICS finds them still.
 
 use super::player::Packet;
@@ -17,6 +19,9 @@ use super::step::{Line, Step};
 
 /// Procedures of the world that run no statement with a count.
 const UNCOUNTED: [&str; 3] = ["_out(", "_set(", "_signal("];
+
+/// ER_UNKNOWN_COM_ERROR, ER_WRONG_ARGUMENTS, ER_UNKNOWN_STMT_HANDLER, ER_STMT_HAS_NO_OPEN_CURSOR.
+const ADDED: [u16; 4] = [1047, 1210, 1243, 1421];
 
 /// What is left over in one session.
 #[derive(Default)]
@@ -30,6 +35,8 @@ pub struct Doubt {
     added: bool,
     /// The statement before was a SELECT.
     selected: bool,
+    /// The statement before has failed, on MySQL.
+    failed: bool,
 }
 
 impl Doubt {
@@ -48,6 +55,7 @@ impl Doubt {
         let text = self.text(&line.step);
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         line.counted = !is_uncounted(&text);
+        line.told = !self.failed;
         line.exact &= !(self.count && has(&["ROW_COUNT"]));
         line.exact &= !(self.added && asks(&text) || is_larger(&text));
         line.exact &= self.selected || !has(&["FOUND_ROWS()"]);
@@ -64,10 +72,13 @@ impl Doubt {
         if !text.is_empty() {
             self.count = mysql && is_uncounted(&text);
         }
-        let unknown = answer.last().is_some_and(|packet| packet.bytes.starts_with(b"\xff\xdb\x04"));
+        self.failed = mysql && failed;
+        let code = answer.last().and_then(|packet| packet.bytes.strip_prefix(b"\xff")?.first_chunk::<2>());
+        let unknown = code.is_some_and(|code| ADDED.contains(&u16::from_le_bytes(*code)));
         let shows = (text.starts_with("SHOW") || text.starts_with("CALL")) && !asks(&text);
-        let resets = matches!(line.step, Step::ResetStatement(_) | Step::FieldList(_));
-        let added = self.left && if mysql { unknown || resets } else { shows };
+        let resets = matches!(line.step, Step::ResetStatement(_));
+        let lists = mysql && matches!(line.step, Step::FieldList(_));
+        let added = lists || self.left && if mysql { unknown || resets } else { shows };
         self.added = added || self.added && (text.is_empty() || asks(&text) || !mysql && !failed);
         self.selected = match &line.step {
             // One that fails leaves the count of what was before it.

@@ -319,7 +319,11 @@ impl Player {
         payload.push(u8::from(cursor));
         payload.extend_from_slice(&1u32.to_le_bytes());
         if !values.is_empty() {
-            put_values(&mut payload, &values, &slot.long, execution.types, false);
+            let named = self.client.capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
+            if named {
+                put_lenenc(&mut payload, values.len() as u64);
+            }
+            put_values(&mut payload, &values, &slot.long, execution.types, named);
         }
         slot.long.clear();
         if let Some(known) = &mut self.slots[execution.slot] {

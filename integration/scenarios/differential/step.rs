@@ -54,15 +54,15 @@ pub struct Line {
     pub exact: bool,
     /// Whether the affected rows in its OK packets count.
     pub counted: bool,
+    /// Whether session tracking's word that a transaction is over counts.
+    pub told: bool,
 }
 
 impl Line {
     /// Reads a line.
     pub fn parse(text: &str) -> Self {
-        match text.strip_prefix('~') {
-            Some(rest) => Self { step: Step::parse(rest), exact: false, counted: true },
-            None => Self { step: Step::parse(text), exact: true, counted: true },
-        }
+        let step = Step::parse(text.strip_prefix('~').unwrap_or(text));
+        Self { step, exact: !text.starts_with('~'), counted: true, told: true }
     }
 }
 
