@@ -16,6 +16,7 @@ both_dialects! {
     a_fresh_account_needs_no_server,
     a_name_is_read_in_its_clients_charset,
     a_refused_backend_account_is_told_apart,
+    accounts_with_a_second_factor_are_not_let_in,
     old_clients_change_user_by_the_greetings_challenge,
     change_user_ends_at_the_time_limit,
     a_silent_server_is_told_before_the_time_limit,
@@ -214,4 +215,21 @@ impl Pair for Vec<Option<String>> {
         let mut columns = self.into_iter().flatten();
         (columns.next().expect("a name"), columns.next().expect("a value"))
     }
+}
+
+/// MariaDB has none. This one nobody can give; a password that is right does not make up for it.
+async fn accounts_with_a_second_factor_are_not_let_in(scenario: Scenario) {
+    if !scenario.is_mysql() {
+        return;
+    }
+    let stage = scenario.own_stage(0, Rules::default()).await;
+    let plugin = "INSTALL PLUGIN mysql_no_login SONAME 'mysql_no_login.so'";
+    let account = "CREATE USER twice@'%' IDENTIFIED BY 'first' AND IDENTIFIED WITH mysql_no_login";
+    stage.cluster.run(0, &[plugin, account]).await;
+    let twice = Login::account("twice", "first");
+    let directly =
+        RawClient::login(stage.cluster.address(0), &twice).await.err().expect("so says the server");
+    assert_eq!(refusal(&stage, &twice).await, directly.code);
+    stage.cluster.run(0, &["ALTER USER twice@'%' DROP 2 FACTOR"]).await;
+    assert!(enter(&stage, &twice).await.is_ok(), "the factor was what kept it out");
 }

@@ -2,6 +2,7 @@
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use tidegate::wire::command as com;
 
 use crate::harness::{Login, Outcome, Rules, Scenario, Stage, until, within};
 
@@ -168,16 +169,23 @@ async fn a_default_database_that_is_gone_holds_nothing_up_and_may_come_back(scen
     let (table, insert) = (format!("CREATE TABLE {name}.t (n INT)"), "INSERT INTO t VALUES (1)");
     stage.cluster.run(0, &[&drop, &create, &table]).await;
     stage.cluster.caught_up().await;
-    let mut client = stage.client().await;
-    client.query_drop(format!("USE {name}")).await.unwrap();
-    client.query_drop(insert).await.unwrap();
-    stage.cluster.run(0, &[&drop]).await;
-    assert!([1046, 1049, 1146].contains(&code(&mut client, insert).await));
-    assert_eq!(text(&mut client, "SELECT 'goes on'").await.as_deref(), Some("goes on"));
-    stage.cluster.run(0, &[&create, &table]).await;
-    let client = tokio::sync::Mutex::new(client);
-    until("it is used again", || async { client.lock().await.query_drop(insert).await.is_ok() }).await;
-    client.into_inner().query_drop(format!("USE {}", stage.schema)).await.unwrap();
+    for reset in [false, true] {
+        let mut client = stage.raw().await;
+        client.ok(format!("USE {name}")).await;
+        client.ok(insert).await;
+        stage.cluster.run(0, &[&drop]).await;
+        assert!([1046, 1049, 1146].contains(&client.error(insert).await.code));
+        assert_eq!(client.value("SELECT 'goes on'").await.as_deref(), Some("goes on"));
+        if reset {
+            client.command(com::RESET_CONNECTION, &[]).await; // which keeps the name, on one server
+            client.outcome().await.ok();
+        }
+        stage.cluster.run(0, &[&create, &table]).await;
+        let last = tokio::sync::Mutex::new(client);
+        let is_used = || async { matches!(last.lock().await.query(insert).await[..], [Outcome::Ok(_)]) };
+        until("it is used again", is_used).await;
+        last.into_inner().ok(format!("USE {}", stage.schema)).await;
+    }
     stage.cluster.run(0, &[&drop]).await;
 }
 
@@ -694,7 +702,11 @@ async fn what_is_prepared_again_commits_nothing(scenario: Scenario) {
     client.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
     assert_eq!(client.exec_first(&statement, ()).await.unwrap(), Some(1));
     client.query_drop("ROLLBACK").await.unwrap();
-    assert_eq!(client.exec_first(&statement, ()).await.unwrap(), Some(0), "rolled back, and there all the same");
+    assert_eq!(
+        client.exec_first(&statement, ()).await.unwrap(),
+        Some(0),
+        "rolled back, and there all the same"
+    );
 }
 
 /// COM_RESET_CONNECTION leaves it.

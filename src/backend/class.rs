@@ -40,6 +40,7 @@ const ALWAYS: Capabilities = Capabilities::LONG_PASSWORD
     .union(Capabilities::PLUGIN_AUTH)
     .union(Capabilities::CONNECT_ATTRS)
     .union(Capabilities::PLUGIN_AUTH_LENENC_DATA)
+    .union(Capabilities::MULTI_FACTOR_AUTHENTICATION) // to be asked for a second factor, and refuse it by name
     .union(Capabilities::SESSION_TRACK);
 
 #[cfg(test)]

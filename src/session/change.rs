@@ -4,6 +4,7 @@
 //! Invariant: nothing of the session before is left, whatever the outcome; who is not allowed to change is who it was.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::incoming::Command;
 use super::worker::{Caller, NewUser, Refusal};
@@ -28,6 +29,7 @@ struct Former {
     class: Class,
     epoch: u64,
     state: State,
+    missed_database: Option<(Vec<u8>, Instant)>,
 }
 
 impl Session {
@@ -69,7 +71,9 @@ impl Session {
 
     /// False where the database that it named is refused, which the client has been told.
     async fn become_user(&mut self, user: NewUser) -> bool {
+        let several = self.class.capabilities.contains(Capabilities::MULTI_STATEMENTS);
         self.class = Class::of(self.client.capabilities, user.collation);
+        self.class.capabilities.set(Capabilities::MULTI_STATEMENTS, several); // COM_SET_OPTION's word stands (tried)
         if self.lexing.server.dialect == Dialect::MariaDb {
             self.class.capabilities.remove(Capabilities::IGNORE_SPACE); // of the first login alone (tried)
         }
@@ -81,6 +85,7 @@ impl Session {
         self.epoch = self.worker.pool.epoch();
         self.attributes = user.attributes;
         self.desired = Arc::new(State::default());
+        self.missed_database = None;
         self.become_fresh();
         self.finish_login(user.database, user.sequence).await
     }
@@ -96,6 +101,7 @@ impl Session {
             class: self.class,
             epoch: self.epoch,
             state,
+            missed_database: self.missed_database.clone(),
         }
     }
 
@@ -106,6 +112,7 @@ impl Session {
         self.class = former.class;
         self.epoch = former.epoch;
         self.desired = Arc::new(former.state);
+        self.missed_database = former.missed_database;
         self.become_fresh();
     }
 }

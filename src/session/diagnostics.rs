@@ -184,7 +184,8 @@ impl Session {
     /// What gives a connection that was told of the condition the counts of a later statement, which has left that as it was: only
     /// MariaDB has such.
     pub(super) fn recounting(&self) -> Option<&'static [u8]> {
-        let condition = self.last.condition.as_ref().filter(|_| self.lexing.server.dialect == Dialect::MariaDb)?;
+        let condition =
+            self.last.condition.as_ref().filter(|_| self.lexing.server.dialect == Dialect::MariaDb)?;
         let warns = condition.packet.sqlstate.starts_with(b"01");
         match (self.last.row_count, self.last.found_rows) {
             (0, _) if !warns => Some(b"DO 0"),
@@ -345,7 +346,7 @@ impl Session {
                 }
                 Class::Other => uses.contains(Uses::FLUSH_STATUS) && !uses.contains(Uses::MULTIPLE),
                 Class::Show => work.expect == Expect::Fields || uses_none(),
-                Class::ShowServer => work.expect == Expect::Text,
+                Class::ShowServer => work.expect == Expect::Text || uses_none(),
                 Class::Read => uses_none(),
                 Class::Write => uses.contains(Uses::INTO) && uses_none(),
                 _ => false,
@@ -424,6 +425,7 @@ impl Session {
         self.tally.fail();
         tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
         let packet = problem.packet();
+        self.ask_found_rows().await;
         let flow = self.tell(&reply::error(self.sequence, &packet)).await;
         let found_rows = self.last.found_rows;
         self.note_own_answer(Some(packet));

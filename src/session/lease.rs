@@ -14,7 +14,7 @@ use crate::backend::pool::LeaseError;
 use crate::config::Auth;
 use crate::ids::ServerId;
 use crate::plan::{Reason, Route, Target};
-use crate::sql::{Class, Recognised, Uses};
+use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::topology::Signal;
 use crate::wire::ok::Status;
 
@@ -35,7 +35,8 @@ impl Session {
     ) -> Result<Box<Connection>, Problem> {
         self.freshness.begin(statement, &self.worker.topology.snapshot());
         self.asked_balance = statement.balance;
-        if self.last.counted && self.last.warnings == 0 && !statement.uses.intersects(ABOUT_BEFORE) {
+        let outlast = self.last.warnings > 0 && self.lexing.server.dialect == Dialect::MariaDb;
+        if self.last.counted && !outlast && !statement.uses.intersects(ABOUT_BEFORE) {
             self.ask_found_rows().await; // which outlasts statements that fail
         }
         if let Some(connection) = self.take_held(route.target, statement) {

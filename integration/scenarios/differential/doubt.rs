@@ -10,7 +10,7 @@
 //! - GET DIAGNOSTICS of a condition behind the last of an error's: it assigns nothing, and its answer does not tell.
 //! - ROW_COUNT() and FOUND_ROWS() in a larger expression: the connection may serve others by then (docs/session-state.md).
 //! - FOUND_ROWS() later than directly behind a SELECT: as before, and Tidegate knows only the rows that it has passed on.
-//! - MariaDB leaves warnings after a SHOW or a CALL that reads no table, which no text tells.
+//! - MariaDB leaves warnings after a CALL that reads no table, which no text tells.
 //! - MySQL's COM_FIELD_LIST warns that it is deprecated, beside what is there; another command behind it forgets that, or does not.
 //! - MySQL's COM_STMT_RESET counts no warnings and shows none, and GET DIAGNOSTICS finds them still.
 
@@ -75,10 +75,10 @@ impl Doubt {
         self.failed = mysql && failed;
         let code = answer.last().and_then(|packet| packet.bytes.strip_prefix(b"\xff")?.first_chunk::<2>());
         let unknown = code.is_some_and(|code| ADDED.contains(&u16::from_le_bytes(*code)));
-        let shows = (text.starts_with("SHOW") || text.starts_with("CALL")) && !asks(&text);
+        let calls = text.starts_with("CALL");
         let resets = matches!(line.step, Step::ResetStatement(_));
         let lists = mysql && matches!(line.step, Step::FieldList(_));
-        let added = lists || self.left && if mysql { unknown || resets } else { shows };
+        let added = lists || self.left && if mysql { unknown || resets } else { calls };
         self.added = added || self.added && (text.is_empty() || asks(&text) || !mysql && !failed);
         self.selected = match &line.step {
             // One that fails leaves the count of what was before it.
@@ -86,7 +86,9 @@ impl Doubt {
             Step::Query(_) | Step::Execute(_) => text.starts_with("SELECT") && !text.contains("INTO"),
             _ => false,
         };
-        self.left = failed || self.left && asks(&text) || answer.iter().any(Packet::warns);
+        let leaves =
+            matches!(line.step, Step::Ping | Step::SetOption(_) | Step::Statistics | Step::CloseStatement(_));
+        self.left = failed || self.left && (leaves || asks(&text)) || answer.iter().any(Packet::warns);
     }
 }
 
