@@ -20,6 +20,7 @@ both_dialects! {
     t9_user_variables_keep_one_value_and_reads_stay_free,
     t11_every_form_of_set_reaches_every_connection,
     set_transaction_counts_for_one_transaction,
+    what_waits_for_a_transaction_is_nobody_elses,
     savepoints_work,
     an_implicit_commit_ends_the_transaction,
     locked_tables_stay_locked,
@@ -386,6 +387,24 @@ async fn set_transaction_counts_for_one_transaction(scenario: Scenario) {
             text(&mut other, &format!("SELECT @@{variable}")).await.as_deref(),
             Some("REPEATABLE-READ")
         );
+    }
+}
+
+/// None of these is a transaction, to a server: SET TRANSACTION waits on, and must not wait on a connection of the pool.
+async fn what_waits_for_a_transaction_is_nobody_elses(scenario: Scenario) {
+    let stage = crowded(scenario, 1).await;
+    stage.given(&["CREATE VIEW constant AS SELECT 1 AS a"]).await;
+    let with = "WITH q AS (SELECT 1 AS a) SELECT * FROM q";
+    for (id, between) in ["SAVEPOINT b", with, "SELECT * FROM constant"].into_iter().enumerate() {
+        let mut client = stage.raw().await;
+        client.ok("SET TRANSACTION READ ONLY").await;
+        client.query(between).await;
+        if id < 2 {
+            let refused = client.error("INSERT INTO t VALUES (7)").await;
+            assert!([1792, 1290].contains(&refused.code), "{between}: {refused}");
+        }
+        drop(client);
+        stage.raw().await.ok(format!("INSERT INTO t VALUES ({id})")).await;
     }
 }
 

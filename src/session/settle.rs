@@ -14,7 +14,7 @@ use super::{Flow, Session};
 use crate::backend::connection::Connection;
 use crate::backend::state::{State, is_replayed};
 use crate::execute::relay::End;
-use crate::sql::{self, Class, Effect, Recognised, Uses};
+use crate::sql::{self, Class, Effect, Ending, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
 use crate::wire::reply::Expect;
 
@@ -126,6 +126,8 @@ impl Session {
             && (succeeded && self.was_a_transaction(work))
         {
             pins.remove(Pins::NEXT_TRANSACTION); // its transaction has been
+            // Most likely: what a view reads, or tables without transactions, the text does not tell.
+            connection.dirty |= statement.class != Class::EndOrSavepoint;
         }
         if let Some(execution) = &work.execution {
             if !succeeded {
@@ -261,10 +263,14 @@ impl Session {
         let Recognised { class, uses, .. } = work.statement;
         match class {
             Class::Write | Class::LockingRead | Class::Ddl => true,
-            Class::EndOrSavepoint => !uses.contains(Uses::CHAIN_OR_RELEASE),
-            // A server begins none for a statement without tables, nor for one about its own schemas.
+            Class::EndOrSavepoint => {
+                !uses.contains(Uses::CHAIN_OR_RELEASE)
+                    && sql::ending(work.sql(), &self.lexing) != Ending::Savepoint
+            }
+            // A server begins none for a statement without tables, as one of a WITH may be, nor for one about its own schemas.
             Class::Read => {
                 !uses.contains(Uses::SYSTEM_SCHEMA)
+                    && !sql::first_word(work.sql(), &self.lexing).eq_ignore_ascii_case(b"with")
                     && !sql::Outline::of(work.sql(), &self.lexing).tables.is_empty()
             }
             _ => false,

@@ -28,8 +28,8 @@ use tidegate::wire::ok::{Ok as OkPacket, Status};
 use super::player::Packet;
 use super::step::{Line, Step};
 
-/// No text, and session tracking's word that no transaction is open: nothing else.
-const TRANSACTION_IS_OVER: &[u8] = b"\x00\x0b\x05\x09\x08________";
+/// Session tracking's word that no transaction is open, and nothing else.
+const TRANSACTION_IS_OVER: &[u8] = b"\x0b\x05\x09\x08________";
 
 /// How two replies differ, in words.
 pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<String> {
@@ -78,9 +78,12 @@ fn seen(packets: &[Packet], line: &Line, eof: Status) -> Vec<Vec<u8>> {
                 bytes.truncate(at + 4); // no text, no changes
                 bytes[at + 1] &= !(Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
             }
-            if !line.told && bytes.get(at + 4..) == Some(TRANSACTION_IS_OVER) {
-                bytes.truncate(at + 4);
+            if !line.told && bytes.ends_with(TRANSACTION_IS_OVER) {
+                bytes.truncate(bytes.len() - TRANSACTION_IS_OVER.len());
                 bytes[at + 1] &= !(Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
+                if bytes.get(at + 4..) == Some(&[0]) {
+                    bytes.truncate(at + 4); // no text
+                }
             }
             sort_changes(&mut bytes);
             if bytes[0] == 0 && !line.counted {
