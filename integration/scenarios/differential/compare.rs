@@ -11,7 +11,7 @@
 //! | the row in errors of an execution, "… at row 3" | MariaDB: left over from the statement before on the connection |
 //! | NO_INDEX and NO_GOOD_INDEX after a statement | the optimizer's choice, by each server's statistics |
 //! | SESSION_STATE_CHANGED in the server's EOF | no change can stand behind it; MariaDB sets it, also for clients that did not ask |
-//! | SESSION_STATE_CHANGED with no change behind it | MySQL: sets it, after an implicit commit |
+//! | SESSION_STATE_CHANGED with no change behind it | MySQL: sets it, after an implicit commit, or does not |
 //! | the order of session tracking's entries | MariaDB: by the addresses that variables have in its process |
 //! | counts in a larger expression (`doubt`) | the connection may serve others by then; refused where it does |
 //! | errors beside one about a statement that does not exist or has no cursor, of its arguments, and of an unknown command (`doubt`) | MySQL: added to those of the statement before |

@@ -185,7 +185,10 @@ impl Player {
 
     async fn simple(&mut self, command: u8, rest: &[u8], seen: &mut Vec<Packet>) -> Result<(), Closed> {
         self.client.command(command, rest).await;
-        self.packet(false, seen).await.map(drop)
+        if self.packet(false, seen).await?.first() == Some(&0) {
+            self.status(seen);
+        }
+        Ok(())
     }
 
     async fn packet(&mut self, is_row: bool, seen: &mut Vec<Packet>) -> Result<Vec<u8>, Closed> {
