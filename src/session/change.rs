@@ -4,7 +4,6 @@
 //! Invariant: nothing of the session before is left, whatever the outcome; who is not allowed to change is who it was.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::incoming::Command;
 use super::worker::{Caller, NewUser, Refusal};
@@ -29,7 +28,6 @@ struct Former {
     class: Class,
     epoch: u64,
     state: State,
-    missed_database: Option<(Vec<u8>, Instant)>,
 }
 
 impl Session {
@@ -85,7 +83,6 @@ impl Session {
         self.epoch = self.worker.pool.epoch();
         self.attributes = user.attributes;
         self.desired = Arc::new(State::default());
-        self.missed_database = None;
         self.become_fresh();
         self.finish_login(user.database, user.sequence).await
     }
@@ -101,7 +98,6 @@ impl Session {
             class: self.class,
             epoch: self.epoch,
             state,
-            missed_database: self.missed_database.clone(),
         }
     }
 
@@ -112,7 +108,6 @@ impl Session {
         self.class = former.class;
         self.epoch = former.epoch;
         self.desired = Arc::new(former.state);
-        self.missed_database = former.missed_database;
         self.become_fresh();
     }
 }

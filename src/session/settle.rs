@@ -127,7 +127,9 @@ impl Session {
         {
             pins.remove(Pins::NEXT_TRANSACTION); // its transaction has been
             // Most likely: what a view reads, or tables without transactions, the text does not tell.
-            connection.dirty |= statement.class != Class::EndOrSavepoint;
+            if statement.class != Class::EndOrSavepoint {
+                (connection.dirty, connection.user) = (true, None); // a reset forgets FOUND_ROWS(), too
+            }
         }
         if let Some(execution) = &work.execution {
             if !succeeded {
