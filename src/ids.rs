@@ -14,6 +14,10 @@ pub struct BackendId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ServerId(pub u16);
 
+/// A cluster: its place in the rules file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ClusterId(pub u8);
+
 /// One account of the servers with one password; a changed password is another id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct AccountId(pub u64);
@@ -27,4 +31,4 @@ macro_rules! display_inner {
         }
     )*};
 }
-display_inner!(ClientId, BackendId, ServerId, AccountId);
+display_inner!(ClientId, BackendId, ServerId, ClusterId, AccountId);

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["backend", "topology"],
     &["observe"],
     &["wire", "sql", "config"],
+    &["shard"],
     &["ids", "consistency", "balance"],
 ];
 

@@ -11,6 +11,7 @@
 //! backend  topology   server connections and pools; servers, roles, health
 //! observe             counters, read by `admin`
 //! wire  sql  config   protocol, lexer, rules file; no I/O policy
+//! shard               sharding rules: keys and their places; pure
 //! ids  consistency  balance    newtypes, levels, methods
 //! ```
 //!
@@ -35,6 +36,7 @@ pub mod observe;
 pub mod plan;
 pub mod registry;
 pub mod session;
+pub mod shard;
 pub mod sql;
 pub mod topology;
 pub mod wire;

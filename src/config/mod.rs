@@ -24,6 +24,7 @@ mod model;
 mod resolve;
 mod secret;
 mod servers;
+mod sharding;
 mod shown;
 mod tree;
 mod units;
@@ -41,6 +42,7 @@ pub use error::ConfigError;
 pub use lag::{Beats, LagBy, TableName};
 pub use listen::{Keepalive, ListenAddress, Network, ProxyProtocol};
 pub use model::*;
+pub use sharding::{Expected, Role, RuleTest};
 
 use error::{Errors, Place};
 use fields::Context;

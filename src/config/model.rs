@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use crate::balance::Balance;
 use crate::consistency::Consistency;
+use crate::shard::Rules;
 
 use zeroize::Zeroizing;
 
 use super::lag::LagBy;
 use super::listen::{Keepalive, ListenAddress, ProxyProtocol};
+use super::sharding::RuleTest;
 
 /// A secret of the configuration (a password); never printed, wiped when dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,6 +61,10 @@ pub struct Config {
     pub monitor: Monitor,
     /// The cluster behind this proxy.
     pub cluster: Cluster,
+    /// Databases with a home of their own or sharded tables.
+    pub rules: Rules,
+    /// Statements with what the rules must make of them.
+    pub tests: Vec<RuleTest>,
     /// Bounds on what clients may use.
     pub limits: Limits,
     /// How long open transactions may go on after SIGTERM, and on a server that drains or was removed.

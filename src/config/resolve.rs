@@ -17,7 +17,7 @@ use super::model::{
     CertificateFiles, ClientTls, Compression, Config, Console, Limits, Log, LogFormat, TlsVersion,
 };
 use super::tree::Node;
-use super::{accounts, cluster, databases, defaults, lag, listen};
+use super::{accounts, cluster, databases, defaults, lag, listen, sharding};
 
 /// Milliseconds of a minute, an hour and a day, for bounds.
 pub(super) const MINUTE: u64 = 60_000;
@@ -41,6 +41,11 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     let (http, console) = admin(fields.section(cx, "admin"), &listen, cx);
     let client_tls = client_tls(fields.section(cx, "tls"), cx);
     let auth = accounts::auth(&mut fields, &client_tls, cx);
+    let mut cluster = cluster::clusters(&mut fields, cx);
+    let (balances, rules) = databases::databases(&mut fields, &[&cluster.name], cx);
+    cluster.reads.balance_of = balances;
+    let sharded: Vec<_> = rules.databases.keys().map(String::as_str).collect();
+    let tests = sharding::rule_tests(&mut fields, &sharded, cx);
     let config = Config {
         http,
         console,
@@ -50,11 +55,9 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
         client_tls,
         client_compression: client_compression(&mut fields, cx),
         monitor: accounts::monitor(&mut fields, cx),
-        cluster: {
-            let mut cluster = cluster::clusters(&mut fields, cx);
-            cluster.reads.balance_of = databases::balances(&mut fields, cx);
-            cluster
-        },
+        cluster,
+        rules,
+        tests,
         limits: limits(fields.section(cx, "limits"), cx),
         drain_timeout: drain(fields.section(cx, "drain"), cx),
         threads: threads(&mut fields, cx),

@@ -3,6 +3,8 @@
 //! Owns: the names of the two environment variables. Does not know: the command line's other arguments.
 //! Invariant: all but servers and the monitor's account is as in a file that says nothing else.
 
+use crate::shard::Rules;
+
 use super::error::{ConfigError, quoted};
 use super::listen::{Keepalive, ProxyProtocol};
 use super::model::{Auth, ClientTls, Config, Limits, Log, Monitor, Secret, Server};
@@ -60,6 +62,8 @@ fn for_servers(
         client_compression: defaults::CLIENT_COMPRESSION.into(),
         monitor,
         cluster,
+        rules: Rules::default(),
+        tests: Vec::new(),
         limits: Limits::default(),
         drain_timeout: defaults::DRAIN_TIMEOUT,
         threads: defaults::threads(),

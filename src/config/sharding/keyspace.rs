@@ -1,0 +1,384 @@
+//! A keyspace: its method, its key's types and its shards, put together.
+//!
+//! Owns: which options a method reads. Does not know: how they are written for a shard (`shards`).
+//! Invariant: an option that the method does not read is an error, and so is a key's type that it cannot place.
+
+use crate::shard::{
+    Collation, Form, Key, KeyType, Keyspace, Piece, PieceFault, Pieces, Placement, ShardIx, SlotBy,
+    SlotFault, SlotTable, Unit,
+};
+
+use super::super::error::quoted;
+use super::super::fields::{Context, Fields, Item};
+use super::super::guess::did_you_mean;
+use super::shards::{self, Part, Shards};
+
+/// Slots where the rules give no number.
+pub(in super::super) const SLOTS: u32 = 1024;
+/// Slots that a keyspace can have.
+const SLOTS_MAX: u64 = 65_536;
+/// Columns of one key.
+const COLUMNS_MAX: usize = 8;
+/// Digits behind the point of a DECIMAL, and of a DATETIME.
+const SCALE_MAX: (u64, u64) = (30, 6);
+
+/// A word for `method`, and what it stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Hash,
+    Mod,
+    Crc32Mod,
+    Range,
+    List,
+    Date,
+}
+
+impl Method {
+    const NAMES: [(&str, Self); 6] = [
+        ("hash", Self::Hash),
+        ("mod", Self::Mod),
+        ("crc32_mod", Self::Crc32Mod),
+        ("range", Self::Range),
+        ("list", Self::List),
+        ("date", Self::Date),
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, method)| *method == self).map_or("", |(name, _)| name)
+    }
+
+    /// How its shards say what is theirs.
+    pub(super) fn part(self) -> Part {
+        match self {
+            Self::Hash | Self::Mod | Self::Crc32Mod => Part::Slots,
+            Self::Range | Self::Date => Part::Ranges,
+            Self::List => Part::Values,
+        }
+    }
+
+    /// The key's types that it places, for a message; `None` where it places this one.
+    fn refuses(self, key: &KeyType) -> Option<&'static str> {
+        let is_exact = |collation: &Collation| collation.form == Form::Exact;
+        let (places, those) = match (self, key) {
+            (Self::Hash | Self::List, _) => (true, ""),
+            (Self::Mod, key) => (*key == KeyType::Integer, "an integer"),
+            (Self::Crc32Mod, KeyType::String(collation)) => {
+                (is_exact(collation), "a string by a collation that ends in `_bin`")
+            }
+            (Self::Crc32Mod, key) => {
+                (matches!(key, KeyType::Integer | KeyType::Bytes), "an integer, a string or bytes")
+            }
+            (Self::Range, KeyType::String(collation)) => {
+                (is_exact(collation), "a string by a collation that ends in `_bin`")
+            }
+            (Self::Range, key) => (*key != KeyType::Uuid, "a type with an order"),
+            (Self::Date, key) => {
+                (matches!(key, KeyType::Date | KeyType::Datetime { .. }), "a date or datetime")
+            }
+        };
+        (!places).then_some(those)
+    }
+}
+
+/// The keyspace `name`, and what it says of its tables.
+pub(super) fn keyspace<'n>(
+    name: &str,
+    item: &Item<'n>,
+    clusters: &[&str],
+    cx: &mut Context<'_, '_>,
+) -> (Option<Keyspace>, Option<Item<'n>>) {
+    let mut fields = Fields::of(item, cx);
+    let method = fields.require(cx, "method", "write how keys are spread: `method: hash`");
+    let method_item = method.clone();
+    let method = method.and_then(|item| item.choice(cx, &Method::NAMES));
+    let key = key_types(&mut fields, cx);
+    let slots_item = fields.take("slots");
+    let slots = slots_item
+        .as_ref()
+        .and_then(|item| item.count(cx, 1..=SLOTS_MAX))
+        .and_then(|n| u32::try_from(n).ok());
+    let unit_item = fields.take("unit");
+    let unit = unit_item.as_ref().and_then(|item| item.choice(cx, &Unit::NAMES));
+    let shards_item = fields.require(
+        cx,
+        "shards",
+        "list the shards: `shards: {s0: {cluster: main, schema: shop_0, slots: 0-1023}}`",
+    );
+    let tables = fields.take("tables");
+    let (Some(method), Some(key), Some(shards_item)) = (method, key, shards_item) else {
+        fields.finish(cx);
+        return (None, tables);
+    };
+    misfits(&fields, method, cx);
+    if let (Some(item), [key]) = (&method_item, key.as_slice())
+        && let Some(places) = method.refuses(key)
+    {
+        let message =
+            format!("{} does not place a key of type {}", quoted(method.name()), quoted(key.name()));
+        item.error(cx, message, Some(format!("it places {places}")));
+    }
+    if key.len() > 1 && method != Method::Hash {
+        fields.conflict(
+            cx,
+            &["key_type"],
+            "a key of several columns is placed by `hash` only",
+            "write `method: hash`, or one type",
+        );
+    }
+    if method == Method::Date && unit_item.is_none() {
+        fields.missing(cx, "unit", "say how long a period is: `unit: month`");
+    }
+    if matches!(method, Method::Mod | Method::Crc32Mod) && slots_item.is_none() {
+        fields.missing(cx, "slots", "write the number that keys are divided by: `slots: 4`");
+    }
+    fields.finish(cx);
+    let slots = slots.unwrap_or(SLOTS);
+    let before = cx.errors.count();
+    let lines = shards::Lines { method, key: &key, unit: unit.unwrap_or(Unit::Day), slots };
+    let shards = shards::shards(&shards_item, clusters, &lines, cx);
+    if cx.errors.count() > before {
+        return (None, tables);
+    }
+    let Some(placement) = placement(&lines, &shards_item, &shards, cx) else { return (None, tables) };
+    let keyspace =
+        Keyspace { name: name.to_owned(), method: method.name(), key, placement, shards: shards.shards };
+    (Some(keyspace), tables)
+}
+
+/// Options that this method does not read.
+fn misfits(fields: &Fields<'_>, method: Method, cx: &mut Context<'_, '_>) {
+    let by = method.name();
+    for (option, is_read) in [("slots", method.part() == Part::Slots), ("unit", method == Method::Date)] {
+        if fields.has(option) && !is_read {
+            let message = format!("{} is given, but `method: {by}` does not read it", quoted(option));
+            fields.conflict(cx, &[option], message, "remove it, or write another `method`");
+        }
+    }
+}
+
+/// `key_type` with `collation` and `scale`: a word, or a list of words for a key of several columns.
+fn key_types(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Option<Vec<KeyType>> {
+    let item = fields.require(cx, "key_type", "write the type of the key's column: `key_type: integer`");
+    let collation = fields.take("collation");
+    let scale = fields.take("scale");
+    let of_text = match &collation {
+        Some(item) => self::collation(item, cx).unwrap_or(Collation::ANY),
+        None => Collation::ANY,
+    };
+    let scale_value = |max, cx: &mut Context<'_, '_>| {
+        let scale = scale.as_ref().and_then(|item| item.count(cx, 0..=max));
+        scale.and_then(|scale| u8::try_from(scale).ok()).unwrap_or(0)
+    };
+    #[derive(Clone, Copy)]
+    enum Word {
+        Decimal,
+        Datetime,
+        Other(KeyType),
+    }
+    let words = [
+        ("integer", Word::Other(KeyType::Integer)),
+        ("decimal", Word::Decimal),
+        ("string", Word::Other(KeyType::String(of_text))),
+        ("bytes", Word::Other(KeyType::Bytes)),
+        ("uuid", Word::Other(KeyType::Uuid)),
+        ("date", Word::Other(KeyType::Date)),
+        ("datetime", Word::Datetime),
+    ];
+    let item = item?;
+    let elements = item.elements();
+    if !(1..=COLUMNS_MAX).contains(&elements.len()) {
+        item.error(
+            cx,
+            format!("expected 1 to {COLUMNS_MAX} types"),
+            Some("write `integer`, or `[integer, string]`".to_owned()),
+        );
+        return None;
+    }
+    let mut types = Vec::with_capacity(elements.len());
+    for element in &elements {
+        types.push(match element.choice(cx, &words)? {
+            Word::Decimal => KeyType::Decimal { scale: scale_value(SCALE_MAX.0, cx) },
+            Word::Datetime => KeyType::Datetime { scale: scale_value(SCALE_MAX.1, cx) },
+            Word::Other(key) => key,
+        });
+    }
+    let reads = |name: &[&str]| types.iter().any(|key| name.contains(&key.name()));
+    for (option, is_read, of) in [
+        ("collation", reads(&["string"]), "`string`"),
+        ("scale", reads(&["decimal", "datetime"]), "`decimal` and `datetime`"),
+    ] {
+        if fields.has(option) && !is_read {
+            let message = format!("{} is given, but it is for keys of type {of}", quoted(option));
+            fields.conflict(cx, &[option], message, "remove it, or write another `key_type`");
+        }
+    }
+    if reads(&["decimal"]) && !fields.has("scale") {
+        fields.missing(
+            cx,
+            "scale",
+            "write the digits behind the point, as in the column's DECIMAL(10,2): `scale: 2`",
+        );
+    }
+    Some(types)
+}
+
+fn collation(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<Collation> {
+    let name = item.text(cx)?;
+    let collation = Collation::named(name);
+    if collation.is_none() {
+        let help = match did_you_mean(name, Collation::names()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if name == "binary" => "write `key_type: bytes` for BINARY and VARBINARY".to_owned(),
+            None => "give the column a collation of docs/sharding.md, such as `utf8mb4_bin`; or leave this line out if no two printable \
+                     ASCII texts are equal under it that differ in more than case"
+                .to_owned(),
+        };
+        item.error(cx, format!("it is not known which texts are equal under {}", quoted(name)), Some(help));
+    }
+    collation
+}
+
+/// The shards' parts as one placement.
+fn placement(
+    lines: &shards::Lines<'_>,
+    item: &Item<'_>,
+    shards: &Shards<'_>,
+    cx: &mut Context<'_, '_>,
+) -> Option<Placement> {
+    let Shards { slots, ranges, values, .. } = shards;
+    let (key, unit) = (lines.key.first()?, lines.unit);
+    match lines.method {
+        Method::Hash | Method::Mod | Method::Crc32Mod => {
+            let claims: Vec<_> = slots.iter().map(|(range, shard, _)| (range.clone(), *shard)).collect();
+            let by = match lines.method {
+                Method::Mod => SlotBy::Mod,
+                Method::Crc32Mod => SlotBy::Crc32,
+                _ => SlotBy::Hash,
+            };
+            match SlotTable::new(lines.slots, &claims) {
+                Ok(table) => Some(Placement::Slots { by, table }),
+                Err(fault) => {
+                    slot_fault(fault, lines.slots, item, shards, cx);
+                    None
+                }
+            }
+        }
+        Method::Range => {
+            let piece = |(from, to): (&Option<Key>, &Option<Key>), shard| Piece {
+                from: from.clone(),
+                to: to.clone(),
+                shard,
+            };
+            let given = ranges.iter().map(|range| piece((&range.from, &range.to), range.shard)).collect();
+            joined(given, shards, |point| key.show(point), cx).map(Placement::Ranges)
+        }
+        Method::Date => {
+            let period = |key: &Option<Key>| {
+                key.as_ref()
+                    .and_then(|key| if let Key::Number(n) = key { i64::try_from(*n).ok() } else { None })
+            };
+            let given = ranges
+                .iter()
+                .map(|range| Piece { from: period(&range.from), to: period(&range.to), shard: range.shard })
+                .collect();
+            joined(given, shards, |point| unit.show(*point), cx)
+                .map(|pieces| Placement::Periods { unit, pieces })
+        }
+        Method::List => {
+            let mut list: Vec<(Key, ShardIx)> = Vec::new();
+            for (value, shard, item) in values {
+                match list.binary_search_by(|(listed, _)| listed.cmp(value)) {
+                    Ok(_) => {
+                        let help = Some("keep it on one shard".to_owned());
+                        item.error(
+                            cx,
+                            format!("the key {} is listed already", quoted(&key.show(value))),
+                            help,
+                        );
+                    }
+                    Err(at) => list.insert(at, (value.clone(), *shard)),
+                }
+            }
+            Some(Placement::List(list))
+        }
+    }
+}
+
+fn slot_fault(fault: SlotFault, slots: u32, item: &Item<'_>, shards: &Shards<'_>, cx: &mut Context<'_, '_>) {
+    let named = |at: usize| shards.slots.get(at).map(|(_, shard, item)| (shards.name(*shard), item));
+    match fault {
+        SlotFault::Gap(first) => {
+            let is_taken = |slot: &u32| shards.slots.iter().any(|(range, ..)| range.contains(slot));
+            let last = (first..slots).find(is_taken).unwrap_or(slots) - 1;
+            let gap = if first == last {
+                format!("slot {first} belongs")
+            } else {
+                format!("slots {first}-{last} belong")
+            };
+            let help = Some(format!("give every slot from 0 to {} to a shard", slots - 1));
+            item.error(cx, format!("{gap} to no shard"), help);
+        }
+        SlotFault::Overlap(first, second, slot) => {
+            if let (Some((other, _)), Some((_, item))) = (named(first), named(second)) {
+                let help = Some("give each slot to one shard".to_owned());
+                item.error(cx, format!("slot {slot} belongs to shard {} already", quoted(other)), help);
+            }
+        }
+        SlotFault::Beyond(at) => {
+            if let Some((_, item)) = named(at) {
+                let help = Some(format!(
+                    "slots are 0 to {}; `slots` of the keyspace says how many there are",
+                    slots - 1
+                ));
+                item.error(cx, "there is no such slot", help);
+            }
+        }
+    }
+}
+
+/// The pieces as a line, or an error at the piece that does not join.
+fn joined<T: Ord>(
+    given: Vec<Piece<T>>,
+    shards: &Shards<'_>,
+    show: impl Fn(&T) -> String,
+    cx: &mut Context<'_, '_>,
+) -> Option<Pieces<T>> {
+    let end = |point: Option<&T>| point.map_or("the end".to_owned(), |point| quoted(&show(point)));
+    let ends: Vec<_> = given.iter().map(|piece| (end(piece.from.as_ref()), end(piece.to.as_ref()))).collect();
+    let fault = match Pieces::new(given) {
+        Ok(pieces) => return Some(pieces),
+        Err(fault) => fault,
+    };
+    let at = |at: usize| shards.ranges.get(at).zip(ends.get(at));
+    let found = match fault {
+        PieceFault::Empty(place) => at(place).map(|(range, (from, to))| {
+            (
+                range,
+                format!("no key is from {from} on and below {to}"),
+                "write the smaller one first; `to` is not in the range",
+            )
+        }),
+        PieceFault::Gap(first, second) => {
+            at(first).zip(at(second)).map(|((before, (_, to)), (range, (from, _)))| {
+                let message = format!(
+                    "keys from {to} to {from} belong to no shard: {} ends before",
+                    quoted(shards.name(before.shard))
+                );
+                (range, message, "begin where the other ends: `to` is not in its range")
+            })
+        }
+        PieceFault::Overlap(first, second) => {
+            at(first).zip(at(second)).map(|((before, (_, to)), (range, (from, _)))| {
+                let message = format!(
+                    "keys from {from} on belong to {} already, up to {to}",
+                    quoted(shards.name(before.shard))
+                );
+                (range, message, "begin where the other ends")
+            })
+        }
+    };
+    if let Some((range, message, help)) = found {
+        range.item.error(cx, message, Some(help.to_owned()));
+    }
+    None
+}

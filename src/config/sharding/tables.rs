@@ -1,0 +1,158 @@
+//! `tables` of keyspaces, and `reference_tables`.
+//!
+//! Owns: which table has which rule. Does not know: where rows are.
+//! Invariant: a table has one rule, and no two tables of a database have one physical name.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::ids::ClusterId;
+use crate::shard::{Generate, GenerateBy, Keyspace, Table};
+
+use super::super::error::{Place, quoted};
+use super::super::fields::{Context, Fields, Item};
+use super::super::tree::Value;
+use super::pending::{self, Feature};
+use super::{named, server_name};
+
+const GENERATORS: [(&str, GenerateBy); 3] =
+    [("snowflake", GenerateBy::Snowflake), ("segment", GenerateBy::Segment), ("uuid_v7", GenerateBy::UuidV7)];
+
+/// The tables of a database, as they are found.
+#[derive(Default)]
+pub(super) struct Tables<'n> {
+    found: Vec<Found<'n>>,
+}
+
+struct Found<'n> {
+    name: &'n str,
+    place: Place,
+    rule: String,
+    table: Table,
+}
+
+impl<'n> Tables<'n> {
+    /// The tables of a keyspace, whose key has so many columns.
+    pub(super) fn sharded(
+        &mut self,
+        item: Option<&Item<'n>>,
+        keyspace: usize,
+        columns: usize,
+        cx: &mut Context<'_, '_>,
+    ) {
+        for (entry, item) in item.map(|item| named(item, "tables", cx)).unwrap_or_default() {
+            let at_name = Item { rule: item.rule.clone(), node: item.node };
+            server_name(&at_name, &entry.key, "a table", cx);
+            let Some((key, generate)) = key(&item, columns, cx) else { continue };
+            let table = Table::Sharded { keyspace, key, generate };
+            self.found.push(Found { name: &entry.key, place: entry.place, rule: item.rule, table });
+        }
+    }
+
+    /// The tables that are the same everywhere.
+    pub(super) fn reference(&mut self, item: &Item<'n>, cx: &mut Context<'_, '_>) {
+        for element in item.elements() {
+            let Some(name) = element.text(cx) else { continue };
+            server_name(&element, name, "a table", cx);
+            let (place, rule) = (element.node.place, element.rule);
+            self.found.push(Found { name, place, rule, table: Table::Reference });
+        }
+    }
+
+    /// The rules by table, each once.
+    pub(super) fn finish(self, keyspaces: &[Keyspace], cx: &mut Context<'_, '_>) -> BTreeMap<String, Table> {
+        let mut seen: HashMap<String, &str> = HashMap::new();
+        for Found { name, place, rule, .. } in &self.found {
+            if let Some(other) = seen.insert(name.to_lowercase(), name) {
+                let (message, help) = if other == *name {
+                    (format!("the table {} has a rule already", quoted(name)), "keep one of the two")
+                } else {
+                    let message = format!("{} and {} differ in case alone", quoted(other), quoted(name));
+                    (message, "servers may take them for one table: rename one")
+                };
+                cx.errors.add(*place, rule, message, Some(help.to_owned()));
+            }
+        }
+        self.physical_names(keyspaces, &seen, cx);
+        self.found.into_iter().map(|found| (found.name.to_owned(), found.table)).collect()
+    }
+
+    /// Where tables have suffixes, two of them may have one name, or one that servers do not take.
+    fn physical_names(
+        &self,
+        keyspaces: &[Keyspace],
+        names: &HashMap<String, &str>,
+        cx: &mut Context<'_, '_>,
+    ) {
+        let mut taken: HashMap<(ClusterId, &str, String), &str> = HashMap::new();
+        for Found { name, place, rule, table } in &self.found {
+            let Table::Sharded { keyspace, .. } = table else { continue };
+            let shards = keyspaces.get(*keyspace).into_iter().flat_map(|keyspace| &keyspace.shards);
+            for shard in shards.filter(|shard| shard.suffix.is_some()) {
+                let physical = shard.physical(name);
+                let named = names.get(&physical.to_lowercase()).copied();
+                let other =
+                    named.or_else(|| taken.insert((shard.cluster, &shard.schema, physical.clone()), name));
+                let message = match other {
+                    Some(other) => format!(
+                        "{} would be named {} on a shard, as {} is",
+                        quoted(name),
+                        quoted(&physical),
+                        quoted(other)
+                    ),
+                    None if physical.chars().count() > super::NAME_MAX => {
+                        format!(
+                            "{} would be named {}, which is too long for servers",
+                            quoted(name),
+                            quoted(&physical)
+                        )
+                    }
+                    None => continue,
+                };
+                cx.errors.add(*place, rule, message, Some("write other `tables` for the shard".to_owned()));
+                break;
+            }
+        }
+    }
+}
+
+/// A table's key columns: one name, a list of them, or a mapping with `key` and `generate`.
+fn key(item: &Item<'_>, columns: usize, cx: &mut Context<'_, '_>) -> Option<(Vec<String>, Option<Generate>)> {
+    let Value::Map(_) = item.node.value else {
+        return Some((self::columns(item, columns, cx)?, None));
+    };
+    let mut fields = Fields::of(item, cx);
+    let key = fields.require(cx, "key", "name the column of the key: `key: customer_id`");
+    let generate = fields.take("generate").and_then(|item| generate(&item, cx));
+    fields.finish(cx);
+    Some((self::columns(&key?, columns, cx)?, generate))
+}
+
+fn columns(item: &Item<'_>, count: usize, cx: &mut Context<'_, '_>) -> Option<Vec<String>> {
+    let elements = item.elements();
+    if elements.len() != count {
+        let message = format!(
+            "the keyspace's key has {count} column{}, here are {}",
+            if count == 1 { "" } else { "s" },
+            elements.len()
+        );
+        item.error(cx, message, Some("name a column for each `key_type`, in its order".to_owned()));
+        return None;
+    }
+    let column = |element: &Item<'_>| {
+        let name = element.text(cx)?;
+        server_name(element, name, "a column", cx).map(str::to_owned)
+    };
+    elements.iter().map(column).collect()
+}
+
+/// `generate: {id: snowflake}`.
+fn generate(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<Generate> {
+    pending::check(item, Feature::Generate, cx);
+    let columns = named(item, "generators", cx);
+    let [(entry, element)] = columns.as_slice() else {
+        item.error(cx, "expected one column", Some("write `generate: {id: snowflake}`".to_owned()));
+        return None;
+    };
+    let column = server_name(element, &entry.key, "a column", cx)?.to_owned();
+    Some(Generate { column, by: element.choice(cx, &GENERATORS)? })
+}

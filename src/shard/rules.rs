@@ -1,0 +1,188 @@
+//! What the rules file says of sharded databases, resolved.
+//!
+//! Owns: databases, keyspaces, tables and shards by name. Does not know: the file, servers, statements.
+//! Invariant: a `Table::Sharded` names a keyspace that its database has, with as many columns as that has types.
+
+use std::collections::BTreeMap;
+
+use crate::ids::ClusterId;
+
+use super::key::KeyType;
+use super::placement::Placement;
+use super::set::{ShardIx, ShardSet};
+use super::value::{NoPlace, Value};
+
+/// All that the rules file says of databases; the default has no rule for any.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    /// Databases that have a home or sharded tables, by their logical names.
+    pub databases: BTreeMap<String, Database>,
+}
+
+/// A database as clients see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Database {
+    /// Its logical name.
+    pub name: String,
+    /// Where the tables are that no rule names.
+    pub home: Home,
+    /// What owns the places of rows, in the file's order.
+    pub keyspaces: Vec<Keyspace>,
+    /// Tables with a rule, by their logical names, as the file writes them.
+    pub tables: BTreeMap<String, Table>,
+    /// What becomes of statements that name no key.
+    pub without_key: WithoutKey,
+    /// What becomes of keys that no shard is for.
+    pub no_match: NoMatch,
+}
+
+/// Where a database's unsplit tables are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Home {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The schema there.
+    pub schema: String,
+}
+
+/// A table with a rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Table {
+    /// Its rows are spread by a key.
+    Sharded {
+        /// The place of its keyspace in `Database::keyspaces`.
+        keyspace: usize,
+        /// The columns of its key, in the order of `Keyspace::key`.
+        key: Vec<String>,
+        /// A column whose values Tidegate makes.
+        generate: Option<Generate>,
+    },
+    /// The same rows at home and on every shard.
+    Reference,
+}
+
+/// A column whose values Tidegate makes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Generate {
+    /// The column.
+    pub column: String,
+    /// How they are made.
+    pub by: GenerateBy,
+}
+
+/// How unique values are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GenerateBy {
+    /// 64 bits: time, instance, count.
+    Snowflake,
+    /// Numbers that are fetched ahead from a table.
+    Segment,
+    /// UUIDs of version 7 (RFC 9562).
+    UuidV7,
+}
+
+/// What becomes of statements that name no key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WithoutKey {
+    /// Of reads.
+    pub read: Policy,
+    /// Of writes.
+    pub write: Policy,
+}
+
+impl Default for WithoutKey {
+    fn default() -> Self {
+        Self { read: Policy::Scatter, write: Policy::Refuse }
+    }
+}
+
+/// What becomes of a statement that names no key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    /// It goes to all shards.
+    Scatter,
+    /// It is refused.
+    Refuse,
+}
+
+/// What becomes of a statement whose key no shard is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NoMatch {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// A read has no rows; a write is refused.
+    Empty,
+}
+
+/// What owns the places of rows: tables with one keyspace are co-located.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keyspace {
+    /// Its name.
+    pub name: String,
+    /// The word for its method in the rules file.
+    pub method: &'static str,
+    /// The types of the key's columns; at least one.
+    pub key: Vec<KeyType>,
+    /// How keys are spread.
+    pub placement: Placement,
+    /// Where they are spread to, in the file's order.
+    pub shards: Vec<Shard>,
+}
+
+/// One slice of a keyspace's tables.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shard {
+    /// Its name.
+    pub name: String,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its schema there.
+    pub schema: String,
+    /// What its tables' names have at their end, where a schema has several shards.
+    pub suffix: Option<String>,
+}
+
+impl Rules {
+    /// The database of that name.
+    pub fn database(&self, name: &str) -> Option<&Database> {
+        self.databases.get(name)
+    }
+}
+
+impl Database {
+    /// The rule for a table; without one it is at home.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.get(name)
+    }
+}
+
+impl Keyspace {
+    /// The shard with the rows whose key has these values, one for each column.
+    pub fn locate(&self, values: &[Value<'_>]) -> Result<ShardIx, NoPlace> {
+        self.placement.locate(&self.key, values)
+    }
+
+    /// The shards that can have rows whose key is from `low` to `high`, both included; `None` is no bound. A key of several columns
+    /// has no ranges: all shards.
+    pub fn locate_range(&self, low: Option<&Value<'_>>, high: Option<&Value<'_>>) -> ShardSet {
+        self.placement.locate_range(&self.key, low, high)
+    }
+
+    /// All shards.
+    pub fn all(&self) -> ShardSet {
+        ShardSet::all(self.shards.len())
+    }
+
+    /// The shard of that number.
+    pub fn shard(&self, shard: ShardIx) -> Option<&Shard> {
+        self.shards.get(shard.index())
+    }
+}
+
+impl Shard {
+    /// What a table of the keyspace is called here.
+    pub fn physical(&self, table: &str) -> String {
+        format!("{table}{}", self.suffix.as_deref().unwrap_or_default())
+    }
+}

@@ -1,0 +1,4 @@
+//! What holds for all methods and types together.
+
+mod fingerprints;
+mod properties;
