@@ -108,11 +108,10 @@ impl KeyType {
     }
 
     /// The greatest key that is not above `value`, for a comparison by order: the value's own, or that of the whole number or the day
-    /// below. `None` where none can be told.
-    pub(super) fn below(&self, value: &Value<'_>) -> Option<Key> {
+    /// below. `None` where none can be told; `as_double` says that servers may compare floating-point numbers.
+    pub(super) fn below(&self, value: &Value<'_>, as_double: bool) -> Option<Key> {
         let floor = |scale| {
             let number = number(value).ok()?;
-            let as_double = matches!(value, Value::Text(..) | Value::Double(_));
             let is_told = !as_double || number.digits() < TOLD_APART_BY_DOUBLE;
             is_told.then(|| number.floor(scale)).flatten().map(Key::Number)
         };
@@ -123,6 +122,17 @@ impl KeyType {
             Self::Date => moment(value).ok().map(|moment| Key::Date(moment.date)),
             Self::Datetime { .. } => moment(value).ok().map(Key::Datetime),
             _ => self.key(value).ok(),
+        }
+    }
+
+    /// The key that equals `value` where a list of values of several types is compared: MySQL then takes texts for floating-point numbers.
+    pub(super) fn key_in_mixed(&self, value: &Value<'_>) -> Result<Key, NoPlace> {
+        let key = self.key(value)?;
+        match key {
+            Key::Number(number) if number.unsigned_abs() >= TOLD_APART_BY_DOUBLE => {
+                Err(NoPlace::Doubt(Doubt::Digits))
+            }
+            _ => Ok(key),
         }
     }
 
@@ -160,6 +170,13 @@ impl KeyType {
     }
 }
 
+impl Value<'_> {
+    /// Whether servers compare it with a number by way of floating-point numbers, at least in some places.
+    pub(super) fn is_double(&self) -> bool {
+        matches!(self, Self::Text(..) | Self::Double(_))
+    }
+}
+
 /// A value as a number, exactly, where servers compare it as this number and no other.
 fn number(value: &Value<'_>) -> Result<Number, Doubt> {
     let parse = |text| {
@@ -189,8 +206,11 @@ fn integer(value: &Value<'_>) -> Result<i128, Doubt> {
 /// Texts and floating-point numbers are compared with decimals as floating-point numbers.
 fn decimal(value: &Value<'_>, scale: u8) -> Result<i128, Doubt> {
     let scaled = number(value)?.scaled(scale).ok_or(Doubt::Digits)?;
-    let as_double = matches!(value, Value::Text(..) | Value::Double(_));
-    if as_double && scaled.unsigned_abs() >= TOLD_APART_BY_DOUBLE { Err(Doubt::Digits) } else { Ok(scaled) }
+    if value.is_double() && scaled.unsigned_abs() >= TOLD_APART_BY_DOUBLE {
+        Err(Doubt::Digits)
+    } else {
+        Ok(scaled)
+    }
 }
 
 fn text(value: &Value<'_>, collation: Collation) -> Result<Vec<u8>, Doubt> {

@@ -8,6 +8,7 @@
 //! The way of a key: `value` (as it came) → `key` (the form of its type, by `number`, `collation` and `calendar`) → `placement`
 //! (by `slots` or `pieces`) → `set`.
 
+mod adopted;
 mod calendar;
 mod collation;
 mod key;
@@ -19,6 +20,7 @@ mod set;
 mod slots;
 mod value;
 
+pub use adopted::{Layout, MYCAT_SLOTS, Padding, Ring};
 pub use calendar::Unit;
 pub use collation::{Collation, Form};
 pub use key::{Key, KeyType};

@@ -25,7 +25,9 @@ pub(super) enum Refusal {
 impl Number {
     /// A sign or none, digits, and a point with digits or none; spaces around it.
     pub(super) fn parse(text: &[u8]) -> Result<Self, Refusal> {
-        let text = text.trim_ascii_start();
+        let start =
+            text.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(text.len());
+        let text = text.get(start..).unwrap_or_default();
         let end = text.iter().rposition(|byte| *byte != b' ').map_or(0, |at| at + 1);
         let text = text.get(..end).unwrap_or_default();
         let (negative, digits) = match text {
@@ -110,7 +112,10 @@ mod tests {
         ] {
             assert_eq!(Number::parse(text.as_bytes()), Ok(Number { mantissa, scale }), "{text}");
         }
-        for text in ["", " ", ".", "-", "2443abc", "1e3", "0x10", "1 2", "1.2.3", "--1", "1_0", "\u{a0}1"] {
+        for text in [
+            "", " ", ".", "-", "2443abc", "1e3", "0x10", "1 2", "1.2.3", "--1", "1_0", "\u{a0}1", "\u{c}1",
+            "1\n",
+        ] {
             assert_eq!(Number::parse(text.as_bytes()), Err(Refusal::NotANumber), "{text}");
         }
         assert_eq!(Number::parse(&[b'9'; 39]), Err(Refusal::Digits));

@@ -53,6 +53,25 @@ impl Placement {
         self.place(types, &key.collect::<Result<Vec<_>, _>>()?)
     }
 
+    /// Where rows are whose key is one of a list (`IN`). NULL has no part in it; a key that no shard is for is an error (T55).
+    pub(super) fn locate_any(&self, types: &[KeyType], values: &[Value<'_>]) -> Result<ShardSet, NoPlace> {
+        let [key_type] = types else { return Err(NoPlace::Doubt(Doubt::Columns)) };
+        let mut given = values.iter().filter(|value| **value != Value::Null);
+        let first = given.next().map(Value::is_double);
+        let is_mixed = given.any(|value| Some(value.is_double()) != first);
+        let (mut set, mut error) = (ShardSet::EMPTY, NoPlace::Null);
+        for value in values {
+            let key = if is_mixed { key_type.key_in_mixed(value) } else { key_type.key(value) };
+            match key.and_then(|key| self.place(types, &[key])) {
+                Ok(shard) => set.insert(shard),
+                Err(NoPlace::Null) => {}
+                Err(NoPlace::NoMatch) => error = NoPlace::NoMatch,
+                Err(doubt) => return Err(doubt),
+            }
+        }
+        if set.is_empty() || error == NoPlace::NoMatch { Err(error) } else { Ok(set) }
+    }
+
     fn place(&self, types: &[KeyType], key: &[Key]) -> Result<ShardIx, NoPlace> {
         match (self, key) {
             (Self::Slots { by, table }, _) => {
@@ -81,8 +100,9 @@ impl Placement {
         high: Option<&Value<'_>>,
     ) -> ShardSet {
         let [key_type] = types else { return self.shards() };
+        let as_double = [low, high].into_iter().flatten().any(Value::is_double);
         let bound = |value: Option<&Value<'_>>| {
-            value.and_then(|value| key_type.below(value)).filter(|key| !has_controls(key))
+            value.and_then(|value| key_type.below(value, as_double)).filter(|key| !has_controls(key))
         };
         let (low, high) = (bound(low), bound(high));
         match self {

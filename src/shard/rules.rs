@@ -163,6 +163,12 @@ impl Keyspace {
         self.placement.locate(&self.key, values)
     }
 
+    /// The shards with the rows whose key, of one column, is one of these: all values of one `IN`, for servers compare a list of several
+    /// types in another way. A list of NULLs alone is `NoPlace::Null`.
+    pub fn locate_any(&self, values: &[Value<'_>]) -> Result<ShardSet, NoPlace> {
+        self.placement.locate_any(&self.key, values)
+    }
+
     /// The shards that can have rows whose key is from `low` to `high`, both included; `None` is no bound. A key of several columns
     /// has no ranges: all shards.
     pub fn locate_range(&self, low: Option<&Value<'_>>, high: Option<&Value<'_>>) -> ShardSet {

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use twox_hash::XxHash3_64;
 
+use super::adopted::Layout;
 use super::key::{Key, KeyType};
 use super::set::{ShardIx, ShardSet};
 use super::value::Doubt;
@@ -21,6 +22,8 @@ pub enum SlotBy {
     Mod,
     /// CRC-32 as the servers' CRC32() of the key, modulo the slots.
     Crc32,
+    /// As another proxy does it.
+    Adopted(Layout),
 }
 
 impl SlotBy {
@@ -32,6 +35,7 @@ impl SlotBy {
                 u32::try_from(number.rem_euclid(i128::from(slots.max(1)))).map_err(|_| Doubt::OutOfRange)
             }
             (Self::Crc32, [key]) => Ok(rest(crc32fast::hash(&plain(key)?).into(), slots)),
+            (Self::Adopted(layout), [key]) => layout.slot(key, slots),
             _ => Err(Doubt::Columns),
         }
     }

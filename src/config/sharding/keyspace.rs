@@ -4,81 +4,14 @@
 //! Invariant: an option that the method does not read is an error, and so is a key's type that it cannot place.
 
 use crate::shard::{
-    Collation, Form, Key, KeyType, Keyspace, Piece, PieceFault, Pieces, Placement, ShardIx, SlotBy,
-    SlotFault, SlotTable, Unit,
+    Key, Keyspace, Piece, PieceFault, Pieces, Placement, ShardIx, SlotBy, SlotFault, SlotTable, Unit,
 };
 
 use super::super::error::quoted;
 use super::super::fields::{Context, Fields, Item};
-use super::super::guess::did_you_mean;
+use super::key_types::key_types;
+use super::method::Method;
 use super::shards::{self, Part, Shards};
-
-/// Slots where the rules give no number.
-pub(in super::super) const SLOTS: u32 = 1024;
-/// Slots that a keyspace can have.
-const SLOTS_MAX: u64 = 65_536;
-/// Columns of one key.
-const COLUMNS_MAX: usize = 8;
-/// Digits behind the point of a DECIMAL, and of a DATETIME.
-const SCALE_MAX: (u64, u64) = (30, 6);
-
-/// A word for `method`, and what it stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
-    Hash,
-    Mod,
-    Crc32Mod,
-    Range,
-    List,
-    Date,
-}
-
-impl Method {
-    const NAMES: [(&str, Self); 6] = [
-        ("hash", Self::Hash),
-        ("mod", Self::Mod),
-        ("crc32_mod", Self::Crc32Mod),
-        ("range", Self::Range),
-        ("list", Self::List),
-        ("date", Self::Date),
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, method)| *method == self).map_or("", |(name, _)| name)
-    }
-
-    /// How its shards say what is theirs.
-    pub(super) fn part(self) -> Part {
-        match self {
-            Self::Hash | Self::Mod | Self::Crc32Mod => Part::Slots,
-            Self::Range | Self::Date => Part::Ranges,
-            Self::List => Part::Values,
-        }
-    }
-
-    /// The key's types that it places, for a message; `None` where it places this one.
-    fn refuses(self, key: &KeyType) -> Option<&'static str> {
-        let is_exact = |collation: &Collation| collation.form == Form::Exact;
-        let (places, those) = match (self, key) {
-            (Self::Hash | Self::List, _) => (true, ""),
-            (Self::Mod, key) => (*key == KeyType::Integer, "an integer"),
-            (Self::Crc32Mod, KeyType::String(collation)) => {
-                (is_exact(collation), "a string by a collation that ends in `_bin`")
-            }
-            (Self::Crc32Mod, key) => {
-                (matches!(key, KeyType::Integer | KeyType::Bytes), "an integer, a string or bytes")
-            }
-            (Self::Range, KeyType::String(collation)) => {
-                (is_exact(collation), "a string by a collation that ends in `_bin`")
-            }
-            (Self::Range, key) => (*key != KeyType::Uuid, "a type with an order"),
-            (Self::Date, key) => {
-                (matches!(key, KeyType::Date | KeyType::Datetime { .. }), "a date or datetime")
-            }
-        };
-        (!places).then_some(those)
-    }
-}
 
 /// The keyspace `name`, and what it says of its tables.
 pub(super) fn keyspace<'n>(
@@ -95,7 +28,7 @@ pub(super) fn keyspace<'n>(
     let slots_item = fields.take("slots");
     let slots = slots_item
         .as_ref()
-        .and_then(|item| item.count(cx, 1..=SLOTS_MAX))
+        .and_then(|item| item.count(cx, 1..=shards::SLOTS_MAX.into()))
         .and_then(|n| u32::try_from(n).ok());
     let unit_item = fields.take("unit");
     let unit = unit_item.as_ref().and_then(|item| item.choice(cx, &Unit::NAMES));
@@ -105,6 +38,7 @@ pub(super) fn keyspace<'n>(
         "list the shards: `shards: {s0: {cluster: main, schema: shop_0, slots: 0-1023}}`",
     );
     let tables = fields.take("tables");
+    let layout = fields.section(cx, "layout");
     let (Some(method), Some(key), Some(shards_item)) = (method, key, shards_item) else {
         fields.finish(cx);
         return (None, tables);
@@ -128,18 +62,16 @@ pub(super) fn keyspace<'n>(
     if method == Method::Date && unit_item.is_none() {
         fields.missing(cx, "unit", "say how long a period is: `unit: month`");
     }
-    if matches!(method, Method::Mod | Method::Crc32Mod) && slots_item.is_none() {
-        fields.missing(cx, "slots", "write the number that keys are divided by: `slots: 4`");
-    }
+    let slots = method.slots(slots_item.as_ref().map(|item| (item, slots)), &fields, cx);
     fields.finish(cx);
-    let slots = slots.unwrap_or(SLOTS);
+    let by = method.slot_by(layout, slots, cx);
     let before = cx.errors.count();
     let lines = shards::Lines { method, key: &key, unit: unit.unwrap_or(Unit::Day), slots };
     let shards = shards::shards(&shards_item, clusters, &lines, cx);
     if cx.errors.count() > before {
         return (None, tables);
     }
-    let Some(placement) = placement(&lines, &shards_item, &shards, cx) else { return (None, tables) };
+    let Some(placement) = placement(&lines, by, &shards_item, &shards, cx) else { return (None, tables) };
     let keyspace =
         Keyspace { name: name.to_owned(), method: method.name(), key, placement, shards: shards.shards };
     (Some(keyspace), tables)
@@ -156,91 +88,10 @@ fn misfits(fields: &Fields<'_>, method: Method, cx: &mut Context<'_, '_>) {
     }
 }
 
-/// `key_type` with `collation` and `scale`: a word, or a list of words for a key of several columns.
-fn key_types(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Option<Vec<KeyType>> {
-    let item = fields.require(cx, "key_type", "write the type of the key's column: `key_type: integer`");
-    let collation = fields.take("collation");
-    let scale = fields.take("scale");
-    let of_text = match &collation {
-        Some(item) => self::collation(item, cx).unwrap_or(Collation::ANY),
-        None => Collation::ANY,
-    };
-    let scale_value = |max, cx: &mut Context<'_, '_>| {
-        let scale = scale.as_ref().and_then(|item| item.count(cx, 0..=max));
-        scale.and_then(|scale| u8::try_from(scale).ok()).unwrap_or(0)
-    };
-    #[derive(Clone, Copy)]
-    enum Word {
-        Decimal,
-        Datetime,
-        Other(KeyType),
-    }
-    let words = [
-        ("integer", Word::Other(KeyType::Integer)),
-        ("decimal", Word::Decimal),
-        ("string", Word::Other(KeyType::String(of_text))),
-        ("bytes", Word::Other(KeyType::Bytes)),
-        ("uuid", Word::Other(KeyType::Uuid)),
-        ("date", Word::Other(KeyType::Date)),
-        ("datetime", Word::Datetime),
-    ];
-    let item = item?;
-    let elements = item.elements();
-    if !(1..=COLUMNS_MAX).contains(&elements.len()) {
-        item.error(
-            cx,
-            format!("expected 1 to {COLUMNS_MAX} types"),
-            Some("write `integer`, or `[integer, string]`".to_owned()),
-        );
-        return None;
-    }
-    let mut types = Vec::with_capacity(elements.len());
-    for element in &elements {
-        types.push(match element.choice(cx, &words)? {
-            Word::Decimal => KeyType::Decimal { scale: scale_value(SCALE_MAX.0, cx) },
-            Word::Datetime => KeyType::Datetime { scale: scale_value(SCALE_MAX.1, cx) },
-            Word::Other(key) => key,
-        });
-    }
-    let reads = |name: &[&str]| types.iter().any(|key| name.contains(&key.name()));
-    for (option, is_read, of) in [
-        ("collation", reads(&["string"]), "`string`"),
-        ("scale", reads(&["decimal", "datetime"]), "`decimal` and `datetime`"),
-    ] {
-        if fields.has(option) && !is_read {
-            let message = format!("{} is given, but it is for keys of type {of}", quoted(option));
-            fields.conflict(cx, &[option], message, "remove it, or write another `key_type`");
-        }
-    }
-    if reads(&["decimal"]) && !fields.has("scale") {
-        fields.missing(
-            cx,
-            "scale",
-            "write the digits behind the point, as in the column's DECIMAL(10,2): `scale: 2`",
-        );
-    }
-    Some(types)
-}
-
-fn collation(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<Collation> {
-    let name = item.text(cx)?;
-    let collation = Collation::named(name);
-    if collation.is_none() {
-        let help = match did_you_mean(name, Collation::names()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None if name == "binary" => "write `key_type: bytes` for BINARY and VARBINARY".to_owned(),
-            None => "give the column a collation of docs/sharding.md, such as `utf8mb4_bin`; or leave this line out if no two printable \
-                     ASCII texts are equal under it that differ in more than case"
-                .to_owned(),
-        };
-        item.error(cx, format!("it is not known which texts are equal under {}", quoted(name)), Some(help));
-    }
-    collation
-}
-
 /// The shards' parts as one placement.
 fn placement(
     lines: &shards::Lines<'_>,
+    by: SlotBy,
     item: &Item<'_>,
     shards: &Shards<'_>,
     cx: &mut Context<'_, '_>,
@@ -248,21 +99,6 @@ fn placement(
     let Shards { slots, ranges, values, .. } = shards;
     let (key, unit) = (lines.key.first()?, lines.unit);
     match lines.method {
-        Method::Hash | Method::Mod | Method::Crc32Mod => {
-            let claims: Vec<_> = slots.iter().map(|(range, shard, _)| (range.clone(), *shard)).collect();
-            let by = match lines.method {
-                Method::Mod => SlotBy::Mod,
-                Method::Crc32Mod => SlotBy::Crc32,
-                _ => SlotBy::Hash,
-            };
-            match SlotTable::new(lines.slots, &claims) {
-                Ok(table) => Some(Placement::Slots { by, table }),
-                Err(fault) => {
-                    slot_fault(fault, lines.slots, item, shards, cx);
-                    None
-                }
-            }
-        }
         Method::Range => {
             let piece = |(from, to): (&Option<Key>, &Option<Key>), shard| Piece {
                 from: from.clone(),
@@ -300,6 +136,16 @@ fn placement(
                 }
             }
             Some(Placement::List(list))
+        }
+        _ => {
+            let claims: Vec<_> = slots.iter().map(|(range, shard, _)| (range.clone(), *shard)).collect();
+            match SlotTable::new(lines.slots, &claims) {
+                Ok(table) => Some(Placement::Slots { by, table }),
+                Err(fault) => {
+                    slot_fault(fault, lines.slots, item, shards, cx);
+                    None
+                }
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 //! Owns: those options, and what must fit together in one database. Does not know: how a key is placed (`shard`).
 //! Invariant: what comes out names clusters of the file, shards without a gap and each table once.
 
+mod key_types;
 mod keyspace;
+mod method;
 mod pattern;
 mod pending;
 mod shards;

@@ -12,9 +12,12 @@ use crate::shard::{Key, KeyType, SHARDS_MAX, Shard, ShardIx, Unit};
 use super::super::error::quoted;
 use super::super::fields::{Context, Fields, Item};
 use super::super::tree::Entry;
-use super::keyspace::Method;
+use super::method::Method;
 use super::pattern::{self, Texts};
 use super::{cluster, named, own_name, server_name};
+
+/// Slots that a keyspace can have: Mycat's PartitionByCRC32PreSlot has 102,400.
+pub(super) const SLOTS_MAX: u32 = 1 << 17;
 
 /// What of the keyspace says how its shards are written.
 pub(super) struct Lines<'k> {
@@ -251,7 +254,7 @@ fn slots<'n>(shards: &mut Shards<'n>, group: &Group<'n>, item: &Item<'n>, cx: &m
             |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         match (number(first), number(last)) {
-            (Some(first), Some(last)) if first <= last && last < u32::from(u16::MAX) + 1 => {
+            (Some(first), Some(last)) if first <= last && last < SLOTS_MAX => {
                 ranges.push((first..last + 1, element));
             }
             _ => {

@@ -211,6 +211,24 @@ fn what_a_server_compares_by_converting_is_in_doubt() {
     }
 }
 
+#[test]
+fn a_list_has_the_shards_of_its_values() {
+    let keyspace = &integers()[1]; // mod 100, 20 a shard
+    let shards = |values: &[Value<'_>]| {
+        keyspace.locate_any(values).map(|set| set.iter().map(|shard| shard.0).collect::<Vec<_>>())
+    };
+    assert_eq!(shards(&[Value::Integer(1), Value::Integer(99), text("2")]), Ok(vec![0, 4]));
+    assert_eq!(shards(&[Value::Null, Value::Integer(30)]), Ok(vec![1]));
+    assert_eq!(shards(&[Value::Null]), Err(NoPlace::Null));
+    assert_eq!(shards(&[Value::Integer(1), text("x")]), Err(NoPlace::Doubt(Doubt::NotANumber)));
+    // MySQL finds 9007199254740992 by `IN ('9007199254740993', 1)`, and does not by `IN ('9007199254740993', '1')`.
+    let large = text("9007199254740993");
+    assert_eq!(shards(&[large, text("1")]), Ok(vec![0, 4]));
+    assert_eq!(shards(&[large, Value::Integer(1)]), Err(NoPlace::Doubt(Doubt::Digits)));
+    let closed = &integers()[4];
+    assert_eq!(closed.locate_any(&[Value::Integer(1), Value::Integer(5000)]), Err(NoPlace::NoMatch), "T55");
+}
+
 fn keyspaces_of(key: KeyType) -> Keyspace {
     let table = SlotTable::new(1, &[(0..1, ShardIx(0))]).unwrap();
     let placement = Placement::Slots { by: SlotBy::Hash, table };
