@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::model::{Auth, Config, Server, User};
+use super::sharding;
 use crate::balance::Balance;
+use crate::shard::Database;
 
 /// Options that a running proxy takes over, and sections (with a dot at their end) of such options; those of a cluster
 /// without its name.
@@ -69,6 +71,13 @@ impl Config {
             config.cluster.reads.balance_of.iter().map(told).collect()
         };
         changes.extend(by_name("databases.", from, &databases(self), &databases(next)));
+        let rules = |config: &Self| {
+            let told = |(name, rules): (&String, &Database)| {
+                (name.clone(), (sharding::database_told(rules), rules.clone()))
+            };
+            config.rules.databases.iter().map(told).collect()
+        };
+        changes.extend(by_name("databases.", from, &rules(self), &rules(next)));
         let operators = |config: &Self| users(config.console.iter().flat_map(|console| &console.users));
         changes.extend(by_name("admin.users", from, &operators(self), &operators(next)));
         changes.extend(by_name("users", from, &users(self.users()), &users(next.users())));
@@ -144,6 +153,8 @@ fn users<'a>(users: impl Iterator<Item = &'a User>) -> Elements<User> {
 mod tests {
     use super::super::model::Secret;
     use super::*;
+    use crate::ids::ClusterId;
+    use crate::shard::{Home, NoMatch, WithoutKey};
 
     fn config() -> Config {
         Config::for_servers(&["10.0.0.1".to_owned(), "10.0.0.2".to_owned()]).unwrap()
@@ -195,6 +206,14 @@ mod tests {
             c.cluster.reads.balance_of.insert("shop[1]".into(), Balance::Random);
         };
         assert_eq!(live(of_shop), ("databases.".into(), true));
+        let rules_of_shop = |c: &mut Config| {
+            let home = Home { cluster: ClusterId(0), schema: "s".into() };
+            let (without_key, no_match) = (WithoutKey::default(), NoMatch::Refuse);
+            let (name, keyspaces, tables) = ("shop".into(), Vec::new(), BTreeMap::new());
+            let shop = Database { name, home, keyspaces, tables, without_key, no_match };
+            c.rules.databases.insert("shop".into(), shop);
+        };
+        assert_eq!(live(rules_of_shop), ("databases.".into(), true));
         assert_eq!(live(|c| c.cluster.pool.max = 7), ("clusters.main.pool.max".into(), true));
         assert_eq!(live(|c| c.monitor.failures = 7), ("monitor.failures".into(), true));
     }

@@ -12,6 +12,7 @@ use super::listen::Keepalive;
 use super::model::{
     Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion, Transactions,
 };
+use super::sharding;
 use super::units::{DURATION, PERCENT, SIZE};
 
 impl Config {
@@ -68,6 +69,7 @@ impl Config {
         let allowed: Vec<_> = self.client_compression.iter().map(|allowed| compression(*allowed)).collect();
         out.list("compression", &allowed);
         self.cluster(&mut out);
+        sharding::shown(&self.rules, &self.tests, &[&self.cluster.name], &mut out);
         let limits = &self.limits;
         out.put("limits.clients", limits.clients);
         out.duration("limits.login_timeout", limits.login_timeout);
@@ -179,18 +181,18 @@ fn duration(value: Duration) -> String {
 
 /// Options in order.
 #[derive(Default)]
-struct Shown(Vec<(String, String)>);
+pub(super) struct Shown(Vec<(String, String)>);
 
 impl Shown {
-    fn put(&mut self, option: impl Into<String>, value: impl ToString) {
+    pub(super) fn put(&mut self, option: impl Into<String>, value: impl ToString) {
         self.0.push((option.into(), value.to_string()));
     }
 
-    fn optional(&mut self, option: impl Into<String>, value: Option<impl ToString>) {
+    pub(super) fn optional(&mut self, option: impl Into<String>, value: Option<impl ToString>) {
         self.put(option, value.map(|value| value.to_string()).unwrap_or_default());
     }
 
-    fn list(&mut self, option: &str, values: &[impl ToString]) {
+    pub(super) fn list(&mut self, option: &str, values: &[impl ToString]) {
         let values = values.iter().map(ToString::to_string).collect::<Vec<_>>();
         self.put(option, values.join(", "));
     }

@@ -32,6 +32,7 @@ pub enum Layout {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ring {
     seed: u32,
+    points_each: u32,
     points: Vec<(i32, u32)>,
 }
 
@@ -129,7 +130,12 @@ impl Ring {
                 all.insert(murmur3(name.as_bytes(), seed), slot); // the later one has a point that two share
             }
         }
-        Self { seed, points: all.into_iter().collect() }
+        Self { seed, points_each, points: all.into_iter().collect() }
+    }
+
+    /// Its seed, and how many points each slot has.
+    pub fn options(&self) -> (u32, u32) {
+        (self.seed, self.points_each)
     }
 
     fn slot(&self, text: &[u8]) -> u32 {
@@ -141,7 +147,7 @@ impl Ring {
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring").field("seed", &self.seed).field("points", &self.points.len()).finish()
+        f.debug_struct("Ring").field("seed", &self.seed).field("points_each", &self.points_each).finish()
     }
 }
 
@@ -167,7 +173,7 @@ fn murmur3(text: &[u8], seed: u32) -> i32 {
 }
 
 impl Padding {
-    /// The number that the digits make; they are cut from a number below zero nowhere.
+    /// The number that the digits make. Numbers below zero are refused: the minus would be among the digits.
     fn digits(self, number: i64) -> Result<u64, Doubt> {
         if number < 0 {
             return Err(Doubt::OutOfRange);

@@ -124,6 +124,11 @@ impl Unit {
     pub const NAMES: [(&'static str, Self); 4] =
         [("year", Self::Year), ("month", Self::Month), ("week", Self::Week), ("day", Self::Day)];
 
+    /// Its word in the rules file.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, unit)| *unit == self).map_or("", |(name, _)| name)
+    }
+
     /// The number of the period that a day is in; consecutive periods have consecutive numbers.
     pub fn period(self, date: Date) -> i64 {
         match self {

@@ -66,7 +66,7 @@ impl Collation {
 }
 
 /// Collations that compare by characters' codes.
-const EXACT: [&str; 10] = [
+const EXACT: [&str; 9] = [
     "ascii_bin",
     "latin1_bin",
     "utf8mb3_bin",
@@ -76,11 +76,10 @@ const EXACT: [&str; 10] = [
     "latin1_nopad_bin",
     "utf8mb3_nopad_bin",
     "utf8mb4_nopad_bin",
-    "utf8_bin",
 ];
 
 /// Collations under which no two printable ASCII texts are equal but by the case of letters and spaces at the end.
-const FOLDED: [&str; 24] = [
+const FOLDED: [&str; 22] = [
     "utf8mb4_0900_ai_ci",
     "utf8mb4_0900_as_ci",
     "utf8mb4_0900_as_cs",
@@ -96,8 +95,6 @@ const FOLDED: [&str; 24] = [
     "utf8mb3_uca1400_ai_ci",
     "utf8mb3_general_ci",
     "utf8mb3_unicode_ci",
-    "utf8_general_ci",
-    "utf8_unicode_ci",
     "latin1_swedish_ci",
     "latin1_general_ci",
     "latin1_general_cs",

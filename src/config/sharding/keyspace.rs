@@ -13,13 +13,13 @@ use super::key_types::key_types;
 use super::method::Method;
 use super::shards::{self, Part, Shards};
 
-/// The keyspace `name`, and what it says of its tables.
+/// The keyspace `name`, what it says of its tables, and how many columns their keys have.
 pub(super) fn keyspace<'n>(
     name: &str,
     item: &Item<'n>,
     clusters: &[&str],
     cx: &mut Context<'_, '_>,
-) -> (Option<Keyspace>, Option<Item<'n>>) {
+) -> (Option<Keyspace>, Option<Item<'n>>, Option<usize>) {
     let mut fields = Fields::of(item, cx);
     let method = fields.require(cx, "method", "write how keys are spread: `method: hash`");
     let method_item = method.clone();
@@ -38,10 +38,11 @@ pub(super) fn keyspace<'n>(
         "list the shards: `shards: {s0: {cluster: main, schema: shop_0, slots: 0-1023}}`",
     );
     let tables = fields.take("tables");
+    let columns = key.as_ref().map(Vec::len);
     let layout = fields.section(cx, "layout");
     let (Some(method), Some(key), Some(shards_item)) = (method, key, shards_item) else {
         fields.finish(cx);
-        return (None, tables);
+        return (None, tables, columns);
     };
     misfits(&fields, method, cx);
     if let (Some(item), [key]) = (&method_item, key.as_slice())
@@ -69,12 +70,14 @@ pub(super) fn keyspace<'n>(
     let lines = shards::Lines { method, key: &key, unit: unit.unwrap_or(Unit::Day), slots };
     let shards = shards::shards(&shards_item, clusters, &lines, cx);
     if cx.errors.count() > before {
-        return (None, tables);
+        return (None, tables, columns);
     }
-    let Some(placement) = placement(&lines, by, &shards_item, &shards, cx) else { return (None, tables) };
+    let Some(placement) = placement(&lines, by, &shards_item, &shards, cx) else {
+        return (None, tables, columns);
+    };
     let keyspace =
         Keyspace { name: name.to_owned(), method: method.name(), key, placement, shards: shards.shards };
-    (Some(keyspace), tables)
+    (Some(keyspace), tables, columns)
 }
 
 /// Options that this method does not read.

@@ -9,6 +9,7 @@ mod method;
 mod pattern;
 mod pending;
 mod shards;
+mod shown;
 mod tables;
 mod tests_section;
 
@@ -20,6 +21,7 @@ use super::fields::{Context, Fields, Item};
 use super::guess::did_you_mean;
 use super::tree::{Entry, Value};
 
+pub(super) use shown::{database_told, shown};
 pub(super) use tests_section::rule_tests;
 pub use tests_section::{Expected, Role, RuleTest};
 
@@ -100,11 +102,11 @@ fn keyspaces<'n>(
     let mut keyspaces = Vec::new();
     for (entry, item) in named(item, "keyspaces", cx) {
         own_name(&entry.key, &item, entry, "a keyspace", cx);
-        let (keyspace, its_tables) = keyspace::keyspace(&entry.key, &item, clusters, cx);
-        if let Some(keyspace) = keyspace {
-            tables.sharded(its_tables.as_ref(), keyspaces.len(), keyspace.key.len(), cx);
-            keyspaces.push(keyspace);
-        }
+        let (keyspace, its_tables, columns) = keyspace::keyspace(&entry.key, &item, clusters, cx);
+        // What is wrong with the tables of a keyspace without a place is told, too.
+        let at = if keyspace.is_some() { keyspaces.len() } else { usize::MAX };
+        tables.sharded(its_tables.as_ref(), at, columns, cx);
+        keyspaces.extend(keyspace);
     }
     keyspaces
 }

@@ -17,6 +17,11 @@ use super::{named, server_name};
 const GENERATORS: [(&str, GenerateBy); 3] =
     [("snowflake", GenerateBy::Snowflake), ("segment", GenerateBy::Segment), ("uuid_v7", GenerateBy::UuidV7)];
 
+/// The word for how values are made.
+pub(super) fn generator(by: GenerateBy) -> &'static str {
+    GENERATORS.iter().find(|(_, known)| *known == by).map_or("", |(name, _)| name)
+}
+
 /// The tables of a database, as they are found.
 #[derive(Default)]
 pub(super) struct Tables<'n> {
@@ -31,12 +36,12 @@ struct Found<'n> {
 }
 
 impl<'n> Tables<'n> {
-    /// The tables of a keyspace, whose key has so many columns.
+    /// The tables of a keyspace, whose key has so many columns, if that is known.
     pub(super) fn sharded(
         &mut self,
         item: Option<&Item<'n>>,
         keyspace: usize,
-        columns: usize,
+        columns: Option<usize>,
         cx: &mut Context<'_, '_>,
     ) {
         for (entry, item) in item.map(|item| named(item, "tables", cx)).unwrap_or_default() {
@@ -116,7 +121,11 @@ impl<'n> Tables<'n> {
 }
 
 /// A table's key columns: one name, a list of them, or a mapping with `key` and `generate`.
-fn key(item: &Item<'_>, columns: usize, cx: &mut Context<'_, '_>) -> Option<(Vec<String>, Option<Generate>)> {
+fn key(
+    item: &Item<'_>,
+    columns: Option<usize>,
+    cx: &mut Context<'_, '_>,
+) -> Option<(Vec<String>, Option<Generate>)> {
     let Value::Map(_) = item.node.value else {
         return Some((self::columns(item, columns, cx)?, None));
     };
@@ -127,9 +136,9 @@ fn key(item: &Item<'_>, columns: usize, cx: &mut Context<'_, '_>) -> Option<(Vec
     Some((self::columns(&key?, columns, cx)?, generate))
 }
 
-fn columns(item: &Item<'_>, count: usize, cx: &mut Context<'_, '_>) -> Option<Vec<String>> {
+fn columns(item: &Item<'_>, count: Option<usize>, cx: &mut Context<'_, '_>) -> Option<Vec<String>> {
     let elements = item.elements();
-    if elements.len() != count {
+    if let Some(count) = count.filter(|count| *count != elements.len()) {
         let message = format!(
             "the keyspace's key has {count} column{}, here are {}",
             if count == 1 { "" } else { "s" },

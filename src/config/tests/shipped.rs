@@ -23,7 +23,7 @@ fn every_file_in_rules_loads() {
         names.push(path.file_name().unwrap().to_string_lossy().into_owned());
     }
     names.sort();
-    assert_eq!(names, ["failover.yaml", "quickstart.yaml", "read-write-splitting.yaml"]);
+    assert_eq!(names, ["failover.yaml", "quickstart.yaml", "read-write-splitting.yaml", "sharding.yaml"]);
 }
 
 /// Every option that the program reads, found by giving each section one that it does not know: the help then
@@ -41,7 +41,8 @@ fn options() -> BTreeSet<String> {
         }
         sections.insert(section.trim_end_matches("[]").to_owned());
     }
-    sections.extend(["clusters", "databases"].map(str::to_owned));
+    sections.extend(["clusters", "databases", "databases.NAME.keyspaces"].map(str::to_owned));
+    sections.extend(["shards", "tables"].map(|of| format!("databases.NAME.keyspaces.NAME.{of}")));
     sections.insert("admin.users".to_owned());
     sections.remove("clusters.NAME.servers");
     sections.remove("users[].require");
@@ -67,7 +68,10 @@ fn the_document_shows_an_error_as_it_is_printed() {
 #[test]
 fn the_table_shows_the_defaults() {
     // The commented file is held to the program's defaults by a test below.
-    let shown = include_str!("../../../rules/read-write-splitting.yaml");
+    let shown = concat!(
+        include_str!("../../../rules/read-write-splitting.yaml"),
+        include_str!("../../../rules/sharding.yaml")
+    );
     let mut count = 0;
     for row in include_str!("../../../docs/configuration.md").lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<_> = row.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
@@ -87,8 +91,14 @@ fn the_table_shows_the_defaults() {
 
 #[test]
 fn the_commented_file_shows_every_option() {
-    let text = include_str!("../../../rules/read-write-splitting.yaml");
+    let (sharding, others) = (
+        include_str!("../../../rules/sharding.yaml"),
+        include_str!("../../../rules/read-write-splitting.yaml"),
+    );
     for option in options() {
+        let is_rule =
+            option.starts_with("databases.") && !option.contains(".reads.") || option.starts_with("tests[");
+        let text = if is_rule { sharding } else { others };
         let name = option.rsplit('.').next().unwrap();
         let given = |line: &str| {
             let line = line.trim_start_matches([' ', '#', '-', '{']);
@@ -140,7 +150,10 @@ fn the_commented_file_shows_the_defaults() {
 fn every_option_is_shown_and_no_secret() {
     let text = "version: 1\nauth: users\nusers: [{name: app, password: hush-1, backend: {user: b, password: hush-2}}]\n\
                 admin: {users: [{name: op, password: hush-3}]}\nmonitor: {user: m, password: hush-4}\n\
-                clusters: {main: {servers: [a]}}\ndatabases: {NAME: {reads: {balance: random}}}\n";
+                clusters: {main: {servers: [a]}}\n\
+                databases: {NAME: {reads: {balance: random}, home: {cluster: main, schema: s}, keyspaces: {NAME: {method: range, \
+                key_type: integer, shards: {NAME: {cluster: main, schema: s, ranges: [{to: 1}, {from: 1}]}}, tables: {NAME: id}}}}}\n\
+                tests: [{sql: SELECT 1, refused: true}]\n";
     let shown = load(text, "shown.yaml", &environment).unwrap().shown();
     assert!(!format!("{shown:?}").contains("hush"), "{shown:?}");
     let names: BTreeSet<_> = shown
