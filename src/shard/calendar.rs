@@ -64,6 +64,12 @@ impl Datetime {
         clock.next().is_none().then_some(Self { date, microseconds })
     }
 
+    /// Whether there is such a moment.
+    pub(super) fn exists(self) -> bool {
+        let Date { year, month, day } = self.date;
+        Date::new(year, month, day).is_some() && self.microseconds < 86_400 * SECOND
+    }
+
     /// Whether no more than `digits` behind the second's point are other than 0.
     pub(super) fn fits(self, digits: u8) -> bool {
         let unit = 10u64.pow(u32::from(digits).min(6));

@@ -266,15 +266,16 @@ fn hex(uuid: &[u8; 16]) -> Vec<u8> {
     uuid.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// A value as a day with a time.
+/// A value as a day with a time. Days that there are not (`0000-00-00`) are left to servers.
 fn moment(value: &Value<'_>) -> Result<Datetime, Doubt> {
-    match *value {
-        Value::Date(date) => Ok(Datetime { date, microseconds: 0 }),
-        Value::Datetime(moment) => Ok(moment),
-        Value::Text(_, Charset::Unknown) => Err(Doubt::Charset),
-        Value::Text(text, _) => Datetime::parse(text).ok_or(Doubt::NotADate),
-        _ => Err(Doubt::Kind),
-    }
+    let moment = match *value {
+        Value::Date(date) => Datetime { date, microseconds: 0 },
+        Value::Datetime(moment) => moment,
+        Value::Text(_, Charset::Unknown) => return Err(Doubt::Charset),
+        Value::Text(text, _) => Datetime::parse(text).ok_or(Doubt::NotADate)?,
+        _ => return Err(Doubt::Kind),
+    };
+    if moment.exists() { Ok(moment) } else { Err(Doubt::NotADate) }
 }
 
 fn date(value: &Value<'_>) -> Result<Date, Doubt> {

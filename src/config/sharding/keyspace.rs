@@ -3,6 +3,8 @@
 //! Owns: which options a method reads. Does not know: how they are written for a shard (`shards`).
 //! Invariant: an option that the method does not read is an error, and so is a key's type that it cannot place.
 
+use std::collections::BTreeMap;
+
 use crate::shard::{
     Key, Keyspace, Piece, PieceFault, Pieces, Placement, ShardIx, SlotBy, SlotFault, SlotTable, Unit,
 };
@@ -124,20 +126,15 @@ fn placement(
                 .map(|pieces| Placement::Periods { unit, pieces })
         }
         Method::List => {
-            let mut list: Vec<(Key, ShardIx)> = Vec::new();
+            let mut list: BTreeMap<&Key, ShardIx> = BTreeMap::new();
             for (value, shard, item) in values {
-                match list.binary_search_by(|(listed, _)| listed.cmp(value)) {
-                    Ok(_) => {
-                        let help = Some("keep it on one shard".to_owned());
-                        item.error(
-                            cx,
-                            format!("the key {} is listed already", quoted(&key.show(value))),
-                            help,
-                        );
-                    }
-                    Err(at) => list.insert(at, (value.clone(), *shard)),
+                if list.insert(value, *shard).is_some() {
+                    let help = Some("keep it on one shard".to_owned());
+                    let message = format!("the key {} is listed already", quoted(&key.show(value)));
+                    item.error(cx, message, help);
                 }
             }
+            let list = list.into_iter().map(|(key, shard)| (key.clone(), shard)).collect();
             Some(Placement::List(list))
         }
         _ => {
@@ -157,8 +154,8 @@ fn slot_fault(fault: SlotFault, slots: u32, item: &Item<'_>, shards: &Shards<'_>
     let named = |at: usize| shards.slots.get(at).map(|(_, shard, item)| (shards.name(*shard), item));
     match fault {
         SlotFault::Gap(first) => {
-            let is_taken = |slot: &u32| shards.slots.iter().any(|(range, ..)| range.contains(slot));
-            let last = (first..slots).find(is_taken).unwrap_or(slots) - 1;
+            let later = shards.slots.iter().map(|(range, ..)| range.start).filter(|start| *start > first);
+            let last = later.min().unwrap_or(slots) - 1;
             let gap = if first == last {
                 format!("slot {first} belongs")
             } else {

@@ -13,6 +13,8 @@ use super::shards::Part;
 const SLOTS: u32 = 1024;
 /// Points of each slot on Mycat's ring where the rules give no number: as Mycat's `virtualBucketTimes`.
 const POINTS: u32 = 160;
+/// Points of a whole ring.
+const RING_MAX: u64 = 1 << 17;
 /// Digits of a number that is filled up.
 const PADDED_MAX: u64 = 64;
 
@@ -117,7 +119,7 @@ impl Method {
     /// How a key's slot is found, with the options of `layout`; for methods without slots as `hash`.
     pub(super) fn slot_by(self, mut fields: Fields<'_>, slots: u32, cx: &mut Context<'_, '_>) -> SlotBy {
         let seed = fields.count(cx, "seed", 0, 0..=u32::MAX.into());
-        let points = fields.count(cx, "virtual_buckets", POINTS, 1..=10_000);
+        let points = fields.count(cx, "virtual_buckets", POINTS, 1..=1000);
         let in_front = fields.choice(cx, "pad", &[("left", true), ("right", false)], false);
         let length = fields.count(cx, "pad_length", 18, 1..=PADDED_MAX);
         let (from, to) = (fields.take("from"), fields.take("to"));
@@ -147,13 +149,13 @@ impl Method {
                 SlotBy::Adopted(Layout::MycatString { from: place(from, 0, cx), to: place(to, 8, cx) })
             }
             Self::MycatMurmur => {
-                let too_many = u64::from(slots) * u64::from(points) > 1 << 20;
+                let too_many = u64::from(slots) * u64::from(points) > RING_MAX;
                 if too_many {
                     let help = "write fewer `slots` or `virtual_buckets`";
                     fields.conflict(
                         cx,
                         &["virtual_buckets"],
-                        "the ring would have more than a million points",
+                        "the ring would have more than 131072 points",
                         help,
                     );
                 }

@@ -6,6 +6,7 @@
 mod key_types;
 mod keyspace;
 mod method;
+mod parts;
 mod pattern;
 mod pending;
 mod shards;

@@ -14,6 +14,9 @@ use super::super::tree::Value;
 use super::pending::{self, Feature};
 use super::{named, server_name};
 
+/// Names of tables with suffixes, on all shards of a database together.
+const PHYSICAL_MAX: usize = 1 << 20;
+
 const GENERATORS: [(&str, GenerateBy); 3] =
     [("snowflake", GenerateBy::Snowflake), ("segment", GenerateBy::Segment), ("uuid_v7", GenerateBy::UuidV7)];
 
@@ -88,6 +91,29 @@ impl<'n> Tables<'n> {
         names: &HashMap<String, &str>,
         cx: &mut Context<'_, '_>,
     ) {
+        let suffixed =
+            |keyspace: &Keyspace| keyspace.shards.iter().filter(|shard| shard.suffix.is_some()).count();
+        let all = self.found.iter().filter_map(|found| match &found.table {
+            Table::Sharded { keyspace, .. } => {
+                keyspaces.get(*keyspace).map(|keyspace| (found, suffixed(keyspace)))
+            }
+            Table::Reference => None,
+        });
+        let mut count = 0;
+        for (found, shards) in all {
+            count += shards;
+            if count > PHYSICAL_MAX {
+                let message =
+                    format!("the tables with suffixes have more than {PHYSICAL_MAX} names on their shards");
+                cx.errors.add(
+                    found.place,
+                    &found.rule,
+                    message,
+                    Some("use fewer shards in one schema".to_owned()),
+                );
+                return;
+            }
+        }
         let mut taken: HashMap<(ClusterId, &str, String), &str> = HashMap::new();
         for Found { name, place, rule, table } in &self.found {
             let Table::Sharded { keyspace, .. } = table else { continue };

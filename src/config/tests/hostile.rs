@@ -8,6 +8,7 @@ use super::cases::environment;
 use crate::config::{Config, Outcome, check, load};
 
 const WHOLE: &str = include_str!("../cases/whole.yaml");
+const SHARDING: &str = include_str!("../cases/sharding.yaml");
 
 /// A file that the test removes when it ends.
 struct Temporary(PathBuf);
@@ -37,6 +38,16 @@ proptest! {
             for error in errors {
                 prop_assert!(error.to_string().starts_with("error"));
             }
+        }
+    }
+
+    #[test]
+    fn damaged_sharding_rules_never_panic(at in 0..SHARDING.len(), cut in 0..40_usize, piece in "[\\[\\]{}:,.0-9a-f #-]{0,6}") {
+        let (start, end) = (at, (at + cut).min(SHARDING.len()));
+        let mut text = SHARDING.to_owned();
+        text.replace_range(start..end, &piece);
+        if let Err(errors) = load(&text, "damaged.yaml", &environment) {
+            prop_assert!(!errors.is_empty());
         }
     }
 

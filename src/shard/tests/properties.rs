@@ -206,6 +206,7 @@ fn what_a_server_compares_by_converting_is_in_doubt() {
         (KeyType::Date, text("2026-01-05 10:00:00"), Doubt::NotADate),
         (KeyType::Datetime { scale: 0 }, text("2026-01-05 10:00:00.5"), Doubt::NotADate),
         (KeyType::Date, Value::Integer(20260105), Doubt::Kind),
+        (KeyType::Date, Value::Date(Date { year: 0, month: 0, day: 0 }), Doubt::NotADate),
     ] {
         assert_eq!(doubt(key, value), why, "{value:?}");
     }
