@@ -146,7 +146,7 @@ fn values<'n>(
 
 /// A key as the rules give it; of the method `date`, the number of a period.
 fn key(item: &Item<'_>, text: &str, lines: &Lines<'_>, cx: &mut Context<'_, '_>) -> Option<Key> {
-    let Some(key_type) = lines.key.first() else { return None };
+    let key_type = lines.key.first()?;
     let (key, help) = if lines.method == Method::Date {
         let period = lines.unit.parse(text).map(|period| Key::Number(period.into()));
         (period, format!("write it as `{}`", lines.unit.example()))
