@@ -3,6 +3,8 @@
 //! Owns: the rules of read/write splitting. Does not know: sockets, the clock, which replica is picked.
 //! Invariant: pure; every route carries its reason; in doubt a statement goes to the primary.
 
+pub mod sharded;
+
 use crate::sql::{Access, Class, Hint, Recognised, Uses};
 
 /// Which server a statement needs.

@@ -275,6 +275,11 @@ pub(super) fn find(word: &[u8]) -> Option<Found> {
     TABLE.get(word).map(|(text, value)| Found { text, value })
 }
 
+/// Whether the word cannot be a name without quotes.
+pub fn is_reserved(word: &[u8], dialect: Dialect) -> bool {
+    find(word).is_some_and(|found| found.reserved(dialect))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,7 @@ mod recognise;
 mod reduce;
 mod scan;
 mod set;
+mod shape;
 mod show;
 mod splice;
 mod tableless;
@@ -30,12 +31,13 @@ mod variables;
 mod words;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use definitions::{changes_accounts, defines_no_table, tables_created};
 pub use digest::{DIGEST_TEXT_MAX, digest, digest_text};
 pub use effects::{Effect, LockKind, effects};
 pub use functions::{is_built_in, pure_functions};
+pub use keywords::is_reserved;
 pub use model::*;
 pub use outline::*;
 pub use own::{Own, own_statement};
@@ -44,6 +46,7 @@ pub use phrase::first_word;
 pub use question::{BareQuestion, Question, bare_question, parse_kill, shows_warnings};
 pub use recognise::recognise;
 pub use scan::is_system_schema;
+pub use shape::shape;
 pub use splice::{Edit, ListedTable, listed_tables, shows_processlist, splice};
 pub use tableless::uses_no_table;
 pub use transaction::{Ending, ending, is_bare_end, loads};

@@ -1,0 +1,32 @@
+//! Where a statement of a database with sharding rules runs: pure planning, on a miss of the plan cache.
+//!
+//! Owns: which statements run on which shards, with which text, and how their answers are one; every refusal with its reason.
+//! Does not know: values, servers, sessions. Invariant: a statement that names a sharded table runs where one server with all rows
+//! would give the same answer, or it is refused. No input panics, and time and memory are linear in the statement's length.
+
+mod across;
+mod catalog;
+mod change;
+mod edits;
+mod facts;
+mod gate;
+mod insert;
+mod keys;
+mod parse;
+mod planned;
+mod refusal;
+mod route;
+mod scope;
+mod shown;
+
+#[cfg(test)]
+mod cases;
+
+pub use catalog::{Catalog, Database, DatabaseIx, Listed};
+pub use edits::{Edit, NameEdit, Place, text_for};
+pub use keys::{Bound, KeySource, Narrow, Typed};
+pub use parse::Modes;
+pub use planned::*;
+pub use refusal::{Reason, Refusal};
+pub use route::{Request, plan};
+pub use shown::describe;

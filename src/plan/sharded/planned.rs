@@ -1,0 +1,154 @@
+//! What planning gives: where a statement runs, what becomes of its text, how the shards' answers are one.
+//!
+//! Owns: the shapes. Does not know: values of literals and parameters: a plan is kept for all statements of one shape and used with
+//! the values of each. Invariant: places are numbers of tokens, literals and parameters, never bytes.
+
+use std::ops::Range;
+
+use super::catalog::DatabaseIx;
+use super::edits::NameEdit;
+use super::keys::{KeySource, Narrow};
+use super::parse::text::At;
+use super::refusal::Refusal;
+
+/// The plan of one shape of statement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Planned {
+    /// It names no table that the rules list: it runs at home, untouched.
+    Home,
+    /// It runs on shards.
+    Routed(Box<Routed>),
+    /// It does not run.
+    Refused(Refusal),
+}
+
+/// A statement that runs on shards of one keyspace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Routed {
+    /// The database, by its place in the rules.
+    pub database: DatabaseIx,
+    /// The keyspace, by its place in the database; `None` where only reference tables are read, which every shard has.
+    pub keyspace: Option<usize>,
+    /// What kind of statement it is.
+    pub verb: Verb,
+    /// Which shards.
+    pub sites: Sites,
+    /// What is done when there are several, or why nothing is.
+    pub many: Result<Merge, Refusal>,
+    /// Names to be replaced for a shard, in the order of the text.
+    pub edits: Vec<NameEdit>,
+}
+
+/// Kinds of statements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verb {
+    /// SELECT and its kin.
+    Select,
+    /// INSERT.
+    Insert,
+    /// REPLACE.
+    Replace,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+    /// EXPLAIN of one of these.
+    Explain,
+}
+
+/// Which shards a statement runs on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Sites {
+    /// Any one: the answer is everywhere the same.
+    AnyOne,
+    /// Those that may have such keys; none means any one, which answers that there are no rows.
+    Spread {
+        /// The keys.
+        narrow: Narrow,
+        /// Keys that the statement gives to rows: each must be in the one shard where it runs.
+        given: Vec<Vec<KeySource>>,
+    },
+    /// The one shard that has all of these, each by itself: tables that the keys do not join.
+    Together {
+        /// The keys of each.
+        narrows: Vec<Narrow>,
+        /// As in `Spread`.
+        given: Vec<Vec<KeySource>>,
+    },
+    /// The shard of each row that is inserted.
+    Rows(Vec<InsertedRow>),
+}
+
+/// A row of VALUES.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InsertedRow {
+    /// Its tokens, parentheses included. Between two rows of one INSERT is one comma.
+    pub tokens: Range<At>,
+    /// Its key.
+    pub key: Vec<KeySource>,
+}
+
+/// How the answers of several shards become one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Merge {
+    /// One row after the other.
+    Rows {
+        /// In which order; in any, where it is empty.
+        order: Vec<SortKey>,
+        /// How many of them.
+        limit: Option<Cut>,
+    },
+    /// One row in all, each column by itself.
+    Totals(Vec<Total>),
+    /// Affected rows are added up.
+    Affected,
+}
+
+/// A column to sort by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SortKey {
+    /// Which one.
+    pub by: SortBy,
+    /// From the greatest to the least.
+    pub descending: bool,
+}
+
+/// Which column is sorted by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SortBy {
+    /// By its place in the result, from 0.
+    Position(usize),
+    /// By its name, in the result of `SELECT *` from one table.
+    Named(Vec<u8>),
+}
+
+/// LIMIT across shards: each gives as many rows as count and offset together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// How many rows.
+    pub count: Operand,
+    /// How many are left out before.
+    pub offset: Option<Operand>,
+}
+
+/// A number that LIMIT gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Operand {
+    /// Its token.
+    pub token: At,
+    /// Where its value comes from.
+    pub source: KeySource,
+}
+
+/// How a column of one row in all is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Total {
+    /// COUNT: added up; never NULL.
+    Count,
+    /// SUM: added up; NULL where all are NULL.
+    Sum,
+    /// MIN: the least.
+    Min,
+    /// MAX: the greatest.
+    Max,
+}

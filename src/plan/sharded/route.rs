@@ -1,0 +1,347 @@
+//! From a packet to its plan: which statements there are, and what is common to all.
+//!
+//! Owns: the order of the questions, and the choice between one shard and several. Does not know: what each verb asks for besides.
+//! Invariant: that of the module.
+
+use super::across;
+use super::catalog::{Catalog, DatabaseIx};
+use super::facts::Known;
+use super::gate;
+use super::keys::{KeySource, Narrow};
+use super::parse::text::{At, Text};
+use super::parse::tree::Statement;
+use super::parse::{Modes, NoTree, parse};
+use super::planned::{Planned, Routed, Sites, Verb};
+use super::refusal::{Reason, Refusal, shown};
+use super::scope::{BlockIx, InstanceIx, Scope, What};
+use crate::sql::lexer::Kind;
+use crate::sql::{Lexing, Recognised, Uses};
+
+/// What is asked: one packet in the state of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The text.
+    pub sql: &'a [u8],
+    /// How it is read.
+    pub lexing: &'a Lexing,
+    /// sql_mode besides.
+    pub modes: Modes,
+    /// The default database, as the client knows it.
+    pub database: Option<&'a [u8]>,
+    /// What the lexer pass has found.
+    pub recognised: Recognised,
+}
+
+/// Plans a packet.
+pub fn plan(request: &Request<'_>, catalog: &Catalog) -> Planned {
+    decide(request, catalog).unwrap_or_else(Planned::Refused)
+}
+
+fn decide(request: &Request<'_>, catalog: &Catalog) -> Result<Planned, Refusal> {
+    let text = Text::new(request.sql, request.lexing);
+    let mentions = gate::mentions(&text, catalog, request.database);
+    if mentions.is_empty() {
+        return if prepares_text(&text) { text_prepared(&text, catalog, request) } else { Ok(Planned::Home) };
+    }
+    let named = mentions.first().map(|at| shown(&text.name(*at))).unwrap_or_default();
+    let refuse = |reason, what: &str| Err(Refusal::new(reason, what.replace("{}", &named)));
+    let uses = request.recognised.uses;
+    if uses.contains(Uses::MULTIPLE) {
+        return refuse(
+            Reason::SeveralStatements,
+            "Several statements in one packet, and {} is among their names",
+        );
+    }
+    let Some(first) = first_of_statement(&text) else {
+        let (reason, what) = other_statement(&text);
+        return refuse(reason, what);
+    };
+    if uses.contains(Uses::DOUBT) {
+        return refuse(Reason::NotParsed, "A statement that names {} is not understood");
+    }
+    let (text, parsed) = parse(text, first, request.modes);
+    let statement = match parsed {
+        Ok(statement) => statement,
+        Err(NoTree::TooDeep) => {
+            return refuse(Reason::TooDeep, "A statement that names {} is nested too deeply");
+        }
+        Err(NoTree::TooLong) => return refuse(Reason::TooLong, "A statement that names {} is too long"),
+        Err(NoTree::SqlMode) => {
+            return refuse(
+                Reason::SqlMode,
+                "A statement that names {} uses an operator that sql_mode changes",
+            );
+        }
+        Err(NoTree::NotParsed(_)) if uses.contains(Uses::INTO) => {
+            return refuse(Reason::IntoFile, "A statement that names {} writes its rows to a file");
+        }
+        Err(NoTree::NotParsed(_)) => {
+            return refuse(Reason::NotParsed, "A statement that names {} is not understood");
+        }
+    };
+    let mut scope = Scope::new(&text, catalog, request.database);
+    let planned = match &statement {
+        Statement::Query(query) => {
+            let top = scope.query(query, None, false)?;
+            understood(&scope, &mentions)?;
+            scope.functions(uses)?;
+            routed(&mut scope, top, Vec::new(), Verb::Select, |scope, anchor| {
+                across::merge(scope, query, top, anchor, uses)
+            })
+        }
+        Statement::Update(update) => scope.update(update, &mentions, uses),
+        Statement::Delete(delete) => scope.delete(delete, &mentions, uses),
+        Statement::Insert(insert) => scope.insert(insert, &mentions, uses),
+    }?;
+    Ok(if first > 0 { explained(planned) } else { planned })
+}
+
+/// EXPLAIN runs where the statement would, and on one shard only.
+fn explained(planned: Planned) -> Planned {
+    let Planned::Routed(mut routed) = planned else { return planned };
+    routed.verb = Verb::Explain;
+    routed.many =
+        Err(Refusal::new(Reason::ExplainAcrossShards, "EXPLAIN of a statement that runs on several shards"));
+    Planned::Routed(routed)
+}
+
+/// The tables that the gate has seen are those that were found.
+pub(super) fn understood(scope: &Scope<'_>, mentions: &[At]) -> Result<(), Refusal> {
+    if gate::all_understood(scope, mentions) {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::NotParsed, "A table's name stands in a place that is not understood"))
+}
+
+/// The first token of a statement that can be planned, behind EXPLAIN and its kin; `None` for all others.
+fn first_of_statement(text: &Text) -> Option<At> {
+    let begins: &[&[u8]] = &[b"SELECT", b"WITH", b"VALUES", b"UPDATE", b"DELETE", b"INSERT", b"REPLACE"];
+    let begins = |at: At| text.is_one_of(at, begins) || text.is(at, b'(');
+    if begins(0) {
+        return Some(0);
+    }
+    if !text.is_one_of(0, &[b"EXPLAIN", b"DESCRIBE", b"DESC", b"ANALYZE"]) {
+        return None;
+    }
+    let mut at = 1;
+    loop {
+        if begins(at) {
+            return Some(at);
+        }
+        at += match () {
+            () if text.is_one_of(at, &[b"EXTENDED", b"PARTITIONS", b"ANALYZE"]) => 1,
+            () if text.is_word(at, b"FORMAT") && text.is(at + 1, b'=') => 3,
+            () => return None,
+        };
+    }
+}
+
+/// Why a statement that is none of those is refused.
+fn other_statement(text: &Text) -> (Reason, &'static str) {
+    let is = |words: &[&[u8]]| text.is_one_of(0, words);
+    if is(&[
+        b"CREATE",
+        b"ALTER",
+        b"DROP",
+        b"RENAME",
+        b"TRUNCATE",
+        b"OPTIMIZE",
+        b"REPAIR",
+        b"CHECK",
+        b"ANALYZE",
+    ]) || is(&[b"CHECKSUM", b"CACHE", b"GRANT", b"REVOKE"])
+    {
+        (Reason::Definition, "A statement that defines or maintains {}")
+    } else if is(&[b"SHOW", b"DESCRIBE", b"DESC", b"EXPLAIN", b"HELP"]) {
+        (Reason::Description, "A statement that describes {}")
+    } else if is(&[b"LOCK", b"UNLOCK", b"HANDLER", b"FLUSH", b"BACKUP"]) {
+        (Reason::TableLock, "A statement that locks or opens {}")
+    } else if is(&[b"LOAD", b"IMPORT"]) {
+        (Reason::Load, "A file is loaded into {}")
+    } else if is(&[b"PREPARE", b"EXECUTE", b"DEALLOCATE"]) {
+        (Reason::TextPrepared, "A text that names {} is prepared by a statement")
+    } else {
+        (Reason::Statement, "A statement of this kind names {}")
+    }
+}
+
+fn prepares_text(text: &Text) -> bool {
+    text.is_word(0, b"PREPARE") || text.is_word(0, b"EXECUTE") && text.is_word(1, b"IMMEDIATE")
+}
+
+/// PREPARE … FROM: the text may name a listed table, or not be known.
+fn text_prepared(text: &Text, catalog: &Catalog, request: &Request<'_>) -> Result<Planned, Refusal> {
+    let sharded = request.database.is_some_and(|name| {
+        catalog.databases.iter().any(|database| database.name.eq_ignore_ascii_case(name))
+    });
+    let known = (0..text.len()).all(|at| text.kind(at) != Kind::UserVariable);
+    if gate::strings_mention(text, catalog) || sharded && !known {
+        let what = "A text that may name a sharded table is prepared by a statement";
+        return Err(Refusal::new(Reason::TextPrepared, what));
+    }
+    Ok(Planned::Home)
+}
+
+/// The tables of a statement by what they are.
+pub(super) struct Tables {
+    pub sharded: Vec<InstanceIx>,
+    pub database: DatabaseIx,
+    pub keyspace: Option<usize>,
+}
+
+impl Scope<'_> {
+    /// The tables, if they can be in one statement; `None` when all are at home.
+    pub(super) fn tables(&self) -> Result<Option<Tables>, Refusal> {
+        let (mut sharded, mut home) = (Vec::new(), None);
+        let (mut database, mut keyspace) = (None, None);
+        for (at, instance) in self.instances.iter().enumerate() {
+            let (own, space) = match &instance.what {
+                What::Query => continue,
+                What::Home => {
+                    home = Some(at);
+                    continue;
+                }
+                What::Reference { database } => (*database, None),
+                What::Sharded { database, keyspace, .. } => {
+                    sharded.push(at);
+                    (*database, Some(*keyspace))
+                }
+            };
+            if database.replace(own).is_some_and(|other| other != own) {
+                return Err(Refusal::new(Reason::TwoDatabases, "Tables of two sharded databases"));
+            }
+            if let Some(space) = space
+                && keyspace.replace(space).is_some_and(|other| other != space)
+            {
+                return Err(Refusal::new(Reason::TwoKeyspaces, "Tables of two keyspaces"));
+            }
+        }
+        let Some(database) = database else { return Ok(None) };
+        if let Some(home) = home.and_then(|at| self.instances.get(at)).and_then(|instance| instance.name) {
+            let what =
+                format!("{} is at home, other tables are sharded", shown(&self.text.name(home.last())));
+            return Err(Refusal::new(Reason::HomeAndSharded, what));
+        }
+        Ok(Some(Tables { sharded, database, keyspace }))
+    }
+
+    /// What may stand in the way wherever the statement runs.
+    pub(super) fn functions(&self, uses: Uses) -> Result<(), Refusal> {
+        if uses.contains(Uses::USER_LOCK) {
+            return Err(Refusal::new(
+                Reason::ServerFunction,
+                "A user lock is taken in a statement on sharded tables",
+            ));
+        }
+        let own = |call: &&super::scope::Called| call.qualified;
+        match self.calls.iter().find(own) {
+            None => Ok(()),
+            Some(call) => {
+                let what = format!("{} is called by a qualified name", shown(&call.name));
+                Err(Refusal::new(Reason::QualifiedFunction, what))
+            }
+        }
+    }
+}
+
+/// The plan, when all names are known. `many` says what is done when several shards are asked, given the table that all others follow.
+pub(super) fn routed(
+    scope: &mut Scope<'_>,
+    top: Option<BlockIx>,
+    given: Vec<Vec<KeySource>>,
+    verb: Verb,
+    many: impl FnOnce(&Scope<'_>, InstanceIx) -> Result<super::planned::Merge, Refusal>,
+) -> Result<Planned, Refusal> {
+    let Some(Tables { sharded, database, keyspace }) = scope.tables()? else { return Ok(Planned::Home) };
+    scope.edits.sort_by_key(|edit| edit.token);
+    scope.edits.dedup();
+    let apart = || Refusal::new(Reason::KeysApart, "The keys of this statement lie in several shards");
+    let mut plan = Routed {
+        database,
+        keyspace,
+        verb,
+        sites: Sites::AnyOne,
+        many: Err(apart()),
+        edits: scope.edits.clone(),
+    };
+    let known: Vec<(InstanceIx, Known)> = sharded.iter().map(|at| (*at, scope.known(*at))).collect();
+    // The table that every row of the result has, and that all others follow by their keys.
+    let anchor = known.iter().find(|(anchor, _)| {
+        let kept =
+            scope.instances.get(*anchor).is_some_and(|own| Some(own.block) == top && own.nullable.is_empty());
+        kept && known.iter().all(|(_, other)| other.together.contains(anchor))
+    });
+    if let Some((anchor, known)) = anchor {
+        plan.many = many(scope, *anchor);
+        if known.narrow == Narrow::All {
+            without_key(scope, database, verb, *anchor)?;
+            // A key that is given to rows is no condition.
+            if let Err(refusal) = &plan.many {
+                return Err(refusal.clone());
+            }
+        }
+        plan.sites = Sites::Spread { narrow: known.narrow.clone(), given };
+    } else if !known.is_empty() {
+        let mut narrows = Vec::new();
+        for (at, known) in known {
+            if known.narrow == Narrow::All {
+                return Err(scope.not_tied(at, top, &sharded));
+            }
+            if !narrows.contains(&known.narrow) {
+                narrows.push(known.narrow);
+            }
+        }
+        plan.sites = Sites::Together { narrows, given };
+    }
+    Ok(Planned::Routed(Box::new(plan)))
+}
+
+/// Whether the rules let a statement without a key run everywhere.
+fn without_key(
+    scope: &Scope<'_>,
+    database: DatabaseIx,
+    verb: Verb,
+    table: InstanceIx,
+) -> Result<(), Refusal> {
+    let Some(rules) = scope.catalog.databases.get(database) else { return Ok(()) };
+    let (allowed, reason) = match verb {
+        Verb::Select | Verb::Explain => (rules.scatter_reads, Reason::ReadWithoutKey),
+        _ => (rules.scatter_writes, Reason::WriteWithoutKey),
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(Refusal::new(reason, format!("No condition on the key of {}", scope.shown(table))))
+}
+
+impl Scope<'_> {
+    /// A table as the text has it, with its key.
+    pub(super) fn shown(&self, at: InstanceIx) -> String {
+        let Some(instance) = self.instances.get(at) else { return String::new() };
+        let name = instance.name.map_or(&instance.called[..], |name| self.text.bytes(name.last()));
+        match &instance.what {
+            What::Sharded { key, .. } => format!("{} ({})", shown(name), key.join(", ")),
+            _ => shown(name),
+        }
+    }
+
+    /// Why a table whose key is not known, and that does not follow another, cannot be read.
+    fn not_tied(&self, at: InstanceIx, top: Option<BlockIx>, sharded: &[InstanceIx]) -> Refusal {
+        let table = self.shown(at);
+        let Some(instance) = self.instances.get(at) else {
+            return Refusal::new(Reason::NotJoinedByKey, "A table has no key");
+        };
+        let derived = self.blocks.get(instance.block).is_some_and(|block| block.derived);
+        let (reason, what) = if derived {
+            (Reason::DerivedAcrossShards, "is read without its key in a derived table")
+        } else if Some(instance.block) != top {
+            let reason = if top.is_none() { Reason::UnionAcrossShards } else { Reason::SubqueryAcrossShards };
+            (reason, "is read without its key in a part of the statement")
+        } else if !instance.nullable.is_empty() && sharded.len() == 1 {
+            (Reason::OuterJoinAcrossShards, "is joined to rows that every shard has")
+        } else {
+            (Reason::NotJoinedByKey, "is not joined by its key, which is not given either")
+        };
+        Refusal::new(reason, format!("{table} {what}"))
+    }
+}

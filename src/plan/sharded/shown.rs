@@ -1,0 +1,153 @@
+//! A plan in words: for `tidegate route`, EXPLAIN TIDEGATE and the golden cases.
+//!
+//! Owns: the words. Does not know: placement. Invariant: every part of a plan is shown, so that two plans that differ read differently.
+
+use std::fmt::Write;
+
+use super::catalog::Catalog;
+use super::keys::{Bound, KeySource, Narrow, Typed};
+use super::parse::text::{At, Text, is_literal};
+use super::planned::{Merge, Operand, Planned, Routed, Sites, SortBy, SortKey, Total};
+use crate::sql::Lexing;
+
+/// The plan of a text, a line for each part.
+pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, catalog: &Catalog) -> String {
+    match planned {
+        Planned::Home => "home\n".to_owned(),
+        Planned::Refused(refusal) => {
+            let (code, state) = refusal.reason.code();
+            format!("refused  {}\n         ERROR {code} ({state}): {refusal}\n", refusal.reason.name())
+        }
+        Planned::Routed(routed) => Words::new(sql, lexing).routed(routed, catalog),
+    }
+}
+
+struct Words {
+    text: Text,
+    literals: Vec<At>,
+}
+
+impl Words {
+    fn new(sql: &[u8], lexing: &Lexing) -> Self {
+        let text = Text::new(sql, lexing);
+        let literals = (0..text.len()).filter(|at| is_literal(text.kind(*at))).collect();
+        Self { text, literals }
+    }
+
+    fn routed(&self, routed: &Routed, catalog: &Catalog) -> String {
+        let database = catalog.databases.get(routed.database);
+        let keyspace = routed.keyspace.and_then(|at| database?.keyspaces.get(at));
+        let mut out = format!("{:?}", routed.verb).to_ascii_lowercase();
+        match keyspace {
+            Some(name) => _ = writeln!(out, "  keyspace {name}"),
+            None => out.push_str("  reference tables\n"),
+        }
+        _ = writeln!(out, "  on     {}", self.sites(&routed.sites));
+        match &routed.many {
+            Ok(merge) => _ = writeln!(out, "  merge  {}", self.merge(merge)),
+            Err(_) if routed.sites == Sites::AnyOne => {}
+            Err(refusal) => _ = writeln!(out, "  merge  refused: {}", refusal.reason.name()),
+        }
+        out
+    }
+
+    fn sites(&self, sites: &Sites) -> String {
+        match sites {
+            Sites::AnyOne => "any shard".to_owned(),
+            Sites::Spread { narrow, given } => format!("{}{}", self.narrow(narrow), self.given(given)),
+            Sites::Together { narrows, given } => {
+                let narrows: Vec<_> = narrows.iter().map(|narrow| self.narrow(narrow)).collect();
+                format!("one shard for each of: {}{}", narrows.join("; "), self.given(given))
+            }
+            Sites::Rows(rows) => {
+                let keys: Vec<_> = rows.iter().map(|row| self.key(&row.key)).collect();
+                format!("rows {}", keys.join(", "))
+            }
+        }
+    }
+
+    fn given(&self, given: &[Vec<KeySource>]) -> String {
+        given.iter().map(|key| format!(", gives key {}", self.key(key))).collect()
+    }
+
+    fn narrow(&self, narrow: &Narrow) -> String {
+        let list = |list: &[Narrow], word: &str| {
+            let parts: Vec<_> = list.iter().map(|part| format!("({})", self.narrow(part))).collect();
+            parts.join(word)
+        };
+        match narrow {
+            Narrow::All => "all shards".to_owned(),
+            Narrow::Keys(keys) => {
+                let keys: Vec<_> = keys.iter().map(|key| self.key(key)).collect();
+                format!("key {}", keys.join(" | "))
+            }
+            Narrow::Range { low, high } => {
+                let end = |bound: &Bound, mark: &str| {
+                    format!("{mark}{} {}", if bound.inclusive { "=" } else { "" }, self.source(bound.source))
+                };
+                let ends = [low.as_ref().map(|low| end(low, ">")), high.as_ref().map(|high| end(high, "<"))];
+                format!("key {}", ends.into_iter().flatten().collect::<Vec<_>>().join(" and "))
+            }
+            Narrow::And(parts) => list(parts, " and "),
+            Narrow::Or(parts) => list(parts, " or "),
+        }
+    }
+
+    fn key(&self, key: &[KeySource]) -> String {
+        match key {
+            [one] => self.source(*one),
+            several => {
+                let parts: Vec<_> = several.iter().map(|part| self.source(*part)).collect();
+                format!("({})", parts.join(", "))
+            }
+        }
+    }
+
+    fn source(&self, source: KeySource) -> String {
+        match source {
+            KeySource::Literal { ordinal, negative, typed } => {
+                let at = self.literals.get(ordinal as usize).copied().unwrap_or(At::MAX);
+                let sign = if negative { "-" } else { "" };
+                let typed = if typed == Typed::Plain { String::new() } else { format!("{typed:?} ") };
+                format!("{typed}{sign}{}", String::from_utf8_lossy(self.text.bytes(at)))
+            }
+            KeySource::Parameter(ordinal) => format!("?{ordinal}"),
+            KeySource::Null => "NULL".to_owned(),
+        }
+    }
+
+    fn merge(&self, merge: &Merge) -> String {
+        match merge {
+            Merge::Affected => "affected rows".to_owned(),
+            Merge::Totals(totals) => {
+                let name = |total: &Total| format!("{total:?}").to_ascii_lowercase();
+                format!("totals {}", totals.iter().map(name).collect::<Vec<_>>().join(", "))
+            }
+            Merge::Rows { order, limit } => {
+                let mut out = match &order[..] {
+                    [] => "rows in any order".to_owned(),
+                    keys => format!("rows by {}", keys.iter().map(sort_key).collect::<Vec<_>>().join(", ")),
+                };
+                if let Some(cut) = limit {
+                    out += &format!(", {} of them", self.operand(cut.count));
+                }
+                if let Some(offset) = limit.and_then(|cut| cut.offset) {
+                    out += &format!(" after {}", self.operand(offset));
+                }
+                out
+            }
+        }
+    }
+
+    fn operand(&self, operand: Operand) -> String {
+        self.source(operand.source)
+    }
+}
+
+fn sort_key(key: &SortKey) -> String {
+    let by = match &key.by {
+        SortBy::Position(position) => format!("column {}", position + 1),
+        SortBy::Named(name) => format!("column {}", String::from_utf8_lossy(name)),
+    };
+    if key.descending { by + " descending" } else { by }
+}
