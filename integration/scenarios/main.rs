@@ -23,6 +23,7 @@ mod doors;
 mod drain;
 mod ends;
 mod expired;
+mod expressions;
 mod extensions;
 mod failover;
 mod failure;

@@ -4,10 +4,10 @@
 //! of that shard (`route` has seen to it); what is done to all rows together is named in `Merge`, or the query is refused.
 
 use super::keys::KeySource;
-use super::parse::tree::{Body, Call, Expr, ExprKind, Item, Limit, Order, Query, Select};
+use super::parse::tree::{Alias, Body, Call, Expr, ExprKind, Item, Limit, Order, Query, Select};
 use super::planned::{Cut, Merge, Operand, SortBy, SortKey, Total};
 use super::refusal::{Reason, Refusal};
-use super::scope::{BlockIx, InstanceIx, Scope};
+use super::scope::{BlockIx, Scope};
 use crate::sql::Uses;
 
 /// Functions that make one value of many rows.
@@ -72,7 +72,6 @@ pub(super) fn merge(
     scope: &Scope<'_>,
     query: &Query,
     top: Option<BlockIx>,
-    _anchor: InstanceIx,
     uses: Uses,
 ) -> Result<Merge, Refusal> {
     state(uses)?;
@@ -80,7 +79,7 @@ pub(super) fn merge(
         Body::Select(select) => select,
         // `(SELECT …) LIMIT 1`: two LIMITs may be there.
         Body::Query(inner) if query.order.is_empty() && query.limit.is_none() && !query.locking => {
-            return merge(scope, inner, top, _anchor, uses);
+            return merge(scope, inner, top, uses);
         }
         _ => return refuse(Reason::UnionAcrossShards, "A UNION, or parentheses, on several shards"),
     };
@@ -212,8 +211,8 @@ fn sort_by(scope: &Scope<'_>, select: &Select, top: Option<BlockIx>, expr: &Expr
                     _ => None,
                 };
                 match (path.qualifiers(), alias, column) {
-                    ([], Some(alias), _) => same(&text.name(*alias)),
-                    ([], None, Some(column)) => same(&text.name(column.last())),
+                    ([], Alias::Name(alias), _) => same(&text.name(*alias)),
+                    ([], Alias::None, Some(column)) => same(&text.name(column.last())),
                     ([.., table], _, Some(column)) => {
                         let theirs = column.qualifiers().last();
                         let own_table = theirs.is_some_and(|theirs| text.name(*theirs) == text.name(*table));

@@ -38,7 +38,7 @@ impl Scope<'_> {
         let several = self.blocks.get(block).is_some_and(|block| block.instances.len() > 1);
         let limited = update.limited;
         let moves = !given.is_empty();
-        routed(self, Some(block), given, Verb::Update, |_, _| {
+        routed(self, Some(block), given, Verb::Update, |_| {
             if moves {
                 return refuse(Reason::ChangesKey, "The key is set in several shards");
             }
@@ -68,13 +68,14 @@ impl Scope<'_> {
         }
         let several = !delete.targets.is_empty();
         let (limited, returning) = (delete.limited, delete.returning.is_some());
-        routed(self, Some(block), Vec::new(), Verb::Delete, |_, _| {
+        routed(self, Some(block), Vec::new(), Verb::Delete, |_| {
             several_shards(several, limited, returning, uses)
         })
     }
 
     /// A table that a DELETE of several names to lose rows: an alias, or a table's name.
     fn target(&mut self, parts: &[At], block: BlockIx) -> Result<(), Refusal> {
+        self.seen.extend(parts);
         let found = self.qualified(parts, block).and_then(|at| self.instances.get(at));
         match found.map(|found| &found.what) {
             Some(What::Reference { .. }) => {

@@ -25,7 +25,10 @@ pub enum Edit {
     /// Behind it ` AS name` is put, where the shard has a suffix: columns go on being found under the table's name.
     Alias(Vec<u8>),
     /// It begins `DATABASE()` or `SCHEMA()`: the three tokens become the database's name as a string.
-    CurrentDatabase,
+    CurrentDatabase {
+        /// It is a column of the result and has no alias: it keeps its text as its name.
+        named: bool,
+    },
 }
 
 /// Where a statement's tables are: one shard.
@@ -43,7 +46,7 @@ impl Place<'_> {
     /// Whether an edit changes anything here.
     fn needs(&self, edit: &Edit) -> bool {
         match edit {
-            Edit::Schema | Edit::CurrentDatabase => self.schema != self.database,
+            Edit::Schema | Edit::CurrentDatabase { .. } => self.schema != self.database,
             Edit::Table | Edit::Alias(_) => !self.suffix.is_empty(),
         }
     }
@@ -70,9 +73,14 @@ pub fn text_for(sql: &[u8], lexing: &Lexing, edits: &[NameEdit], place: &Place<'
                 (found.start..found.end, quoted(&name, b'`'))
             }
             Edit::Alias(name) => (found.end..found.end, [b" AS ".as_slice(), &quoted(name, b'`')].concat()),
-            Edit::CurrentDatabase => {
+            Edit::CurrentDatabase { named } => {
                 let end = tokens.nth(1).map_or(found.end, |(closing, _)| closing.end);
-                (found.start..end, string(place.database))
+                let mut text = string(place.database);
+                if *named {
+                    let name = sql.get(found.start..end).unwrap_or_default();
+                    text = [&text, b" AS ".as_slice(), &quoted(name, b'`')].concat();
+                }
+                (found.start..end, text)
             }
         };
         splices.push(sql::Edit { span, text });

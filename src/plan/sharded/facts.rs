@@ -63,15 +63,12 @@ impl Scope<'_> {
     fn say(&self, conjunct: &Expr, block: BlockIx, into: &mut Vec<Says>) {
         match &conjunct.kind {
             ExprKind::Compare(Comparison::Equal, sides) => self.say_equal(&sides.0, &sides.1, block, into),
-            ExprKind::Or(_) | ExprKind::In { negated: false, .. } => {
+            ExprKind::Or(_) | ExprKind::In { negated: false, .. } if self.said(conjunct, block).is_none() => {
                 for instance in self.sharded_of(block) {
                     let narrow = self.narrow(conjunct, block, instance);
                     if narrow != Narrow::All {
                         into.push(Says::Whole(instance, narrow));
                     }
-                }
-                if let Some((column, said)) = self.said(conjunct, block) {
-                    into.push(Says::Column(column, said));
                 }
             }
             _ => into.extend(self.said(conjunct, block).map(|(column, said)| Says::Column(column, said))),

@@ -35,9 +35,8 @@ pub(super) fn all_understood(scope: &Scope<'_>, mentions: &[At]) -> bool {
     mentions.iter().all(|at| {
         let first = if *at >= 2 && text.is(at - 1, b'.') { at - 2 } else { *at };
         let stands_as_table = first.checked_sub(1).is_some_and(|before| text.is_one_of(before, INTRODUCE));
-        let found =
-            || scope.instances.iter().any(|instance| instance.name.is_some_and(|name| name.last() == *at));
-        !stands_as_table || found()
+        // With a dot behind it, it qualifies a column.
+        !stands_as_table || text.is(at + 1, b'.') || scope.seen.contains(at)
     })
 }
 

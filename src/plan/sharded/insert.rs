@@ -9,7 +9,7 @@ use super::edits::{Edit, NameEdit};
 use super::keys::{KeySource, Narrow, Typed};
 use super::parse::rows::{rows, values};
 use super::parse::text::{At, is_literal};
-use super::parse::tree::{Assignment, Body, Expr, ExprKind, Insert, Item, Query, Rows, Select};
+use super::parse::tree::{Assignment, Body, Expr, ExprKind, Insert, Item, Path, Query, Rows, Select};
 use super::planned::{InsertedRow, Merge, Planned, Routed, Sites, Verb};
 use super::refusal::{Reason, Refusal};
 use super::route::understood;
@@ -44,6 +44,9 @@ impl Scope<'_> {
         for set in sets.iter().chain(&insert.on_duplicate) {
             self.qualifier(set.column.qualifiers(), block);
             self.expr(&set.value, Some(block))?;
+        }
+        for column in insert.columns.iter().flatten() {
+            self.qualifier(column.qualifiers(), block);
         }
         for item in insert.returning.iter().flatten() {
             self.item(item, block)?;
@@ -91,10 +94,10 @@ impl Scope<'_> {
         for at in all {
             let asks = text.is_one_of(at, &[b"DATABASE", b"SCHEMA"]);
             if asks && text.is(at + 1, b'(') && text.is(at + 2, b')') {
-                self.edits.push(NameEdit { token: at, edit: Edit::CurrentDatabase });
+                self.edits.push(NameEdit { token: at, edit: Edit::CurrentDatabase { named: false } });
             }
             if text.is(at, b'.') {
-                return refuse(Reason::KeyNotConstant, "A qualified name stands among the values");
+                return refuse(Reason::NotParsed, "A qualified name stands among the values");
             }
         }
         Ok(())
@@ -103,7 +106,7 @@ impl Scope<'_> {
     /// The places of the key's columns in the list of columns.
     fn places(
         &self,
-        columns: Option<&[At]>,
+        columns: Option<&[Path]>,
         key: &[String],
         target: InstanceIx,
     ) -> Result<Vec<usize>, Refusal> {
@@ -114,7 +117,9 @@ impl Scope<'_> {
             );
         };
         let place = |column: &String| {
-            columns.iter().position(|at| self.text.name(*at).eq_ignore_ascii_case(column.as_bytes()))
+            columns
+                .iter()
+                .position(|path| self.text.name(path.last()).eq_ignore_ascii_case(column.as_bytes()))
         };
         let places: Option<Vec<_>> = key.iter().map(place).collect();
         places.map_or_else(|| self.missing(target), Ok)

@@ -25,7 +25,7 @@ mod cases;
 pub use catalog::{Catalog, Database, DatabaseIx, Listed};
 pub use edits::{Edit, NameEdit, Place, text_for};
 pub use keys::{Bound, KeySource, Narrow, Typed};
-pub use parse::Modes;
+pub use parse::{Modes, bracketed};
 pub use planned::*;
 pub use refusal::{Reason, Refusal};
 pub use route::{Request, plan};

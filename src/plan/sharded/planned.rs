@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 /// The plan of one shape of statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Planned {
-    /// It names no table that the rules list: it runs at home, untouched.
+    /// It names no sharded table: it runs at home, untouched.
     Home,
     /// It runs on shards.
     Routed(Box<Routed>),
@@ -27,8 +27,8 @@ pub enum Planned {
 pub struct Routed {
     /// The database, by its place in the rules.
     pub database: DatabaseIx,
-    /// The keyspace, by its place in the database; `None` where only reference tables are read, which every shard has.
-    pub keyspace: Option<usize>,
+    /// The keyspace, by its place in the database.
+    pub keyspace: usize,
     /// What kind of statement it is.
     pub verb: Verb,
     /// Which shards.
@@ -56,11 +56,16 @@ pub enum Verb {
     Explain,
 }
 
+impl Verb {
+    /// Whether it changes rows.
+    pub fn writes(self) -> bool {
+        !matches!(self, Self::Select | Self::Explain)
+    }
+}
+
 /// Which shards a statement runs on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Sites {
-    /// Any one: the answer is everywhere the same.
-    AnyOne,
     /// Those that may have such keys; none means any one, which answers that there are no rows.
     Spread {
         /// The keys.

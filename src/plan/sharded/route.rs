@@ -11,7 +11,7 @@ use super::keys::{KeySource, Narrow};
 use super::parse::text::{At, Text};
 use super::parse::tree::Statement;
 use super::parse::{Modes, NoTree, parse};
-use super::planned::{Planned, Routed, Sites, Verb};
+use super::planned::{Merge, Planned, Routed, Sites, Verb};
 use super::refusal::{Reason, Refusal, shown};
 use super::scope::{BlockIx, InstanceIx, Scope, What};
 use crate::sql::lexer::Kind;
@@ -85,9 +85,7 @@ fn decide(request: &Request<'_>, catalog: &Catalog) -> Result<Planned, Refusal> 
             let top = scope.query(query, None, false)?;
             understood(&scope, &mentions)?;
             scope.functions(uses)?;
-            routed(&mut scope, top, Vec::new(), Verb::Select, |scope, anchor| {
-                across::merge(scope, query, top, anchor, uses)
-            })
+            routed(&mut scope, top, Vec::new(), Verb::Select, |scope| across::merge(scope, query, top, uses))
         }
         Statement::Update(update) => scope.update(update, &mentions, uses),
         Statement::Delete(delete) => scope.delete(delete, &mentions, uses),
@@ -186,7 +184,7 @@ fn text_prepared(text: &Text, catalog: &Catalog, request: &Request<'_>) -> Resul
 pub(super) struct Tables {
     pub sharded: Vec<InstanceIx>,
     pub database: DatabaseIx,
-    pub keyspace: Option<usize>,
+    pub keyspace: usize,
 }
 
 impl Scope<'_> {
@@ -216,7 +214,8 @@ impl Scope<'_> {
                 return Err(Refusal::new(Reason::TwoKeyspaces, "Tables of two keyspaces"));
             }
         }
-        let Some(database) = database else { return Ok(None) };
+        // Reference tables are at home too.
+        let (Some(database), Some(keyspace)) = (database, keyspace) else { return Ok(None) };
         if let Some(home) = home.and_then(|at| self.instances.get(at)).and_then(|instance| instance.name) {
             let what =
                 format!("{} is at home, other tables are sharded", shown(&self.text.name(home.last())));
@@ -244,26 +243,19 @@ impl Scope<'_> {
     }
 }
 
-/// The plan, when all names are known. `many` says what is done when several shards are asked, given the table that all others follow.
+/// The plan, when all names are known. `merge` says what is done when several shards are asked.
 pub(super) fn routed(
     scope: &mut Scope<'_>,
     top: Option<BlockIx>,
     given: Vec<Vec<KeySource>>,
     verb: Verb,
-    many: impl FnOnce(&Scope<'_>, InstanceIx) -> Result<super::planned::Merge, Refusal>,
+    merge: impl FnOnce(&Scope<'_>) -> Result<Merge, Refusal>,
 ) -> Result<Planned, Refusal> {
     let Some(Tables { sharded, database, keyspace }) = scope.tables()? else { return Ok(Planned::Home) };
     scope.edits.sort_by_key(|edit| edit.token);
     scope.edits.dedup();
     let apart = || Refusal::new(Reason::KeysApart, "The keys of this statement lie in several shards");
-    let mut plan = Routed {
-        database,
-        keyspace,
-        verb,
-        sites: Sites::AnyOne,
-        many: Err(apart()),
-        edits: scope.edits.clone(),
-    };
+    let (sites, many);
     let known: Vec<(InstanceIx, Known)> = sharded.iter().map(|at| (*at, scope.known(*at))).collect();
     // The table that every row of the result has, and that all others follow by their keys.
     let anchor = known.iter().find(|(anchor, _)| {
@@ -272,16 +264,16 @@ pub(super) fn routed(
         kept && known.iter().all(|(_, other)| other.together.contains(anchor))
     });
     if let Some((anchor, known)) = anchor {
-        plan.many = many(scope, *anchor);
+        many = merge(scope);
         if known.narrow == Narrow::All {
             without_key(scope, database, verb, *anchor)?;
             // A key that is given to rows is no condition.
-            if let Err(refusal) = &plan.many {
+            if let Err(refusal) = &many {
                 return Err(refusal.clone());
             }
         }
-        plan.sites = Sites::Spread { narrow: known.narrow.clone(), given };
-    } else if !known.is_empty() {
+        sites = Sites::Spread { narrow: known.narrow.clone(), given };
+    } else {
         let mut narrows = Vec::new();
         for (at, known) in known {
             if known.narrow == Narrow::All {
@@ -291,9 +283,11 @@ pub(super) fn routed(
                 narrows.push(known.narrow);
             }
         }
-        plan.sites = Sites::Together { narrows, given };
+        sites = Sites::Together { narrows, given };
+        many = Err(apart());
     }
-    Ok(Planned::Routed(Box::new(plan)))
+    let edits = scope.edits.clone();
+    Ok(Planned::Routed(Box::new(Routed { database, keyspace, verb, sites, many, edits })))
 }
 
 /// Whether the rules let a statement without a key run everywhere.
@@ -331,12 +325,17 @@ impl Scope<'_> {
         let Some(instance) = self.instances.get(at) else {
             return Refusal::new(Reason::NotJoinedByKey, "A table has no key");
         };
-        let derived = self.blocks.get(instance.block).is_some_and(|block| block.derived);
-        let (reason, what) = if derived {
-            (Reason::DerivedAcrossShards, "is read without its key in a derived table")
-        } else if Some(instance.block) != top {
-            let reason = if top.is_none() { Reason::UnionAcrossShards } else { Reason::SubqueryAcrossShards };
-            (reason, "is read without its key in a part of the statement")
+        let is_derived = |at: &InstanceIx| {
+            let block = self.instances.get(*at).and_then(|own| self.blocks.get(own.block));
+            block.is_some_and(|block| block.derived)
+        };
+        let is_inside = |at: &InstanceIx| self.instances.get(*at).is_some_and(|own| Some(own.block) != top);
+        let (reason, what) = if sharded.iter().any(is_derived) {
+            (Reason::DerivedAcrossShards, "is read without its key, with a derived table")
+        } else if top.is_none() {
+            (Reason::UnionAcrossShards, "is read without its key in a UNION")
+        } else if sharded.iter().any(is_inside) {
+            (Reason::SubqueryAcrossShards, "is read without its key, with a query inside another")
         } else if !instance.nullable.is_empty() && sharded.len() == 1 {
             (Reason::OuterJoinAcrossShards, "is joined to rows that every shard has")
         } else {

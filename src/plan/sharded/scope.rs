@@ -5,12 +5,15 @@
 //! that could be another one's is nobody's.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::catalog::{Catalog, DatabaseIx, Listed, Meaning};
 use super::edits::{Edit, NameEdit};
 use super::facts::Fact;
 use super::parse::text::{At, Text};
-use super::parse::tree::{Body, Common, Expr, ExprKind, Item, Join, JoinKind, Path, Query, Select, Source};
+use super::parse::tree::{
+    Alias, Body, Common, Expr, ExprKind, Item, Join, JoinKind, Path, Query, Select, Source,
+};
 use super::refusal::{Reason, Refusal, shown};
 
 /// An instance, by its place in `Scope::instances`.
@@ -79,6 +82,8 @@ pub(super) struct Scope<'a> {
     pub facts: Vec<Fact>,
     pub edits: Vec<NameEdit>,
     pub calls: Vec<Called>,
+    /// Names of tables and columns that have been looked at.
+    pub seen: HashSet<At>,
     /// Tables without aliases are renamed where they stand and where they qualify columns, and get no alias.
     pub in_place: bool,
     /// Common table expressions that can be named, innermost last.
@@ -99,6 +104,7 @@ impl<'a> Scope<'a> {
             facts: Vec::new(),
             edits: Vec::new(),
             calls: Vec::new(),
+            seen: HashSet::new(),
             in_place: false,
             commons: Vec::new(),
             joins: 0,
@@ -189,7 +195,19 @@ impl<'a> Scope<'a> {
                 self.qualifier(path.parts(), block);
                 Ok(())
             }
-            Item::Expr(expr, _) => self.expr(expr, Some(block)),
+            Item::Expr(expr, alias) => {
+                let edits = self.edits.len();
+                self.expr(expr, Some(block))?;
+                // A column's name is the text of its expression, unless it has an alias.
+                let whole = NameEdit { token: expr.first, edit: Edit::CurrentDatabase { named: false } };
+                if let (Alias::None, ExprKind::Call(_), Some(edit)) =
+                    (alias, &expr.kind, self.edits.get_mut(edits))
+                    && *edit == whole
+                {
+                    edit.edit = Edit::CurrentDatabase { named: true };
+                }
+                Ok(())
+            }
         }
     }
 
@@ -280,6 +298,7 @@ impl<'a> Scope<'a> {
 
     /// A table's name.
     pub fn table(&mut self, name: Path, alias: Option<At>, end: Option<At>, block: BlockIx) -> Walked<()> {
+        self.seen.insert(name.last());
         let own = self.text.name(name.last()).into_owned();
         let schema = match name.qualifiers() {
             [] => self.schema.map(<[u8]>::to_vec),
@@ -357,6 +376,7 @@ impl<'a> Scope<'a> {
     pub fn expr(&mut self, expr: &Expr, block: Option<BlockIx>) -> Walked<()> {
         match &expr.kind {
             ExprKind::Column(path) => {
+                self.seen.insert(path.last());
                 if let Some(block) = block {
                     self.qualifier(path.qualifiers(), block);
                 }
@@ -390,7 +410,7 @@ impl<'a> Scope<'a> {
         let qualified = !name.qualifiers().is_empty();
         let asks = own.eq_ignore_ascii_case(b"DATABASE") || own.eq_ignore_ascii_case(b"SCHEMA");
         if asks && !qualified && expr.end == expr.first + 3 {
-            self.edits.push(NameEdit { token: expr.first, edit: Edit::CurrentDatabase });
+            self.edits.push(NameEdit { token: expr.first, edit: Edit::CurrentDatabase { named: false } });
         }
         self.calls.push(Called { name: own, qualified });
     }

@@ -36,16 +36,12 @@ impl Words {
 
     fn routed(&self, routed: &Routed, catalog: &Catalog) -> String {
         let database = catalog.databases.get(routed.database);
-        let keyspace = routed.keyspace.and_then(|at| database?.keyspaces.get(at));
+        let keyspace = database.and_then(|database| database.keyspaces.get(routed.keyspace));
         let mut out = format!("{:?}", routed.verb).to_ascii_lowercase();
-        match keyspace {
-            Some(name) => _ = writeln!(out, "  keyspace {name}"),
-            None => out.push_str("  reference tables\n"),
-        }
+        out += &format!("  keyspace {}\n", keyspace.map_or("", |name| name));
         _ = writeln!(out, "  on     {}", self.sites(&routed.sites));
         match &routed.many {
             Ok(merge) => _ = writeln!(out, "  merge  {}", self.merge(merge)),
-            Err(_) if routed.sites == Sites::AnyOne => {}
             Err(refusal) => _ = writeln!(out, "  merge  refused: {}", refusal.reason.name()),
         }
         out
@@ -53,7 +49,6 @@ impl Words {
 
     fn sites(&self, sites: &Sites) -> String {
         match sites {
-            Sites::AnyOne => "any shard".to_owned(),
             Sites::Spread { narrow, given } => format!("{}{}", self.narrow(narrow), self.given(given)),
             Sites::Together { narrows, given } => {
                 let narrows: Vec<_> = narrows.iter().map(|narrow| self.narrow(narrow)).collect();

@@ -157,12 +157,12 @@ impl Climb<'_, '_, '_> {
         self.text().is_one_of(at, &[b"SELECT", b"WITH", b"TABLE", b"VALUES"])
     }
 
-    /// `(a, t.b)`: the last name of each.
-    fn columns(&mut self) -> Parsed<Vec<At>> {
+    /// `(a, t.b)`.
+    fn columns(&mut self) -> Parsed<Vec<Path>> {
         self.expect(b'(')?;
         let mut columns = Vec::new();
         while !self.take(b')') {
-            columns.push(path(&self.parser.parse_object_name(false)?)?.last());
+            columns.push(path(&self.parser.parse_object_name(false)?)?);
             if !self.take(b',') && !self.next_is(b')') {
                 return Err(fail("a list of columns"));
             }

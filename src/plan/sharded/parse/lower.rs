@@ -10,7 +10,9 @@ use super::dialect::{Ours, fail};
 use super::expression::Parsed;
 use super::feed::number;
 use super::text::At;
-use super::tree::{Body, Common, Expr, Item, Join, JoinKind, Limit, Order, Path, Query, Select, Source};
+use super::tree::{
+    Alias, Body, Common, Expr, Item, Join, JoinKind, Limit, Order, Path, Query, Select, Source,
+};
 
 /// A query.
 pub(super) fn lower(ours: &Ours, query: ast::Query) -> Parsed<Query> {
@@ -139,9 +141,11 @@ pub(super) fn items(ours: &Ours, items: Vec<ast::SelectItem>) -> Parsed<Vec<Item
             QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                 Item::TableStar(path(&name)?)
             }
-            UnnamedExpr(expr) => Item::Expr(ours.take(&expr)?, None),
-            // An alias may be a string, which has no number.
-            ExprWithAlias { expr, alias } => Item::Expr(ours.take(&expr)?, number(alias.span)),
+            UnnamedExpr(expr) => Item::Expr(ours.take(&expr)?, Alias::None),
+            // sqlparser keeps no place of a string.
+            ExprWithAlias { expr, alias } => {
+                Item::Expr(ours.take(&expr)?, number(alias.span).map_or(Alias::Text, Alias::Name))
+            }
             _ => return Err(foreign()),
         })
     };

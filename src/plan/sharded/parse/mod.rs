@@ -3,6 +3,7 @@
 //! Owns: the bounds of what is parsed, our dialect of sqlparser, the tree. Does not know: rules, names' meaning.
 //! Invariant: no input panics, overflows the stack or takes more than linear memory; what is not surely understood is an error.
 
+mod bracket;
 mod change;
 mod dialect;
 mod expression;
@@ -19,6 +20,7 @@ use std::ops::Range;
 
 use sqlparser::parser::Parser;
 
+pub use self::bracket::bracketed;
 use self::dialect::Ours;
 use self::expression::Climb;
 use self::text::{At, Text};

@@ -211,8 +211,19 @@ pub enum Item {
     Star,
     /// `t.*`, `db.t.*`: the names before the star.
     TableStar(Path),
-    /// An expression with its alias, where that is a name.
-    Expr(Expr, Option<At>),
+    /// An expression with its alias.
+    Expr(Expr, Alias),
+}
+
+/// An alias of a column.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Alias {
+    /// None.
+    None,
+    /// A name.
+    Name(At),
+    /// A string.
+    Text,
 }
 
 /// An item of ORDER BY.
@@ -354,7 +365,7 @@ pub struct Insert {
     /// The table.
     pub table: Path,
     /// The columns, where they are written.
-    pub columns: Option<Vec<At>>,
+    pub columns: Option<Vec<Path>>,
     /// What is inserted.
     pub rows: Rows,
     /// `AS new`, `AS new(a, b)` after VALUES: the name.
