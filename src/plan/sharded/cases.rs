@@ -1,61 +1,45 @@
 //! `cases/NAME.txt`: rules, then statements with what becomes of each. `UPDATE_CASES=1` rewrites what becomes of them.
 //!
-//! A file begins with the rules in short (`database`, `keyspace NAME: table(key) …`, `reference: …`, `without_key READ WRITE`), up to
-//! a line of `===`. Then come cases, a blank line between two: lines of thought (`#`), settings for this case (`@mariadb`,
-//! `@database NAME`, `@none`, `@ansi`, `@pipes`, `@high_not`), the statement (`> `), and its plan.
+//! A file begins with `databases` of a rules file, up to a line of `===`. Then come cases, a blank line between two: lines of thought
+//! (`#`), settings for this case (`@mariadb`, `@database NAME`, `@none`, `@ansi`, `@pipes`, `@high_not`, `@latin1`, `@parameters 1 2`), the
+//! statement (`> `), its plan, the shards that it runs on, and their text where it is not the client's.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::*;
+use crate::shard::{Charset, Database, Value};
 use crate::sql::tests::{MARIADB, MYSQL};
 use crate::sql::{self, Lexing};
+
+/// What stands in front of a file's rules.
+const AROUND: &str = "version: 1\nlisten: 127.0.0.1:4406\nmonitor: {user: m, password: p}\n\
+                      clusters: {main: {servers: [10.0.0.1]}}\n";
 
 struct Setting {
     lexing: Lexing,
     modes: Modes,
+    charset: Charset,
     database: Option<String>,
+    parameters: Vec<Value<'static>>,
 }
 
 /// The rules at a file's head.
-fn catalog(head: &str) -> Catalog {
-    let mut databases: Vec<Database> = Vec::new();
-    for line in head.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-        let (word, rest) = line.trim().split_once(' ').unwrap();
-        if word == "database" {
-            let (name, without_key) = rest.split_once(' ').unwrap_or((rest, "scatter refuse"));
-            let mut words = without_key.split(' ').map(|word| word == "scatter");
-            databases.push(Database {
-                name: name.into(),
-                keyspaces: Vec::new(),
-                tables: Vec::new(),
-                scatter_reads: words.next().unwrap(),
-                scatter_writes: words.next().unwrap(),
-            });
-            continue;
-        }
-        let database = databases.last_mut().unwrap();
-        if word == "reference" {
-            database.tables.extend(rest.split(' ').map(|name| (name.into(), Listed::Reference)));
-            continue;
-        }
-        let (name, tables) = rest.split_once(": ").unwrap();
-        let keyspace = database.keyspaces.len();
-        database.keyspaces.push(name.to_owned());
-        for table in tables.split(' ') {
-            let (table, key) = table.trim_end_matches(')').split_once('(').unwrap();
-            let key = key.split(',').map(str::to_owned).collect();
-            database.tables.push((table.into(), Listed::Sharded { keyspace, key }));
-        }
-    }
-    Catalog { databases }
+fn planner(head: &str) -> Planner {
+    let config = crate::config::load(&format!("{AROUND}{head}\n"), "head", &|_| None);
+    let config = config.unwrap_or_else(|errors| panic!("{head}\n{}", errors[0]));
+    Planner::new(Arc::new(config.rules))
 }
 
 /// A case's lines without its plan, and the plan as it is now.
-fn case(lines: &str, catalog: &Catalog) -> String {
+fn case(lines: &str, planner: &Planner) -> String {
     let mut setting = Setting {
         lexing: MYSQL,
         modes: Modes::default(),
-        database: Some(String::from_utf8(catalog.databases[0].name.clone()).unwrap()),
+        charset: Charset::Utf8,
+        database: Some("shop".to_owned()),
+        parameters: Vec::new(),
     };
     let (mut kept, mut statement) = (String::new(), Vec::new());
     for line in lines.lines() {
@@ -66,8 +50,15 @@ fn case(lines: &str, catalog: &Catalog) -> String {
                 ("@ansi", _) => setting.lexing.ansi_quotes = true,
                 ("@pipes", _) => setting.modes.pipes_as_concat = true,
                 ("@high_not", _) => setting.modes.high_not_precedence = true,
+                ("@latin1", _) => setting.charset = Charset::Latin1,
                 ("@none", _) => setting.database = None,
                 ("@database", name) => setting.database = Some(name.to_owned()),
+                ("@parameters", list) => {
+                    setting.parameters = list
+                        .split(' ')
+                        .map(|word| word.parse().map_or(Value::Null, Value::Integer))
+                        .collect();
+                }
                 _ => panic!("{line}"),
             },
             [b'>', b' ', ..] => statement.push(&line[2..]),
@@ -75,29 +66,54 @@ fn case(lines: &str, catalog: &Catalog) -> String {
         }
         kept += &format!("{line}\n");
     }
-    kept + &outcome(statement.join("\n").as_bytes(), &setting, catalog)
+    kept + &outcome(statement.join("\n").as_bytes(), &setting, planner)
 }
 
-/// What becomes of a statement, and its text for a shard and for one with a suffix, where that differs.
-fn outcome(sql: &[u8], setting: &Setting, catalog: &Catalog) -> String {
+fn outcome(sql: &[u8], setting: &Setting, planner: &Planner) -> String {
     let lexing = &setting.lexing;
     let request = Request {
         sql,
         lexing,
         modes: setting.modes,
         database: setting.database.as_deref().map(str::as_bytes),
+        charset: setting.charset,
         recognised: sql::recognise(sql, lexing),
     };
-    let planned = plan(&request, catalog);
-    let mut out = describe(sql, lexing, &planned, catalog);
+    let planned = planner.plan(&request);
+    let mut out = describe(sql, lexing, &planned, planner.rules());
     if let Planned::Routed(routed) = &planned {
-        let database = &catalog.databases[routed.database].name[..];
-        for (what, suffix) in [("sql   ", &b""[..]), ("suffix", b"_3")] {
-            let place = Place { database, schema: b"shop_0", suffix };
-            if let Some(text) = text_for(sql, lexing, &routed.edits, &place) {
-                out += &format!("  {what} {}\n", String::from_utf8_lossy(&text).replace('\n', "\n         "));
-            }
-        }
+        out += &execution(sql, setting, routed, planner.rules().database(&routed.database).unwrap());
+    }
+    out
+}
+
+/// The shards for the statement's values, and the text of the first one where it is not the client's.
+fn execution(sql: &[u8], setting: &Setting, routed: &Routed, database: &Database) -> String {
+    let mut literals = Vec::new();
+    sql::shape(sql, &setting.lexing, 1, &mut literals);
+    let arguments = Arguments {
+        sql,
+        lexing: &setting.lexing,
+        literals: &literals,
+        parameters: &setting.parameters,
+        charset: setting.charset,
+    };
+    let shards: Vec<_> = match routed.choose(&arguments, database) {
+        Ok(Chosen::One(shard)) => vec![shard],
+        Ok(Chosen::Several(shards)) => shards.iter().collect(),
+        Err(refusal) => return format!("  refused  {refusal}\n"),
+    };
+    let shards: Vec<_> =
+        shards.iter().map(|shard| database.keyspaces[routed.keyspace].shard(*shard).unwrap()).collect();
+    let names: Vec<_> = shards.iter().map(|shard| &*shard.name).collect();
+    let mut out = format!("  shards {}\n", names.join(", "));
+    let place = Place {
+        database: database.name.as_bytes(),
+        schema: shards[0].schema.as_bytes(),
+        suffix: shards[0].suffix.as_deref().unwrap_or_default().as_bytes(),
+    };
+    if let Some(text) = text_for(sql, &setting.lexing, &routed.edits, &place) {
+        out += &format!("  sql    {}\n", String::from_utf8_lossy(&text).replace('\n', "\n         "));
     }
     out
 }
@@ -114,7 +130,7 @@ fn files() -> Vec<(PathBuf, String, String)> {
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
         let (head, body) = text.split_once("\n===\n").unwrap();
-        let rules = catalog(head);
+        let rules = planner(head);
         let blocks = body.split("\n\n").map(str::trim).filter(|block| !block.is_empty());
         let cases: Vec<_> = blocks.map(|block| case(block, &rules)).collect();
         let now = format!("{head}\n===\n\n{}", cases.join("\n"));
@@ -138,4 +154,18 @@ fn every_case_has_its_plan() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A reason that no case shows may be one that never comes, or one that comes for everything.
+#[test]
+fn every_reason_has_a_case() {
+    let shown: String = files().into_iter().map(|(_, before, _)| before).collect();
+    let missing: Vec<_> = Reason::ALL
+        .iter()
+        .map(|reason| reason.name())
+        .filter(|name| !shown.contains(&format!("({name})")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+    assert_eq!(names.len(), Reason::ALL.len());
 }

@@ -78,9 +78,7 @@ impl Scope<'_> {
         self.seen.extend(parts);
         let found = self.qualified(parts, block).and_then(|at| self.instances.get(at));
         match found.map(|found| &found.what) {
-            Some(What::Reference { .. }) => {
-                refuse(Reason::ReferenceWrite, "Rows of a reference table are deleted")
-            }
+            Some(What::Reference) => refuse(Reason::ReferenceWrite, "Rows of a reference table are deleted"),
             Some(What::Sharded { .. }) => {
                 self.schema_edit(parts);
                 Ok(())
@@ -94,7 +92,7 @@ impl Scope<'_> {
     fn no_reference(&self, block: BlockIx) -> Result<(), Refusal> {
         let own = self.blocks.get(block).map(|block| &block.instances[..]).unwrap_or_default();
         let is_reference =
-            |at: &usize| matches!(self.instances.get(*at).map(|own| &own.what), Some(What::Reference { .. }));
+            |at: &usize| matches!(self.instances.get(*at).map(|own| &own.what), Some(What::Reference));
         if own.iter().any(is_reference) {
             return refuse(Reason::ReferenceWrite, "A reference table is written");
         }
@@ -112,7 +110,7 @@ impl Scope<'_> {
                 [] => self.no_reference(block)?,
                 qualifiers => {
                     let found = self.qualified(qualifiers, block).and_then(|at| self.instances.get(at));
-                    if matches!(found.map(|own| &own.what), None | Some(What::Reference { .. })) {
+                    if matches!(found.map(|own| &own.what), None | Some(What::Reference)) {
                         return refuse(Reason::ReferenceWrite, "A reference table is written");
                     }
                 }

@@ -90,11 +90,21 @@ impl Routed {
     }
 
     /// Keys that are given to rows stay in the shard where the rows are.
-    fn in_place(&self, on: &Placing<'_>, chosen: Chosen, given: &[Vec<KeySource>]) -> Result<Chosen, Refusal> {
+    fn in_place(
+        &self,
+        on: &Placing<'_>,
+        chosen: Chosen,
+        given: &[Vec<KeySource>],
+    ) -> Result<Chosen, Refusal> {
         for key in given {
             match on.place(key) {
                 Ok(shard) if chosen == Chosen::One(shard) => {}
-                _ => return Err(Refusal::new(Reason::ChangesKey, "The key is changed to one of another shard")),
+                _ => {
+                    return Err(Refusal::new(
+                        Reason::ChangesKey,
+                        "The key is changed to one of another shard",
+                    ));
+                }
             }
         }
         Ok(chosen)
@@ -104,7 +114,9 @@ impl Routed {
         match (left.doubt, &self.many) {
             (Some(doubt), _) => Refusal::new(Reason::DoubtfulKey, format!("The key {doubt}")),
             (None, Err(refusal)) => refusal.clone(),
-            (None, Ok(_)) => Refusal::new(Reason::KeysApart, "The keys of this statement lie in several shards"),
+            (None, Ok(_)) => {
+                Refusal::new(Reason::KeysApart, "The keys of this statement lie in several shards")
+            }
         }
     }
 }
@@ -150,7 +162,8 @@ impl Placing<'_> {
                     match self.place(key) {
                         Ok(shard) => left.shards.insert(shard),
                         Err(NoPlace::Null) => {}
-                        Err(NoPlace::NoMatch) if self.database.no_match == NoMatch::Empty && !self.writes => {}
+                        Err(NoPlace::NoMatch) if self.database.no_match == NoMatch::Empty && !self.writes => {
+                        }
                         Err(NoPlace::NoMatch) => return Err(no_match()),
                         Err(NoPlace::Doubt(doubt)) => return Ok(Left { shards: all(), doubt: Some(doubt) }),
                     }

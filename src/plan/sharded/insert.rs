@@ -51,31 +51,35 @@ impl Scope<'_> {
         for item in insert.returning.iter().flatten() {
             self.item(item, block)?;
         }
+        understood(self, mentions)?;
+        let key = match self.instances.get(target).map(|target| &target.what) {
+            Some(What::Sharded { key, .. }) => *key,
+            Some(What::Reference) => {
+                return refuse(Reason::ReferenceWrite, format!("Rows go into {}", self.shown(target)));
+            }
+            // With a sharded table among those that are read, `tables` refuses.
+            _ => return self.tables().map(|_| Planned::Home),
+        };
+        let Some(tables) = self.tables()? else { return Ok(Planned::Home) };
         if let Rows::Values(all) = &insert.rows {
             self.rows_names(all.clone())?;
         }
-        understood(self, mentions)?;
-        let Some(tables) = self.tables()? else { return Ok(Planned::Home) };
         self.functions(uses)?;
-        let Some(What::Sharded { key, .. }) = self.instances.get(target).map(|target| target.what.clone())
-        else {
-            return refuse(Reason::ReferenceWrite, format!("Rows go into {}", self.shown(target)));
-        };
         self.key_stays(&insert.on_duplicate, insert, (target, block))?;
         let verb = if insert.replace { Verb::Replace } else { Verb::Insert };
         let (sites, many) = match &insert.rows {
             Rows::Values(all) => {
-                let places = self.places(insert.columns.as_deref(), &key, target)?;
+                let places = self.places(insert.columns.as_deref(), key, target)?;
                 let columns = insert.columns.as_ref().map_or(0, Vec::len);
                 let rows = self.inserted(all.clone(), columns, &places, target)?;
                 (Sites::Rows(rows), split(insert, uses))
             }
             Rows::Set(sets) => {
-                let key = self.key_of_sets(sets, &key, target, block)?;
+                let key = self.key_of_sets(sets, key, target, block)?;
                 (Sites::Rows(vec![InsertedRow { tokens: 0..0, key }]), split(insert, uses))
             }
             Rows::Query(query) => {
-                let places = self.places(insert.columns.as_deref(), &key, target)?;
+                let places = self.places(insert.columns.as_deref(), key, target)?;
                 let narrows = self.selected(query, source, &places, target)?;
                 let many = refuse(Reason::InsertSelect, "Rows of several shards are selected and inserted");
                 (Sites::Together { narrows, given: Vec::new() }, many)
@@ -84,7 +88,8 @@ impl Scope<'_> {
         self.edits.sort_by_key(|edit| edit.token);
         self.edits.dedup();
         let edits = self.edits.clone();
-        let plan = Routed { database: tables.database, keyspace: tables.keyspace, verb, sites, many, edits };
+        let database = tables.database.name.clone();
+        let plan = Routed { database, keyspace: tables.keyspace, verb, sites, many, edits };
         Ok(Planned::Routed(Box::new(plan)))
     }
 

@@ -5,8 +5,8 @@
 //! would give the same answer, or it is refused. No input panics, and time and memory are linear in the statement's length.
 
 mod across;
-mod catalog;
 mod change;
+mod choose;
 mod edits;
 mod facts;
 mod gate;
@@ -14,19 +14,23 @@ mod insert;
 mod keys;
 mod parse;
 mod planned;
+mod planner;
 mod refusal;
 mod route;
 mod scope;
 mod shown;
+mod values;
 
 #[cfg(test)]
 mod cases;
 
-pub use catalog::{Catalog, Database, DatabaseIx, Listed};
+pub use choose::Chosen;
 pub use edits::{Edit, NameEdit, Place, text_for};
 pub use keys::{Bound, KeySource, Narrow, Typed};
 pub use parse::{Modes, bracketed};
 pub use planned::*;
+pub use planner::Planner;
 pub use refusal::{Reason, Refusal};
-pub use route::{Request, plan};
+pub use route::Request;
 pub use shown::describe;
+pub use values::Arguments;

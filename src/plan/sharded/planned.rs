@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use super::catalog::DatabaseIx;
 use super::edits::NameEdit;
 use super::keys::{KeySource, Narrow};
 use super::parse::text::At;
@@ -25,8 +24,8 @@ pub enum Planned {
 /// A statement that runs on shards of one keyspace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Routed {
-    /// The database, by its place in the rules.
-    pub database: DatabaseIx,
+    /// The database, by its logical name.
+    pub database: String,
     /// The keyspace, by its place in the database.
     pub keyspace: usize,
     /// What kind of statement it is.

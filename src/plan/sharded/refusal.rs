@@ -55,6 +55,8 @@ reasons! {
     IntoFile = "into-file", "fetch the rows and write the file at the client";
     /// A name differs from a table of the rules in its case only.
     NameCase = "name-case", "write the table's name as the rules do";
+    /// A name with characters beyond ASCII, in another character set than UTF-8.
+    NameCharset = "name-charset", "connect with utf8mb4";
     /// A common table expression has the name of a sharded table, and which one is meant is in doubt.
     NameShadowed = "name-shadowed", "give the common table expression another name";
     /// Tables of two databases of the rules.

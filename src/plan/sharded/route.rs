@@ -4,7 +4,6 @@
 //! Invariant: that of the module.
 
 use super::across;
-use super::catalog::{Catalog, DatabaseIx};
 use super::facts::Known;
 use super::gate;
 use super::keys::{KeySource, Narrow};
@@ -12,8 +11,10 @@ use super::parse::text::{At, Text};
 use super::parse::tree::Statement;
 use super::parse::{Modes, NoTree, parse};
 use super::planned::{Merge, Planned, Routed, Sites, Verb};
+use super::planner::Planner;
 use super::refusal::{Reason, Refusal, shown};
-use super::scope::{BlockIx, InstanceIx, Scope, What};
+use super::scope::{BlockIx, Instance, InstanceIx, Scope, What};
+use crate::shard::{Charset, Database, Policy};
 use crate::sql::lexer::Kind;
 use crate::sql::{Lexing, Recognised, Uses};
 
@@ -28,20 +29,26 @@ pub struct Request<'a> {
     pub modes: Modes,
     /// The default database, as the client knows it.
     pub database: Option<&'a [u8]>,
+    /// What its bytes mean: character_set_client.
+    pub charset: Charset,
     /// What the lexer pass has found.
     pub recognised: Recognised,
 }
 
 /// Plans a packet.
-pub fn plan(request: &Request<'_>, catalog: &Catalog) -> Planned {
-    decide(request, catalog).unwrap_or_else(Planned::Refused)
+pub(super) fn plan(planner: &Planner, request: &Request<'_>) -> Planned {
+    decide(planner, request).unwrap_or_else(Planned::Refused)
 }
 
-fn decide(request: &Request<'_>, catalog: &Catalog) -> Result<Planned, Refusal> {
+fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> {
     let text = Text::new(request.sql, request.lexing);
-    let mentions = gate::mentions(&text, catalog, request.database);
+    if request.charset != Charset::Utf8 && gate::in_other_bytes(&text, planner) {
+        let what = "A name is not in UTF-8, and neither are names of sharded tables in ASCII";
+        return Err(Refusal::new(Reason::NameCharset, what));
+    }
+    let mentions = gate::mentions(&text, planner, request.database);
     if mentions.is_empty() {
-        return if prepares_text(&text) { text_prepared(&text, catalog, request) } else { Ok(Planned::Home) };
+        return if prepares_text(&text) { text_prepared(&text, planner, request) } else { Ok(Planned::Home) };
     }
     let named = mentions.first().map(|at| shown(&text.name(*at))).unwrap_or_default();
     let refuse = |reason, what: &str| Err(Refusal::new(reason, what.replace("{}", &named)));
@@ -79,7 +86,7 @@ fn decide(request: &Request<'_>, catalog: &Catalog) -> Result<Planned, Refusal> 
             return refuse(Reason::NotParsed, "A statement that names {} is not understood");
         }
     };
-    let mut scope = Scope::new(&text, catalog, request.database);
+    let mut scope = Scope::new(&text, planner, request.database);
     let planned = match &statement {
         Statement::Query(query) => {
             let top = scope.query(query, None, false)?;
@@ -168,60 +175,48 @@ fn prepares_text(text: &Text) -> bool {
 }
 
 /// PREPARE … FROM: the text may name a listed table, or not be known.
-fn text_prepared(text: &Text, catalog: &Catalog, request: &Request<'_>) -> Result<Planned, Refusal> {
-    let sharded = request.database.is_some_and(|name| {
-        catalog.databases.iter().any(|database| database.name.eq_ignore_ascii_case(name))
-    });
+fn text_prepared(text: &Text, planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> {
+    let sharded = request.database.is_some_and(|name| planner.is_sharded(name));
     let known = (0..text.len()).all(|at| text.kind(at) != Kind::UserVariable);
-    if gate::strings_mention(text, catalog) || sharded && !known {
+    if gate::strings_mention(text, planner) || sharded && !known {
         let what = "A text that may name a sharded table is prepared by a statement";
         return Err(Refusal::new(Reason::TextPrepared, what));
     }
     Ok(Planned::Home)
 }
 
-/// The tables of a statement by what they are.
-pub(super) struct Tables {
+/// The sharded tables of a statement, all of one keyspace.
+pub(super) struct Tables<'a> {
     pub sharded: Vec<InstanceIx>,
-    pub database: DatabaseIx,
+    pub database: &'a Database,
     pub keyspace: usize,
 }
 
-impl Scope<'_> {
-    /// The tables, if they can be in one statement; `None` when all are at home.
-    pub(super) fn tables(&self) -> Result<Option<Tables>, Refusal> {
-        let (mut sharded, mut home) = (Vec::new(), None);
-        let (mut database, mut keyspace) = (None, None);
+impl<'a> Scope<'a> {
+    /// The sharded tables, if they can be in one statement; `None` when there are none. Reference tables are at home too.
+    pub(super) fn tables(&self) -> Result<Option<Tables<'a>>, Refusal> {
+        let mut tables: Option<Tables<'a>> = None;
         for (at, instance) in self.instances.iter().enumerate() {
-            let (own, space) = match &instance.what {
-                What::Query => continue,
-                What::Home => {
-                    home = Some(at);
-                    continue;
+            let What::Sharded { database, keyspace, .. } = instance.what else { continue };
+            match &mut tables {
+                None => tables = Some(Tables { sharded: vec![at], database, keyspace }),
+                Some(tables) if tables.database.name != database.name => {
+                    return Err(Refusal::new(Reason::TwoDatabases, "Tables of two sharded databases"));
                 }
-                What::Reference { database } => (*database, None),
-                What::Sharded { database, keyspace, .. } => {
-                    sharded.push(at);
-                    (*database, Some(*keyspace))
+                Some(tables) if tables.keyspace != keyspace => {
+                    return Err(Refusal::new(Reason::TwoKeyspaces, "Tables of two keyspaces"));
                 }
-            };
-            if database.replace(own).is_some_and(|other| other != own) {
-                return Err(Refusal::new(Reason::TwoDatabases, "Tables of two sharded databases"));
-            }
-            if let Some(space) = space
-                && keyspace.replace(space).is_some_and(|other| other != space)
-            {
-                return Err(Refusal::new(Reason::TwoKeyspaces, "Tables of two keyspaces"));
+                Some(tables) => tables.sharded.push(at),
             }
         }
-        // Reference tables are at home too.
-        let (Some(database), Some(keyspace)) = (database, keyspace) else { return Ok(None) };
-        if let Some(home) = home.and_then(|at| self.instances.get(at)).and_then(|instance| instance.name) {
+        let at_home = |instance: &&Instance<'_>| matches!(instance.what, What::Home);
+        let home = self.instances.iter().find(at_home).and_then(|instance| instance.name);
+        if let (Some(home), Some(_)) = (home, &tables) {
             let what =
                 format!("{} is at home, other tables are sharded", shown(&self.text.name(home.last())));
             return Err(Refusal::new(Reason::HomeAndSharded, what));
         }
-        Ok(Some(Tables { sharded, database, keyspace }))
+        Ok(tables)
     }
 
     /// What may stand in the way wherever the statement runs.
@@ -287,22 +282,23 @@ pub(super) fn routed(
         many = Err(apart());
     }
     let edits = scope.edits.clone();
-    Ok(Planned::Routed(Box::new(Routed { database, keyspace, verb, sites, many, edits })))
+    Ok(Planned::Routed(Box::new(Routed {
+        database: database.name.clone(),
+        keyspace,
+        verb,
+        sites,
+        many,
+        edits,
+    })))
 }
 
 /// Whether the rules let a statement without a key run everywhere.
-fn without_key(
-    scope: &Scope<'_>,
-    database: DatabaseIx,
-    verb: Verb,
-    table: InstanceIx,
-) -> Result<(), Refusal> {
-    let Some(rules) = scope.catalog.databases.get(database) else { return Ok(()) };
-    let (allowed, reason) = match verb {
-        Verb::Select | Verb::Explain => (rules.scatter_reads, Reason::ReadWithoutKey),
-        _ => (rules.scatter_writes, Reason::WriteWithoutKey),
+fn without_key(scope: &Scope<'_>, database: &Database, verb: Verb, table: InstanceIx) -> Result<(), Refusal> {
+    let (policy, reason) = match verb.writes() {
+        false => (database.without_key.read, Reason::ReadWithoutKey),
+        true => (database.without_key.write, Reason::WriteWithoutKey),
     };
-    if allowed {
+    if policy == Policy::Scatter {
         return Ok(());
     }
     Err(Refusal::new(reason, format!("No condition on the key of {}", scope.shown(table))))

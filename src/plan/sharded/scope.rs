@@ -7,14 +7,15 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::catalog::{Catalog, DatabaseIx, Listed, Meaning};
 use super::edits::{Edit, NameEdit};
 use super::facts::Fact;
 use super::parse::text::{At, Text};
 use super::parse::tree::{
     Alias, Body, Common, Expr, ExprKind, Item, Join, JoinKind, Path, Query, Select, Source,
 };
+use super::planner::{Meaning, Planner};
 use super::refusal::{Reason, Refusal, shown};
+use crate::shard::{Database, Table};
 
 /// An instance, by its place in `Scope::instances`.
 pub(super) type InstanceIx = usize;
@@ -25,11 +26,11 @@ pub(super) type JoinIx = usize;
 
 /// What stands in a FROM list.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum What {
+pub(super) enum What<'a> {
     /// A sharded table.
-    Sharded { database: DatabaseIx, keyspace: usize, key: Vec<String> },
+    Sharded { database: &'a Database, keyspace: usize, key: &'a [String] },
     /// A reference table.
-    Reference { database: DatabaseIx },
+    Reference,
     /// A table at home.
     Home,
     /// A derived table or a common table expression.
@@ -38,8 +39,8 @@ pub(super) enum What {
 
 /// One table, each time that it is named.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Instance {
-    pub what: What,
+pub(super) struct Instance<'a> {
+    pub what: What<'a>,
     /// The block whose FROM has it.
     pub block: BlockIx,
     /// Its name as the text has it.
@@ -75,9 +76,9 @@ pub(super) struct Called {
 #[derive(Debug)]
 pub(super) struct Scope<'a> {
     pub text: &'a Text,
-    pub catalog: &'a Catalog,
+    pub planner: &'a Planner,
     pub schema: Option<&'a [u8]>,
-    pub instances: Vec<Instance>,
+    pub instances: Vec<Instance<'a>>,
     pub blocks: Vec<Block>,
     pub facts: Vec<Fact>,
     pub edits: Vec<NameEdit>,
@@ -94,10 +95,10 @@ pub(super) struct Scope<'a> {
 type Walked<T> = Result<T, Refusal>;
 
 impl<'a> Scope<'a> {
-    pub fn new(text: &'a Text, catalog: &'a Catalog, schema: Option<&'a [u8]>) -> Self {
+    pub fn new(text: &'a Text, planner: &'a Planner, schema: Option<&'a [u8]>) -> Self {
         Self {
             text,
-            catalog,
+            planner,
             schema,
             instances: Vec::new(),
             blocks: Vec::new(),
@@ -136,7 +137,7 @@ impl<'a> Scope<'a> {
             let name = self.text.name(common.name).into_owned();
             if recursive {
                 // Which ones its own query can name differs between servers.
-                if self.catalog.lists(&name) {
+                if self.planner.lists(&name) {
                     let what = format!("A recursive common table expression is named {}", shown(&name));
                     return Err(Refusal::new(Reason::NameShadowed, what));
                 }
@@ -311,19 +312,19 @@ impl<'a> Scope<'a> {
         };
         let what = match what {
             Some(what) => what,
-            None => match self.catalog.table(schema.as_deref(), &own) {
+            None => match self.planner.table(schema.as_deref(), &own) {
                 Meaning::Home => What::Home,
-                Meaning::Listed(database, Listed::Sharded { keyspace, key }) => {
-                    What::Sharded { database, keyspace: *keyspace, key: key.clone() }
+                Meaning::Listed(database, Table::Sharded { keyspace, key, .. }) => {
+                    What::Sharded { database, keyspace: *keyspace, key }
                 }
-                Meaning::Listed(database, Listed::Reference) => What::Reference { database },
+                Meaning::Listed(_, Table::Reference) => What::Reference,
                 Meaning::OtherCase => {
                     let what = format!("{} is written in another case than in the rules", shown(&own));
                     return Err(Refusal::new(Reason::NameCase, what));
                 }
             },
         };
-        if matches!(what, What::Sharded { .. } | What::Reference { .. }) {
+        if matches!(what, What::Sharded { .. } | What::Reference) {
             if let [schema] = name.qualifiers() {
                 self.edits.push(NameEdit { token: *schema, edit: Edit::Schema });
             }
@@ -340,10 +341,10 @@ impl<'a> Scope<'a> {
     }
 
     /// Whether an unqualified name is a common table expression's.
-    fn common(&self, name: &[u8]) -> Walked<Option<What>> {
+    fn common(&self, name: &[u8]) -> Walked<Option<What<'a>>> {
         match self.commons.iter().rev().find(|common| common.eq_ignore_ascii_case(name)) {
             None => Ok(None),
-            Some(common) if common == name || !self.catalog.lists(name) => Ok(Some(What::Query)),
+            Some(common) if common == name || !self.planner.lists(name) => Ok(Some(What::Query)),
             Some(_) => {
                 let what = format!("{} differs from a common table expression in its case", shown(name));
                 Err(Refusal::new(Reason::NameShadowed, what))
@@ -351,7 +352,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn add(&mut self, instance: Instance) {
+    fn add(&mut self, instance: Instance<'a>) {
         let at = self.instances.len();
         if let Some(block) = self.blocks.get_mut(instance.block) {
             block.instances.push(at);
@@ -421,7 +422,7 @@ impl<'a> Scope<'a> {
         let Some(found) = self.qualified(qualifiers, block).and_then(|at| self.instances.get(at)) else {
             return;
         };
-        if !matches!(found.what, What::Sharded { .. } | What::Reference { .. }) {
+        if !matches!(found.what, What::Sharded { .. } | What::Reference) {
             return;
         }
         if self.in_place && !found.aliased {
@@ -445,7 +446,7 @@ impl<'a> Scope<'a> {
             [schema, table] => (Some(name(schema)), name(table)),
             _ => return None,
         };
-        let fits = |instance: &Instance, exactly: bool| {
+        let fits = |instance: &Instance<'_>, exactly: bool| {
             let same = |one: &[u8], other: &[u8]| {
                 if exactly { one == other } else { one.eq_ignore_ascii_case(other) }
             };
@@ -498,7 +499,7 @@ impl<'a> Scope<'a> {
 
     /// A column of an instance's key, by its name.
     pub fn key_of(&self, at: InstanceIx, name: &[u8]) -> Option<(InstanceIx, usize)> {
-        let What::Sharded { key, .. } = &self.instances.get(at)?.what else { return None };
+        let What::Sharded { key, .. } = self.instances.get(at)?.what else { return None };
         let column = key.iter().position(|column| column.as_bytes().eq_ignore_ascii_case(name))?;
         Some((at, column))
     }

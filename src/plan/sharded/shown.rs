@@ -4,21 +4,21 @@
 
 use std::fmt::Write;
 
-use super::catalog::Catalog;
 use super::keys::{Bound, KeySource, Narrow, Typed};
 use super::parse::text::{At, Text, is_literal};
 use super::planned::{Merge, Operand, Planned, Routed, Sites, SortBy, SortKey, Total};
+use crate::shard::Rules;
 use crate::sql::Lexing;
 
 /// The plan of a text, a line for each part.
-pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, catalog: &Catalog) -> String {
+pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -> String {
     match planned {
         Planned::Home => "home\n".to_owned(),
         Planned::Refused(refusal) => {
             let (code, state) = refusal.reason.code();
             format!("refused  {}\n         ERROR {code} ({state}): {refusal}\n", refusal.reason.name())
         }
-        Planned::Routed(routed) => Words::new(sql, lexing).routed(routed, catalog),
+        Planned::Routed(routed) => Words::new(sql, lexing).routed(routed, rules),
     }
 }
 
@@ -34,11 +34,11 @@ impl Words {
         Self { text, literals }
     }
 
-    fn routed(&self, routed: &Routed, catalog: &Catalog) -> String {
-        let database = catalog.databases.get(routed.database);
+    fn routed(&self, routed: &Routed, rules: &Rules) -> String {
+        let database = rules.database(&routed.database);
         let keyspace = database.and_then(|database| database.keyspaces.get(routed.keyspace));
         let mut out = format!("{:?}", routed.verb).to_ascii_lowercase();
-        out += &format!("  keyspace {}\n", keyspace.map_or("", |name| name));
+        out += &format!("  keyspace {}\n", keyspace.map_or("", |keyspace| &keyspace.name));
         _ = writeln!(out, "  on     {}", self.sites(&routed.sites));
         match &routed.many {
             Ok(merge) => _ = writeln!(out, "  merge  {}", self.merge(merge)),

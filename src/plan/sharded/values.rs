@@ -179,7 +179,9 @@ fn datetime(text: &[u8]) -> Option<Datetime> {
     let (hour, minute, second) = (number([*h1, *h2])?, number([*m1, *m2])?, number([*s1, *s2])?);
     let micros = match rest {
         [] => 0,
-        [b'.', digits @ ..] if !digits.is_empty() && digits.len() <= 6 && digits.iter().all(u8::is_ascii_digit) => {
+        [b'.', digits @ ..]
+            if !digits.is_empty() && digits.len() <= 6 && digits.iter().all(u8::is_ascii_digit) =>
+        {
             let number: u64 = ascii(digits)?.parse().ok()?;
             number * 10u64.pow(6 - u32::try_from(digits.len()).ok()?)
         }
