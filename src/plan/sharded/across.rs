@@ -98,17 +98,21 @@ pub(super) fn merge(
     if select.having.is_some() {
         return refuse(Reason::HavingAcrossShards, "HAVING on several shards");
     }
-    let is_aggregate = |call: &Call| {
-        let name = scope.text.name(call.name.last());
-        AGGREGATES.iter().any(|aggregate| aggregate.eq_ignore_ascii_case(&name))
-    };
-    if calls(select, query).any(is_aggregate) {
+    if aggregates(scope, select, query) {
         return totals(scope, select, query);
     }
     let limit = query.limit.as_ref().map(|limit| cut(scope, limit)).transpose()?;
     let order =
         query.order.iter().map(|order| sort_key(scope, select, top, order)).collect::<Result<_, _>>()?;
     Ok(Merge::Rows { order, limit })
+}
+
+/// Whether the select list or ORDER BY makes one value of many rows.
+pub(super) fn aggregates(scope: &Scope<'_>, select: &Select, query: &Query) -> bool {
+    calls(select, query).any(|call| {
+        let name = scope.text.name(call.name.last());
+        call.over || AGGREGATES.iter().any(|aggregate| aggregate.eq_ignore_ascii_case(&name))
+    })
 }
 
 /// All calls in the select list and ORDER BY, those inside other queries left out.

@@ -169,3 +169,12 @@ fn every_reason_has_a_case() {
     let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
     assert_eq!(names.len(), Reason::ALL.len());
 }
+
+#[test]
+fn every_reason_is_documented() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sql-coverage.md")).unwrap();
+    for reason in Reason::ALL {
+        assert!(text.contains(&format!("| `{}` |", reason.name())), "no row for {}", reason.name());
+    }
+}

@@ -5,8 +5,9 @@
 
 use super::across;
 use super::keys::KeySource;
+use super::parse::statement::{Assignment, Delete, Update};
 use super::parse::text::At;
-use super::parse::tree::{Assignment, Delete, Expr, ExprKind, Update};
+use super::parse::tree::{Expr, ExprKind};
 use super::planned::{Merge, Planned, Verb};
 use super::refusal::{Reason, Refusal};
 use super::route::{routed, understood};

@@ -5,8 +5,9 @@
 //! matters when it is part of a row that passes WHERE; for the side of an outer join that may be NULL also ON must hold, because a row
 //! that fails it is as good as absent. A fact of another outer join may be used from the moment when an equality needs its NULL side to be there.
 
+use super::across;
 use super::keys::{Bound, Gather, KeySource, Narrow, Said, any};
-use super::parse::tree::{Comparison, Expr, ExprKind, Path};
+use super::parse::tree::{Body, Comparison, Expr, ExprKind, Item, Path, Query};
 use super::scope::{BlockIx, InstanceIx, JoinIx, Scope, What};
 
 /// A column of an instance's key.
@@ -54,9 +55,41 @@ impl Scope<'_> {
         if let ExprKind::And(list) = &condition.kind {
             return list.iter().for_each(|conjunct| self.note(conjunct, block, only_when));
         }
+        if let ExprKind::InQuery { negated: false, subject, query } = &condition.kind {
+            self.note_member(subject, query, block);
+        }
         let mut facts = Vec::new();
         self.say(condition, block, &mut facts);
         self.facts.extend(facts.into_iter().map(|says| Fact { block, only_when, says }));
+    }
+
+    /// `key IN (SELECT key …)`: of the inner rows only those with that key matter, unless the inner query looks at all of them together.
+    fn note_member(&mut self, subject: &Expr, query: &Query, block: BlockIx) {
+        let (Body::Select(select), Some(inner)) = (&query.body, self.inner.get(&subject.end).copied()) else {
+            return;
+        };
+        let together = select.elaborate
+            || query.limit.is_some()
+            || select.having.is_some()
+            || !select.group.is_empty()
+            || !query.with.is_empty()
+            || across::aggregates(self, select, query);
+        if together {
+            return;
+        }
+        let subjects = match &subject.kind {
+            ExprKind::Row(subjects) => &subjects[..],
+            _ => std::slice::from_ref(subject),
+        };
+        if subjects.len() != select.items.len() {
+            return;
+        }
+        for (outer, item) in subjects.iter().zip(&select.items) {
+            let Item::Expr(own, _) = item else { return };
+            if let (Some(outer), Some(own)) = (self.as_key(outer, block), self.as_key(own, inner)) {
+                self.facts.push(Fact::equal(inner, None, outer, own));
+            }
+        }
     }
 
     /// What one conjunct says.

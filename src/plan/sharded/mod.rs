@@ -16,6 +16,7 @@ mod parse;
 mod planned;
 mod planner;
 mod refusal;
+mod resolve;
 mod route;
 mod scope;
 mod shown;

@@ -4,8 +4,7 @@
 //! Does not know: what follows from the conditions (`facts`). Invariant: every table of the tree becomes an instance; a column
 //! that could be another one's is nobody's.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::edits::{Edit, NameEdit};
 use super::facts::Fact;
@@ -85,6 +84,8 @@ pub(super) struct Scope<'a> {
     pub calls: Vec<Called>,
     /// Names of tables and columns that have been looked at.
     pub seen: HashSet<At>,
+    /// The blocks of `IN (SELECT …)`, by the token behind the subject.
+    pub inner: HashMap<At, BlockIx>,
     /// Tables without aliases are renamed where they stand and where they qualify columns, and get no alias.
     pub in_place: bool,
     /// Common table expressions that can be named, innermost last.
@@ -106,6 +107,7 @@ impl<'a> Scope<'a> {
             edits: Vec::new(),
             calls: Vec::new(),
             seen: HashSet::new(),
+            inner: HashMap::new(),
             in_place: false,
             commons: Vec::new(),
             joins: 0,
@@ -396,7 +398,9 @@ impl<'a> Scope<'a> {
             ExprKind::Between { operands, .. } => operands.iter().try_for_each(|expr| self.expr(expr, block)),
             ExprKind::InQuery { subject, query, .. } => {
                 self.expr(subject, block)?;
-                self.query(query, block, false).map(drop)
+                let inner = self.query(query, block, false)?;
+                self.inner.extend(inner.map(|inner| (subject.end, inner)));
+                Ok(())
             }
             ExprKind::Query(query) | ExprKind::Exists(query) => self.query(query, block, false).map(drop),
             ExprKind::Call(call) => {
@@ -414,94 +418,6 @@ impl<'a> Scope<'a> {
             self.edits.push(NameEdit { token: expr.first, edit: Edit::CurrentDatabase { named: false } });
         }
         self.calls.push(Called { name: own, qualified });
-    }
-
-    /// `table.` or `db.table.` before a column: what of it is replaced where the table is not at home.
-    pub fn qualifier(&mut self, qualifiers: &[At], block: BlockIx) {
-        let Some(table) = qualifiers.last() else { return };
-        let Some(found) = self.qualified(qualifiers, block).and_then(|at| self.instances.get(at)) else {
-            return;
-        };
-        if !matches!(found.what, What::Sharded { .. } | What::Reference) {
-            return;
-        }
-        if self.in_place && !found.aliased {
-            self.edits.push(NameEdit { token: *table, edit: Edit::Table });
-        }
-        self.schema_edit(qualifiers);
-    }
-
-    /// The database's name in `db.table` is replaced.
-    pub fn schema_edit(&mut self, name: &[At]) {
-        if let [schema, _] = name {
-            self.edits.push(NameEdit { token: *schema, edit: Edit::Schema });
-        }
-    }
-
-    /// The instance that `table` or `db.table` means in a block; `None` where that is in doubt.
-    pub fn qualified(&self, qualifiers: &[At], block: BlockIx) -> Option<InstanceIx> {
-        let name = |at: &At| self.text.name(*at);
-        let (schema, table): (Option<Cow<'_, [u8]>>, _) = match qualifiers {
-            [table] => (None, name(table)),
-            [schema, table] => (Some(name(schema)), name(table)),
-            _ => return None,
-        };
-        let fits = |instance: &Instance<'_>, exactly: bool| {
-            let same = |one: &[u8], other: &[u8]| {
-                if exactly { one == other } else { one.eq_ignore_ascii_case(other) }
-            };
-            let in_schema = schema
-                .as_deref()
-                .is_none_or(|schema| instance.schema.as_deref().is_some_and(|own| same(own, schema)));
-            in_schema && same(&instance.called, &table)
-        };
-        let find = |exactly| {
-            self.chain(block).find_map(|block| {
-                let mut found = block
-                    .instances
-                    .iter()
-                    .copied()
-                    .filter(|at| self.instances.get(*at).is_some_and(|instance| fits(instance, exactly)));
-                // Two of one name: the servers tell them apart by schema, or refuse.
-                let first = found.next()?;
-                Some(found.next().is_none().then_some(first))
-            })?
-        };
-        let (exact, loose) = (find(true), find(false));
-        if exact == loose { exact } else { None }
-    }
-
-    /// A block and those around it.
-    pub fn chain(&self, block: BlockIx) -> impl Iterator<Item = &Block> {
-        let get = |at: BlockIx| self.blocks.get(at);
-        std::iter::successors(get(block), move |block| block.parent.and_then(get))
-    }
-
-    /// The column of a key that a path means in a block.
-    pub fn key_column(&self, path: &Path, block: BlockIx) -> Option<(InstanceIx, usize)> {
-        let name = self.text.name(path.last());
-        if !path.qualifiers().is_empty() {
-            return self.key_of(self.qualified(path.qualifiers(), block)?, &name);
-        }
-        for block in self.chain(block) {
-            let mut keys = block.instances.iter().filter_map(|at| self.key_of(*at, &name));
-            match (keys.next(), keys.next()) {
-                // Were it another table's too, servers would refuse it as ambiguous.
-                (Some(key), None) => return Some(key),
-                (Some(_), Some(_)) => return None,
-                // It may be a column of a table here that we do not know.
-                _ if !block.instances.is_empty() => return None,
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// A column of an instance's key, by its name.
-    pub fn key_of(&self, at: InstanceIx, name: &[u8]) -> Option<(InstanceIx, usize)> {
-        let What::Sharded { key, .. } = self.instances.get(at)?.what else { return None };
-        let column = key.iter().position(|column| column.as_bytes().eq_ignore_ascii_case(name))?;
-        Some((at, column))
     }
 }
 

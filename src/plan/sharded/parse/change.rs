@@ -9,8 +9,9 @@ use sqlparser::parser::Parser;
 use super::dialect::fail;
 use super::expression::{Climb, Parsed};
 use super::lower::{common, items, lower, path, sources};
+use super::statement::{Assignment, Delete, Insert, Rows, Statement, Update};
 use super::text::At;
-use super::tree::{Assignment, Common, Delete, Expr, Insert, Item, Path, Rows, Source, Statement, Update};
+use super::tree::{Common, Expr, Item, Path, Source};
 use crate::sql::lexer::Kind;
 
 impl Climb<'_, '_, '_> {

@@ -4,6 +4,7 @@
 //! Invariant: no input panics, overflows the stack or takes more than linear memory; what is not surely understood is an error.
 
 mod bracket;
+mod call;
 mod change;
 mod dialect;
 mod expression;
@@ -11,6 +12,7 @@ mod feed;
 mod lower;
 mod primary;
 pub(super) mod rows;
+pub(super) mod statement;
 #[cfg(test)]
 mod tests;
 pub(super) mod text;
@@ -23,8 +25,8 @@ use sqlparser::parser::Parser;
 pub use self::bracket::bracketed;
 use self::dialect::Ours;
 use self::expression::Climb;
+use self::statement::Statement;
 use self::text::{At, Text};
-use self::tree::Statement;
 use crate::sql::lexer::Kind;
 
 /// Longest statement that is parsed, in tokens. Rows of an INSERT are cut and not parsed, and do not count.
