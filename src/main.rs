@@ -12,6 +12,7 @@ use tidegate::config::{self, Config, ListenAddress, LogFormat};
 use tidegate::explain;
 use tidegate::frontend::proxy::{Proxy, check_files};
 use tidegate::frontend::steering::Reread;
+use tidegate::plan::sharded::Planner;
 use tidegate::topology::System;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -67,6 +68,9 @@ enum Command {
         /// Read the statements as MariaDB would, not MySQL.
         #[arg(long)]
         mariadb: bool,
+        /// The default database, for statements on tables that the file shards.
+        #[arg(long, short, value_name = "NAME", requires = "config")]
+        database: Option<String>,
         /// The statements.
         #[arg(required = true)]
         sql: Vec<String>,
@@ -83,7 +87,9 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config, server, listen, http } => run(config, &server, listen, http),
         Command::Check { file } => check(&file),
-        Command::Route { config, mariadb, sql } => route(config, mariadb, &sql),
+        Command::Route { config, mariadb, database, sql } => {
+            route(config, mariadb, database.as_deref(), &sql)
+        }
         Command::Health { http } => health(http),
     }
 }
@@ -177,15 +183,18 @@ async fn serve(config: Config, reread: Option<Reread>) -> ExitCode {
     }
 }
 
-fn route(file: Option<PathBuf>, mariadb: bool, statements: &[String]) -> ExitCode {
-    if let Some(file) = file
-        && let Err(errors) = config::read(&file)
-    {
-        errors.iter().for_each(|error| print(&format!("{error}\n"), true));
-        return ExitCode::FAILURE;
-    }
+fn route(file: Option<PathBuf>, mariadb: bool, database: Option<&str>, statements: &[String]) -> ExitCode {
+    let rules = match file.map(|file| config::read(&file)).transpose() {
+        Ok(config) => config.map(|config| config.rules).unwrap_or_default(),
+        Err(errors) => {
+            errors.iter().for_each(|error| print(&format!("{error}\n"), true));
+            return ExitCode::FAILURE;
+        }
+    };
+    let planner = Planner::new(Arc::new(rules));
     for sql in statements {
         print(&format!("{}\n", explain::line(sql.as_bytes(), mariadb)), false);
+        print(&explain::sharded(sql.as_bytes(), mariadb, database, &planner), false);
     }
     ExitCode::SUCCESS
 }

@@ -220,6 +220,10 @@ impl Scope<'_> {
             Refusal::new(Reason::InsertSelect, what)
         };
         let (Some(select), Some(block)) = (only_select(query), source) else { return Err(unclear()) };
+        // ROLLUP makes rows whose key is NULL.
+        if select.elaborate {
+            return Err(unclear());
+        }
         let mut narrows = Vec::new();
         for at in 0..self.instances.len() {
             if at == target || self.key_columns(at) == 0 {

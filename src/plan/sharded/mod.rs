@@ -33,5 +33,5 @@ pub use planned::*;
 pub use planner::Planner;
 pub use refusal::{Reason, Refusal};
 pub use route::Request;
-pub use shown::describe;
+pub use shown::{describe, describe_execution};
 pub use values::Arguments;

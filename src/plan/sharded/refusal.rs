@@ -99,8 +99,6 @@ reasons! {
     ReturningAcrossShards = "returning-across-shards", "add the key to the condition";
     /// INSERT … SELECT whose rows are not known to stay in one shard.
     InsertSelect = "insert-select", "select by one key and insert that key as a literal, or fetch the rows and insert them";
-    /// Several rows of one INSERT belong to several shards, and a clause needs them together.
-    RowsApart = "rows-apart", "insert one key at a time";
     /// GROUP BY across shards.
     GroupAcrossShards = "group-across-shards", "add the key to the condition";
     /// DISTINCT across shards.

@@ -79,7 +79,8 @@ impl Scope<'_> {
             return self.key_of(self.qualified(path.qualifiers(), block)?, &name);
         }
         for block in self.chain(block) {
-            let mut keys = block.instances.iter().filter_map(|at| self.key_of(*at, &name));
+            let keys = block.instances.iter().filter_map(|at| self.key_of(*at, &name));
+            let mut keys = keys.filter(|key| !self.absorbed.contains(key));
             match (keys.next(), keys.next()) {
                 // Were it another table's too, servers would refuse it as ambiguous.
                 (Some(key), None) => return Some(key),

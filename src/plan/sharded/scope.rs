@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::edits::{Edit, NameEdit};
-use super::facts::Fact;
+use super::facts::{Fact, KeyColumn};
 use super::parse::text::{At, Text};
 use super::parse::tree::{
     Alias, Body, Common, Expr, ExprKind, Item, Join, JoinKind, Path, Query, Select, Source,
@@ -84,6 +84,8 @@ pub(super) struct Scope<'a> {
     pub calls: Vec<Called>,
     /// Names of tables and columns that have been looked at.
     pub seen: HashSet<At>,
+    /// Key columns that USING has made one with another table's: their name alone means that one.
+    pub absorbed: HashSet<KeyColumn>,
     /// The blocks of `IN (SELECT …)`, by the token behind the subject.
     pub inner: HashMap<At, BlockIx>,
     /// Tables without aliases are renamed where they stand and where they qualify columns, and get no alias.
@@ -107,6 +109,7 @@ impl<'a> Scope<'a> {
             edits: Vec::new(),
             calls: Vec::new(),
             seen: HashSet::new(),
+            absorbed: HashSet::new(),
             inner: HashMap::new(),
             in_place: false,
             commons: Vec::new(),
@@ -287,16 +290,26 @@ impl<'a> Scope<'a> {
     fn join_condition(&mut self, join: &Join, block: BlockIx, joined: Joined) -> Walked<()> {
         let only_when = (join.kind != JoinKind::Inner).then_some(joined.number);
         self.condition(join.on.as_ref(), block, only_when)?;
-        // `USING (k)`: k of the left side is one table's only when there is one.
-        if let ([left], [right]) = (&joined.left[..], &joined.right[..]) {
-            for column in &join.using {
-                let name = self.text.name(*column);
-                if let (Some(left), Some(right)) = (self.key_of(*left, &name), self.key_of(*right, &name)) {
-                    self.facts.push(Fact::equal(block, only_when, left, right));
-                }
+        for column in &join.using {
+            let name = self.text.name(*column);
+            let (left, right) = (self.used(&joined.left, &name), self.used(&joined.right, &name));
+            if let (Some(left), Some(right)) = (left, right) {
+                self.facts.push(Fact::equal(block, only_when, left, right));
+                // The column that both have in common is the one of the side that is kept.
+                self.absorbed.insert(if join.kind == JoinKind::Right { left } else { right });
             }
         }
         Ok(())
+    }
+
+    /// The key column that `USING (name)` means on one side: that of the only table there, or the only one of its name that is no
+    /// NULL. Had another table there such a column too, servers would refuse the name as ambiguous.
+    fn used(&self, side: &[InstanceIx], name: &[u8]) -> Option<KeyColumn> {
+        let mut keys =
+            side.iter().filter_map(|at| self.key_of(*at, name)).filter(|key| !self.absorbed.contains(key));
+        let key = keys.next().filter(|_| keys.next().is_none())?;
+        let kept = self.instances.get(key.0).is_some_and(|instance| instance.nullable.is_empty());
+        (side.len() == 1 || kept).then_some(key)
     }
 
     /// A table's name.

@@ -4,10 +4,13 @@
 
 use std::fmt::Write;
 
+use super::choose::Chosen;
+use super::edits::{Place, text_for};
 use super::keys::{Bound, KeySource, Narrow, Typed};
 use super::parse::text::{At, Text, is_literal};
 use super::planned::{Merge, Operand, Planned, Routed, Sites, SortBy, SortKey, Total};
-use crate::shard::Rules;
+use super::values::Arguments;
+use crate::shard::{Database, Rules};
 use crate::sql::Lexing;
 
 /// The plan of a text, a line for each part.
@@ -20,6 +23,29 @@ pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -
         }
         Planned::Routed(routed) => Words::new(sql, lexing).routed(routed, rules),
     }
+}
+
+/// What becomes of a plan with an execution's values: the shards, and the text of the first one where it is not the client's.
+pub fn describe_execution(routed: &Routed, arguments: &Arguments<'_>, database: &Database) -> String {
+    let shards: Vec<_> = match routed.choose(arguments, database) {
+        Ok(Chosen::One(shard)) => vec![shard],
+        Ok(Chosen::Several(shards)) => shards.iter().collect(),
+        Err(refusal) => return format!("  refused  {refusal}\n"),
+    };
+    let keyspace = database.keyspaces.get(routed.keyspace);
+    let shards: Vec<_> = shards.iter().filter_map(|shard| keyspace?.shard(*shard)).collect();
+    let names: Vec<_> = shards.iter().map(|shard| &*shard.name).collect();
+    let mut out = format!("  shards {}\n", names.join(", "));
+    let Some(first) = shards.first() else { return out };
+    let place = Place {
+        database: database.name.as_bytes(),
+        schema: first.schema.as_bytes(),
+        suffix: first.suffix.as_deref().unwrap_or_default().as_bytes(),
+    };
+    if let Some(text) = text_for(arguments.sql, arguments.lexing, &routed.edits, &place) {
+        out += &format!("  sql    {}\n", String::from_utf8_lossy(&text).replace('\n', "\n         "));
+    }
+    out
 }
 
 struct Words {

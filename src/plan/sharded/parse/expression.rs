@@ -89,7 +89,9 @@ impl Climb<'_, '_, '_> {
                 break;
             }
             // `x IS NULL IS NULL …` has no flat form.
-            wrapped += u32::from(!matches!(infix, Infix::And | Infix::Or | Infix::Plain));
+            let flat =
+                matches!(infix, Infix::And | Infix::Or | Infix::Plain | Infix::Compare(_) | Infix::Regexp);
+            wrapped += u32::from(!(flat && made.is_none_or(|made| made >= level)));
             if wrapped > DEPTH_MAX {
                 return Err(fail("chained too long"));
             }

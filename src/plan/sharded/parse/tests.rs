@@ -34,11 +34,8 @@ fn survives(sql: String) -> Result<(), NoTree> {
 #[test]
 fn long_chains_are_flat() {
     for operator in [" OR ", " AND ", " XOR ", " + ", " * ", " = ", " ^ ", " | ", ", "] {
-        let chain = vec!["a"; 20_000].join(operator);
-        assert_eq!(
-            survives(format!("SELECT {chain} FROM t WHERE a IN ({chain})").replace(" IN (a)", "")),
-            Ok(())
-        );
+        let chain = vec!["a"; 8_000].join(operator);
+        assert_eq!(survives(format!("SELECT {chain} FROM t WHERE a IN ({chain})")), Ok(()), "{operator}");
     }
 }
 

@@ -73,14 +73,6 @@ impl Text {
         self.ordinals.get(at as usize).copied().unwrap_or(u32::MAX)
     }
 
-    /// The bytes between the starts of two tokens, comments included.
-    #[cfg(test)]
-    pub fn between(&self, first: At, end: At) -> &[u8] {
-        let from = self.tokens.get(first as usize).map_or(self.sql.len(), |token| token.start);
-        let last = end.checked_sub(1).and_then(|last| self.tokens.get(last as usize));
-        self.sql.get(from..last.map_or(from, |token| token.end)).unwrap_or_default()
-    }
-
     /// An unquoted word, whatever its case.
     pub fn is_word(&self, at: At, word: &[u8]) -> bool {
         self.kind(at) == Kind::Word && self.bytes(at).eq_ignore_ascii_case(word)
