@@ -88,6 +88,10 @@ impl Climb<'_, '_, '_> {
             if level < least {
                 break;
             }
+            // `a LIKE b IN (c)`: an error to MySQL; MariaDB does not bind all of them from the left.
+            if level == level::PREDICATE && made == Some(level) {
+                return Err(fail("predicates in a row"));
+            }
             // `x IS NULL IS NULL …` has no flat form.
             let flat =
                 matches!(infix, Infix::And | Infix::Or | Infix::Plain | Infix::Compare(_) | Infix::Regexp);
@@ -202,7 +206,7 @@ impl Climb<'_, '_, '_> {
             Infix::Between(negated) => {
                 let low = self.climb(level + 1)?;
                 self.expect_word(b"AND")?;
-                let high = self.climb(level)?;
+                let high = self.climb(level + 1)?;
                 let (first, end) = (left.first, high.end);
                 let operands = Box::new([left, low, high]);
                 Ok(Expr { kind: ExprKind::Between { negated, operands }, first, end })
@@ -254,7 +258,12 @@ impl Climb<'_, '_, '_> {
         if !self.text().is_one_of(at, &[b"NULL", b"TRUE", b"FALSE", b"UNKNOWN"]) {
             return Err(fail("IS what?"));
         }
+        let of_truth = !self.next_is_word(b"NULL");
         self.advance();
+        // No comparison can follow a test of truth; behind `@x := a IS TRUE` one would compare the variable.
+        if of_truth && self.infix()?.is_some_and(|(_, level, _)| level >= level::COMPARISON) {
+            return Err(fail("a comparison behind IS TRUE"));
+        }
         Ok(self.other(vec![left]))
     }
 
