@@ -91,9 +91,22 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_nothing() {
-        for expression in
-            ["a = NOT b", "a AND", "(a", "a b", "a IN ()", "", "a IS 5", "SELECT", "a..b", "1 +* 2"]
-        {
+        for expression in [
+            "a = NOT b",
+            "a AND",
+            "(a",
+            "a b",
+            "a IN ()",
+            "",
+            "a IS 5",
+            "SELECT",
+            "a..b",
+            "1 +* 2",
+            "a IN (1) + 2",
+            "a LIKE b IN (c)",
+            "a LIKE b | c",
+            "a IS TRUE = b",
+        ] {
             assert_eq!(bracketed(expression.as_bytes(), &MYSQL, Modes::default()), None, "{expression}");
         }
     }

@@ -88,9 +88,10 @@ impl Climb<'_, '_, '_> {
             if level < least {
                 break;
             }
-            // `a LIKE b IN (c)`: an error to MySQL; MariaDB does not bind all of them from the left.
-            if level == level::PREDICATE && made == Some(level) {
-                return Err(fail("predicates in a row"));
+            // `a LIKE b IN (c)`: an error to MySQL; MariaDB does not bind all of them from the left. `a IN (b) + c`: an error too, but
+            // for `@x := a IN (b) + c`, where MySQL adds to the assignment.
+            if made.is_some_and(|made| level > made || level == level::PREDICATE && level == made) {
+                return Err(fail("an operator behind a whole predicate"));
             }
             // `x IS NULL IS NULL …` has no flat form.
             let flat =
@@ -212,7 +213,8 @@ impl Climb<'_, '_, '_> {
                 Ok(Expr { kind: ExprKind::Between { negated, operands }, first, end })
             }
             Infix::Like => {
-                let mut children = vec![left, self.climb(level + 1)?];
+                // MySQL takes a pattern without operators only.
+                let mut children = vec![left, self.climb(level::SIGN)?];
                 if self.next_is_word(b"ESCAPE") {
                     self.advance();
                     children.push(self.climb(level::SIGN)?);
