@@ -123,7 +123,7 @@ async fn servers_read_expressions_as_the_planner_does(scenario: Scenario) {
         let expression = dice.expression(2);
         let Some(bracketed) = bracketed(expression.as_bytes(), &lexing, Modes::default()) else {
             // What we do not understand is refused; what servers do not understand either is no loss.
-            not_ours += u32::from(values(&mut server, &[&expression]).await.is_ok());
+            not_ours += usize::from(values(&mut server, &[&expression]).await.is_ok());
             continue;
         };
         let bracketed = String::from_utf8(bracketed).unwrap();
@@ -149,5 +149,6 @@ async fn servers_read_expressions_as_the_planner_does(scenario: Scenario) {
         "{compared} compared, {not_ours} that only the server reads, {not_theirs} that it does not read"
     );
     assert!(compared > EXPRESSIONS / 2, "{compared} compared, {not_theirs} not read by the server");
-    assert!(not_ours < 30, "{not_ours} that only the server reads");
+    // Predicates in a row, comparisons behind IS TRUE: MariaDB takes more of them than MySQL.
+    assert!(not_ours < EXPRESSIONS / 8, "{not_ours} that only the server reads");
 }
