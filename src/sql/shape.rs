@@ -125,7 +125,7 @@ impl Hash {
     }
 
     fn finish(mut self) -> u128 {
-        self.word(0x5348_4150_45);
+        self.word(0x0053_4841_5045);
         u128::from(self.lanes[0]) << 64 | u128::from(self.lanes[1])
     }
 }

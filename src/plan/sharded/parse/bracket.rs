@@ -46,7 +46,8 @@ fn write(text: &Text, expr: &Expr, out: &mut Vec<u8>) {
 fn tokens(text: &Text, first: At, end: At, out: &mut Vec<u8>) {
     for at in first..end {
         // A function's name and its parenthesis stay together.
-        if !text.is(at, b'(') && !text.is(at, b'.') && !(at > 0 && text.is(at - 1, b'.')) {
+        let stays = text.is(at, b'(') || text.is(at, b'.') || at > 0 && text.is(at - 1, b'.');
+        if !stays {
             out.push(b' ');
         }
         out.extend_from_slice(text.bytes(at));

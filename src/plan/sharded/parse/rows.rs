@@ -72,10 +72,11 @@ pub(in crate::plan::sharded) fn rows(text: &Text, all: Range<At>) -> impl Iterat
 
 /// The values of a row, each by its tokens.
 pub(in crate::plan::sharded) fn values(text: &Text, row: Range<At>) -> Vec<Range<At>> {
-    let (mut begin, last) = (row.start + 1, row.end.saturating_sub(1));
+    let (first, last) = (row.start + 1, row.end.saturating_sub(1));
+    let mut begin = first;
     let mut depth = 0u32;
     let mut values = Vec::new();
-    for at in begin..last {
+    for at in first..last {
         match text.kind(at) {
             Kind::Punct(b'(') => depth += 1,
             Kind::Punct(b')') => depth = depth.saturating_sub(1),
@@ -86,7 +87,7 @@ pub(in crate::plan::sharded) fn values(text: &Text, row: Range<At>) -> Vec<Range
             _ => {}
         }
     }
-    if row.start + 1 < last {
+    if first < last {
         values.push(begin..last);
     }
     values
