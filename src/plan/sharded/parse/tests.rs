@@ -53,7 +53,7 @@ fn what_nests_is_bounded() {
         ("(SELECT ", ")"),
         ("EXISTS (SELECT 1 FROM t WHERE ", ")"),
         ("a IN (SELECT ", ")"),
-        ("a BETWEEN 1 AND ", ""),
+        ("a IN (", ")"),
     ] {
         for depth in [8, 40, 60, 200, 20_000] {
             let expression = format!("{}1{}", open.repeat(depth), close.repeat(depth));
