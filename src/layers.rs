@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["session", "admin"],
     &["registry"],
     &["plan", "execute"],
+    &["merge"],
     &["backend", "topology"],
     &["observe"],
     &["wire", "sql", "config"],

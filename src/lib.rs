@@ -8,6 +8,7 @@
 //! session  admin      one client's state machine; HTTP and SQL for operators
 //! registry            all sessions, as others may see them
 //! plan     execute    where a statement goes, and why; relay of its reply
+//! merge               several shards' rows become one result
 //! backend  topology   server connections and pools; servers, roles, health
 //! observe             counters, read by `admin`
 //! wire  sql  config   protocol, lexer, rules file; no I/O policy
@@ -32,6 +33,7 @@ pub mod frontend;
 pub mod ids;
 #[cfg(test)]
 mod layers;
+pub mod merge;
 pub mod observe;
 pub mod plan;
 pub mod registry;

@@ -18,6 +18,11 @@ impl<'a> Cursor<'a> {
         self.0.is_empty()
     }
 
+    /// How many bytes are left.
+    pub fn rest_length(&self) -> usize {
+        self.0.len()
+    }
+
     /// Everything that is left; `string<EOF>`.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)

@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod buffer;
 pub mod capabilities;
+pub mod column;
 pub mod command;
 pub mod compress;
 pub mod cursor;

@@ -1,0 +1,309 @@
+//! One column of a group's row: values in, a value out.
+//!
+//! Owns: how each aggregate folds the shards' parts of it. Does not know: which rows are a group.
+//! Invariant: NULL parts count for nothing, and what is kept is paid for.
+
+use super::bits::{self, Bits};
+use super::concat;
+use super::error::Error;
+use super::key::{self, Codec};
+use super::meter::Meter;
+use super::number::{Number, Sum};
+use super::row::{Field, Format, Writer};
+use super::seen::Seen;
+use super::spec::{Concat, Fold, Key, Output};
+use crate::wire::column::{Column, kind};
+
+/// How a column is folded, resolved against the shards' columns.
+#[derive(Debug)]
+pub(super) struct Aggregate {
+    place: usize,
+    /// The column's definition.
+    pub column: Column,
+    rule: Rule,
+}
+
+#[derive(Debug)]
+enum Rule {
+    Any,
+    Count,
+    Sum(Number),
+    Average { sum: usize, count: usize, number: Number },
+    Best { codec: Codec },
+    Bits(Bits),
+    CountDistinct(Distinct),
+    SumDistinct { distinct: Distinct, value: usize, number: Number, average: bool },
+    Concat { concat: Concat, distinct: Option<Distinct> },
+}
+
+/// What tells values apart, and whether equal ones arrive together.
+#[derive(Debug)]
+struct Distinct {
+    codec: Codec,
+    adjacent: bool,
+}
+
+/// A column's value so far.
+#[derive(Debug)]
+pub(super) enum State {
+    /// As it is encoded; `None` for NULL.
+    Value(Option<Vec<u8>>),
+    Count(i128),
+    Sum {
+        sum: Sum,
+        count: u64,
+    },
+    /// The value whose key is least.
+    Best(Option<Best>),
+    Bits(Option<bits::Value>),
+    CountDistinct {
+        seen: Seen,
+        count: i128,
+    },
+    SumDistinct {
+        seen: Seen,
+        sum: Sum,
+        count: u64,
+    },
+    Concat {
+        seen: Option<Seen>,
+        text: Option<Vec<u8>>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Best {
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// What folding works on.
+pub(super) struct Work<'a> {
+    pub row: &'a [u8],
+    pub fields: &'a [Field],
+    pub format: Format,
+    pub meter: &'a mut Meter,
+    /// For a key.
+    pub key: &'a mut Vec<u8>,
+}
+
+impl Work<'_> {
+    fn field(&self, place: usize) -> Result<Field, Error> {
+        self.fields.get(place).copied().ok_or(Error::Malformed)
+    }
+
+    fn value(&self, place: usize) -> Result<Option<&[u8]>, Error> {
+        Ok(self.field(place)?.of(self.row))
+    }
+
+    fn count(&self, place: usize) -> Result<u64, Error> {
+        self.value(place)?.map_or(Ok(0), |value| key::unsigned(value, self.format))
+    }
+
+    /// Encodes the row's key; tells whether none of its values is NULL.
+    fn encode(&mut self, codec: &Codec) -> Result<bool, Error> {
+        self.key.clear();
+        codec.encode(self.row, self.fields, self.key)
+    }
+}
+
+impl Distinct {
+    fn seen(&self) -> Seen {
+        Seen::new(self.adjacent)
+    }
+
+    /// Whether the row has a value, and a new one.
+    fn is_new(&self, seen: &mut Seen, work: &mut Work<'_>) -> Result<bool, Error> {
+        Ok(work.encode(&self.codec)? && seen.insert(work.key, work.meter)?)
+    }
+}
+
+impl Aggregate {
+    /// Of an output; `adjacent` tells whether rows that agree in keys arrive together within a group.
+    pub fn new(
+        output: &Output,
+        columns: &[Column],
+        format: Format,
+        adjacent: impl Fn(&[Key]) -> bool,
+    ) -> Result<Self, Error> {
+        let place = output.place;
+        let column = |place: usize| columns.get(place).ok_or(Error::NoColumn(place));
+        let integer = |place: usize| match column(place)?.kind {
+            kind::LONGLONG => Ok(place),
+            _ => Err(Error::Unfoldable(place)),
+        };
+        let number = |place: usize| Number::of(column(place)?).ok_or(Error::Unfoldable(place));
+        let codec = |keys: &[Key]| Codec::new(keys, columns, format, None);
+        let best = |key: &Key, descending| {
+            Ok::<_, Error>(Rule::Best { codec: codec(&[Key { descending, ..key.clone() }])? })
+        };
+        let distinct =
+            |keys: &[Key]| Ok::<_, Error>(Distinct { codec: codec(keys)?, adjacent: adjacent(keys) });
+        let sum_distinct = |of: &super::spec::Distinct, average| {
+            Ok::<_, Error>(Rule::SumDistinct {
+                distinct: distinct(std::slice::from_ref(&of.key))?,
+                value: of.value,
+                number: number(of.value)?,
+                average,
+            })
+        };
+        let bits = |operation| Bits::of(operation, column(place)?).ok_or(Error::Unfoldable(place));
+        let rule = match &output.fold {
+            Fold::Any => Rule::Any,
+            Fold::Count => integer(place).map(|_| Rule::Count)?,
+            Fold::Sum => Rule::Sum(number(place)?),
+            Fold::Average { sum, count } => {
+                number(place)?;
+                Rule::Average { sum: *sum, count: integer(*count)?, number: number(*sum)? }
+            }
+            Fold::Least(key) => best(key, false)?,
+            Fold::Greatest(key) => best(key, true)?,
+            Fold::BitAnd => Rule::Bits(bits(bits::Operation::And)?),
+            Fold::BitOr => Rule::Bits(bits(bits::Operation::Or)?),
+            Fold::BitXor => Rule::Bits(bits(bits::Operation::Xor)?),
+            Fold::CountDistinct(keys) => {
+                integer(place).and_then(|_| distinct(keys).map(Rule::CountDistinct))?
+            }
+            Fold::SumDistinct(of) => sum_distinct(of, false)?,
+            Fold::AverageDistinct(of) => sum_distinct(of, true)?,
+            Fold::Concat(concat) => {
+                column(concat.value)?;
+                concat.times.map(integer).transpose()?;
+                let distinct = concat.distinct.as_deref().map(distinct).transpose()?;
+                Rule::Concat { concat: concat.clone(), distinct }
+            }
+        };
+        Ok(Self { place, column: column(place)?.clone(), rule })
+    }
+
+    /// The state of a group without rows.
+    pub fn begin(&self) -> State {
+        match &self.rule {
+            Rule::Any => State::Value(None),
+            Rule::Count => State::Count(0),
+            Rule::Sum(_) | Rule::Average { .. } => State::Sum { sum: Sum::Empty, count: 0 },
+            Rule::Best { .. } => State::Best(None),
+            Rule::Bits(bits) => State::Bits(bits.empty()),
+            Rule::CountDistinct(distinct) => State::CountDistinct { seen: distinct.seen(), count: 0 },
+            Rule::SumDistinct { distinct, .. } => {
+                State::SumDistinct { seen: distinct.seen(), sum: Sum::Empty, count: 0 }
+            }
+            Rule::Concat { distinct, .. } => {
+                State::Concat { seen: distinct.as_ref().map(Distinct::seen), text: None }
+            }
+        }
+    }
+
+    /// Adds a row's part.
+    pub fn fold(&self, state: &mut State, work: &mut Work<'_>) -> Result<(), Error> {
+        match (&self.rule, state) {
+            (Rule::Any, State::Value(kept)) => {
+                let field = work.field(self.place)?;
+                if kept.is_none() && !field.null {
+                    let value = field.encoded(work.row);
+                    work.meter.take(value.len())?;
+                    *kept = Some(value.to_vec());
+                }
+            }
+            (Rule::Count, State::Count(count)) => *count += i128::from(work.count(self.place)?),
+            (Rule::Sum(number), State::Sum { sum, .. }) => {
+                if let Some(value) = work.value(self.place)? {
+                    sum.add(*number, value, work.format)?;
+                }
+            }
+            (Rule::Average { sum: place, count: of, number }, State::Sum { sum, count }) => {
+                if let Some(value) = work.value(*place)? {
+                    sum.add(*number, value, work.format)?;
+                    *count = count.checked_add(work.count(*of)?).ok_or(Error::Overflow)?;
+                }
+            }
+            (Rule::Best { codec }, State::Best(best)) => fold_best(codec, self.place, best, work)?,
+            (Rule::Bits(bits), State::Bits(kept)) => {
+                if let Some(value) = work.value(self.place)? {
+                    bits.fold(kept, value, work.format)?;
+                }
+            }
+            (Rule::CountDistinct(distinct), State::CountDistinct { seen, count }) => {
+                *count += i128::from(distinct.is_new(seen, work)?);
+            }
+            (Rule::SumDistinct { distinct, value, number, .. }, State::SumDistinct { seen, sum, count }) => {
+                if distinct.is_new(seen, work)? {
+                    let value = work.value(*value)?.ok_or(Error::Malformed)?;
+                    sum.add(*number, value, work.format)?;
+                    *count += 1;
+                }
+            }
+            (Rule::Concat { concat, distinct }, State::Concat { seen, text }) => {
+                let wanted = match (distinct, seen) {
+                    (Some(distinct), Some(seen)) => distinct.is_new(seen, work)?,
+                    _ => true,
+                };
+                let times = if wanted { concat.times.map_or(Ok(1), |place| work.count(place))? } else { 0 };
+                if let Some(value) = work.fields.get(concat.value).ok_or(Error::Malformed)?.of(work.row) {
+                    concat::append(text, concat, value, times, work.meter)?;
+                }
+            }
+            // A state is made by its rule.
+            _ => return Err(Error::Malformed),
+        }
+        Ok(())
+    }
+
+    /// Writes the group's value.
+    pub fn finish(&self, state: &State, writer: &mut Writer<'_>) -> Result<(), Error> {
+        match (&self.rule, state) {
+            (_, State::Value(value)) => writer.encoded(value.is_none(), value.as_deref().unwrap_or_default()),
+            (_, State::Count(count) | State::CountDistinct { count, .. }) => writer.integer(*count),
+            (Rule::Average { .. } | Rule::SumDistinct { average: true, .. }, State::Sum { sum, count })
+            | (Rule::SumDistinct { average: true, .. }, State::SumDistinct { sum, count, .. }) => {
+                sum.average(*count, &self.column)?.write(&self.column, writer)?;
+            }
+            (_, State::Sum { sum, .. } | State::SumDistinct { sum, .. }) => {
+                sum.write(&self.column, writer)?
+            }
+            (_, State::Best(best)) => match best {
+                Some(best) => writer.encoded(false, &best.value),
+                None => writer.null(),
+            },
+            (_, State::Bits(bits)) => bits::write(bits.as_ref(), writer),
+            (_, State::Concat { text, .. }) => match text {
+                Some(text) => writer.bytes(text),
+                None => writer.null(),
+            },
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Bytes that were taken for it.
+    pub fn cost(&self) -> usize {
+        match self {
+            Self::Value(value) => value.as_ref().map_or(0, Vec::len),
+            Self::Best(best) => best.as_ref().map_or(0, |best| best.key.len() + best.value.len()),
+            Self::CountDistinct { seen, .. } | Self::SumDistinct { seen, .. } => seen.cost(),
+            Self::Concat { seen, text } => {
+                seen.as_ref().map_or(0, Seen::cost) + text.as_ref().map_or(0, Vec::len)
+            }
+            Self::Count(_) | Self::Sum { .. } | Self::Bits(_) => 0,
+        }
+    }
+}
+
+fn fold_best(codec: &Codec, place: usize, best: &mut Option<Best>, work: &mut Work<'_>) -> Result<(), Error> {
+    if work.field(place)?.null {
+        return Ok(());
+    }
+    work.encode(codec)?;
+    let value = work.field(place)?.encoded(work.row);
+    let better = best.as_ref().is_none_or(|best| *work.key < best.key);
+    if better {
+        let kept = best.get_or_insert_with(|| Best { key: Vec::new(), value: Vec::new() });
+        work.meter.give(kept.key.len() + kept.value.len());
+        work.meter.take(work.key.len() + value.len())?;
+        kept.key.clone_from(work.key);
+        kept.value.clear();
+        kept.value.extend_from_slice(value);
+    }
+    Ok(())
+}

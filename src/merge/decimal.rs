@@ -1,0 +1,255 @@
+//! DECIMAL, exact: sums and quotients of numbers with up to 65 digits.
+//!
+//! Owns: a sign, a magnitude of 384 bits, a scale. Does not know: columns. Invariant: nothing is rounded but by
+//! `divide`, which rounds half away from zero as the servers do; what does not fit is an error.
+
+use super::error::Error;
+
+const LIMBS: usize = 6;
+/// Digits that a DECIMAL can have.
+const DIGITS_MAX: usize = 65;
+/// The largest power of ten that fits a limb, and its exponent.
+const CHUNK: u64 = 10_000_000_000_000_000_000;
+const CHUNK_DIGITS: usize = 19;
+
+/// A decimal number: `± magnitude / 10^scale`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Decimal {
+    negative: bool,
+    /// Least significant limb first.
+    magnitude: [u64; LIMBS],
+    scale: usize,
+}
+
+impl Decimal {
+    /// Reads what servers send: an optional sign, digits, at most one point.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (negative, digits) = match text {
+            [b'-', rest @ ..] => (true, rest),
+            [b'+', rest @ ..] => (false, rest),
+            _ => (false, text),
+        };
+        let mut number = Self { negative, ..Self::default() };
+        let (mut point, mut seen) = (false, false);
+        // Digits are gathered in one limb, as many as it holds.
+        let (mut gathered, mut factor) = (0, 1);
+        for byte in digits {
+            match byte {
+                b'.' if !point => point = true,
+                b'0'..=b'9' => {
+                    if factor == CHUNK {
+                        number.times_plus(factor, gathered).ok()?;
+                        (gathered, factor) = (0, 1);
+                    }
+                    gathered = gathered * 10 + u64::from(byte - b'0');
+                    factor *= 10;
+                    number.scale += usize::from(point);
+                    seen = true;
+                }
+                _ => return None,
+            }
+        }
+        number.times_plus(factor, gathered).ok()?;
+        seen.then_some(number)
+    }
+
+    /// Both together.
+    pub fn plus(mut self, mut other: Self) -> Result<Self, Error> {
+        let scale = self.scale.max(other.scale);
+        self.rescale_up(scale)?;
+        other.rescale_up(scale)?;
+        if self.negative == other.negative {
+            let mut carry = false;
+            for (limb, more) in self.magnitude.iter_mut().zip(other.magnitude) {
+                let (sum, over) = limb.overflowing_add(more);
+                let (sum, again) = sum.overflowing_add(u64::from(carry));
+                (*limb, carry) = (sum, over || again);
+            }
+            if carry || self.digits() > DIGITS_MAX {
+                return Err(Error::Overflow);
+            }
+            return Ok(self);
+        }
+        let (mut larger, smaller) = match self.magnitude.iter().rev().cmp(other.magnitude.iter().rev()) {
+            std::cmp::Ordering::Less => (other, self),
+            _ => (self, other),
+        };
+        let mut borrow = false;
+        for (limb, less) in larger.magnitude.iter_mut().zip(smaller.magnitude) {
+            let (rest, under) = limb.overflowing_sub(less);
+            let (rest, again) = rest.overflowing_sub(u64::from(borrow));
+            (*limb, borrow) = (rest, under || again);
+        }
+        Ok(larger)
+    }
+
+    /// Divided by a count, with at least `scale` digits behind the point, rounded half away from zero.
+    pub fn divide(mut self, count: u64, scale: usize) -> Result<Self, Error> {
+        if count == 0 {
+            return Err(Error::Malformed);
+        }
+        self.rescale_up(scale)?;
+        let remainder = self.divide_small(count);
+        if remainder >= count - remainder {
+            self.times_plus(1, 1)?;
+        }
+        Ok(self)
+    }
+
+    /// Appends the number with at least `scale` digits behind the point.
+    pub fn write(mut self, scale: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.rescale_up(scale)?;
+        let mut digits = [b'0'; LIMBS * (CHUNK_DIGITS + 1)];
+        let (mut at, mut first) = (digits.len(), digits.len());
+        while self.magnitude != [0; LIMBS] {
+            let mut chunk = self.divide_small(CHUNK);
+            for digit in digits[..at].iter_mut().rev().take(CHUNK_DIGITS) {
+                *digit = b'0' + (chunk % 10) as u8; // one digit
+                chunk /= 10;
+            }
+            at = at.saturating_sub(CHUNK_DIGITS);
+        }
+        if let Some(leading) = digits.iter().position(|digit| *digit != b'0') {
+            first = leading;
+            // Zero has no sign.
+            if self.negative {
+                out.push(b'-');
+            }
+        }
+        let point = digits.len().checked_sub(self.scale).ok_or(Error::Overflow)?;
+        let (whole, fraction) = digits.split_at(point);
+        out.extend_from_slice(&whole[first.min(point.saturating_sub(1))..]);
+        if !fraction.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(fraction);
+        }
+        Ok(())
+    }
+
+    fn digits(&self) -> usize {
+        let (mut rest, mut digits) = (*self, 0);
+        while rest.magnitude[1..].iter().any(|limb| *limb != 0) {
+            rest.divide_small(CHUNK);
+            digits += CHUNK_DIGITS;
+        }
+        digits + rest.magnitude[0].checked_ilog10().map_or(0, |log| log as usize + 1)
+    }
+
+    fn rescale_up(&mut self, scale: usize) -> Result<(), Error> {
+        while self.scale < scale {
+            let step = (scale - self.scale).min(CHUNK_DIGITS);
+            let factor = (0..step).fold(1, |factor: u64, _| factor.wrapping_mul(10));
+            self.times_plus(factor, 0)?;
+            self.scale += step;
+        }
+        Ok(())
+    }
+
+    /// `magnitude * factor + more`.
+    fn times_plus(&mut self, factor: u64, more: u64) -> Result<(), Error> {
+        let mut carry = u128::from(more);
+        for limb in &mut self.magnitude {
+            carry += u128::from(*limb) * u128::from(factor);
+            *limb = carry as u64; // the low half
+            carry >>= 64;
+        }
+        if carry == 0 { Ok(()) } else { Err(Error::Overflow) }
+    }
+
+    /// Divides the magnitude; gives the remainder.
+    fn divide_small(&mut self, divisor: u64) -> u64 {
+        let mut rest = 0u128;
+        for limb in self.magnitude.iter_mut().rev() {
+            let part = rest << 64 | u128::from(*limb);
+            *limb = (part / u128::from(divisor)) as u64; // the remainder before was less than the divisor
+            rest = part % u128::from(divisor);
+        }
+        rest as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text.as_bytes()).unwrap()
+    }
+
+    fn written(number: Decimal, scale: usize) -> String {
+        let mut out = Vec::new();
+        number.write(scale, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn sums_are_exact_in_all_65_digits() {
+        for (a, b, sum) in [
+            ("1", "2", "3"),
+            ("-1.50", "1.5", "0.00"),
+            ("0.1", "0.2", "0.3"),
+            ("-0.05", "-0.05", "-0.10"),
+            ("9999999999999999999", "1", "10000000000000000000"),
+            ("18446744073709551615", "18446744073709551615", "36893488147419103230"),
+            ("1", "-18446744073709551617", "-18446744073709551616"),
+            (
+                "49999999999999999999999999999999999.999999999999999999999999999999",
+                "49999999999999999999999999999999999.999999999999999999999999999999",
+                "99999999999999999999999999999999999.999999999999999999999999999998",
+            ),
+        ] {
+            assert_eq!(written(decimal(a).plus(decimal(b)).unwrap(), 0), sum, "{a} + {b}");
+            assert_eq!(written(decimal(b).plus(decimal(a)).unwrap(), 0), sum, "{b} + {a}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let nines = "9".repeat(DIGITS_MAX);
+        assert_eq!(decimal(&nines).plus(decimal("1")), Err(Error::Overflow));
+        assert!(decimal(&nines).plus(decimal("-1")).is_ok());
+        assert_eq!(Decimal::parse("9".repeat(200).as_bytes()), None);
+    }
+
+    #[test]
+    fn quotients_are_rounded_half_away_from_zero() {
+        for (sum, count, scale, average) in [
+            ("3", 2, 4, "1.5000"),
+            ("4", 3, 4, "1.3333"),
+            ("5", 3, 4, "1.6667"),
+            ("-5", 3, 4, "-1.6667"),
+            ("1", 32, 4, "0.0313"),   // 0.03125
+            ("-1", 32, 4, "-0.0313"), // -0.03125
+            ("1", 100_000, 4, "0.0000"),
+            ("-1", 100_000, 4, "0.0000"),
+            ("99999998.49", 2, 6, "49999999.245000"),
+        ] {
+            assert_eq!(
+                written(decimal(sum).divide(count, scale).unwrap(), scale),
+                average,
+                "{sum} / {count}"
+            );
+        }
+        assert_eq!(decimal("1").divide(0, 4), Err(Error::Malformed));
+    }
+
+    #[test]
+    fn zeros_are_written_where_the_scale_asks_for_them() {
+        for (text, scale, expected) in [
+            ("0", 0, "0"),
+            ("-0.00", 2, "0.00"),
+            ("007", 1, "7.0"),
+            (".5", 3, "0.500"),
+            ("-0.01", 0, "-0.01"),
+        ] {
+            assert_eq!(written(decimal(text), scale), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_none() {
+        for text in ["", "-", ".", "1.2.3", "1e5", " 1", "0x1"] {
+            assert_eq!(Decimal::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+}

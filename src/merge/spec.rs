@@ -1,0 +1,188 @@
+//! What a plan says of a merge.
+//!
+//! Owns: the vocabulary. Does not know: types of columns, which only the shards' definitions tell.
+//! Invariant: places count from 0 and are those of the shards' rows, hidden columns included, unless said otherwise.
+
+/// How several shards' rows become one result. The default passes all rows on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Spec {
+    /// How each shard's rows come.
+    pub arrival: Arrival,
+    /// Which rows become one.
+    pub combine: Combine,
+    /// The result's order where it is not that of arrival: all rows are kept until the last has come. Places are those of
+    /// the combined rows.
+    pub order: Vec<Key>,
+    /// So many columns at the end of the combined rows are not for the client.
+    pub hidden: usize,
+    /// Which of the result's rows the client gets.
+    pub limit: Limit,
+}
+
+/// The order in which each shard sends its rows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Arrival {
+    /// Any; rows are taken as they come.
+    #[default]
+    Any,
+    /// By these keys on every shard; the least row of all shards is taken next.
+    Sorted(Vec<Key>),
+}
+
+/// Which rows become one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Combine {
+    /// None.
+    #[default]
+    Rows,
+    /// Those that agree in the keys: DISTINCT. The first stays.
+    Distinct(Vec<Key>),
+    /// Those of a group.
+    Groups(Groups),
+}
+
+/// GROUP BY and aggregates. Each shard sends one row for each of its groups, or several that are finer (where an
+/// aggregate is DISTINCT or ordered).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Groups {
+    /// What the rows of a group agree in; none: all rows are one group.
+    pub keys: Vec<Key>,
+    /// The combined rows' columns.
+    pub outputs: Vec<Output>,
+    /// There is a row even where no shard sends any: aggregates without GROUP BY.
+    pub always: bool,
+}
+
+/// A column of a group's row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Output {
+    /// The shards' column that gives its definition, and its values unless `fold` names others. A shard computes the very
+    /// expression that the client asked for, so that name and type are the server's own.
+    pub place: usize,
+    /// How a group's values become one.
+    pub fold: Fold,
+}
+
+/// How the values of a group become one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fold {
+    /// The first that is not NULL: group columns, ANY_VALUE, what depends on the group columns.
+    Any,
+    /// COUNT, and `SUM` of integers that are never NULL: they add up.
+    Count,
+    /// SUM.
+    Sum,
+    /// AVG, out of SUM and COUNT of the same values.
+    Average {
+        /// Place of the shards' SUM.
+        sum: usize,
+        /// Place of the shards' COUNT.
+        count: usize,
+    },
+    /// MIN: the value whose key is least. The key's own direction is of no effect.
+    Least(Key),
+    /// MAX.
+    Greatest(Key),
+    /// BIT_AND, of integers or of equally long bytes.
+    BitAnd,
+    /// BIT_OR.
+    BitOr,
+    /// BIT_XOR.
+    BitXor,
+    /// COUNT(DISTINCT …): rows whose keys are new in the group, and none of them NULL.
+    CountDistinct(Vec<Key>),
+    /// SUM(DISTINCT …).
+    SumDistinct(Distinct),
+    /// AVG(DISTINCT …).
+    AverageDistinct(Distinct),
+    /// GROUP_CONCAT.
+    Concat(Concat),
+}
+
+/// The values of an aggregate over distinct ones.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Distinct {
+    /// Place of the shards' `SUM(DISTINCT …)`, whose rows are so fine that each has one value.
+    pub value: usize,
+    /// What tells values apart.
+    pub key: Key,
+}
+
+/// GROUP_CONCAT's arguments. Values are joined as they arrive: an ORDER BY is the arrival's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Concat {
+    /// Place of the text to join.
+    pub value: usize,
+    /// Between two values, in the character set of the result.
+    pub separator: Vec<u8>,
+    /// With DISTINCT: what tells values apart.
+    pub distinct: Option<Vec<Key>>,
+    /// Place of a count: so often the value stands in the result.
+    pub times: Option<usize>,
+    /// `group_concat_max_len`: the result is cut here.
+    pub length_max: usize,
+}
+
+/// A value to compare by. Its column's definition says how; where that is not enough, hidden columns help.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Key {
+    /// Place of the value.
+    pub place: usize,
+    /// From the greatest down.
+    pub descending: bool,
+    /// For text.
+    pub weight: Option<Weight>,
+    /// Place of its number: `column + 0` for ENUM and SET, `column + 0e0` for FLOAT in the text protocol.
+    pub number: Option<usize>,
+}
+
+/// What text is compared by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Weight {
+    /// Place of its `WEIGHT_STRING`.
+    pub place: usize,
+    /// Whether trailing spaces count.
+    pub pad: Pad,
+}
+
+/// What a text that ends is continued by when it is compared to a longer one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Pad {
+    /// Nothing: binary strings and NO PAD collations.
+    None,
+    /// Spaces, each of this weight: PAD SPACE collations.
+    Space(Vec<u8>),
+    /// Place of a column that holds a space's weight, or nothing for NO PAD.
+    At(usize),
+}
+
+/// LIMIT, applied to the result. Shards are asked for `offset + count` rows where their order allows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limit {
+    /// Rows to leave out at the start.
+    pub offset: u64,
+    /// Rows to give.
+    pub count: Option<u64>,
+}
+
+impl Key {
+    /// The value at `place`, ascending, compared by its type alone.
+    pub fn at(place: usize) -> Self {
+        Self { place, ..Self::default() }
+    }
+
+    /// The other way around.
+    pub fn descending(self) -> Self {
+        Self { descending: !self.descending, ..self }
+    }
+
+    /// Text, compared by its `WEIGHT_STRING`.
+    pub fn weighed(self, place: usize, pad: Pad) -> Self {
+        Self { weight: Some(Weight { place, pad }), ..self }
+    }
+
+    /// Compared by the number at `place` where the type has none that is sent.
+    pub fn numbered(self, place: usize) -> Self {
+        Self { number: Some(place), ..self }
+    }
+}

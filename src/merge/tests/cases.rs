@@ -1,0 +1,298 @@
+//! One case per line of thought.
+
+use super::*;
+
+fn rows(table: &[&[&str]]) -> Vec<Vec<Value>> {
+    let value = |text: &&str| if *text == "NULL" { Value::Null } else { super::text(text) };
+    table.iter().map(|row| row.iter().map(value).collect()).collect()
+}
+
+/// In both formats.
+fn check(spec: &Spec, columns: &[Column], shards: &[&[&[&str]]], expected: &[&[&str]]) {
+    let shards: Vec<_> = shards.iter().map(|shard| rows(shard)).collect();
+    for format in [Format::Text, Format::Binary] {
+        assert_eq!(merge(spec, columns, &shards, format, BOUNDS), Ok(rows(expected)), "{format:?}");
+    }
+}
+
+fn fails(spec: &Spec, columns: &[Column], shards: &[&[&[&str]]], error: Error) {
+    let shards: Vec<_> = shards.iter().map(|shard| rows(shard)).collect();
+    for format in [Format::Text, Format::Binary] {
+        assert_eq!(merge(spec, columns, &shards, format, BOUNDS), Err(error), "{format:?}");
+    }
+}
+
+fn sorted(keys: Vec<Key>) -> Spec {
+    Spec { arrival: Arrival::Sorted(keys), ..Spec::default() }
+}
+
+fn grouped(keys: Vec<Key>, outputs: Vec<(usize, Fold)>) -> Spec {
+    let outputs = outputs.into_iter().map(|(place, fold)| Output { place, fold }).collect();
+    let always = keys.is_empty();
+    Spec { combine: Combine::Groups(Groups { keys, outputs, always }), ..Spec::default() }
+}
+
+#[test]
+fn rows_pass_with_a_limit_over_all_shards() {
+    let columns = [bigint()];
+    check(&Spec::default(), &columns, &[&[&["1"], &["2"]], &[], &[&["3"]]], &[&["3"], &["1"], &["2"]]);
+    let spec = Spec { limit: Limit { offset: 1, count: Some(1) }, ..Spec::default() };
+    check(&spec, &columns, &[&[&["1"], &["2"]], &[&["3"]]], &[&["1"]]);
+    let spec = Spec { limit: Limit { offset: 5, count: Some(1) }, ..Spec::default() };
+    check(&spec, &columns, &[&[&["1"], &["2"]], &[&["3"]]], &[]);
+}
+
+#[test]
+fn nothing_is_read_for_a_limit_of_none_nor_behind_the_last_row() {
+    let spec = Spec { limit: Limit { offset: 0, count: Some(0) }, ..Spec::default() };
+    let mut merger = Merger::new(&spec, &[bigint()], Format::Text, 2, BOUNDS).unwrap();
+    assert_eq!((merger.wants(), merger.next(&mut Vec::new())), (None, Ok(Step::Done)));
+    let spec = Spec { limit: Limit { offset: 0, count: Some(1) }, ..sorted(vec![Key::at(0)]) };
+    let mut merger = Merger::new(&spec, &[bigint()], Format::Text, 2, BOUNDS).unwrap();
+    merger.push(0, b"\x012").unwrap();
+    merger.push(1, b"\x011").unwrap();
+    let mut out = Vec::new();
+    assert_eq!(merger.next(&mut out), Ok(Step::Row));
+    assert_eq!(out, b"\x011");
+    assert_eq!(merger.next(&mut out), Ok(Step::Done));
+}
+
+#[test]
+fn sorted_rows_are_merged_with_null_first() {
+    let columns = [bigint(), varchar()];
+    check(
+        &sorted(vec![Key::at(0)]),
+        &columns,
+        &[&[&["NULL", "a"], &["-5", "b"], &["10", "c"]], &[&["-7", "d"], &["9", "e"]], &[]],
+        &[&["NULL", "a"], &["-7", "d"], &["-5", "b"], &["9", "e"], &["10", "c"]],
+    );
+    check(
+        &sorted(vec![Key::at(0).descending()]),
+        &columns,
+        &[&[&["10", "c"], &["-5", "b"], &["NULL", "a"]], &[&["9", "e"], &["-7", "d"]]],
+        &[&["10", "c"], &["9", "e"], &["-5", "b"], &["-7", "d"], &["NULL", "a"]],
+    );
+}
+
+#[test]
+fn unsigned_numbers_and_decimals_are_exact() {
+    check(
+        &sorted(vec![Key::at(0)]),
+        &[unsigned()],
+        &[&[&["9223372036854775807"], &["18446744073709551615"]], &[&["9223372036854775808"]]],
+        &[&["9223372036854775807"], &["9223372036854775808"], &["18446744073709551615"]],
+    );
+    check(
+        &sorted(vec![Key::at(0)]),
+        &[decimal(2)],
+        &[
+            &[&["-100.00"], &["-1.51"], &["0.00"]],
+            &[&["-1.50"], &["0.01"], &["123456789012345678901234567890.12"]],
+        ],
+        &[&["-100.00"], &["-1.51"], &["-1.50"], &["0.00"], &["0.01"], &["123456789012345678901234567890.12"]],
+    );
+}
+
+#[test]
+fn text_sorts_by_its_hidden_weight_and_the_weight_is_cut() {
+    let columns = [varchar(), varbinary()];
+    let spec = Spec { hidden: 1, ..sorted(vec![Key::at(0).weighed(1, Pad::None)]) };
+    check(
+        &spec,
+        &columns,
+        &[&[&["a", "A"], &["C", "C"]], &[&["B", "B"], &["d", "D"]]],
+        &[&["a"], &["B"], &["C"], &["d"]],
+    );
+}
+
+#[test]
+fn text_without_its_weight_is_refused() {
+    for (column, needs) in [
+        (varchar(), Needs::Weight),
+        (definition(kind::STRING, UTF8, crate::wire::column::ENUM, 0), Needs::Number),
+        (definition(kind::JSON, UTF8, 0, 0), Needs::Nothing),
+        (definition(kind::GEOMETRY, BINARY_CHARSET, 0, 0), Needs::Nothing),
+    ] {
+        let made = Merger::new(&sorted(vec![Key::at(0)]), &[column], Format::Text, 2, BOUNDS);
+        assert_eq!(made.unwrap_err(), Error::Incomparable { place: 0, needs });
+    }
+}
+
+#[test]
+fn a_shard_that_does_not_keep_the_order_is_found_out() {
+    fails(&sorted(vec![Key::at(0)]), &[bigint()], &[&[&["2"], &["1"]], &[&["3"]]], Error::Unsorted(0));
+}
+
+#[test]
+fn distinct_keeps_one_row_of_those_that_agree() {
+    let keys = vec![Key::at(0)];
+    let spec = Spec { combine: Combine::Distinct(keys.clone()), ..Spec::default() };
+    check(
+        &spec,
+        &[bigint()],
+        &[&[&["2"], &["NULL"]], &[&["1"], &["2"], &["NULL"]]],
+        &[&["1"], &["2"], &["NULL"]],
+    );
+    let spec = Spec { combine: Combine::Distinct(keys.clone()), ..sorted(keys) };
+    check(
+        &spec,
+        &[bigint()],
+        &[&[&["NULL"], &["2"]], &[&["NULL"], &["1"], &["2"]]],
+        &[&["NULL"], &["1"], &["2"]],
+    );
+}
+
+#[test]
+fn aggregates_without_groups_are_one_row_also_of_no_rows() {
+    let columns = [bigint(), decimal(0), decimal(4), decimal(0), bigint(), bigint(), unsigned()];
+    let spec = grouped(
+        vec![],
+        vec![
+            (0, Fold::Count),
+            (1, Fold::Sum),
+            (2, Fold::Average { sum: 3, count: 4 }),
+            (5, Fold::Least(Key::at(5))),
+            (5, Fold::Greatest(Key::at(5))),
+            (6, Fold::BitAnd),
+        ],
+    );
+    check(
+        &spec,
+        &columns,
+        &[
+            &[&["2", "3", "1.5000", "3", "2", "-1", "7"]],
+            &[&["0", "NULL", "NULL", "NULL", "0", "NULL", "18446744073709551615"]],
+            &[&["1", "2", "2.0000", "2", "1", "5", "12"]],
+        ],
+        &[&["3", "5", "1.6667", "-1", "5", "4"]],
+    );
+    check(&spec, &columns, &[&[], &[]], &[&["0", "NULL", "NULL", "NULL", "NULL", "18446744073709551615"]]);
+}
+
+#[test]
+fn groups_merge_by_weight_and_are_ordered_by_an_aggregate() {
+    // SELECT name, SUM(x) … GROUP BY name ORDER BY SUM(x) DESC LIMIT 2, with the weight of the name
+    let columns = [varchar(), decimal(0), varbinary()];
+    let mut spec = grouped(vec![Key::at(0).weighed(2, Pad::None)], vec![(0, Fold::Any), (1, Fold::Sum)]);
+    spec.order = vec![Key::at(1).descending()];
+    spec.limit = Limit { offset: 0, count: Some(2) };
+    check(
+        &spec,
+        &columns,
+        &[&[&["B", "1", "B"], &["a", "2", "A"]], &[&["A", "5", "A"], &["c", "3", "C"], &["b", "1", "B"]]],
+        &[&["A", "7"], &["c", "3"]],
+    );
+}
+
+#[test]
+fn a_count_of_distinct_values_counts_each_once_over_all_shards() {
+    // SELECT g, COUNT(DISTINCT x), SUM(DISTINCT x) …: each shard groups by g, x
+    let columns = [bigint(), bigint(), decimal(0), bigint()];
+    let keys = vec![Key::at(0)];
+    let spec = grouped(
+        keys.clone(),
+        vec![
+            (0, Fold::Any),
+            (1, Fold::CountDistinct(vec![Key::at(3)])),
+            (2, Fold::SumDistinct(Distinct { value: 2, key: Key::at(3) })),
+        ],
+    );
+    let shards: [&[&[&str]]; 2] = [
+        &[&["1", "0", "NULL", "NULL"], &["1", "1", "5", "5"], &["2", "1", "5", "5"]],
+        &[&["1", "1", "5", "5"], &["1", "1", "6", "6"], &["3", "0", "NULL", "NULL"]],
+    ];
+    let expected: [&[&str]; 3] = [&["1", "2", "11"], &["2", "1", "5"], &["3", "0", "NULL"]];
+    let sorted = Spec { arrival: Arrival::Sorted(vec![Key::at(0), Key::at(3)]), ..spec.clone() };
+    check(&sorted, &columns, &shards, &expected);
+    let hashed = Spec { order: keys, ..spec };
+    check(&hashed, &columns, &shards, &expected);
+}
+
+#[test]
+fn group_concat_joins_in_the_order_of_arrival() {
+    let columns = [varchar(), bigint()];
+    let concat = |distinct, times| {
+        Fold::Concat(Concat { value: 0, separator: b"; ".to_vec(), distinct, times, length_max: 1024 })
+    };
+    let ordered = Spec {
+        arrival: Arrival::Sorted(vec![Key::at(1)]),
+        ..grouped(vec![], vec![(0, concat(None, Some(1)))])
+    };
+    check(
+        &ordered,
+        &columns,
+        &[&[&["a", "1"], &["c", "2"]], &[&["b", "1"], &["NULL", "3"]]],
+        &[&["a; b; c; c"]],
+    );
+    let distinct = grouped(vec![], vec![(0, concat(Some(vec![Key::at(1)]), None))]);
+    check(&distinct, &columns, &[&[&["a", "1"]], &[&["b", "2"], &["A", "1"]]], &[&["b; A"]]);
+    check(&distinct, &columns, &[&[], &[]], &[&["NULL"]]);
+}
+
+#[test]
+fn a_group_concat_that_the_server_would_cut_is_refused() {
+    let concat = |times| Concat { value: 0, separator: vec![], distinct: None, times, length_max: 8 };
+    let columns = [varchar(), bigint()];
+    let of = |times| grouped(vec![], vec![(0, Fold::Concat(concat(times)))]);
+    check(&of(Some(1)), &columns, &[&[&["abcd", "1"]], &[&["efgh", "1"]]], &[&["efghabcd"]]);
+    fails(&of(Some(1)), &columns, &[&[&["abcde", "1"]], &[&["efgh", "1"]]], Error::ConcatTooLong(8));
+    // What one shard has cut, or not, is as one server has it; with more behind it nobody knows.
+    check(&of(None), &columns, &[&[&["abcdefg", "1"]], &[&["NULL", "1"]]], &[&["abcdefg"]]);
+    fails(&of(None), &columns, &[&[&["abcdefg", "1"]], &[&["h", "1"]]], Error::ConcatTooLong(8));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let bounds = Bounds { memory_max: 1000, ..BOUNDS };
+    let shard: Vec<Vec<Value>> = (0..100).map(|number| vec![text(number)]).collect();
+    let keys = vec![Key::at(0)];
+    let limited =
+        |order: Vec<Key>, count| Spec { order, limit: Limit { offset: 0, count }, ..Spec::default() };
+    for spec in [
+        Spec { combine: Combine::Distinct(keys.clone()), ..Spec::default() },
+        grouped(keys.clone(), vec![(0, Fold::Any)]),
+        limited(keys.clone(), None),
+        limited(keys.clone(), Some(50)),
+    ] {
+        let merged = merge(&spec, &[bigint()], std::slice::from_ref(&shard), Format::Text, bounds);
+        assert_eq!(merged, Err(Error::Memory(1000)));
+    }
+    let merged = merge(&limited(keys, Some(3)), &[bigint()], &[shard], Format::Text, bounds);
+    assert_eq!(merged, Ok(rows(&[&["0"], &["1"], &["2"]])));
+}
+
+#[test]
+fn rows_that_do_not_fit_their_columns_are_an_error() {
+    for (row, format) in [
+        (&b"\x011\x012"[..], Format::Text),
+        (b"\x051", Format::Text),
+        (b"", Format::Text),
+        (b"\x01x", Format::Text),
+        (b"\x00", Format::Binary),
+        (b"\x00\x00\x01", Format::Binary),
+        (b"\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00", Format::Binary),
+    ] {
+        let mut merger = Merger::new(&sorted(vec![Key::at(0)]), &[bigint()], format, 1, BOUNDS).unwrap();
+        assert_eq!(merger.push(0, row), Err(Error::Malformed), "{row:?}");
+    }
+}
+
+#[test]
+fn a_row_that_is_not_wanted_is_refused() {
+    let mut merger = Merger::new(&sorted(vec![Key::at(0)]), &[bigint()], Format::Text, 2, BOUNDS).unwrap();
+    merger.push(0, b"\x011").unwrap();
+    assert_eq!(merger.push(0, b"\x012"), Err(Error::OutOfTurn(0)));
+    assert_eq!(merger.ended(0), Err(Error::OutOfTurn(0)));
+    assert_eq!(merger.push(2, b"\x012"), Err(Error::OutOfTurn(2)));
+    merger.ended(1).unwrap();
+    assert_eq!(merger.ended(1), Err(Error::OutOfTurn(1)));
+}
+
+#[test]
+fn definitions_are_the_shards_own_without_the_hidden() {
+    let columns = [varchar(), decimal(4), varbinary()];
+    let spec =
+        Spec { hidden: 1, ..grouped(vec![Key::at(2)], vec![(1, Fold::Sum), (0, Fold::Any), (2, Fold::Any)]) };
+    let merger = Merger::new(&spec, &columns, Format::Text, 2, BOUNDS).unwrap();
+    assert_eq!(merger.columns(), [decimal(4), varchar()]);
+}
