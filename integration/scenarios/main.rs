@@ -38,6 +38,7 @@ mod levels;
 mod locks;
 mod logins;
 mod measures;
+mod merging;
 mod operators;
 mod pins;
 mod processes;

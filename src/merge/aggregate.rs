@@ -167,7 +167,9 @@ impl Aggregate {
             Fold::SumDistinct(of) => sum_distinct(of, false)?,
             Fold::AverageDistinct(of) => sum_distinct(of, true)?,
             Fold::Concat(concat) => {
-                column(concat.value)?;
+                if !column(concat.value)?.is_string() {
+                    return Err(Error::Unfoldable(concat.value));
+                }
                 concat.times.map(integer).transpose()?;
                 let distinct = concat.distinct.as_deref().map(distinct).transpose()?;
                 Rule::Concat { concat: concat.clone(), distinct }

@@ -30,12 +30,9 @@ pub(super) enum Value {
 impl Bits {
     /// `None` where the column holds neither.
     pub fn of(operation: Operation, column: &Column) -> Option<Self> {
-        let bytes = matches!(
-            column.kind,
-            kind::STRING | kind::VAR_STRING | kind::BLOB | kind::MEDIUM_BLOB | kind::LONG_BLOB
-        );
+        let bytes = column.is_string() && column.charset == BINARY_CHARSET;
         let numbers = column.kind == kind::LONGLONG;
-        (numbers || bytes && column.charset == BINARY_CHARSET).then_some(Self { operation, numbers })
+        (numbers || bytes).then_some(Self { operation, numbers })
     }
 
     /// The result of no values: a number, whereas bytes have a length that only shards know.

@@ -177,14 +177,10 @@ fn how(column: &Column, format: Format) -> Result<How, Needs> {
         kind::DATE | kind::NEWDATE | kind::DATETIME | kind::TIMESTAMP => How::Moment,
         kind::TIME => How::Time,
         kind::BIT => How::Bits,
-        kind::VARCHAR | kind::VAR_STRING | kind::STRING => text(column)?,
-        kind::TINY_BLOB | kind::MEDIUM_BLOB | kind::LONG_BLOB | kind::BLOB => text(column)?,
+        _ if column.is_string() && column.charset == BINARY_CHARSET => How::Bytes,
+        _ if column.is_string() => return Err(Needs::Weight),
         _ => return Err(Needs::Nothing),
     })
-}
-
-fn text(column: &Column) -> Result<How, Needs> {
-    if column.charset == BINARY_CHARSET { Ok(How::Bytes) } else { Err(Needs::Weight) }
 }
 
 fn order_signed(value: i64) -> [u8; 8] {

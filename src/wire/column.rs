@@ -103,6 +103,20 @@ impl Column {
         self.flags & UNSIGNED != 0
     }
 
+    /// Whether its values are strings of characters or bytes, in both protocols.
+    pub fn is_string(&self) -> bool {
+        matches!(
+            self.kind,
+            kind::VARCHAR
+                | kind::VAR_STRING
+                | kind::STRING
+                | kind::TINY_BLOB
+                | kind::MEDIUM_BLOB
+                | kind::LONG_BLOB
+                | kind::BLOB
+        )
+    }
+
     /// Whether it holds an ENUM or a SET, which sort by number and are sent as text.
     pub fn is_enumerated(&self) -> bool {
         self.flags & (ENUM | SET) != 0 || matches!(self.kind, kind::ENUM | kind::SET)

@@ -1,0 +1,262 @@
+//! GROUP BY and aggregates.
+
+use tidegate::merge::{Arrival, Combine, Concat, Distinct, Fold, Groups, Key, Output, Pad, Spec};
+
+use super::{Case, Compare, check, table};
+use crate::harness::{RawClient, Scenario};
+
+both_dialects! {
+    sums_averages_and_extremes_have_the_servers_values_and_types,
+    groups_agree_by_their_keys,
+    distinct_values_count_once,
+    texts_are_joined,
+    the_scale_of_an_average_is_the_sessions,
+}
+
+/// Columns that can be summed up exactly: DOUBLE ones hold multiples of 1/4.
+const NUMBERS: &[&str] =
+    &["i", "ti", "b", "ub", "d", "dd", "q", "f", "fx", "dt", "tm", "dm", "ts", "y", "bt", "e", "st"];
+
+/// Columns that have a least value by their type alone.
+const ORDERED: &[&str] =
+    &["i", "ti", "b", "ub", "d", "dd", "x", "q", "dt", "tm", "dm", "ts", "y", "bt", "vb", "bn", "bl"];
+
+/// Aggregates as the client asks for them, with hidden columns behind; each fold knows its places.
+#[derive(Default)]
+struct Aggregates {
+    shown: Vec<String>,
+    hidden: Vec<String>,
+    folds: Vec<Fold>,
+}
+
+impl Aggregates {
+    fn sums(name: &str) -> Self {
+        let shown = [format!("SUM({name})"), format!("AVG({name})"), format!("COUNT({name})")];
+        Self {
+            hidden: vec![format!("SUM({name})"), format!("COUNT({name})")],
+            folds: vec![Fold::Sum, Fold::Average { sum: 3, count: 4 }, Fold::Count],
+            shown: shown.to_vec(),
+        }
+    }
+
+    /// `lead` columns stand before them in the parts' rows.
+    fn folds(&self, lead: usize) -> Vec<Fold> {
+        let shift = |fold: &Fold| match fold {
+            Fold::Average { sum, count } => Fold::Average { sum: sum + lead, count: count + lead },
+            other => other.clone(),
+        };
+        self.folds.iter().map(shift).collect()
+    }
+
+    /// One row of all, where `condition` is true.
+    fn case(&self, condition: &str) -> Case {
+        let shown = self.shown.join(", ");
+        let all = [&self.shown[..], &self.hidden].concat().join(", ");
+        Case {
+            whole: format!("SELECT {shown} FROM {{t}} {condition}"),
+            part: format!("SELECT {all} FROM {{t}} {condition}"),
+            spec: grouped(vec![], self.folds(0)),
+            compare: Compare::All,
+        }
+    }
+
+    /// A row for each value of an integer column, sorted where the parts are.
+    fn case_by(&self, key: &str, sorted: bool) -> Case {
+        let shown = self.shown.join(", ");
+        let all = [&self.shown[..], &self.hidden].concat().join(", ");
+        let order = if sorted { format!("ORDER BY {key}") } else { String::new() };
+        let mut folds = self.folds(1);
+        folds.insert(0, Fold::Any);
+        let mut spec = grouped(vec![Key::at(0)], folds);
+        if sorted {
+            spec.arrival = Arrival::Sorted(vec![Key::at(0)]);
+        }
+        Case {
+            whole: format!("SELECT {key}, {shown} FROM {{t}} GROUP BY {key} {order}"),
+            part: format!("SELECT {key}, {all} FROM {{t}} GROUP BY {key} {order}"),
+            spec,
+            compare: if sorted { Compare::All } else { Compare::Set },
+        }
+    }
+}
+
+/// Each fold works on the column at its own place.
+fn grouped(keys: Vec<Key>, folds: Vec<Fold>) -> Spec {
+    let outputs = folds.into_iter().enumerate().map(|(place, fold)| Output { place, fold }).collect();
+    let always = keys.is_empty();
+    Spec { combine: Combine::Groups(Groups { keys, outputs, always }), ..Spec::default() }
+}
+
+async fn session(scenario: Scenario) -> (crate::harness::Stage, RawClient) {
+    let (stage, mut client) = table(scenario).await;
+    client.ok("SET sql_mode = 'NO_ENGINE_SUBSTITUTION'").await;
+    (stage, client)
+}
+
+async fn sums_averages_and_extremes_have_the_servers_values_and_types(scenario: Scenario) {
+    let (_stage, mut client) = session(scenario).await;
+    let mut cases = Vec::new();
+    for name in NUMBERS {
+        let sums = Aggregates::sums(name);
+        cases.extend(
+            ["", "WHERE id < 9", "WHERE id = 3", "WHERE id < 0"].map(|condition| sums.case(condition)),
+        );
+        cases.extend([sums.case_by("i", true), sums.case_by("ti", false)]);
+    }
+    for name in ORDERED {
+        let extremes = Aggregates {
+            shown: vec![format!("MIN({name})"), format!("MAX({name})")],
+            folds: vec![Fold::Least(Key::at(0)), Fold::Greatest(Key::at(1))],
+            hidden: vec![],
+        };
+        cases.extend(["", "WHERE id < 9", "WHERE id < 0"].map(|condition| extremes.case(condition)));
+    }
+    let floats = Aggregates {
+        shown: vec!["MIN(f)".into(), "MAX(f)".into()],
+        folds: vec![Fold::Least(Key::at(0).numbered(2)), Fold::Greatest(Key::at(1).numbered(3))],
+        hidden: vec!["MIN(f) + 0e0".into(), "MAX(f) + 0e0".into()],
+    };
+    cases.extend(["", "WHERE id < 9", "WHERE id < 0"].map(|condition| floats.case(condition)));
+    for name in ["e", "st", "cs", "ubin", "ai"] {
+        // Of texts that are equal any is the least: one of a kind is asked for.
+        let value = if name == "ai" { "LOWER(TRIM(ai))" } else { name };
+        let weight = |of: &str| format!("WEIGHT_STRING({of}({value}))");
+        let space = |of: &str| {
+            let least = format!("{of}({value})");
+            format!("IF(CONCAT({least}, ' ') = {least}, WEIGHT_STRING(RIGHT(CONCAT({least}, ' '), 1)), '')")
+        };
+        let texts = Aggregates {
+            shown: vec![format!("MIN({value})"), format!("MAX({value})")],
+            folds: vec![
+                Fold::Least(Key::at(0).weighed(2, Pad::At(3))),
+                Fold::Greatest(Key::at(1).weighed(4, Pad::At(5))),
+            ],
+            hidden: vec![weight("MIN"), space("MIN"), weight("MAX"), space("MAX")],
+        };
+        cases.extend(["", "WHERE id < 9", "WHERE id < 0"].map(|condition| texts.case(condition)));
+    }
+    let bits = Aggregates {
+        shown: ["BIT_AND(ub)", "BIT_OR(i)", "BIT_XOR(b)", "COUNT(*)"].map(String::from).to_vec(),
+        folds: vec![Fold::BitAnd, Fold::BitOr, Fold::BitXor, Fold::Count],
+        hidden: vec![],
+    };
+    cases.extend(["", "WHERE id < 9", "WHERE id < 0"].map(|condition| bits.case(condition)));
+    check(&mut client, cases).await;
+}
+
+async fn groups_agree_by_their_keys(scenario: Scenario) {
+    let (_stage, mut client) = session(scenario).await;
+    let space = "IF(CONCAT(g, ' ') = g, WEIGHT_STRING(RIGHT(CONCAT(g, ' '), 1)), '')";
+    let key = Key::at(2).weighed(3, Pad::At(4));
+    // Ordered by an aggregate: all groups are kept, and sorted when the last part has ended.
+    let by_sum = Spec {
+        order: vec![Key::at(0).descending(), Key::at(1)],
+        hidden: 0,
+        ..grouped(vec![key.clone()], vec![Fold::Sum, Fold::Sum])
+    };
+    let by_key = Spec {
+        arrival: Arrival::Sorted(vec![key.clone()]),
+        ..grouped(vec![key], vec![Fold::Sum, Fold::Sum])
+    };
+    let part = format!("SELECT SUM(i), SUM(id), g, WEIGHT_STRING(g), {space} FROM {{t}} GROUP BY g");
+    let cases = vec![
+        Case {
+            whole: "SELECT SUM(i), SUM(id) FROM {t} GROUP BY g ORDER BY SUM(i) DESC, SUM(id)".into(),
+            part: part.clone(),
+            spec: by_sum,
+            compare: Compare::All,
+        },
+        Case {
+            whole: "SELECT SUM(i), SUM(id) FROM {t} GROUP BY g ORDER BY g".into(),
+            part: format!("{part} ORDER BY g"),
+            spec: by_key,
+            compare: Compare::All,
+        },
+    ];
+    check(&mut client, cases).await;
+}
+
+async fn distinct_values_count_once(scenario: Scenario) {
+    let (_stage, mut client) = session(scenario).await;
+    let mut cases = Vec::new();
+    for name in ["i", "ti", "d", "q", "y"] {
+        let shown = format!("COUNT(DISTINCT {name}), SUM(DISTINCT {name}), AVG(DISTINCT {name}), SUM(id)");
+        let value = |value| Distinct { value, key: Key::at(4) };
+        let folds = vec![
+            Fold::CountDistinct(vec![Key::at(4)]),
+            Fold::SumDistinct(value(1)),
+            Fold::AverageDistinct(value(1)),
+            Fold::Sum,
+        ];
+        for condition in ["", "WHERE id < 9", "WHERE id < 0"] {
+            for sorted in [false, true] {
+                let order = if sorted { format!("ORDER BY {name}") } else { String::new() };
+                let mut spec = grouped(vec![], folds.clone());
+                if sorted {
+                    spec.arrival = Arrival::Sorted(vec![Key::at(4)]);
+                }
+                cases.push(Case {
+                    whole: format!("SELECT {shown} FROM {{t}} {condition}"),
+                    part: format!("SELECT {shown}, {name} FROM {{t}} {condition} GROUP BY {name} {order}"),
+                    spec,
+                    compare: Compare::All,
+                });
+            }
+        }
+    }
+    check(&mut client, cases).await;
+}
+
+async fn texts_are_joined(scenario: Scenario) {
+    let (_stage, mut client) = session(scenario).await;
+    client.ok("SET group_concat_max_len = 100000").await;
+    // The parts' rows are the values, in order; a GROUP_CONCAT of one value gives the definition.
+    let values = |distinct| {
+        Fold::Concat(Concat {
+            value: 1,
+            separator: b"; ".to_vec(),
+            distinct,
+            times: Some(2),
+            length_max: 100_000,
+        })
+    };
+    let ordered = Spec { arrival: Arrival::Sorted(vec![Key::at(3)]), ..grouped(vec![], vec![values(None)]) };
+    let distinct = Spec {
+        arrival: Arrival::Sorted(vec![Key::at(3)]),
+        ..grouped(vec![], vec![values(Some(vec![Key::at(3)]))])
+    };
+    let cases = vec![
+        Case {
+            whole: "SELECT GROUP_CONCAT(g ORDER BY id SEPARATOR '; ') FROM {t}".into(),
+            part: "SELECT GROUP_CONCAT(g ORDER BY id SEPARATOR '; '), g, COUNT(*), id FROM {t} GROUP BY id, g ORDER BY id"
+                .into(),
+            spec: ordered,
+            compare: Compare::All,
+        },
+        Case {
+            whole: "SELECT GROUP_CONCAT(DISTINCT i ORDER BY i SEPARATOR '; ') FROM {t}".into(),
+            part: "SELECT GROUP_CONCAT(DISTINCT i ORDER BY i SEPARATOR '; '), CAST(i AS CHAR), COUNT(*), i FROM {t} GROUP BY i ORDER BY i"
+                .into(),
+            spec: distinct.clone(),
+            compare: Compare::All,
+        },
+        Case {
+            whole: "SELECT GROUP_CONCAT(DISTINCT i ORDER BY i SEPARATOR '; ') FROM {t} WHERE id < 0".into(),
+            part: "SELECT GROUP_CONCAT(DISTINCT i ORDER BY i SEPARATOR '; '), CAST(i AS CHAR), COUNT(*), i FROM {t} WHERE id < 0 \
+                   GROUP BY i ORDER BY i"
+                .into(),
+            spec: distinct,
+            compare: Compare::All,
+        },
+    ];
+    check(&mut client, cases).await;
+}
+
+async fn the_scale_of_an_average_is_the_sessions(scenario: Scenario) {
+    let (_stage, mut client) = session(scenario).await;
+    for increment in [0, 1, 9, 30] {
+        client.ok(format!("SET div_precision_increment = {increment}")).await;
+        let cases = ["i", "ub", "d", "dd", "tm"].map(|name| Aggregates::sums(name).case("WHERE id < 40"));
+        check(&mut client, cases.into()).await;
+    }
+}
