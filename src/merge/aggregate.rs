@@ -236,11 +236,11 @@ impl Aggregate {
                 }
             }
             (Rule::Concat { concat, distinct }, State::Concat { seen, text }) => {
-                let wanted = match (distinct, seen) {
-                    (Some(distinct), Some(seen)) => distinct.is_new(seen, work)?,
-                    _ => true,
+                let times = match (distinct, seen, concat.times) {
+                    (Some(distinct), Some(seen), _) => u64::from(distinct.is_new(seen, work)?),
+                    (_, _, Some(place)) => work.count(place)?,
+                    _ => 1,
                 };
-                let times = if wanted { concat.times.map_or(Ok(1), |place| work.count(place))? } else { 0 };
                 if let Some(value) = work.fields.get(concat.value).ok_or(Error::Malformed)?.of(work.row) {
                     concat::append(text, concat, value, times, work.meter)?;
                 }

@@ -1,7 +1,7 @@
 //! DECIMAL, exact: sums and quotients of numbers with up to 65 digits.
 //!
 //! Owns: a sign, a magnitude of 384 bits, a scale. Does not know: columns. Invariant: nothing is rounded but by
-//! `divide`, which rounds half away from zero as the servers do; what does not fit is an error.
+//! `divide`; what does not fit is an error.
 
 use super::error::Error;
 
@@ -11,6 +11,9 @@ const DIGITS_MAX: usize = 65;
 /// The largest power of ten that fits a limb, and its exponent.
 const CHUNK: u64 = 10_000_000_000_000_000_000;
 const CHUNK_DIGITS: usize = 19;
+
+/// Digits in a word of the servers' own decimals.
+const WORD: usize = 9;
 
 /// A decimal number: `± magnitude / 10^scale`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -83,14 +86,16 @@ impl Decimal {
         Ok(larger)
     }
 
-    /// Divided by a count, with at least `scale` digits behind the point, rounded half away from zero.
+    /// Divided by a count, with at least `scale` digits behind the point, as the servers do it: they compute digits nine by
+    /// nine and cut the rest off, then round half away from zero if there are more digits than they need.
     pub fn divide(mut self, count: u64, scale: usize) -> Result<Self, Error> {
         if count == 0 {
             return Err(Error::Malformed);
         }
         self.rescale_up(scale)?;
         let remainder = self.divide_small(count);
-        if remainder >= count - remainder {
+        let rounds = !self.scale.is_multiple_of(WORD);
+        if rounds && remainder >= count - remainder {
             self.times_plus(1, 1)?;
         }
         Ok(self)
@@ -212,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn quotients_are_rounded_half_away_from_zero() {
+    fn quotients_are_rounded_as_servers_do() {
         for (sum, count, scale, average) in [
             ("3", 2, 4, "1.5000"),
             ("4", 3, 4, "1.3333"),
@@ -223,6 +228,9 @@ mod tests {
             ("1", 100_000, 4, "0.0000"),
             ("-1", 100_000, 4, "0.0000"),
             ("99999998.49", 2, 6, "49999999.245000"),
+            ("-50", 32, 0, "-1"), // `SET div_precision_increment = 0`
+            ("2", 3, 9, "0.666666666"),
+            ("2", 3, 10, "0.6666666667"),
         ] {
             assert_eq!(
                 written(decimal(sum).divide(count, scale).unwrap(), scale),

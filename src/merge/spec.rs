@@ -117,7 +117,8 @@ pub struct Concat {
     pub separator: Vec<u8>,
     /// With DISTINCT: what tells values apart.
     pub distinct: Option<Vec<Key>>,
-    /// Place of a count: so often the value stands in the result.
+    /// Place of a count: so often the value stands in the result, or once with `distinct`. Without, the values are texts that
+    /// the shards' own GROUP_CONCAT has joined.
     pub times: Option<usize>,
     /// `group_concat_max_len`: the result is cut here.
     pub length_max: usize,

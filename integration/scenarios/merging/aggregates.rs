@@ -254,7 +254,7 @@ async fn texts_are_joined(scenario: Scenario) {
 
 async fn the_scale_of_an_average_is_the_sessions(scenario: Scenario) {
     let (_stage, mut client) = session(scenario).await;
-    for increment in [0, 1, 9, 30] {
+    for increment in [0, 1, 5, 7, 9, 15, 30] {
         client.ok(format!("SET div_precision_increment = {increment}")).await;
         let cases = ["i", "ub", "d", "dd", "tm"].map(|name| Aggregates::sums(name).case("WHERE id < 40"));
         check(&mut client, cases.into()).await;

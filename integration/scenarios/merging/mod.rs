@@ -81,6 +81,11 @@ fn words(number: u64) -> String {
     format!("'{}'", words[number as usize % words.len()])
 }
 
+/// MariaDB sorts `a` and `a\0` alike under NO PAD collations, though they are not equal (10.11): such shards are refused.
+fn without_zeros(number: u64) -> String {
+    words(number).replace("\\0", "0")
+}
+
 /// Pseudo-random numbers (splitmix64).
 struct Random(u64);
 
@@ -119,7 +124,7 @@ async fn table(scenario: Scenario) -> (Stage, RawClient) {
         for (_, _, of) in COLUMNS {
             write!(row, ", {}", value(*of)).unwrap();
         }
-        write!(row, ", {}, {})", value(words), value(words)).unwrap();
+        write!(row, ", {}, {})", value(words), value(without_zeros)).unwrap();
         rows.push(row);
     }
     let mut statements = vec![
@@ -226,7 +231,8 @@ impl Case {
             }
             for (merged, own) in definitions.iter().zip(&columns(&whole)) {
                 if comparable(merged) != comparable(own) {
-                    mismatch(format!("{merged:?}, the server has {own:?}"));
+                    let show = |column: &Column| column.payload().escape_ascii().to_string();
+                    mismatch(format!("{}, the server has {}", show(merged), show(own)));
                 }
             }
             if definitions.len() != whole.columns.len() {

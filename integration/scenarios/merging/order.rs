@@ -65,7 +65,7 @@ async fn distinct_values_of_every_type(scenario: Scenario) {
     for name in names() {
         for arrival in [Arrival::Any, Arrival::Sorted(vec![key(0, 1)])] {
             let order = if arrival == Arrival::Any { String::new() } else { format!("ORDER BY {name}") };
-            let part = format!("SELECT {name}, {} FROM {{t}} {order}", hidden(name));
+            let part = format!("SELECT DISTINCT {name}, {} FROM {{t}} {order}", hidden(name));
             let spec =
                 Spec { arrival, combine: Combine::Distinct(vec![key(0, 1)]), hidden: 3, ..Spec::default() };
             cases.push(Case {
