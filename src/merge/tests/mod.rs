@@ -1,6 +1,7 @@
 //! The whole merge, by cases, and against an evaluation that keeps all rows in memory.
 
 mod cases;
+mod property;
 
 use super::*;
 use crate::wire::column::{BINARY_CHARSET, UNSIGNED, kind};
