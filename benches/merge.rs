@@ -51,8 +51,9 @@ fn main() {
         column(kind::VAR_STRING, UTF8),
         column(kind::VAR_STRING, BINARY_CHARSET),
     ];
-    let shards: Vec<Vec<Vec<u8>>> =
-        (0..SHARDS).map(|shard| (0..ROWS).map(|row| encode(row * SHARDS + (row * 7 + shard) % SHARDS)).collect()).collect();
+    let shards: Vec<Vec<Vec<u8>>> = (0..SHARDS)
+        .map(|shard| (0..ROWS).map(|row| encode(row * SHARDS + (row * 7 + shard) % SHARDS)).collect())
+        .collect();
     let by_number = || Arrival::Sorted(vec![Key::at(0)]);
     let weighed = Key::at(1).weighed(2, Pad::None);
     let folds = [(0, Fold::Count), (1, Fold::Any)];
@@ -61,10 +62,16 @@ fn main() {
     let specs = [
         ("all rows", Spec { hidden: 1, ..Spec::default() }),
         ("ORDER BY a number", Spec { arrival: by_number(), hidden: 1, ..Spec::default() }),
-        ("ORDER BY a text", Spec { arrival: Arrival::Sorted(vec![weighed.clone()]), hidden: 1, ..Spec::default() }),
+        (
+            "ORDER BY a text",
+            Spec { arrival: Arrival::Sorted(vec![weighed.clone()]), hidden: 1, ..Spec::default() },
+        ),
         ("GROUP BY, sorted", Spec { arrival: by_number(), combine: grouped(Key::at(0)), ..Spec::default() }),
         ("GROUP BY, any order", Spec { combine: grouped(weighed), ..Spec::default() }),
-        ("DISTINCT, sorted", Spec { arrival: by_number(), combine: Combine::Distinct(vec![Key::at(0)]), ..Spec::default() }),
+        (
+            "DISTINCT, sorted",
+            Spec { arrival: by_number(), combine: Combine::Distinct(vec![Key::at(0)]), ..Spec::default() },
+        ),
     ];
     println!("{:<20} {:>12} {:>12} {:>16}", "merge", "rows/s", "ns/row", "allocations/row");
     for (name, spec) in &specs {

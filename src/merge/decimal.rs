@@ -3,6 +3,8 @@
 //! Owns: a sign, a magnitude of 384 bits, a scale. Does not know: columns. Invariant: nothing is rounded but by
 //! `divide`; what does not fit is an error.
 
+use std::cmp::Ordering;
+
 use super::error::Error;
 
 const LIMBS: usize = 6;
@@ -14,6 +16,15 @@ const CHUNK_DIGITS: usize = 19;
 
 /// Digits in a word of the servers' own decimals.
 const WORD: usize = 9;
+
+impl From<i128> for Decimal {
+    fn from(value: i128) -> Self {
+        let magnitude = value.unsigned_abs();
+        let mut limbs = [0; LIMBS];
+        (limbs[0], limbs[1]) = (magnitude as u64, (magnitude >> 64) as u64); // the two halves
+        Self { negative: value < 0, magnitude: limbs, scale: 0 }
+    }
+}
 
 /// A decimal number: `± magnitude / 10^scale`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,6 +67,23 @@ impl Decimal {
         seen.then_some(number)
     }
 
+    /// Whether this number is less than the other, equal, or greater.
+    pub fn compare(self, other: Self) -> Result<Ordering, Error> {
+        let scale = self.scale.max(other.scale);
+        let signed = |mut number: Self| {
+            number.rescale_up(scale)?;
+            Ok((number.negative && number.magnitude != [0; LIMBS], number.magnitude))
+        };
+        let ((left_negative, left), (right_negative, right)) = (signed(self)?, signed(other)?);
+        let magnitudes = left.iter().rev().cmp(right.iter().rev());
+        Ok(match (left_negative, right_negative) {
+            (false, false) => magnitudes,
+            (true, true) => magnitudes.reverse(),
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+        })
+    }
+
     /// Both together.
     pub fn plus(mut self, mut other: Self) -> Result<Self, Error> {
         let scale = self.scale.max(other.scale);
@@ -74,7 +102,7 @@ impl Decimal {
             return Ok(self);
         }
         let (mut larger, smaller) = match self.magnitude.iter().rev().cmp(other.magnitude.iter().rev()) {
-            std::cmp::Ordering::Less => (other, self),
+            Ordering::Less => (other, self),
             _ => (self, other),
         };
         let mut borrow = false;
@@ -206,6 +234,19 @@ mod tests {
             assert_eq!(written(decimal(a).plus(decimal(b)).unwrap(), 0), sum, "{a} + {b}");
             assert_eq!(written(decimal(b).plus(decimal(a)).unwrap(), 0), sum, "{b} + {a}");
         }
+    }
+
+    #[test]
+    fn numbers_compare_by_value() {
+        let ascending = ["-100", "-1.51", "-1.5", "0", "0.01", "1", "18446744073709551616.5"];
+        for (place, left) in ascending.iter().enumerate() {
+            for (other, right) in ascending.iter().enumerate() {
+                assert_eq!(decimal(left).compare(decimal(right)), Ok(place.cmp(&other)), "{left}, {right}");
+            }
+        }
+        assert_eq!(decimal("-0.0").compare(decimal("0")), Ok(Ordering::Equal));
+        assert_eq!(decimal("-1.50").compare(decimal("-1.5")), Ok(Ordering::Equal));
+        assert_eq!(Decimal::from(-1 << 100), decimal("-1267650600228229401496703205376"));
     }
 
     #[test]

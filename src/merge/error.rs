@@ -20,6 +20,9 @@ pub enum Error {
     /// A column's values cannot be folded in the way asked for.
     #[error("the values of column {0} cannot be combined across shards")]
     Unfoldable(usize),
+    /// The specification compares with a literal that is no number.
+    #[error("the merge compares with something that is no number")]
+    NoNumber,
     /// A shard's rows do not come in the order that they were asked for, as it is understood here.
     #[error("shard {0} sent its rows in an order other than the merge's")]
     Unsorted(usize),
@@ -35,6 +38,23 @@ pub enum Error {
     /// GROUP_CONCAT's result is longer than the session allows.
     #[error("GROUP_CONCAT across shards is longer than group_concat_max_len ({0} bytes)")]
     ConcatTooLong(usize),
+}
+
+impl Error {
+    /// The code and SQLSTATE that MySQL has for it, or comes closest with.
+    pub fn mysql_code(&self) -> (u16, &'static [u8; 5]) {
+        match self {
+            // ER_NOT_SUPPORTED_YET
+            Self::NoColumn(_) | Self::Incomparable { .. } | Self::Unfoldable(_) | Self::NoNumber => {
+                (1235, b"42000")
+            }
+            Self::Memory(_) => (1038, b"HY001"), // ER_OUT_OF_SORTMEMORY
+            Self::Overflow => (1690, b"22003"),  // ER_DATA_OUT_OF_RANGE
+            Self::ConcatTooLong(_) => (1260, b"HY000"), // ER_CUT_VALUE_GROUP_CONCAT
+            // ER_UNKNOWN_ERROR
+            Self::Malformed | Self::Unsorted(_) | Self::OutOfTurn(_) => (1105, b"HY000"),
+        }
+    }
 }
 
 /// What a column lacks to be compared.

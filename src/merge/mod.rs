@@ -6,12 +6,13 @@
 //! allowed for groups, distinct values and sorting.
 //!
 //! ```text
-//!  push ─▶ arrival ─▶ combine ─▶ order ─▶ limit ─▶ hidden columns cut ─▶ next
+//!  push ─▶ arrival ─▶ combine ─▶ having ─▶ order ─▶ limit ─▶ hidden columns cut ─▶ next
 //! ```
 
 mod aggregate;
 mod bits;
 mod concat;
+mod condition;
 mod decimal;
 mod decimal_key;
 mod error;
@@ -31,6 +32,7 @@ mod tests;
 
 use crate::wire::column::Column;
 use aggregate::Aggregate;
+use condition::Filter;
 pub use error::{Error, Needs};
 use groups::Grouper;
 use heads::Heads;
@@ -40,7 +42,10 @@ pub use row::Format;
 use row::{Field, Layout};
 use seen::Seen;
 use sorter::Sorter;
-pub use spec::{Arrival, Combine, Concat, Distinct, Fold, Groups, Key, Limit, Output, Pad, Spec, Weight};
+pub use spec::{
+    Arrival, Combine, Concat, Condition, Distinct, Fold, Groups, Key, Limit, Operand, Output, Pad, Spec,
+    Test, Weight,
+};
 
 /// Bounds of a merge, as the session has them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +87,7 @@ pub struct Merger {
     hidden: usize,
     source: Source,
     combine: Combiner,
+    having: Option<Filter>,
     order: Option<Sorter>,
     sorted: Option<std::vec::IntoIter<Box<[u8]>>>,
     offset: u64,
@@ -140,6 +146,8 @@ impl Merger {
             [] => None,
             keys => Some(Sorter::new(Codec::new(keys, &outputs, format, None)?, reach)),
         };
+        let having =
+            spec.having.as_ref().map(|condition| Filter::new(condition, &outputs, format)).transpose()?;
         // Where rows that arrive together become one, all of a key counts.
         let together = !matches!(combine, Combiner::Rows);
         let source = match &spec.arrival {
@@ -157,6 +165,7 @@ impl Merger {
             hidden: spec.hidden,
             source,
             combine,
+            having,
             order,
             sorted: None,
             offset: spec.limit.offset,
@@ -226,7 +235,11 @@ impl Merger {
             if let Some(want) = self.wants() {
                 return Ok(Step::Wants(want));
             }
-            match (self.combine()?, &mut self.order) {
+            let outcome = match self.combine()? {
+                Outcome::Row if !self.is_wanted()? => Outcome::Kept,
+                outcome => outcome,
+            };
+            match (outcome, &mut self.order) {
                 (Outcome::Kept, _) => {}
                 (Outcome::Row, None) => {
                     if self.pass(out)? {
@@ -273,6 +286,13 @@ impl Merger {
                 })
             }
         }
+    }
+
+    /// Whether HAVING is true of the row at hand.
+    fn is_wanted(&mut self) -> Result<bool, Error> {
+        let Some(filter) = &self.having else { return Ok(true) };
+        self.combined.split(&self.row, &mut self.fields)?;
+        filter.holds(&self.row, &self.fields)
     }
 
     /// Gives out the row at hand, if LIMIT lets it.

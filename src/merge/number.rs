@@ -1,7 +1,9 @@
-//! Sums in the type that the servers sum in.
+//! Numbers: sums in the type that the servers sum in, comparisons as the servers compare.
 //!
 //! Owns: which type that is, and how a sum is written. Does not know: groups. Invariant: DECIMAL is exact; DOUBLE is added
 //! as the servers add it, one after another.
+
+use std::cmp::Ordering;
 
 use super::decimal::Decimal;
 use super::error::Error;
@@ -15,6 +17,59 @@ use crate::wire::column::{Column, kind};
 pub(super) enum Number {
     Decimal,
     Real,
+}
+
+/// A number as it is compared.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Scalar {
+    Exact(Decimal),
+    Real(f64),
+}
+
+impl Scalar {
+    /// A literal: exact without an exponent, as the servers take it.
+    pub fn literal(text: &[u8]) -> Option<Self> {
+        match text.iter().any(|byte| matches!(byte, b'e' | b'E')) {
+            false => Decimal::parse(text).map(Self::Exact),
+            true => key::real(text, Format::Text).ok().map(Self::Real),
+        }
+    }
+
+    /// A column's value, where [`Scalar::has`] it.
+    pub fn of(column: &Column, value: &[u8], format: Format) -> Result<Self, Error> {
+        Ok(match column.kind {
+            kind::DOUBLE | kind::FLOAT => Self::Real(key::real(value, format)?),
+            kind::DECIMAL | kind::NEWDECIMAL => Self::Exact(Decimal::parse(value).ok_or(Error::Malformed)?),
+            _ if column.is_unsigned() => Self::Exact(i128::from(key::unsigned(value, format)?).into()),
+            _ => Self::Exact(i128::from(key::signed(value, format)?).into()),
+        })
+    }
+
+    /// Whether a column's values are numbers as they are sent: FLOAT is rounded in text.
+    pub fn has(column: &Column, format: Format) -> bool {
+        let integer =
+            matches!(column.kind, kind::TINY | kind::SHORT | kind::INT24 | kind::LONG | kind::LONGLONG);
+        integer || Number::of(column).is_some() || column.kind == kind::FLOAT && format == Format::Binary
+    }
+
+    /// Exact numbers compare exactly, others as DOUBLE.
+    pub fn compare(self, other: Self) -> Result<Ordering, Error> {
+        if let (Self::Exact(left), Self::Exact(right)) = (self, other) {
+            return left.compare(right);
+        }
+        self.real()?.partial_cmp(&other.real()?).ok_or(Error::Malformed)
+    }
+
+    fn real(self) -> Result<f64, Error> {
+        match self {
+            Self::Real(value) => Ok(value),
+            Self::Exact(value) => {
+                let mut text = Vec::new();
+                value.write(0, &mut text)?;
+                key::real(&text, Format::Text)
+            }
+        }
+    }
 }
 
 /// A sum so far.

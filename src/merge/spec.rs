@@ -10,6 +10,8 @@ pub struct Spec {
     pub arrival: Arrival,
     /// Which rows become one.
     pub combine: Combine,
+    /// Which of the combined rows are in the result: HAVING. Places are those of the combined rows.
+    pub having: Option<Condition>,
     /// The result's order where it is not that of arrival: all rows are kept until the last has come. Places are those of
     /// the combined rows.
     pub order: Vec<Key>,
@@ -122,6 +124,42 @@ pub struct Concat {
     pub times: Option<usize>,
     /// `group_concat_max_len`: the result is cut here.
     pub length_max: usize,
+}
+
+/// What is asked of a combined row: true, false, or NULL, which is not true.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// A comparison of numbers; NULL where either is.
+    Compare(Operand, Test, Operand),
+    /// Whether there is no value.
+    IsNull(Operand),
+    /// The contrary.
+    Not(Box<Condition>),
+    /// AND.
+    All(Vec<Condition>),
+    /// OR.
+    Any(Vec<Condition>),
+}
+
+/// One side of a comparison.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operand {
+    /// The number at this place.
+    Column(usize),
+    /// A literal as it is written: an integer, a decimal, or with an exponent a DOUBLE.
+    Number(Vec<u8>),
+}
+
+/// How two numbers are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)] // the operators' names
+pub enum Test {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
 }
 
 /// A value to compare by. Its column's definition says how; where that is not enough, hidden columns help.

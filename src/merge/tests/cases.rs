@@ -185,6 +185,59 @@ fn groups_merge_by_weight_and_are_ordered_by_an_aggregate() {
 }
 
 #[test]
+fn having_is_asked_of_whole_groups() {
+    use Operand::{Column, Number};
+    // SELECT g, COUNT(*), SUM(x) … GROUP BY g HAVING …
+    let columns = [bigint(), bigint(), decimal(2)];
+    let shards: [&[&[&str]]; 2] = [
+        &[&["1", "2", "1.50"], &["2", "1", "NULL"], &["3", "4", "1.00"]],
+        &[&["1", "3", "1.50"], &["2", "1", "NULL"], &["4", "5", "-7.00"]],
+    ];
+    let number = |text: &str| Number(text.into());
+    let compare = |place, test, text| Condition::Compare(Column(place), test, number(text));
+    let sum_is_null = || Condition::IsNull(Column(2));
+    for (condition, groups) in [
+        (compare(1, Test::GreaterOrEqual, "5"), &["1", "4"][..]),
+        (compare(2, Test::Equal, "3"), &["1"]),
+        (compare(2, Test::Equal, "3.000e0"), &["1"]),
+        (compare(2, Test::NotEqual, "3"), &["3", "4"]),
+        (Condition::Compare(Column(2), Test::Less, Column(1)), &["1", "3", "4"]),
+        (sum_is_null(), &["2"]),
+        (Condition::Not(Box::new(sum_is_null())), &["1", "3", "4"]),
+        (Condition::Not(Box::new(compare(2, Test::Greater, "-7.01"))), &[]),
+        (
+            Condition::Any(vec![compare(2, Test::Greater, "2.99"), compare(1, Test::LessOrEqual, "2")]),
+            &["1", "2"],
+        ),
+        (Condition::All(vec![compare(2, Test::Greater, "-9"), compare(1, Test::Less, "5")]), &["3"]),
+    ] {
+        let keys = vec![Key::at(0)];
+        let folds = vec![(0, Fold::Any), (1, Fold::Count), (2, Fold::Sum)];
+        let having = Some(condition.clone());
+        let spec = Spec { having, hidden: 2, order: keys.clone(), ..grouped(keys, folds) };
+        let expected: Vec<_> = groups.iter().map(|group| vec![*group]).collect();
+        check(&spec, &columns, &shards, &expected.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn having_compares_numbers_only() {
+    let compare = |operand| Condition::Compare(Operand::Column(0), Test::Equal, operand);
+    for (condition, column, error) in [
+        (
+            compare(Operand::Number(b"1".to_vec())),
+            varchar(),
+            Error::Incomparable { place: 0, needs: Needs::Nothing },
+        ),
+        (compare(Operand::Number(b"x".to_vec())), bigint(), Error::NoNumber),
+        (compare(Operand::Column(1)), bigint(), Error::NoColumn(1)),
+    ] {
+        let spec = Spec { having: Some(condition), ..Spec::default() };
+        assert_eq!(Merger::new(&spec, &[column], Format::Text, 2, BOUNDS).unwrap_err(), error);
+    }
+}
+
+#[test]
 fn a_count_of_distinct_values_counts_each_once_over_all_shards() {
     // SELECT g, COUNT(DISTINCT x), SUM(DISTINCT x) …: each shard groups by g, x
     let columns = [bigint(), bigint(), decimal(0), bigint()];
