@@ -6,6 +6,7 @@
 use super::bits::{self, Bits};
 use super::concat;
 use super::error::Error;
+use super::json;
 use super::key::{self, Codec};
 use super::meter::Meter;
 use super::number::{Number, Sum};
@@ -34,6 +35,7 @@ enum Rule {
     CountDistinct(Distinct),
     SumDistinct { distinct: Distinct, value: usize, number: Number, average: bool },
     Concat { concat: Concat, distinct: Option<Distinct> },
+    JsonArray { separator: Vec<u8>, length_max: Option<usize> },
 }
 
 /// What tells values apart, and whether equal ones arrive together.
@@ -174,6 +176,13 @@ impl Aggregate {
                 let distinct = concat.distinct.as_deref().map(distinct).transpose()?;
                 Rule::Concat { concat: concat.clone(), distinct }
             }
+            Fold::JsonArray { separator, length_max } => {
+                let column = column(place)?;
+                if !column.is_string() && column.kind != kind::JSON {
+                    return Err(Error::Unfoldable(place));
+                }
+                Rule::JsonArray { separator: separator.clone(), length_max: *length_max }
+            }
         };
         Ok(Self { place, column: column(place)?.clone(), rule })
     }
@@ -193,6 +202,7 @@ impl Aggregate {
             Rule::Concat { distinct, .. } => {
                 State::Concat { seen: distinct.as_ref().map(Distinct::seen), text: None }
             }
+            Rule::JsonArray { .. } => State::Concat { seen: None, text: None },
         }
     }
 
@@ -243,6 +253,11 @@ impl Aggregate {
                 };
                 if let Some(value) = work.fields.get(concat.value).ok_or(Error::Malformed)?.of(work.row) {
                     concat::append(text, concat, value, times, work.meter)?;
+                }
+            }
+            (Rule::JsonArray { separator, length_max }, State::Concat { text, .. }) => {
+                if let Some(array) = work.fields.get(self.place).ok_or(Error::Malformed)?.of(work.row) {
+                    json::append(text, array, separator, *length_max, work.meter)?;
                 }
             }
             // A state is made by its rule.

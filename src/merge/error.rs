@@ -26,6 +26,9 @@ pub enum Error {
     /// A shard's rows do not come in the order that they were asked for, as it is understood here.
     #[error("shard {0} sent its rows in an order other than the merge's")]
     Unsorted(usize),
+    /// A shard's columns are of other types than the first one's.
+    #[error("shard {0} has other column definitions than the first: its tables differ")]
+    Differing(usize),
     /// A shard that was not asked for a row has sent one.
     #[error("shard {0} sent a row out of turn")]
     OutOfTurn(usize),
@@ -52,7 +55,7 @@ impl Error {
             Self::Overflow => (1690, b"22003"),  // ER_DATA_OUT_OF_RANGE
             Self::ConcatTooLong(_) => (1260, b"HY000"), // ER_CUT_VALUE_GROUP_CONCAT
             // ER_UNKNOWN_ERROR
-            Self::Malformed | Self::Unsorted(_) | Self::OutOfTurn(_) => (1105, b"HY000"),
+            Self::Malformed | Self::Unsorted(_) | Self::Differing(_) | Self::OutOfTurn(_) => (1105, b"HY000"),
         }
     }
 }

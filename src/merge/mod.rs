@@ -18,6 +18,7 @@ mod decimal_key;
 mod error;
 mod groups;
 mod heads;
+mod json;
 mod key;
 mod meter;
 mod number;
@@ -50,7 +51,7 @@ pub use spec::{
 /// Bounds of a merge, as the session has them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// Bytes that groups, distinct values and rows to be sorted may take.
+    /// Bytes that groups, distinct values and rows to be sorted may take; and as many that the shards' next rows may.
     pub memory_max: usize,
     /// `max_sort_length`: so many bytes of text decide the shards' order.
     pub sort_length_max: usize,
@@ -80,7 +81,10 @@ pub enum Want {
 #[derive(Debug)]
 pub struct Merger {
     /// Of the shards' rows.
+    given: Vec<Column>,
     layout: Layout,
+    /// The longest row that is taken in.
+    row_max: usize,
     /// Of the combined rows, and their definitions without those that are hidden.
     combined: Layout,
     columns: Vec<Column>,
@@ -148,6 +152,7 @@ impl Merger {
         };
         let having =
             spec.having.as_ref().map(|condition| Filter::new(condition, &outputs, format)).transpose()?;
+        let held = if matches!(spec.arrival, Arrival::Any) { 1 } else { shards };
         // Where rows that arrive together become one, all of a key counts.
         let together = !matches!(combine, Combiner::Rows);
         let source = match &spec.arrival {
@@ -159,7 +164,9 @@ impl Merger {
         };
         let shown = outputs.len().checked_sub(spec.hidden).ok_or(Error::NoColumn(outputs.len()))?;
         Ok(Self {
+            given: columns.to_vec(),
             layout,
+            row_max: bounds.memory_max / held.max(1),
             combined: Layout::new(format, outputs.iter()),
             columns: outputs.into_iter().take(shown).collect(),
             hidden: spec.hidden,
@@ -175,6 +182,13 @@ impl Merger {
             made: Vec::new(),
             fields: Vec::new(),
         })
+    }
+
+    /// Whether another shard's rows are laid out and compared as the first one's: its tables may have been altered alone.
+    pub fn check(&self, shard: usize, columns: &[Column]) -> Result<(), Error> {
+        let same = self.given.len() == columns.len()
+            && self.given.iter().zip(columns).all(|(one, other)| one.is_like(other));
+        if same { Ok(()) } else { Err(Error::Differing(shard)) }
     }
 
     /// The result's columns.
@@ -195,6 +209,9 @@ impl Merger {
 
     /// A shard's next row.
     pub fn push(&mut self, shard: usize, row: &[u8]) -> Result<(), Error> {
+        if row.len() > self.row_max {
+            return Err(Error::Memory(self.row_max));
+        }
         match &mut self.source {
             Source::Any { held, full, ended } => {
                 if *full || ended.get(shard) != Some(&false) {

@@ -99,6 +99,13 @@ pub enum Fold {
     AverageDistinct(Distinct),
     /// GROUP_CONCAT.
     Concat(Concat),
+    /// JSON_ARRAYAGG.
+    JsonArray {
+        /// Between two elements: a comma, and in MySQL a space.
+        separator: Vec<u8>,
+        /// MariaDB's `group_concat_max_len`; MySQL has no such bound.
+        length_max: Option<usize>,
+    },
 }
 
 /// The values of an aggregate over distinct ones.

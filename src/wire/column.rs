@@ -41,6 +41,8 @@ pub mod kind {
 
 /// Flag: the column's numbers have no sign.
 pub const UNSIGNED: u16 = 1 << 5;
+/// Flag: its numbers are filled up with zeros.
+pub const ZEROFILL: u16 = 1 << 6;
 /// Flag: an ENUM, sent as a string.
 pub const ENUM: u16 = 1 << 8;
 /// Flag: a SET, sent as a string.
@@ -101,6 +103,14 @@ impl Column {
     /// Whether its numbers have no sign.
     pub fn is_unsigned(&self) -> bool {
         self.flags & UNSIGNED != 0
+    }
+
+    /// Whether values of both are written and compared alike.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let of = |column: &Self| {
+            (column.kind, column.charset, column.decimals, column.flags & (UNSIGNED | ZEROFILL | ENUM | SET))
+        };
+        of(self) == of(other)
     }
 
     /// Whether its values are strings of characters or bytes, in both protocols.

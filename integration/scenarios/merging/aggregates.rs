@@ -1,6 +1,8 @@
 //! GROUP BY and aggregates.
 
-use tidegate::merge::{Arrival, Combine, Concat, Distinct, Fold, Groups, Key, Output, Pad, Spec};
+use tidegate::merge::{
+    Arrival, Combine, Concat, Condition, Distinct, Fold, Groups, Key, Operand, Output, Pad, Spec, Test,
+};
 
 use super::{Case, Compare, check, table};
 use crate::harness::{RawClient, Scenario};
@@ -10,6 +12,8 @@ both_dialects! {
     groups_agree_by_their_keys,
     distinct_values_count_once,
     texts_are_joined,
+    arrays_are_joined,
+    having_is_asked_of_groups,
     the_scale_of_an_average_is_the_sessions,
 }
 
@@ -248,6 +252,54 @@ async fn texts_are_joined(scenario: Scenario) {
             spec: distinct,
             compare: Compare::All,
         },
+    ];
+    check(&mut client, cases).await;
+}
+
+async fn arrays_are_joined(scenario: Scenario) {
+    let mysql = scenario.is_mysql();
+    let (_stage, mut client) = session(scenario).await;
+    client.ok("SET group_concat_max_len = 100000").await;
+    let fold = Fold::JsonArray {
+        separator: if mysql { b", ".to_vec() } else { b",".to_vec() },
+        length_max: (!mysql).then_some(100_000),
+    };
+    // Elements that are all alike, since their order is open.
+    let case = |condition: &str| {
+        let sql = format!("SELECT JSON_ARRAYAGG('a]\"') FROM {{t}} {condition}");
+        let spec = grouped(vec![], vec![fold.clone()]);
+        Case { whole: sql.clone(), part: sql, spec, compare: Compare::All }
+    };
+    check(&mut client, ["", "WHERE id < 9", "WHERE id < 0"].map(case).into()).await;
+}
+
+async fn having_is_asked_of_groups(scenario: Scenario) {
+    let (_stage, mut client) = session(scenario).await;
+    let column = Operand::Column;
+    let number = |text: &str| Operand::Number(text.into());
+    let case = |sql: &str, having: Condition| {
+        let mut spec = grouped(vec![Key::at(0)], vec![Fold::Any, Fold::Count, Fold::Sum, Fold::Sum]);
+        (spec.having, spec.arrival) = (Some(having), Arrival::Sorted(vec![Key::at(0)]));
+        let select = "SELECT i, COUNT(*), SUM(d), SUM(q) FROM {t} GROUP BY i";
+        Case {
+            whole: format!("{select} HAVING {sql} ORDER BY i"),
+            part: format!("{select} ORDER BY i"),
+            spec,
+            compare: Compare::All,
+        }
+    };
+    let compare = |place, test, text| Condition::Compare(column(place), test, number(text));
+    let cases = vec![
+        case("COUNT(*) > 10", compare(1, Test::Greater, "10")),
+        case("SUM(d) >= -100.005", compare(2, Test::GreaterOrEqual, "-100.005")),
+        case("SUM(d) < 1e2", compare(2, Test::Less, "1e2")),
+        case("SUM(q) <> 12.25", compare(3, Test::NotEqual, "12.25")),
+        case("SUM(d) > SUM(q)", Condition::Compare(column(2), Test::Greater, column(3))),
+        case("NOT COUNT(*) <= 9.5", Condition::Not(Box::new(compare(1, Test::LessOrEqual, "9.5")))),
+        case(
+            "SUM(d) IS NULL OR COUNT(*) = 9",
+            Condition::Any(vec![Condition::IsNull(column(2)), compare(1, Test::Equal, "9")]),
+        ),
     ];
     check(&mut client, cases).await;
 }

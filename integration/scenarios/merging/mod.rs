@@ -160,6 +160,9 @@ fn columns(answer: &ResultSet) -> Vec<Column> {
 /// Merges answers; gives definitions and rows.
 fn merge(spec: &Spec, parts: &[ResultSet], format: Format) -> Result<(Vec<Column>, Vec<Vec<u8>>), Error> {
     let mut merger = Merger::new(spec, &columns(&parts[0]), format, parts.len(), BOUNDS)?;
+    for (shard, part) in parts.iter().enumerate() {
+        merger.check(shard, &columns(part))?;
+    }
     let mut rest: Vec<_> = parts.iter().map(|part| Some(part.rows.iter())).collect();
     let mut rows = Vec::new();
     loop {

@@ -19,17 +19,17 @@ fn names() -> impl Iterator<Item = &'static str> {
     COLUMNS.iter().map(|(name, ..)| *name).chain(["ai", "cs"])
 }
 
-/// Expressions that make any column comparable: its weight, a space's weight where its collation pads, its number.
-fn hidden(column: &str) -> String {
+/// What makes a column comparable that is not by its type, behind a comma: its weight, a space's weight where its collation
+/// pads, its number. With how many columns that are.
+fn hidden(column: &str) -> (String, usize) {
     let space =
         format!("IF(CONCAT({column}, ' ') = {column}, WEIGHT_STRING(RIGHT(CONCAT({column}, ' '), 1)), '')");
-    let number =
-        if column == "f" || column == "fx" { format!("{column} + 0e0") } else { format!("{column} + 0") };
     match column {
-        "e" | "st" | "f" | "fx" => format!("NULL, NULL, {number}"),
-        "vb" | "bn" | "bl" => format!("WEIGHT_STRING({column}), '', NULL"),
-        _ if TEXTS.contains(&column) => format!("WEIGHT_STRING({column}), {space}, NULL"),
-        _ => "NULL, NULL, NULL".to_owned(),
+        "e" | "st" => (format!(", NULL, NULL, {column} + 0"), 3),
+        "f" | "fx" => (format!(", NULL, NULL, {column} + 0e0"), 3),
+        _ if TEXTS.contains(&column) => (format!(", WEIGHT_STRING({column}), {space}, NULL"), 3),
+        // Nor should there be others: MariaDB gives a BIT as BIGINT where DISTINCT has more columns than it.
+        _ => (String::new(), 0),
     }
 }
 
@@ -42,14 +42,15 @@ async fn rows_are_ordered_by_values_of_every_type(scenario: Scenario) {
     let (_stage, mut client) = table(scenario).await;
     let mut cases = Vec::new();
     for name in names() {
+        let (more, hidden) = hidden(name);
         for (direction, first) in [("", key(0, 2)), ("DESC", key(0, 2).descending())] {
             let order = format!("ORDER BY {name} {direction}, id DESC");
             cases.push(Case {
                 whole: format!("SELECT {name}, id FROM {{t}} {order}"),
-                part: format!("SELECT {name}, id, {} FROM {{t}} {order}", hidden(name)),
+                part: format!("SELECT {name}, id{more} FROM {{t}} {order}"),
                 spec: Spec {
                     arrival: Arrival::Sorted(vec![first, Key::at(1).descending()]),
-                    hidden: 3,
+                    hidden,
                     ..Spec::default()
                 },
                 compare: Compare::All,
@@ -63,11 +64,12 @@ async fn distinct_values_of_every_type(scenario: Scenario) {
     let (_stage, mut client) = table(scenario).await;
     let mut cases = Vec::new();
     for name in names() {
+        let (more, hidden) = hidden(name);
         for arrival in [Arrival::Any, Arrival::Sorted(vec![key(0, 1)])] {
             let order = if arrival == Arrival::Any { String::new() } else { format!("ORDER BY {name}") };
-            let part = format!("SELECT DISTINCT {name}, {} FROM {{t}} {order}", hidden(name));
+            let part = format!("SELECT DISTINCT {name}{more} FROM {{t}} {order}");
             let spec =
-                Spec { arrival, combine: Combine::Distinct(vec![key(0, 1)]), hidden: 3, ..Spec::default() };
+                Spec { arrival, combine: Combine::Distinct(vec![key(0, 1)]), hidden, ..Spec::default() };
             cases.push(Case {
                 whole: format!("SELECT DISTINCT {name} FROM {{t}}"),
                 part,

@@ -295,6 +295,21 @@ fn a_group_concat_that_the_server_would_cut_is_refused() {
 }
 
 #[test]
+fn json_arrays_are_joined() {
+    let of =
+        |length_max| grouped(vec![], vec![(0, Fold::JsonArray { separator: b", ".to_vec(), length_max })]);
+    let json = [definition(kind::JSON, UTF8, 0, 0)];
+    check(&of(None), &json, &[&[&["[1, \"]\"]"]], &[&["NULL"]], &[&["[[2]]"]]], &[&["[[2], 1, \"]\"]"]]);
+    check(&of(None), &json, &[&[&["NULL"]], &[&["NULL"]]], &[&["NULL"]]);
+    check(&of(Some(6)), &[varchar()], &[&[&["[1]"]], &[&["[2]"]]], &[&["[2, 1]"]]);
+    fails(&of(Some(5)), &[varchar()], &[&[&["[1]"]], &[&["[2]"]]], Error::ConcatTooLong(5));
+    // One that a shard has cut passes alone.
+    check(&of(Some(5)), &[varchar()], &[&[&["[1, 2"]], &[&["NULL"]]], &[&["[1, 2"]]);
+    fails(&of(Some(9)), &[varchar()], &[&[&["[1, 2"]], &[&["[3]"]]], Error::ConcatTooLong(9));
+    fails(&of(None), &[bigint()], &[&[]], Error::Unfoldable(0));
+}
+
+#[test]
 fn memory_is_bounded() {
     let bounds = Bounds { memory_max: 1000, ..BOUNDS };
     let shard: Vec<Vec<Value>> = (0..100).map(|number| vec![text(number)]).collect();
@@ -328,6 +343,26 @@ fn rows_that_do_not_fit_their_columns_are_an_error() {
         let mut merger = Merger::new(&sorted(vec![Key::at(0)]), &[bigint()], format, 1, BOUNDS).unwrap();
         assert_eq!(merger.push(0, row), Err(Error::Malformed), "{row:?}");
     }
+}
+
+#[test]
+fn a_shard_whose_columns_differ_is_found_out() {
+    let merger = Merger::new(&Spec::default(), &[bigint(), decimal(2)], Format::Text, 2, BOUNDS).unwrap();
+    assert_eq!(merger.check(1, &[bigint(), decimal(2)]), Ok(()));
+    for other in [&[bigint()][..], &[unsigned(), decimal(2)], &[bigint(), decimal(3)], &[bigint(), varchar()]]
+    {
+        assert_eq!(merger.check(1, other), Err(Error::Differing(1)));
+    }
+}
+
+#[test]
+fn rows_that_are_held_have_a_bound_together() {
+    let bounds = Bounds { memory_max: 20, ..BOUNDS };
+    let row = [&[12][..], b"abcdefghijkl"].concat();
+    let mut any = Merger::new(&Spec::default(), &[varbinary()], Format::Text, 2, bounds).unwrap();
+    assert_eq!(any.push(0, &row), Ok(()));
+    let mut both = Merger::new(&sorted(vec![Key::at(0)]), &[varbinary()], Format::Text, 2, bounds).unwrap();
+    assert_eq!(both.push(0, &row), Err(Error::Memory(10)));
 }
 
 #[test]
