@@ -6,11 +6,12 @@
 use super::bits::{self, Bits};
 use super::concat;
 use super::error::Error;
+use super::expression::Formula;
 use super::json;
 use super::key::{self, Codec};
 use super::meter::Meter;
-use super::number::{Number, Sum};
-use super::row::{Field, Format, Writer};
+use super::number::{Number, Scalar, Sum};
+use super::row::{Field, Format, Layout, Writer};
 use super::seen::Seen;
 use super::spec::{Concat, Fold, Key, Output};
 use crate::wire::column::{Column, kind};
@@ -29,13 +30,32 @@ enum Rule {
     Any,
     Count,
     Sum(Number),
-    Average { sum: usize, count: usize, number: Number },
-    Best { codec: Codec },
+    Average {
+        sum: usize,
+        count: usize,
+        number: Number,
+    },
+    Best {
+        codec: Codec,
+    },
     Bits(Bits),
     CountDistinct(Distinct),
-    SumDistinct { distinct: Distinct, value: usize, number: Number, average: bool },
-    Concat { concat: Concat, distinct: Option<Distinct> },
-    JsonArray { separator: Vec<u8>, length_max: Option<usize> },
+    SumDistinct {
+        distinct: Distinct,
+        value: usize,
+        number: Number,
+        average: bool,
+    },
+    Concat {
+        concat: Concat,
+        distinct: Option<Distinct>,
+    },
+    JsonArray {
+        separator: Vec<u8>,
+        length_max: Option<usize>,
+    },
+    /// Of the other outputs' values.
+    Expression(Formula),
 }
 
 /// What tells values apart, and whether equal ones arrive together.
@@ -124,6 +144,7 @@ impl Aggregate {
     /// Of an output; `adjacent` tells whether rows that agree in keys arrive together within a group.
     pub fn new(
         output: &Output,
+        outputs: &[Output],
         columns: &[Column],
         format: Format,
         adjacent: impl Fn(&[Key]) -> bool,
@@ -176,6 +197,14 @@ impl Aggregate {
                 let distinct = concat.distinct.as_deref().map(distinct).transpose()?;
                 Rule::Concat { concat: concat.clone(), distinct }
             }
+            Fold::Expression(expression) => {
+                let number = |output: usize| {
+                    let output = outputs.get(output).filter(|output| output.fold.is_number());
+                    let column = output.and_then(|output| columns.get(output.place));
+                    column.is_some_and(|column| Scalar::has(column, format))
+                };
+                Rule::Expression(Formula::new(expression, place, column(place)?, number)?)
+            }
             Fold::JsonArray { separator, length_max } => {
                 let column = column(place)?;
                 if !column.is_string() && column.kind != kind::JSON {
@@ -190,7 +219,7 @@ impl Aggregate {
     /// The state of a group without rows.
     pub fn begin(&self) -> State {
         match &self.rule {
-            Rule::Any => State::Value(None),
+            Rule::Any | Rule::Expression(_) => State::Value(None),
             Rule::Count => State::Count(0),
             Rule::Sum(_) | Rule::Average { .. } => State::Sum { sum: Sum::Empty, count: 0 },
             Rule::Best { .. } => State::Best(None),
@@ -217,6 +246,7 @@ impl Aggregate {
                     *kept = Some(value.to_vec());
                 }
             }
+            (Rule::Expression(_), _) => {}
             (Rule::Count, State::Count(count)) => *count += i128::from(work.count(self.place)?),
             (Rule::Sum(number), State::Sum { sum, .. }) => {
                 if let Some(value) = work.value(self.place)? {
@@ -266,11 +296,38 @@ impl Aggregate {
         Ok(())
     }
 
+    /// The formula, where the column is one.
+    pub fn formula(&self) -> Option<&Formula> {
+        match &self.rule {
+            Rule::Expression(formula) => Some(formula),
+            _ => None,
+        }
+    }
+
+    /// The group's value as a number; `layout` is that of the combined row, in which this is the column at `place`.
+    pub fn scalar(&self, state: &State, layout: &Layout, place: usize) -> Result<Option<Scalar>, Error> {
+        let encoded = match state {
+            State::Value(value) => value.as_deref(),
+            State::Best(best) => best.as_ref().map(|best| &*best.value),
+            State::Count(count) | State::CountDistinct { count, .. } => {
+                return Ok(Some(Scalar::Exact((*count).into())));
+            }
+            State::Sum { sum, .. } | State::SumDistinct { sum, .. } => return Ok(sum.scalar()),
+            State::Bits(Some(bits::Value::Number(number))) => {
+                return Ok(Some(Scalar::Exact(i128::from(*number).into())));
+            }
+            State::Bits(_) | State::Concat { .. } => return Err(Error::Malformed),
+        };
+        let Some(encoded) = encoded else { return Ok(None) };
+        let value = layout.decode(place, encoded).ok_or(Error::Malformed)?;
+        Scalar::of(&self.column, value, layout.format).map(Some)
+    }
+
     /// Writes the group's value.
     pub fn finish(&self, state: &State, writer: &mut Writer<'_>) -> Result<(), Error> {
         match (&self.rule, state) {
             (_, State::Value(value)) => writer.encoded(value.is_none(), value.as_deref().unwrap_or_default()),
-            (_, State::Count(count) | State::CountDistinct { count, .. }) => writer.integer(*count),
+            (_, State::Count(count) | State::CountDistinct { count, .. }) => writer.integer(*count, 8),
             (Rule::Average { .. } | Rule::SumDistinct { average: true, .. }, State::Sum { sum, count })
             | (Rule::SumDistinct { average: true, .. }, State::SumDistinct { sum, count, .. }) => {
                 sum.average(*count, &self.column)?.write(&self.column, writer)?;
@@ -289,6 +346,20 @@ impl Aggregate {
             },
         }
         Ok(())
+    }
+}
+
+impl Fold {
+    /// Whether an expression can be computed with it, if its column holds numbers.
+    fn is_number(&self) -> bool {
+        !matches!(
+            self,
+            Self::Average { .. }
+                | Self::AverageDistinct(_)
+                | Self::Expression(_)
+                | Self::Concat(_)
+                | Self::JsonArray { .. }
+        )
     }
 }
 

@@ -68,7 +68,7 @@ impl Bits {
 pub(super) fn write(value: Option<&Value>, writer: &mut Writer<'_>) {
     match value {
         None => writer.null(),
-        Some(Value::Number(number)) => writer.integer(i128::from(*number)),
+        Some(Value::Number(number)) => writer.integer(i128::from(*number), 8),
         Some(Value::Bytes(bytes)) => writer.bytes(bytes),
     }
 }

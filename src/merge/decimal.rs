@@ -84,6 +84,76 @@ impl Decimal {
         })
     }
 
+    /// One times the other.
+    pub fn times(self, other: Self) -> Result<Self, Error> {
+        let mut magnitude = [0u64; LIMBS];
+        for (at, limb) in self.magnitude.iter().enumerate() {
+            let mut carry = 0u128;
+            for (place, factor) in other.magnitude.iter().enumerate() {
+                carry += u128::from(*limb) * u128::from(*factor);
+                match magnitude.get_mut(at + place) {
+                    Some(sum) => {
+                        carry += u128::from(*sum);
+                        *sum = carry as u64; // the low half
+                    }
+                    None if carry != 0 => return Err(Error::Overflow),
+                    None => {}
+                }
+                carry >>= 64;
+            }
+            if carry != 0 {
+                return Err(Error::Overflow);
+            }
+        }
+        let negative = self.negative != other.negative;
+        let product = Self { negative, magnitude, scale: self.scale + other.scale };
+        if product.digits() > DIGITS_MAX { Err(Error::Overflow) } else { Ok(product) }
+    }
+
+    /// One divided by the other, with `scale` digits behind the point; `None` for a division by zero.
+    pub fn over(mut self, other: Self, scale: usize) -> Result<Option<Self>, Error> {
+        if other.magnitude == [0; LIMBS] {
+            return Ok(None);
+        }
+        if self.scale > scale {
+            return Err(Error::Overflow);
+        }
+        // The digits that the servers compute, and of these as many as rounding needs.
+        let words = |digits: usize| digits.next_multiple_of(WORD);
+        let computed = words((words(self.scale) + words(other.scale)).max(scale + other.scale));
+        let rounds = computed > scale;
+        self.rescale_up(scale + usize::from(rounds) + other.scale)?;
+        let mut quotient = Self {
+            negative: self.negative != other.negative,
+            magnitude: quotient(self.magnitude, other.magnitude)?,
+            scale: self.scale - other.scale,
+        };
+        if rounds {
+            let last = quotient.divide_small(10);
+            quotient.scale -= 1;
+            quotient.times_plus(1, u64::from(last >= 5))?;
+        }
+        Ok(Some(quotient))
+    }
+
+    /// The contrary.
+    pub fn negated(self) -> Self {
+        Self { negative: !self.negative, ..self }
+    }
+
+    /// The number as an integer; `None` where it is none, or too large.
+    pub fn integer(self) -> Option<i128> {
+        let [low, high, rest @ ..] = self.magnitude;
+        let magnitude = i128::try_from(u128::from(high) << 64 | u128::from(low)).ok()?;
+        let integer = self.scale == 0 && rest == [0; LIMBS - 2];
+        integer.then_some(if self.negative { -magnitude } else { magnitude })
+    }
+
+    /// Digits behind the point.
+    pub fn scale(self) -> usize {
+        self.scale
+    }
+
     /// Both together.
     pub fn plus(mut self, mut other: Self) -> Result<Self, Error> {
         let scale = self.scale.max(other.scale);
@@ -201,6 +271,30 @@ impl Decimal {
     }
 }
 
+/// Long division, bit by bit.
+fn quotient(dividend: [u64; LIMBS], divisor: [u64; LIMBS]) -> Result<[u64; LIMBS], Error> {
+    let (mut quotient, mut rest) = ([0u64; LIMBS], [0u64; LIMBS]);
+    for bit in (0..LIMBS * 64).rev() {
+        let mut carry = dividend[bit / 64] >> (bit % 64) & 1;
+        for limb in &mut rest {
+            (*limb, carry) = (*limb << 1 | carry, *limb >> 63);
+        }
+        if carry != 0 {
+            return Err(Error::Overflow);
+        }
+        if rest.iter().rev().ge(divisor.iter().rev()) {
+            let mut borrow = false;
+            for (limb, less) in rest.iter_mut().zip(divisor) {
+                let (left, under) = limb.overflowing_sub(less);
+                let (left, again) = left.overflowing_sub(u64::from(borrow));
+                (*limb, borrow) = (left, under || again);
+            }
+            quotient[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+    Ok(quotient)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +374,34 @@ mod tests {
             );
         }
         assert_eq!(decimal("1").divide(0, 4), Err(Error::Malformed));
+    }
+
+    #[test]
+    fn products_and_quotients_of_decimals() {
+        for (a, b, product) in [
+            ("1.5", "-2.25", "-3.375"),
+            ("0.00", "-5", "0.00"),
+            ("99999999999999999999.9", "99999999999999999999", "9999999999999999999890000000000000000000.1"),
+        ] {
+            assert_eq!(written(decimal(a).times(decimal(b)).unwrap(), 0), product, "{a} * {b}");
+        }
+        let nines = decimal(&"9".repeat(40));
+        assert_eq!(nines.times(nines), Err(Error::Overflow));
+        for (a, b, scale, quotient) in [
+            ("246131", "1000", 4, "246.1310"),
+            ("2", "3", 4, "0.6667"),
+            ("2", "-3", 4, "-0.6667"),
+            ("2", "3", 9, "0.666666666"),
+            ("2.00", "3", 6, "0.666667"),
+            ("246131", "250300.393", 4, "0.9833"),
+            ("1", "99999999999999999999999999999999999999", 4, "0.0000"),
+        ] {
+            let made = decimal(a).over(decimal(b), scale).unwrap().unwrap();
+            assert_eq!(written(made, scale), quotient, "{a} / {b}");
+        }
+        assert_eq!(decimal("1").over(decimal("0.00"), 4), Ok(None));
+        assert_eq!(decimal("-18446744073709551616").integer(), Some(-(1 << 64)));
+        assert_eq!(decimal("1.0").integer(), None);
     }
 
     #[test]

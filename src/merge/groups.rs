@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::aggregate::{Aggregate, State, Work};
 use super::error::Error;
+use super::expression;
 use super::key::Codec;
 use super::meter::Meter;
 use super::row::{Field, Layout, Writer};
@@ -130,5 +131,18 @@ fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     let mut writer = Writer::begin(layout.format, aggregates.len(), out);
-    aggregates.iter().zip(states).try_for_each(|(aggregate, state)| aggregate.finish(state, &mut writer))
+    let output = |place: usize| {
+        let (aggregate, state) = aggregates.get(place).zip(states.get(place)).ok_or(Error::Malformed)?;
+        aggregate.scalar(state, layout, place)
+    };
+    for (aggregate, state) in aggregates.iter().zip(states) {
+        match aggregate.formula() {
+            None => aggregate.finish(state, &mut writer)?,
+            Some(formula) => {
+                let value = formula.value(&aggregate.column, &output)?;
+                expression::write(value, &aggregate.column, &mut writer)?;
+            }
+        }
+    }
+    Ok(())
 }

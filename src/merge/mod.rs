@@ -16,6 +16,7 @@ mod condition;
 mod decimal;
 mod decimal_key;
 mod error;
+mod expression;
 mod groups;
 mod heads;
 mod json;
@@ -44,8 +45,8 @@ use row::{Field, Layout};
 use seen::Seen;
 use sorter::Sorter;
 pub use spec::{
-    Arrival, Combine, Concat, Condition, Distinct, Fold, Groups, Key, Limit, Operand, Output, Pad, Spec,
-    Test, Weight,
+    Arrival, Combine, Concat, Condition, Distinct, Expression, Fold, Groups, Key, Limit, Operand, Operator,
+    Output, Pad, Spec, Test, Weight,
 };
 
 /// Bounds of a merge, as the session has them.
@@ -361,7 +362,7 @@ impl Combiner {
                 let adjacent = together(&groups.keys, arrival);
                 let within = arrival.get(groups.keys.len()..).filter(|_| adjacent).unwrap_or_default();
                 let aggregate = |output| {
-                    Aggregate::new(output, columns, format, |keys| {
+                    Aggregate::new(output, &groups.outputs, columns, format, |keys| {
                         !within.is_empty() && together(keys, within)
                     })
                 };

@@ -60,7 +60,7 @@ impl Scalar {
         self.real()?.partial_cmp(&other.real()?).ok_or(Error::Malformed)
     }
 
-    fn real(self) -> Result<f64, Error> {
+    pub fn real(self) -> Result<f64, Error> {
         match self {
             Self::Real(value) => Ok(value),
             Self::Exact(value) => {
@@ -105,6 +105,15 @@ impl Sum {
             }
         };
         Ok(())
+    }
+
+    /// As a number; `None` for NULL.
+    pub fn scalar(self) -> Option<Scalar> {
+        match self {
+            Self::Empty => None,
+            Self::Decimal(sum) => Some(Scalar::Exact(sum)),
+            Self::Real(sum) => Some(Scalar::Real(sum)),
+        }
     }
 
     /// Divided by how many values it is of.

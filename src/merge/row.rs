@@ -67,6 +67,14 @@ impl Layout {
         Self { format, widths: columns.map(width).collect() }
     }
 
+    /// The bytes of a value of the column at `place`, of its encoding.
+    pub fn decode<'a>(&self, place: usize, encoded: &'a [u8]) -> Option<&'a [u8]> {
+        match self.widths.get(place)? {
+            0 => Cursor::new(encoded).lenenc_bytes(),
+            _ => Some(encoded),
+        }
+    }
+
     /// Finds the values of a row.
     pub fn split(&self, row: &[u8], fields: &mut Vec<Field>) -> Result<(), Error> {
         fields.clear();
@@ -189,13 +197,13 @@ impl<'a> Writer<'a> {
         self.place += 1;
     }
 
-    /// A BIGINT, signed or not.
-    pub fn integer(&mut self, value: i128) {
+    /// An integer, signed or not; `width` bytes of it where rows are binary.
+    pub fn integer(&mut self, value: i128, width: usize) {
         match self.format {
             Format::Text => self.text(|out| put_integer(out, value)),
             Format::Binary => {
-                // Two's complement: the low eight bytes are right for both.
-                self.out.extend_from_slice(&value.to_le_bytes()[..8]);
+                // Two's complement: the low bytes are right for both.
+                self.out.extend_from_slice(&value.to_le_bytes()[..width]);
                 self.place += 1;
             }
         }

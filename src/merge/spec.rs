@@ -99,6 +99,8 @@ pub enum Fold {
     AverageDistinct(Distinct),
     /// GROUP_CONCAT.
     Concat(Concat),
+    /// Arithmetic over other outputs of the group. The shards compute it as well, for its definition.
+    Expression(Expression),
     /// JSON_ARRAYAGG.
     JsonArray {
         /// Between two elements: a comma, and in MySQL a space.
@@ -106,6 +108,30 @@ pub enum Fold {
         /// MariaDB's `group_concat_max_len`; MySQL has no such bound.
         length_max: Option<usize>,
     },
+}
+
+/// Arithmetic over a group's aggregates, as the servers compute it with exact numbers and with DOUBLE.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expression {
+    /// The number of another output, counted among the outputs; neither an expression nor an average.
+    Output(usize),
+    /// A literal as it is written.
+    Number(Vec<u8>),
+    /// One and another. A division must be the outermost operation, or the first operand of an outermost `IfNull`: what servers
+    /// round a quotient to that they go on with differs.
+    Arithmetic(Box<Expression>, Operator, Box<Expression>),
+    /// The first, or where it is NULL the second: IFNULL, COALESCE.
+    IfNull(Box<Expression>, Box<Expression>),
+}
+
+/// What is done with two numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)] // the operators' names
+pub enum Operator {
+    Plus,
+    Minus,
+    Times,
+    Over,
 }
 
 /// The values of an aggregate over distinct ones.

@@ -1,7 +1,8 @@
 //! GROUP BY and aggregates.
 
 use tidegate::merge::{
-    Arrival, Combine, Concat, Condition, Distinct, Fold, Groups, Key, Operand, Output, Pad, Spec, Test,
+    Arrival, Combine, Concat, Condition, Distinct, Expression, Fold, Groups, Key, Operand, Operator, Output,
+    Pad, Spec, Test,
 };
 
 use super::{Case, Compare, check, table};
@@ -13,6 +14,7 @@ both_dialects! {
     distinct_values_count_once,
     texts_are_joined,
     arrays_are_joined,
+    expressions_are_computed_of_the_whole,
     having_is_asked_of_groups,
     the_scale_of_an_average_is_the_sessions,
 }
@@ -271,6 +273,62 @@ async fn arrays_are_joined(scenario: Scenario) {
         Case { whole: sql.clone(), part: sql, spec, compare: Compare::All }
     };
     check(&mut client, ["", "WHERE id < 9", "WHERE id < 0"].map(case).into()).await;
+}
+
+async fn expressions_are_computed_of_the_whole(scenario: Scenario) {
+    use Expression::{Arithmetic, IfNull, Number};
+    use Operator::{Minus, Over, Plus, Times};
+    let (_stage, mut client) = session(scenario).await;
+    let hidden = ["SUM(d)", "COUNT(*)", "SUM(q)", "MAX(i)", "MIN(i)", "SUM(ub)", "SUM(i)", "MAX(ub)"];
+    let output = |sql: &str| {
+        let place = hidden.iter().position(|hidden| *hidden == sql).expect("an aggregate");
+        Box::new(Expression::Output(1 + place))
+    };
+    let number = |text: &str| Box::new(Number(text.into()));
+    let with = |left, operator, right| Box::new(Arithmetic(left, operator, right));
+    let or = |value, other| Box::new(IfNull(value, other));
+    let product = || with(output("SUM(d)"), Times, output("SUM(d)"));
+    let expressions = [
+        ("SUM(d) / 1000", with(output("SUM(d)"), Over, number("1000"))),
+        ("SUM(d) / 0.7", with(output("SUM(d)"), Over, number("0.7"))),
+        ("SUM(i) / COUNT(*)", with(output("SUM(i)"), Over, output("COUNT(*)"))),
+        ("COUNT(*) / 7", with(output("COUNT(*)"), Over, number("7"))),
+        ("SUM(ub) / SUM(d)", with(output("SUM(ub)"), Over, output("SUM(d)"))),
+        ("SUM(q) / 3", with(output("SUM(q)"), Over, number("3"))),
+        ("SUM(i) / 0", with(output("SUM(i)"), Over, number("0"))),
+        ("IFNULL(SUM(d), 0)", or(output("SUM(d)"), number("0"))),
+        ("COALESCE(SUM(d) / 8, 0)", or(with(output("SUM(d)"), Over, number("8")), number("0"))),
+        ("IFNULL(MAX(i), 0)", or(output("MAX(i)"), number("0"))),
+        ("COUNT(*) * 2 + 1", with(with(output("COUNT(*)"), Times, number("2")), Plus, number("1"))),
+        ("MAX(i) - MIN(i)", with(output("MAX(i)"), Minus, output("MIN(i)"))),
+        ("MAX(ub) - 1", with(output("MAX(ub)"), Minus, number("1"))),
+        ("SUM(d) * SUM(d) - 0.125", with(product(), Minus, number("0.125"))),
+        ("SUM(q) * 1.5", with(output("SUM(q)"), Times, number("1.5"))),
+        ("SUM(i) + 1e0", with(output("SUM(i)"), Plus, number("1e0"))),
+    ];
+    let hidden_folds = [
+        Fold::Sum,
+        Fold::Count,
+        Fold::Sum,
+        Fold::Greatest(Key::at(4)),
+        Fold::Least(Key::at(5)),
+        Fold::Sum,
+        Fold::Sum,
+        Fold::Greatest(Key::at(8)),
+    ];
+    let mut cases = Vec::new();
+    for (sql, expression) in expressions {
+        for condition in ["", "WHERE id < 9", "WHERE id = 3", "WHERE id < 0"] {
+            let folds = [&[Fold::Expression((*expression).clone())], &hidden_folds[..]].concat();
+            cases.push(Case {
+                whole: format!("SELECT {sql} FROM {{t}} {condition}"),
+                part: format!("SELECT {sql}, {} FROM {{t}} {condition}", hidden.join(", ")),
+                spec: Spec { hidden: hidden.len(), ..grouped(vec![], folds) },
+                compare: Compare::All,
+            });
+        }
+    }
+    check(&mut client, cases).await;
 }
 
 async fn having_is_asked_of_groups(scenario: Scenario) {

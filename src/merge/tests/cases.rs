@@ -309,6 +309,78 @@ fn json_arrays_are_joined() {
     fails(&of(None), &[bigint()], &[&[]], Error::Unfoldable(0));
 }
 
+fn output(place: usize) -> Box<Expression> {
+    Box::new(Expression::Output(place))
+}
+
+fn literal(text: &str) -> Box<Expression> {
+    Box::new(Expression::Number(text.into()))
+}
+
+#[test]
+fn expressions_are_computed_of_the_whole() {
+    use Expression::{Arithmetic, IfNull};
+    // SELECT SUM(a) / 1000, IFNULL(SUM(a), 0), COUNT(*) * 2 - 1, SUM(a) / COUNT(*), MAX(i) + 1e0, hidden: SUM(a), COUNT(*), MAX(i)
+    let double = definition(kind::DOUBLE, BINARY_CHARSET, 0, 31);
+    let integer = definition(kind::LONG, BINARY_CHARSET, 0, 0);
+    let columns = [decimal(6), decimal(2), bigint(), decimal(6), double, decimal(2), bigint(), integer];
+    let expression = |place, expression| (place, Fold::Expression(expression));
+    let spec = Spec {
+        hidden: 3,
+        ..grouped(
+            vec![],
+            vec![
+                expression(0, Arithmetic(output(5), Operator::Over, literal("1000"))),
+                expression(1, IfNull(output(5), literal("0"))),
+                expression(
+                    2,
+                    Arithmetic(
+                        Box::new(Arithmetic(output(6), Operator::Times, literal("2"))),
+                        Operator::Minus,
+                        literal("1"),
+                    ),
+                ),
+                expression(3, Arithmetic(output(5), Operator::Over, output(6))),
+                expression(4, Arithmetic(output(7), Operator::Plus, literal("1e0"))),
+                (5, Fold::Sum),
+                (6, Fold::Count),
+                (7, Fold::Greatest(Key::at(7))),
+            ],
+        )
+    };
+    let any = ["NULL"; 5];
+    let row = |rest: [&'static str; 3]| [&any[..], &rest].concat();
+    let (one, other, none) = (row(["7.25", "2", "-3"]), row(["-0.25", "1", "8"]), row(["NULL", "0", "NULL"]));
+    check(&spec, &columns, &[&[&one], &[&other]], &[&["0.007000", "7.00", "5", "2.333333", "9"]]);
+    check(&spec, &columns, &[&[&none], &[&none]], &[&["NULL", "0.00", "-1", "NULL", "NULL"]]);
+}
+
+#[test]
+fn expressions_that_are_not_computed_alike_everywhere_are_refused() {
+    use Expression::{Arithmetic, IfNull};
+    let columns = [decimal(6), decimal(2), decimal(6), bigint()];
+    let quotient = || Box::new(Arithmetic(output(1), Operator::Over, literal("7")));
+    for (expression, allowed) in [
+        (*quotient(), true),
+        (IfNull(quotient(), literal("0")), true),
+        (IfNull(quotient(), literal("0.5")), false),
+        (Arithmetic(quotient(), Operator::Times, literal("7")), false),
+        (Arithmetic(output(2), Operator::Times, literal("7")), false), // an average
+        (Arithmetic(output(0), Operator::Times, literal("7")), false), // itself
+        (Arithmetic(output(9), Operator::Times, literal("7")), false),
+        (Arithmetic(output(1), Operator::Times, literal("x")), false),
+    ] {
+        let folds = vec![
+            (0, Fold::Expression(expression.clone())),
+            (1, Fold::Sum),
+            (2, Fold::Average { sum: 1, count: 3 }),
+            (3, Fold::Count),
+        ];
+        let made = Merger::new(&grouped(vec![], folds), &columns, Format::Text, 2, BOUNDS);
+        assert_eq!(made.err(), (!allowed).then_some(Error::Unfoldable(0)), "{expression:?}");
+    }
+}
+
 #[test]
 fn memory_is_bounded() {
     let bounds = Bounds { memory_max: 1000, ..BOUNDS };
