@@ -8,12 +8,12 @@ use super::concat;
 use super::error::Error;
 use super::expression::Formula;
 use super::json;
-use super::key::{self, Codec};
-use super::meter::Meter;
+use super::key::Codec;
 use super::number::{Number, Scalar, Sum};
-use super::row::{Field, Format, Layout, Writer};
+use super::row::{Format, Layout, Writer};
 use super::seen::Seen;
 use super::spec::{Concat, Fold, Key, Output};
+use super::work::{Best, Work};
 use crate::wire::column::{Column, kind};
 
 /// How a column is folded, resolved against the shards' columns.
@@ -91,42 +91,6 @@ pub(super) enum State {
         seen: Option<Seen>,
         text: Option<Vec<u8>>,
     },
-}
-
-#[derive(Debug)]
-pub(super) struct Best {
-    key: Vec<u8>,
-    value: Vec<u8>,
-}
-
-/// What folding works on.
-pub(super) struct Work<'a> {
-    pub row: &'a [u8],
-    pub fields: &'a [Field],
-    pub format: Format,
-    pub meter: &'a mut Meter,
-    /// For a key.
-    pub key: &'a mut Vec<u8>,
-}
-
-impl Work<'_> {
-    fn field(&self, place: usize) -> Result<Field, Error> {
-        self.fields.get(place).copied().ok_or(Error::Malformed)
-    }
-
-    fn value(&self, place: usize) -> Result<Option<&[u8]>, Error> {
-        Ok(self.field(place)?.of(self.row))
-    }
-
-    fn count(&self, place: usize) -> Result<u64, Error> {
-        self.value(place)?.map_or(Ok(0), |value| key::unsigned(value, self.format))
-    }
-
-    /// Encodes the row's key; tells whether none of its values is NULL.
-    fn encode(&mut self, codec: &Codec) -> Result<bool, Error> {
-        self.key.clear();
-        codec.encode(self.row, self.fields, self.key)
-    }
 }
 
 impl Distinct {
@@ -259,7 +223,7 @@ impl Aggregate {
                     *count = count.checked_add(work.count(*of)?).ok_or(Error::Overflow)?;
                 }
             }
-            (Rule::Best { codec }, State::Best(best)) => fold_best(codec, self.place, best, work)?,
+            (Rule::Best { codec }, State::Best(best)) => Best::fold(best, codec, self.place, work)?,
             (Rule::Bits(bits), State::Bits(kept)) => {
                 if let Some(value) = work.value(self.place)? {
                     bits.fold(kept, value, work.format)?;
@@ -368,7 +332,7 @@ impl State {
     pub fn cost(&self) -> usize {
         match self {
             Self::Value(value) => value.as_ref().map_or(0, Vec::len),
-            Self::Best(best) => best.as_ref().map_or(0, |best| best.key.len() + best.value.len()),
+            Self::Best(best) => best.as_ref().map_or(0, Best::cost),
             Self::CountDistinct { seen, .. } | Self::SumDistinct { seen, .. } => seen.cost(),
             Self::Concat { seen, text } => {
                 seen.as_ref().map_or(0, Seen::cost) + text.as_ref().map_or(0, Vec::len)
@@ -376,22 +340,4 @@ impl State {
             Self::Count(_) | Self::Sum { .. } | Self::Bits(_) => 0,
         }
     }
-}
-
-fn fold_best(codec: &Codec, place: usize, best: &mut Option<Best>, work: &mut Work<'_>) -> Result<(), Error> {
-    if work.field(place)?.null {
-        return Ok(());
-    }
-    work.encode(codec)?;
-    let value = work.field(place)?.encoded(work.row);
-    let better = best.as_ref().is_none_or(|best| *work.key < best.key);
-    if better {
-        let kept = best.get_or_insert_with(|| Best { key: Vec::new(), value: Vec::new() });
-        work.meter.give(kept.key.len() + kept.value.len());
-        work.meter.take(work.key.len() + value.len())?;
-        kept.key.clone_from(work.key);
-        kept.value.clear();
-        kept.value.extend_from_slice(value);
-    }
-    Ok(())
 }

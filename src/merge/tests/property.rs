@@ -32,7 +32,7 @@ fn money(cents: i64) -> String {
 
 /// Columns and rows: the number, the amount, the text, its weight.
 fn columns() -> [Column; 4] {
-    [bigint(), decimal(2), varchar(), varbinary()]
+    [bigint(), decimals(2), varchar(), varbinary()]
 }
 
 fn encoded(row: &(Option<i64>, Option<i64>, Option<String>)) -> Vec<Value> {
@@ -140,7 +140,7 @@ proptest! {
             ]
         };
         let columns =
-            [varchar(), bigint(), decimal(2), decimal(6), decimal(2), decimal(2), bigint(), varbinary()];
+            [varchar(), bigint(), decimals(2), decimals(6), decimals(2), decimals(2), bigint(), varbinary()];
         let key = Key::at(0).weighed(7, Pad::None);
         let folds = [
             Fold::Any,
@@ -181,7 +181,7 @@ proptest! {
                 rows.iter().map(|row| vec![value(row.0), value(row.0), text(0)]).collect()
             })
             .collect();
-        let columns = [bigint(), decimal(0), bigint()];
+        let columns = [bigint(), decimals(0), bigint()];
         let arrival = if sorted { Arrival::Sorted(vec![Key::at(0)]) } else { Arrival::Any };
         let order = if sorted { vec![] } else { vec![Key::at(0)] };
         let spec = Spec { arrival: arrival.clone(), combine: Combine::Distinct(vec![Key::at(0)]), order, ..Spec::default() };
@@ -240,7 +240,7 @@ proptest! {
             };
             prop_assert_eq!(compared(bigint(), |value| value.to_string()), left.cmp(&right));
             prop_assert_eq!(compared(unsigned(), |value| (value as u64).to_string()), (left as u64).cmp(&(right as u64)));
-            prop_assert_eq!(compared(decimal(2), |value| money(value / 2)), (left / 2).cmp(&(right / 2)));
+            prop_assert_eq!(compared(decimals(2), |value| money(value / 2)), (left / 2).cmp(&(right / 2)));
             let double = definition(kind::DOUBLE, BINARY_CHARSET, 0, 31);
             let real = |value: i64| value as f64 / 10f64.powi(scale as i32);
             let key = |value| key_of(&[Key::at(0)], &[double.clone()], &[text(real(value))]);

@@ -1,0 +1,179 @@
+//! The merge of one result: rows in, rows out.
+//!
+//! Owns: the steps between, in their order; LIMIT. Does not know: how any of them works. Invariant: one row is looked at, at
+//! most one is given out; buffers are used again.
+
+use super::combiner::{Combiner, Outcome};
+use super::condition::Filter;
+use super::error::Error;
+use super::key::Codec;
+use super::meter::Meter;
+use super::row::{Field, Format, Layout};
+use super::sorter::Sorter;
+use super::source::Source;
+use super::spec::{Arrival, Spec};
+use super::{Bounds, Step, Want};
+use crate::wire::column::Column;
+
+/// Merges the rows of one result.
+#[derive(Debug)]
+pub struct Merger {
+    /// Of the shards' rows.
+    given: Vec<Column>,
+    layout: Layout,
+    /// Of the combined rows, and their definitions without those that are hidden.
+    combined: Layout,
+    columns: Vec<Column>,
+    hidden: usize,
+    source: Source,
+    combine: Combiner,
+    having: Option<Filter>,
+    order: Option<Sorter>,
+    sorted: Option<std::vec::IntoIter<Box<[u8]>>>,
+    offset: u64,
+    left: u64,
+    meter: Meter,
+    /// The row at hand.
+    row: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+impl Merger {
+    /// For the rows of so many shards, all of these `columns` (the first shard's definitions). What cannot be merged
+    /// exactly is refused here, before a row is read.
+    pub fn new(
+        spec: &Spec,
+        columns: &[Column],
+        format: Format,
+        shards: usize,
+        bounds: Bounds,
+    ) -> Result<Self, Error> {
+        let layout = Layout::new(format, columns.iter());
+        let arrival = match &spec.arrival {
+            Arrival::Any => &[][..],
+            Arrival::Sorted(keys) => keys,
+        };
+        let combine = Combiner::new(&spec.combine, arrival, columns, format)?;
+        let outputs = combine.columns(columns);
+        let reach = spec.limit.count.map_or(u64::MAX, |count| count.saturating_add(spec.limit.offset));
+        let order = match &spec.order[..] {
+            [] => None,
+            keys => Some(Sorter::new(Codec::new(keys, &outputs, format, None)?, reach)),
+        };
+        let having =
+            spec.having.as_ref().map(|condition| Filter::new(condition, &outputs, format)).transpose()?;
+        let source = match &spec.arrival {
+            Arrival::Any => Source::any(shards, bounds.memory_max),
+            Arrival::Sorted(keys) => {
+                // Where rows that arrive together become one, all of a key counts.
+                let passes = matches!(combine, Combiner::Rows);
+                let codec = Codec::new(keys, columns, format, passes.then_some(bounds.sort_length_max))?;
+                Source::sorted(codec, shards, bounds.memory_max)
+            }
+        };
+        let shown = outputs.len().checked_sub(spec.hidden).ok_or(Error::NoColumn(outputs.len()))?;
+        Ok(Self {
+            given: columns.to_vec(),
+            layout,
+            combined: Layout::new(format, outputs.iter()),
+            columns: outputs.into_iter().take(shown).collect(),
+            hidden: spec.hidden,
+            source,
+            combine,
+            having,
+            order,
+            sorted: None,
+            offset: spec.limit.offset,
+            left: spec.limit.count.unwrap_or(u64::MAX),
+            meter: Meter::new(bounds.memory_max),
+            row: Vec::new(),
+            fields: Vec::new(),
+        })
+    }
+
+    /// Whether another shard's rows are laid out and compared as the first one's: its tables may have been altered alone.
+    pub fn check(&self, shard: usize, columns: &[Column]) -> Result<(), Error> {
+        let same = self.given.len() == columns.len()
+            && self.given.iter().zip(columns).all(|(one, other)| one.is_like(other));
+        if same { Ok(()) } else { Err(Error::Differing(shard)) }
+    }
+
+    /// The result's columns.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Which shard must tell of its next row before anything else can be given out; `None` where nothing is missing.
+    pub fn wants(&self) -> Option<Want> {
+        if self.left == 0 || self.sorted.is_some() {
+            return None;
+        }
+        self.source.wants()
+    }
+
+    /// A shard's next row.
+    pub fn push(&mut self, shard: usize, row: &[u8]) -> Result<(), Error> {
+        self.source.push(shard, row, &self.layout, &mut self.fields)
+    }
+
+    /// A shard has no more rows.
+    pub fn ended(&mut self, shard: usize) -> Result<(), Error> {
+        self.source.ended(shard)
+    }
+
+    /// Goes on as far as it can: appends the payload of the result's next row to `out`, or says what it waits for.
+    pub fn next(&mut self, out: &mut Vec<u8>) -> Result<Step, Error> {
+        while self.left > 0 {
+            if let Some(sorted) = &mut self.sorted {
+                let Some(row) = sorted.next() else { break };
+                self.row = row.into_vec();
+                if self.pass(out)? {
+                    return Ok(Step::Row);
+                }
+                continue;
+            }
+            if let Some(want) = self.wants() {
+                return Ok(Step::Wants(want));
+            }
+            let arrived = self.source.take(&mut self.row);
+            let (row, fields) = (&mut self.row, &mut self.fields);
+            let outcome = match self.combine.step(arrived, row, &self.layout, fields, &mut self.meter)? {
+                Outcome::Row if !self.is_wanted()? => Outcome::Kept,
+                outcome => outcome,
+            };
+            match (outcome, &mut self.order) {
+                (Outcome::Kept, _) => {}
+                (Outcome::Row, None) => {
+                    if self.pass(out)? {
+                        return Ok(Step::Row);
+                    }
+                }
+                (Outcome::Row, Some(sorter)) => {
+                    sorter.push(&self.row, &self.combined, &mut self.fields, &mut self.meter)?;
+                }
+                (Outcome::Ended, None) => break,
+                (Outcome::Ended, Some(sorter)) => self.sorted = Some(sorter.finish()),
+            }
+        }
+        self.left = 0;
+        Ok(Step::Done)
+    }
+
+    /// Whether HAVING is true of the row at hand.
+    fn is_wanted(&mut self) -> Result<bool, Error> {
+        let Some(filter) = &self.having else { return Ok(true) };
+        self.combined.split(&self.row, &mut self.fields)?;
+        filter.holds(&self.row, &self.fields)
+    }
+
+    /// Gives out the row at hand, if LIMIT lets it.
+    fn pass(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
+        if self.offset > 0 {
+            self.offset -= 1;
+            return Ok(false);
+        }
+        self.left -= 1;
+        self.combined.cut(&self.row, self.hidden, &mut self.fields, out)?;
+        Ok(true)
+    }
+}

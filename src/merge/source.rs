@@ -1,0 +1,95 @@
+//! Where the merge's rows come from.
+//!
+//! Owns: which shard must tell of its next row. Does not know: what becomes of rows. Invariant: nothing is taken that was not wanted, and
+//! the rows held are bounded together.
+
+use super::Want;
+use super::error::Error;
+use super::heads::Heads;
+use super::key::Codec;
+use super::row::{Field, Layout};
+
+/// Rows that have arrived and not been taken.
+#[derive(Debug)]
+pub(super) struct Source {
+    order: Order,
+    /// The longest row that is taken in.
+    row_max: usize,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// One row, of any shard.
+    Any {
+        held: Vec<u8>,
+        full: bool,
+        ended: Vec<bool>,
+    },
+    Sorted(Heads),
+}
+
+impl Source {
+    /// Rows are taken as they come.
+    pub fn any(shards: usize, memory_max: usize) -> Self {
+        let order = Order::Any { held: Vec::new(), full: false, ended: vec![false; shards] };
+        Self { order, row_max: memory_max }
+    }
+
+    /// Rows are taken by their keys, in whose order each shard's come.
+    pub fn sorted(codec: Codec, shards: usize, memory_max: usize) -> Self {
+        Self { order: Order::Sorted(Heads::new(codec, shards)), row_max: memory_max / shards.max(1) }
+    }
+
+    pub fn wants(&self) -> Option<Want> {
+        match &self.order {
+            Order::Any { full, ended, .. } => (!full && ended.contains(&false)).then_some(Want::Any),
+            Order::Sorted(heads) => heads.missing().map(Want::Shard),
+        }
+    }
+
+    pub fn push(
+        &mut self,
+        shard: usize,
+        row: &[u8],
+        layout: &Layout,
+        fields: &mut Vec<Field>,
+    ) -> Result<(), Error> {
+        if row.len() > self.row_max {
+            return Err(Error::Memory(self.row_max));
+        }
+        match &mut self.order {
+            Order::Any { held, full, ended } => {
+                if *full || ended.get(shard) != Some(&false) {
+                    return Err(Error::OutOfTurn(shard));
+                }
+                held.clear();
+                held.extend_from_slice(row);
+                *full = true;
+                Ok(())
+            }
+            Order::Sorted(heads) => heads.push(shard, row, layout, fields),
+        }
+    }
+
+    pub fn ended(&mut self, shard: usize) -> Result<(), Error> {
+        match &mut self.order {
+            Order::Any { ended, .. } => {
+                let ended = ended.get_mut(shard).filter(|ended| !**ended);
+                *ended.ok_or(Error::OutOfTurn(shard))? = true;
+                Ok(())
+            }
+            Order::Sorted(heads) => heads.ended(shard),
+        }
+    }
+
+    /// Puts the next row into `row`; false where there is none. To be asked when no shard is wanted.
+    pub fn take(&mut self, row: &mut Vec<u8>) -> bool {
+        match &mut self.order {
+            Order::Any { held, full, .. } => {
+                std::mem::swap(held, row);
+                std::mem::take(full)
+            }
+            Order::Sorted(heads) => heads.take(row),
+        }
+    }
+}
