@@ -70,7 +70,7 @@ pub struct Output {
 pub enum Fold {
     /// The first that is not NULL: group columns, ANY_VALUE, what depends on the group columns.
     Any,
-    /// COUNT, and `SUM` of integers that are never NULL: they add up.
+    /// COUNT: they add up.
     Count,
     /// SUM.
     Sum,

@@ -140,6 +140,9 @@ fn distinct_keeps_one_row_of_those_that_agree() {
         &[&[&["NULL"], &["2"]], &[&["NULL"], &["1"], &["2"]]],
         &[&["NULL"], &["1"], &["2"]],
     );
+    // Of 0 and -0 MySQL 9.7 and MariaDB 10.11 keep one.
+    let double = definition(kind::DOUBLE, BINARY_CHARSET, 0, 31);
+    check(&spec, &[double], &[&[&["-1"], &["0"]], &[&["-0"], &["1"]]], &[&["-1"], &["0"], &["1"]]);
 }
 
 #[test]
