@@ -151,6 +151,7 @@ async fn sums_averages_and_extremes_have_the_servers_values_and_types(scenario: 
 }
 
 async fn groups_agree_by_their_keys(scenario: Scenario) {
+    let has_grouping = scenario.is_mysql();
     let (_stage, mut client) = session(scenario).await;
     let space = "IF(CONCAT(g, ' ') = g, WEIGHT_STRING(RIGHT(CONCAT(g, ' '), 1)), '')";
     let key = Key::at(2).weighed(3, Pad::At(4));
@@ -165,7 +166,16 @@ async fn groups_agree_by_their_keys(scenario: Scenario) {
         ..grouped(vec![key], vec![Fold::Sum, Fold::Sum])
     };
     let part = format!("SELECT SUM(i), SUM(id), g, WEIGHT_STRING(g), {space} FROM {{t}} GROUP BY g");
-    let cases = vec![
+    // The rows of a ROLLUP are groups, too: NULL as a value is told from NULL as a total.
+    let rollup = |condition: &str| Case {
+        whole: format!("SELECT i, SUM(d), COUNT(*) FROM {{t}} {condition} GROUP BY i WITH ROLLUP"),
+        part: format!(
+            "SELECT i, SUM(d), COUNT(*), GROUPING(i) FROM {{t}} {condition} GROUP BY i WITH ROLLUP"
+        ),
+        spec: grouped(vec![Key::at(0), Key::at(3)], vec![Fold::Any, Fold::Sum, Fold::Count]),
+        compare: Compare::Set,
+    };
+    let mut cases = vec![
         Case {
             whole: "SELECT SUM(i), SUM(id) FROM {t} GROUP BY g ORDER BY SUM(i) DESC, SUM(id)".into(),
             part: part.clone(),
@@ -179,6 +189,9 @@ async fn groups_agree_by_their_keys(scenario: Scenario) {
             compare: Compare::All,
         },
     ];
+    if has_grouping {
+        cases.extend(["", "WHERE id < 9", "WHERE id < 0"].map(rollup));
+    }
     check(&mut client, cases).await;
 }
 

@@ -37,8 +37,11 @@ enum Compare {
     Number,
 }
 
+/// Makes a value, as SQL, of a random number.
+type Values = fn(u64) -> String;
+
 /// Columns of the table beside `id`, and how their values are made of a random number.
-const COLUMNS: &[(&str, &str, fn(u64) -> String)] = &[
+const COLUMNS: &[(&str, &str, Values)] = &[
     ("i", "INT", |n| (n as i64 % 20 - 10).to_string()),
     ("ti", "TINYINT UNSIGNED ZEROFILL", |n| (n % 256).to_string()),
     ("b", "BIGINT", |n| (n as i64).to_string()),
@@ -69,7 +72,7 @@ const COLUMNS: &[(&str, &str, fn(u64) -> String)] = &[
 ];
 
 fn sign(number: u64) -> &'static str {
-    if number % 2 == 0 { "-" } else { "" }
+    if number.is_multiple_of(2) { "-" } else { "" }
 }
 
 /// Texts that differ by case, accents, trailing spaces and what sorts before a space.
@@ -116,8 +119,8 @@ async fn table(scenario: Scenario) -> (Stage, RawClient) {
     }
     let mut rows = Vec::new();
     for id in 1..=ROWS {
-        let mut value = |of: fn(u64) -> String| match random.next() {
-            null if null % 8 == 0 => "NULL".to_owned(),
+        let mut value = |of: Values| match random.next() {
+            null if null.is_multiple_of(8) => "NULL".to_owned(),
             number => of(number >> 3),
         };
         let mut row = format!("({id}");

@@ -235,7 +235,7 @@ proptest! {
         // Small numbers meet more often.
         for (left, right) in [(left, right), (left % 100, right % 100), (left, left)] {
             let compared = |column: Column, text: fn(i64) -> String| {
-                let key = |value| key_of(&[Key::at(0)], &[column.clone()], &[super::text(text(value))]);
+                let key = |value| key_of(&[Key::at(0)], std::slice::from_ref(&column), &[super::text(text(value))]);
                 key(left).cmp(&key(right))
             };
             prop_assert_eq!(compared(bigint(), |value| value.to_string()), left.cmp(&right));
@@ -243,7 +243,7 @@ proptest! {
             prop_assert_eq!(compared(decimals(2), |value| money(value / 2)), (left / 2).cmp(&(right / 2)));
             let double = definition(kind::DOUBLE, BINARY_CHARSET, 0, 31);
             let real = |value: i64| value as f64 / 10f64.powi(scale as i32);
-            let key = |value| key_of(&[Key::at(0)], &[double.clone()], &[text(real(value))]);
+            let key = |value| key_of(&[Key::at(0)], std::slice::from_ref(&double), &[text(real(value))]);
             prop_assert_eq!(Some(key(left).cmp(&key(right))), real(left).partial_cmp(&real(right)));
         }
     }
