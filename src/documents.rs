@@ -4,6 +4,7 @@
 //! Invariant: a metric or a label value that is added, renamed or removed fails here until `docs/` says so.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::fs;
 use std::path::Path;
 
@@ -17,7 +18,7 @@ use crate::frontend::login::LoginErrorKind;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
 use crate::session::{PIN_NAMES, ProblemKind, REPLAY_OUTCOMES};
-use crate::topology::Topology;
+use crate::topology::Clusters;
 
 fn document(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -35,10 +36,10 @@ async fn exposition() -> String {
         refusals: &[],
         login_failures: LoginErrorKind::NAMES,
     };
-    let topology = Topology::start(&config.cluster, &config.monitor);
+    let clusters = Arc::new(Clusters::start(&config));
     let metrics = Metrics::new(names, ["127.0.0.1:1".to_owned()], 1);
     let (_sender, draining) = watch::channel(false);
-    let serving = http::serve("127.0.0.1:0".parse().unwrap(), topology, metrics, draining).await.unwrap();
+    let serving = http::serve("127.0.0.1:0".parse().unwrap(), clusters, metrics, draining).await.unwrap();
     let mut stream = TcpStream::connect(serving.address()).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: tidegate\r\n\r\n").await.unwrap();
     let mut answer = String::new();

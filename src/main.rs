@@ -218,7 +218,7 @@ fn health(address: SocketAddr) -> ExitCode {
 
 /// Raises the limit of open files as far as the system lets us, and says so where it is too low for the configuration.
 fn allow_descriptors(config: &Config) {
-    let servers = config.cluster.servers.len() * config.cluster.pool.max;
+    let servers: usize = config.clusters.iter().map(|cluster| cluster.servers.len() * cluster.pool.max).sum();
     let wanted = u64::try_from(config.limits.clients + servers).unwrap_or(u64::MAX).saturating_add(64);
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit < wanted => {

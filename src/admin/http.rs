@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::observe::Metrics;
-use crate::topology::{Snapshot, Topology};
+use crate::topology::{Clusters, Snapshot};
 
 use super::listener::Bounded;
 use super::servers::Servers;
@@ -50,23 +50,23 @@ impl Serving {
 /// Binds the address and serves on the current runtime. An address that cannot be bound is the error.
 pub async fn serve(
     address: SocketAddr,
-    topology: Arc<Topology>,
+    clusters: Arc<Clusters>,
     metrics: Arc<Metrics>,
     draining: watch::Receiver<bool>,
 ) -> io::Result<Serving> {
-    serve_for(LIFETIME, address, topology, metrics, draining).await
+    serve_for(LIFETIME, address, clusters, metrics, draining).await
 }
 
 async fn serve_for(
     lifetime: Duration,
     address: SocketAddr,
-    topology: Arc<Topology>,
+    clusters: Arc<Clusters>,
     metrics: Arc<Metrics>,
     draining: watch::Receiver<bool>,
 ) -> io::Result<Serving> {
     let tcp = TcpListener::bind(address).await?;
     let address = tcp.local_addr()?;
-    let router = router(topology, metrics, draining);
+    let router = router(clusters, metrics, draining);
     let mut task = JoinSet::new();
     task.spawn(async move {
         // It never ends by itself: accept errors are retried.
@@ -78,21 +78,21 @@ async fn serve_for(
 
 #[derive(Clone)]
 struct Shared {
-    topology: Arc<Topology>,
+    clusters: Arc<Clusters>,
     registry: Arc<Registry>,
     draining: watch::Receiver<bool>,
 }
 
-fn router(topology: Arc<Topology>, metrics: Arc<Metrics>, draining: watch::Receiver<bool>) -> Router {
+fn router(clusters: Arc<Clusters>, metrics: Arc<Metrics>, draining: watch::Receiver<bool>) -> Router {
     let mut registry = Registry::with_prefix("tidegate");
     registry.register_collector(Box::new(metrics));
-    registry.register_collector(Box::new(Servers(Arc::clone(&topology))));
+    registry.register_collector(Box::new(Servers(Arc::clone(&clusters))));
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(show_metrics))
         .fallback(unknown)
-        .with_state(Shared { topology, registry: Arc::new(registry), draining })
+        .with_state(Shared { clusters, registry: Arc::new(registry), draining })
 }
 
 /// The process runs and its HTTP side answers.
@@ -100,9 +100,10 @@ async fn healthz() -> Response {
     answer(StatusCode::OK, PLAIN, "ok\n".into())
 }
 
-/// Clients can be served.
+/// Clients can be served by the default cluster. Where another cannot serve, what is placed there fails with its reason, and no
+/// other instance could do better.
 async fn readyz(State(shared): State<Shared>) -> Response {
-    let (status, text) = readiness(&shared.topology.snapshot(), *shared.draining.borrow());
+    let (status, text) = readiness(&shared.clusters.home().snapshot(), *shared.draining.borrow());
     answer(status, PLAIN, text)
 }
 
@@ -144,10 +145,7 @@ mod tests {
     use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
-    use crate::config::{
-        Cluster, Keepalive, LagBy, Monitor, Pool, Reads, Secret, Server, ServerTls, ServerTlsMode,
-        Transactions,
-    };
+    use crate::config::{Config, Server};
     use crate::ids::ServerId;
     use crate::observe::Names;
 
@@ -173,53 +171,20 @@ mod tests {
     }
 
     /// A cluster of one server on a port where nobody listens.
-    fn nobody() -> (Cluster, Monitor) {
-        let port = nobodys_port();
-        let second = Duration::from_secs(1);
-        let cluster = Cluster {
-            name: "main".into(),
-            servers: vec![Server { host: "127.0.0.1".into(), port, weight: 1, draining: false }],
-            compression: None,
-            multi_primary: false,
-            resolve_interval: Duration::from_secs(5),
-            tls: ServerTls { mode: ServerTlsMode::Off, ..ServerTls::default() },
-            keepalive: Keepalive::default(),
-            forward_attributes: false,
-            transactions: Transactions::default(),
-            promotion: None,
-            reads: Reads { max_lag: None, ..Reads::default() },
-            pool: Pool {
-                max: 1,
-                min_idle: 0,
-                idle_timeout: second,
-                lifetime: second,
-                lifetime_jitter_percent: 0,
-                queue: 1,
-                queue_timeout: second,
-                connect_timeout: second,
-                primary_wait: second,
-            },
-        };
-        let monitor = Monitor {
-            user: "m".into(),
-            password: Secret::new(""),
-            interval: second,
-            timeout: second,
-            failures: 1,
-            successes: 1,
-            lag: LagBy::Auto,
-        };
-        (cluster, monitor)
+    fn nobody() -> Config {
+        let mut config = Config::for_servers(&[format!("127.0.0.1:{}", nobodys_port())]).unwrap();
+        config.monitor.failures = 1;
+        config
     }
 
     async fn start(lifetime: Duration) -> (Serving, watch::Sender<bool>) {
-        let (cluster, monitor) = nobody();
-        let topology = Topology::start(&cluster, &monitor);
-        topology.wait_until_known().await;
-        let metrics = Metrics::new(NAMES, cluster.servers.iter().map(Server::address), 1);
+        let config = nobody();
+        let clusters = Arc::new(Clusters::start(&config));
+        clusters.wait_until_known().await;
+        let metrics = Metrics::new(NAMES, config.home().servers.iter().map(Server::address), 1);
         let (sender, draining) = watch::channel(false);
         let address = "127.0.0.1:0".parse().unwrap();
-        (serve_for(lifetime, address, topology, metrics, draining).await.unwrap(), sender)
+        (serve_for(lifetime, address, clusters, metrics, draining).await.unwrap(), sender)
     }
 
     async fn get(serving: &Serving, path: &str) -> String {
@@ -276,10 +241,9 @@ mod tests {
     #[tokio::test]
     async fn an_address_in_use_is_an_error() {
         let (serving, _draining) = start(LIFETIME).await;
-        let (cluster, monitor) = nobody();
-        let topology = Topology::start(&cluster, &monitor);
+        let clusters = Arc::new(Clusters::start(&nobody()));
         let metrics = Metrics::new(NAMES, [], 1);
-        let result = serve(serving.address(), topology, metrics, watch::channel(false).1).await;
+        let result = serve(serving.address(), clusters, metrics, watch::channel(false).1).await;
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ord
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use super::account::Witness;
 use super::connect::{Dialing, Place};
@@ -45,7 +45,7 @@ pub struct Shared {
     gone: AtomicBool,
 }
 
-/// What all servers have in common.
+/// What the servers of a cluster have in common.
 #[derive(Debug)]
 pub struct Common {
     /// How servers are connected to.
@@ -54,29 +54,35 @@ pub struct Common {
     pub settings: ArcSwap<config::Pool>,
     /// Reads on the primary that were meant for a replica.
     pub spill: Arc<Spill>,
-    epoch: AtomicU64,
+    epoch: Arc<Epoch>,
+}
+
+/// How often accounts or their rights have changed through Tidegate, all clusters together. A server gives a connection the rights that
+/// its account has at the login, and those on a database at USE; a new session expects new ones.
+#[derive(Debug, Default)]
+pub struct Epoch(AtomicU64);
+
+impl Epoch {
+    /// How often by now.
+    pub fn now(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// They have changed.
+    pub fn next(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 impl Common {
     /// With these settings, until a reload.
-    pub fn new(dialing: Dialing, settings: config::Pool) -> Self {
+    pub fn new(dialing: Dialing, settings: config::Pool, epoch: Arc<Epoch>) -> Self {
         Self {
             dialing,
             settings: ArcSwap::from_pointee(settings),
             spill: Arc::default(),
-            epoch: AtomicU64::new(0),
+            epoch,
         }
-    }
-
-    /// How often accounts or their rights have changed through Tidegate. A server gives a connection the rights that its
-    /// account has at the login, and those on a database at USE; a new session expects new ones.
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Relaxed)
-    }
-
-    /// They have changed.
-    pub fn next_epoch(&self) {
-        self.epoch.fetch_add(1, Relaxed);
     }
 }
 
@@ -114,9 +120,19 @@ impl Shared {
         &self.common.dialing
     }
 
-    /// See [`Common::epoch`].
+    /// How connections to it are kept.
+    pub fn settings(&self) -> Guard<Arc<config::Pool>> {
+        self.common.settings.load()
+    }
+
+    /// Reads of its cluster on the primary that were meant for a replica, of all cores.
+    pub fn spill(&self) -> &Arc<Spill> {
+        &self.common.spill
+    }
+
+    /// See [`Epoch`].
     pub fn epoch(&self) -> u64 {
-        self.common.epoch()
+        self.common.epoch.now()
     }
 
     /// It takes nothing new: connections end as they are given back, and nobody waits for one. Or it does again.

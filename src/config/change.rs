@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Auth, Config, Server, User};
+use super::model::{Auth, Cluster, Config, Server, User};
 use super::sharding;
 use crate::balance::Balance;
 use crate::shard::Database;
@@ -40,9 +40,11 @@ pub struct Change {
 impl Config {
     /// What is different in `next`, in the order of `docs/configuration.md`.
     pub fn changes(&self, next: &Self) -> Vec<Change> {
-        let (from, to) = (&self.cluster.name, &next.cluster.name);
-        if from != to {
-            return vec![Change::new("clusters", from.clone(), to.clone(), from)];
+        let names = |config: &Self| -> Vec<_> {
+            config.clusters.iter().map(|cluster| cluster.name.clone()).collect()
+        };
+        if names(self) != names(next) {
+            return vec![Change::new("clusters", names(self).join(", "), names(next).join(", "))];
         }
         let single = |config: &Self| -> Vec<_> {
             let single = |option: &String| !option.contains('[') && !option.starts_with("databases.");
@@ -57,40 +59,42 @@ impl Config {
         let mut changes: Vec<_> = after
             .iter()
             .chain(gone)
-            .map(|(option, _)| Change::new(option, value(&before, option), value(&after, option), from))
+            .map(|(option, _)| Change::new(option, value(&before, option), value(&after, option)))
             .collect();
-        let servers = |config: &Self| {
-            config.cluster.servers.iter().map(|server| (server.address(), told(server))).collect()
-        };
-        let list = format!("clusters.{from}.servers");
-        changes.extend(by_name(&list, from, &servers(self), &servers(next)));
+        for (cluster, other) in self.clusters.iter().zip(&next.clusters) {
+            let servers = |cluster: &Cluster| {
+                cluster.servers.iter().map(|server| (server.address(), told(server))).collect()
+            };
+            let option = |name: &str| format!("clusters.{}.{name}", cluster.name);
+            changes.extend(by_name(&option("servers"), &servers(cluster), &servers(other)));
+            let secrets = |cluster: &Cluster| {
+                let promotion = cluster.promotion.clone();
+                promotion.map(|promotion| (promotion.password, promotion.replication_password))
+            };
+            if secrets(cluster) != secrets(other) {
+                let option = option("failover.password");
+                changes.push(Change::new(&option, "(not shown)".into(), "(changed)".into()));
+            }
+        }
         let databases = |config: &Self| {
             let told = |(name, balance): (&String, &Balance)| {
                 (name.clone(), (format!("{name}, balance {}", balance.name()), ()))
             };
-            config.cluster.reads.balance_of.iter().map(told).collect()
+            config.home().reads.balance_of.iter().map(told).collect()
         };
-        changes.extend(by_name("databases.", from, &databases(self), &databases(next)));
+        changes.extend(by_name("databases.", &databases(self), &databases(next)));
         let rules = |config: &Self| {
             let told = |(name, rules): (&String, &Database)| {
                 (name.clone(), (sharding::database_told(rules), rules.clone()))
             };
             config.rules.databases.iter().map(told).collect()
         };
-        changes.extend(by_name("databases.", from, &rules(self), &rules(next)));
+        changes.extend(by_name("databases.", &rules(self), &rules(next)));
         let operators = |config: &Self| users(config.console.iter().flat_map(|console| &console.users));
-        changes.extend(by_name("admin.users", from, &operators(self), &operators(next)));
-        changes.extend(by_name("users", from, &users(self.users()), &users(next.users())));
+        changes.extend(by_name("admin.users", &operators(self), &operators(next)));
+        changes.extend(by_name("users", &users(self.users()), &users(next.users())));
         if self.monitor.password != next.monitor.password {
-            changes.push(Change::new("monitor.password", "(not shown)".into(), "(changed)".into(), from));
-        }
-        let secrets = |config: &Self| {
-            let promotion = config.cluster.promotion.clone();
-            promotion.map(|promotion| (promotion.password, promotion.replication_password))
-        };
-        if secrets(self) != secrets(next) {
-            let option = format!("clusters.{from}.failover.password");
-            changes.push(Change::new(&option, "(not shown)".into(), "(changed)".into(), from));
+            changes.push(Change::new("monitor.password", "(not shown)".into(), "(changed)".into()));
         }
         changes.retain(|change| change.before != change.after);
         changes
@@ -103,9 +107,10 @@ impl Config {
 }
 
 impl Change {
-    fn new(option: &str, before: String, after: String, cluster: &str) -> Self {
-        let name = match option.strip_prefix("clusters.").and_then(|rest| rest.strip_prefix(cluster)) {
-            Some(rest) => format!("clusters.NAME{rest}"),
+    fn new(option: &str, before: String, after: String) -> Self {
+        // A cluster's name has no dot.
+        let name = match option.strip_prefix("clusters.").and_then(|rest| rest.split_once('.')) {
+            Some((_, rest)) => format!("clusters.NAME.{rest}"),
             None => option.to_owned(),
         };
         let live = LIVE.iter().any(|live| match live.strip_suffix('.') {
@@ -122,7 +127,6 @@ type Elements<T> = BTreeMap<String, (String, T)>;
 /// What has come, gone or changed in a list.
 fn by_name<T: PartialEq>(
     option: &str,
-    cluster: &str,
     before: &Elements<T>,
     after: &Elements<T>,
 ) -> Vec<Change> {
@@ -134,7 +138,7 @@ fn by_name<T: PartialEq>(
         if was == is {
             is.push_str(" (changed in what is not shown)");
         }
-        Change::new(option, was, is, cluster)
+        Change::new(option, was, is)
     };
     names.filter(differs).map(change).collect()
 }
@@ -169,13 +173,13 @@ mod tests {
 
     #[test]
     fn servers_are_compared_by_their_addresses() {
-        assert_eq!(changed(|config| config.cluster.servers.swap(0, 1)), []);
+        assert_eq!(changed(|config| config.clusters[0].servers.swap(0, 1)), []);
         let list = || "clusters.main.servers".to_owned();
         let found = changed(|config| {
-            config.cluster.servers.remove(0);
-            config.cluster.servers[0].weight = 7;
+            config.clusters[0].servers.remove(0);
+            config.clusters[0].servers[0].weight = 7;
             let new = Server { host: "10.0.0.3".into(), port: 3306, weight: 1, draining: true };
-            config.cluster.servers.push(new);
+            config.clusters[0].servers.push(new);
         });
         assert_eq!(
             found,
@@ -196,14 +200,14 @@ mod tests {
         };
         assert_eq!(live(|c| c.threads = 77), ("threads".into(), false));
         assert_eq!(live(|c| c.limits.clients = 7), ("limits.clients".into(), false));
-        assert_eq!(live(|c| c.cluster.forward_attributes = true).0, "clusters.main.forward_attributes");
-        assert_eq!(live(|c| c.cluster.name = "other".into()), ("clusters".into(), false));
+        assert_eq!(live(|c| c.clusters[0].forward_attributes = true).0, "clusters.main.forward_attributes");
+        assert_eq!(live(|c| c.clusters[0].name = "other".into()), ("clusters".into(), false));
         assert_eq!(
-            live(|c| c.cluster.reads.balance = Balance::Random),
+            live(|c| c.clusters[0].reads.balance = Balance::Random),
             ("clusters.main.reads.balance".into(), true)
         );
         let of_shop = |c: &mut Config| {
-            c.cluster.reads.balance_of.insert("shop[1]".into(), Balance::Random);
+            c.clusters[0].reads.balance_of.insert("shop[1]".into(), Balance::Random);
         };
         assert_eq!(live(of_shop), ("databases.".into(), true));
         let rules_of_shop = |c: &mut Config| {
@@ -214,7 +218,7 @@ mod tests {
             c.rules.databases.insert("shop".into(), shop);
         };
         assert_eq!(live(rules_of_shop), ("databases.".into(), true));
-        assert_eq!(live(|c| c.cluster.pool.max = 7), ("clusters.main.pool.max".into(), true));
+        assert_eq!(live(|c| c.clusters[0].pool.max = 7), ("clusters.main.pool.max".into(), true));
         assert_eq!(live(|c| c.monitor.failures = 7), ("monitor.failures".into(), true));
     }
 

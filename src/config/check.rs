@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::model::{Auth, Config};
+use super::model::{Auth, Cluster, Config};
 
 /// What `tidegate check` prints, and its exit code.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,12 +37,15 @@ pub fn check(path: &Path) -> Outcome {
 /// One line on what the file says.
 fn summary(config: &Config) -> String {
     let listen = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let cluster = &config.cluster;
-    let servers = cluster.servers.len();
-    let plural = if servers == 1 { "" } else { "s" };
+    let cluster = |cluster: &Cluster| {
+        let servers = cluster.servers.len();
+        let plural = if servers == 1 { "" } else { "s" };
+        format!("cluster `{}` with {servers} server{plural}", cluster.name)
+    };
+    let clusters = config.clusters.iter().map(cluster).collect::<Vec<_>>().join(", ");
     let auth = match &config.auth {
         Auth::Passthrough => "the servers' own accounts".to_owned(),
         Auth::Users(users) => format!("accounts of the file: {}", users.len()),
     };
-    format!("listens on {listen}; cluster `{}` with {servers} server{plural}; {auth}", cluster.name)
+    format!("listens on {listen}; {clusters}; {auth}")
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use crate::balance::Balance;
 use crate::consistency::Consistency;
+use crate::ids::ClusterId;
 
 use super::address;
 use super::defaults;
 use super::error::quoted;
 use super::failover;
+use super::guess::did_you_mean;
 use super::fields::{Context, Fields, Item};
 use super::listen::Keepalive;
 use super::model::{
@@ -26,21 +28,59 @@ use super::units::DURATION;
 const SERVERS_MAX: usize = 128;
 /// Bytes of a cluster's name, which stands in logs and metrics.
 const NAME_MAX: usize = 64;
+/// Clusters of one file.
+const CLUSTERS_MAX: usize = 128;
 
 /// Values of `topology`: whether it is `multi_primary`.
 pub(super) const TOPOLOGIES: [(&str, bool); 2] = [("detect", false), ("multi_primary", true)];
 
 const HELP: &str = "write `clusters: {main: {servers: [\"10.0.0.1:3306\"]}}`";
 
-/// The one cluster of the file; all that are given are checked.
-pub(super) fn clusters(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Cluster {
-    let nothing = || empty(String::new());
-    let Some(item) = top.require(cx, "clusters", HELP) else { return nothing() };
+/// The clusters, and the one that holds everything which no rule places. There is at least one.
+pub(super) fn clusters(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> (Vec<Cluster>, ClusterId) {
+    let mut clusters = listed(top, cx);
+    let home = home(top, &clusters, cx);
+    if clusters.is_empty() {
+        clusters.push(empty(String::new())); // an error is told already
+    }
+    (clusters, home)
+}
+
+/// `default_cluster`.
+fn home(top: &mut Fields<'_>, clusters: &[Cluster], cx: &mut Context<'_, '_>) -> ClusterId {
+    let names: Vec<_> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let Some(item) = top.take("default_cluster") else {
+        if names.len() > 1 {
+            let help = format!("write `default_cluster: {}`: it holds everything that no rule places", names[0]);
+            top.missing(cx, "default_cluster", &help);
+        }
+        return ClusterId(0);
+    };
+    let Some(text) = item.text(cx) else { return ClusterId(0) };
+    let found = (0..).map(ClusterId).zip(&names).find(|(_, name)| **name == text);
+    found.map_or_else(
+        || {
+            let help = match did_you_mean(text, names.iter().copied()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("the clusters are {}", names.join(", ")),
+            };
+            item.error(cx, format!("there is no cluster {}", quoted(text)), Some(help));
+            ClusterId(0)
+        },
+        |(id, _)| id,
+    )
+}
+
+fn listed(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Vec<Cluster> {
+    let Some(item) = top.require(cx, "clusters", HELP) else { return Vec::new() };
     let Value::Map(entries) = &item.node.value else {
         item.refuse(cx, "a mapping from names to clusters");
-        return nothing();
+        return Vec::new();
     };
-    let mut first = None;
+    if entries.is_empty() || entries.len() > CLUSTERS_MAX {
+        item.error(cx, format!("expected 1 to {CLUSTERS_MAX} clusters"), Some(HELP.to_owned()));
+    }
+    let mut clusters: Vec<Cluster> = Vec::new();
     for entry in entries {
         let rule = format!("{}.{}", item.rule, entry.key);
         if !valid_name(&entry.key) {
@@ -52,17 +92,17 @@ pub(super) fn clusters(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Cluste
                 help,
             );
         }
-        if first.is_some() {
-            let help = Some("run one Tidegate for each cluster".to_owned());
-            cx.errors.add(entry.place, &rule, "this release serves one cluster; this is a further one", help);
+        let next = cluster(&entry.key, &Item { rule: rule.clone(), node: &entry.node }, cx);
+        for server in next.servers.iter().map(Server::address) {
+            let has = |other: &&Cluster| other.servers.iter().any(|known| known.address() == server);
+            if let Some(other) = clusters.iter().find(has) {
+                let message = format!("the server {} is in cluster {} already", quoted(&server), quoted(&other.name));
+                cx.errors.add(entry.place, &rule, message, Some("a server is in one cluster".to_owned()));
+            }
         }
-        let resolved = cluster(&entry.key, &Item { rule, node: &entry.node }, cx);
-        first.get_or_insert(resolved);
+        clusters.push(next);
     }
-    first.unwrap_or_else(|| {
-        item.error(cx, "no cluster is given", Some(HELP.to_owned()));
-        nothing()
-    })
+    clusters
 }
 
 /// A cluster `name` with the defaults, and no server yet.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::balance::Balance;
 use crate::consistency::Consistency;
+use crate::ids::ClusterId;
 use crate::shard::Rules;
 
 use zeroize::Zeroizing;
@@ -59,8 +60,10 @@ pub struct Config {
     pub client_compression: Vec<Compression>,
     /// The account and the rhythm of the servers' probes.
     pub monitor: Monitor,
-    /// The cluster behind this proxy.
-    pub cluster: Cluster,
+    /// The clusters behind this proxy, in the file's order; at least one. A [`ClusterId`] is a place here.
+    pub clusters: Vec<Cluster>,
+    /// The one that holds everything which no rule places.
+    pub home: ClusterId,
     /// Databases with a home of their own or sharded tables.
     pub rules: Rules,
     /// Statements with what the rules must make of them.
@@ -73,6 +76,18 @@ pub struct Config {
     pub threads: usize,
     /// What is logged, and how.
     pub log: Log,
+}
+
+impl Config {
+    /// The cluster that holds everything which no rule places.
+    pub fn home(&self) -> &Cluster {
+        &self.clusters[self.home.place()]
+    }
+
+    /// The servers of all clusters.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.clusters.iter().flat_map(|cluster| &cluster.servers)
+    }
 }
 
 /// The SQL console for operators.

@@ -41,21 +41,28 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     let (http, console) = admin(fields.section(cx, "admin"), &listen, cx);
     let client_tls = client_tls(fields.section(cx, "tls"), cx);
     let auth = accounts::auth(&mut fields, &client_tls, cx);
-    let mut cluster = cluster::clusters(&mut fields, cx);
-    let (balances, rules) = databases::databases(&mut fields, &[&cluster.name], cx);
-    cluster.reads.balance_of = balances;
+    let proxy_protocol = listen::proxy_protocol(fields.section(cx, "proxy_protocol"), cx);
+    let keepalive = Keepalive::resolve(fields.section(cx, "keepalive"), cx);
+    let client_compression = client_compression(&mut fields, cx);
+    let monitor = accounts::monitor(&mut fields, cx);
+    let (mut clusters, home) = cluster::clusters(&mut fields, cx);
+    let names: Vec<_> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (balances, rules) = databases::databases(&mut fields, &names, cx);
+    clusters.iter_mut().for_each(|cluster| cluster.reads.balance_of.clone_from(&balances));
     let sharded: Vec<_> = rules.databases.keys().map(String::as_str).collect();
     let tests = sharding::rule_tests(&mut fields, &sharded, cx);
     let config = Config {
         http,
         console,
         auth,
-        proxy_protocol: listen::proxy_protocol(fields.section(cx, "proxy_protocol"), cx),
-        keepalive: Keepalive::resolve(fields.section(cx, "keepalive"), cx),
+        proxy_protocol,
+        keepalive,
         client_tls,
-        client_compression: client_compression(&mut fields, cx),
-        monitor: accounts::monitor(&mut fields, cx),
-        cluster,
+        client_compression,
+        monitor,
+        clusters,
+        home,
         rules,
         tests,
         limits: limits(fields.section(cx, "limits"), cx),
@@ -64,7 +71,7 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
         log: log(fields.section(cx, "log"), cx),
         listen: listen.into_iter().map(|(address, _)| address).collect(),
     };
-    lag::fits(&config.monitor.lag, &config.cluster, &fields, cx);
+    config.clusters.iter().for_each(|cluster| lag::fits(&config.monitor.lag, cluster, &fields, cx));
     fields.finish(cx);
     config
 }

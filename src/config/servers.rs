@@ -3,6 +3,7 @@
 //! Owns: the names of the two environment variables. Does not know: the command line's other arguments.
 //! Invariant: all but servers and the monitor's account is as in a file that says nothing else.
 
+use crate::ids::ClusterId;
 use crate::shard::Rules;
 
 use super::error::{ConfigError, quoted};
@@ -61,7 +62,8 @@ fn for_servers(
         client_tls: ClientTls::default(),
         client_compression: defaults::CLIENT_COMPRESSION.into(),
         monitor,
-        cluster,
+        clusters: vec![cluster],
+        home: ClusterId::default(),
         rules: Rules::default(),
         tests: Vec::new(),
         limits: Limits::default(),

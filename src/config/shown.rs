@@ -10,7 +10,7 @@ use super::defaults::{APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT};
 use super::lag::{LagBy, TableName};
 use super::listen::Keepalive;
 use super::model::{
-    Auth, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion, Transactions,
+    Auth, Cluster, Compression, Config, LogFormat, Pool, Require, ServerTlsMode, TlsVersion, Transactions,
 };
 use super::sharding;
 use super::units::{DURATION, PERCENT, SIZE};
@@ -68,8 +68,13 @@ impl Config {
         self.tls(&mut out);
         let allowed: Vec<_> = self.client_compression.iter().map(|allowed| compression(*allowed)).collect();
         out.list("compression", &allowed);
-        self.cluster(&mut out);
-        sharding::shown(&self.rules, &self.tests, &[&self.cluster.name], &mut out);
+        out.put("default_cluster", &self.home().name);
+        self.clusters.iter().for_each(|cluster| shown_cluster(cluster, &mut out));
+        for (database, balance) in &self.home().reads.balance_of {
+            out.put(format!("databases.{database}.reads.balance"), balance.name());
+        }
+        let names: Vec<_> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        sharding::shown(&self.rules, &self.tests, &names, &mut out);
         let limits = &self.limits;
         out.put("limits.clients", limits.clients);
         out.duration("limits.login_timeout", limits.login_timeout);
@@ -97,75 +102,72 @@ impl Config {
         out.optional("tls.client_ca", tls.client_ca.as_ref().map(|path| path.display()));
         out.put("tls.min_version", if tls.min_version == TlsVersion::V1_2 { "1.2" } else { "1.3" });
     }
+}
 
-    fn cluster(&self, out: &mut Shown) {
-        let cluster = &self.cluster;
-        let name = |option: &str| format!("clusters.{}.{option}", cluster.name);
-        for (at, server) in cluster.servers.iter().enumerate() {
-            out.put(name(&format!("servers[{at}].address")), server.address());
-            out.put(name(&format!("servers[{at}].weight")), server.weight);
-            out.put(name(&format!("servers[{at}].draining")), server.draining);
-        }
-        out.duration(name("resolve_interval"), cluster.resolve_interval);
-        let mode = match cluster.tls.mode {
-            ServerTlsMode::Off => "off",
-            ServerTlsMode::Preferred => "preferred",
-            ServerTlsMode::Required => "required",
-            ServerTlsMode::Verified => "verified",
-        };
-        out.put(name("tls.mode"), mode);
-        out.optional(name("tls.ca"), cluster.tls.ca.as_ref().map(|path| path.display()));
-        let files = cluster.tls.certificate.as_ref();
-        out.optional(name("tls.certificate"), files.map(|files| files.certificate.display()));
-        out.optional(name("tls.key"), files.map(|files| files.key.display()));
-        out.keepalive(&name("keepalive"), &cluster.keepalive);
-        out.put(name("compression"), cluster.compression.map_or("none", compression));
-        let topology = TOPOLOGIES.iter().find(|(_, multi)| *multi == cluster.multi_primary);
-        out.optional(name("topology"), topology.map(|(name, _)| name));
-        out.put(name("forward_attributes"), cluster.forward_attributes);
-        let promotion = cluster.promotion.as_ref();
-        out.put(name("failover.mode"), if promotion.is_some() { "promote" } else { "follow" });
-        out.optional(name("failover.user"), promotion.map(|promotion| &promotion.user));
-        out.optional(
-            name("failover.replication.user"),
-            promotion.map(|promotion| &promotion.replication_user),
-        );
-        let times = promotion.map_or((APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT), |promotion| {
-            (promotion.apply_timeout, promotion.transactions_timeout)
-        });
-        out.duration(name("failover.apply_timeout"), times.0);
-        out.duration(name("failover.transactions_timeout"), times.1);
-        match cluster.reads.max_lag {
-            Some(lag) => out.duration(name("reads.max_lag"), lag),
-            None => out.put(name("reads.max_lag"), "unlimited"),
-        }
-        out.put(name("reads.balance"), cluster.reads.balance.name());
-        out.put(name("reads.consistency"), cluster.reads.consistency);
-        out.duration(name("reads.wait"), cluster.reads.wait);
-        out.duration(name("reads.slow_start"), cluster.reads.slow_start);
-        match cluster.reads.spill {
-            Some(reads) => out.put(name("reads.spill"), reads),
-            None => out.put(name("reads.spill"), "unlimited"),
-        }
-        for (database, balance) in &cluster.reads.balance_of {
-            out.put(format!("databases.{database}.reads.balance"), balance.name());
-        }
-        let Pool { max, min_idle, idle_timeout, lifetime, lifetime_jitter_percent, .. } = cluster.pool;
-        let Pool { queue, queue_timeout, connect_timeout, primary_wait, .. } = cluster.pool;
-        out.put(name("pool.max"), max);
-        out.put(name("pool.min_idle"), min_idle);
-        out.duration(name("pool.idle_timeout"), idle_timeout);
-        out.duration(name("pool.lifetime"), lifetime);
-        out.put(name("pool.lifetime_jitter"), PERCENT.show(lifetime_jitter_percent.into()));
-        out.put(name("pool.queue"), queue);
-        out.duration(name("pool.queue_timeout"), queue_timeout);
-        out.duration(name("pool.connect_timeout"), connect_timeout);
-        out.duration(name("pool.primary_wait"), primary_wait);
-        let Transactions { replay, replay_statements_max, replay_size_max } = cluster.transactions;
-        out.put(name("transactions.replay"), replay.name());
-        out.put(name("transactions.replay_statements"), replay_statements_max);
-        out.size(name("transactions.replay_size"), replay_size_max);
+/// One cluster's options.
+fn shown_cluster(cluster: &Cluster, out: &mut Shown) {
+    let name = |option: &str| format!("clusters.{}.{option}", cluster.name);
+    for (at, server) in cluster.servers.iter().enumerate() {
+        out.put(name(&format!("servers[{at}].address")), server.address());
+        out.put(name(&format!("servers[{at}].weight")), server.weight);
+        out.put(name(&format!("servers[{at}].draining")), server.draining);
     }
+    out.duration(name("resolve_interval"), cluster.resolve_interval);
+    let mode = match cluster.tls.mode {
+        ServerTlsMode::Off => "off",
+        ServerTlsMode::Preferred => "preferred",
+        ServerTlsMode::Required => "required",
+        ServerTlsMode::Verified => "verified",
+    };
+    out.put(name("tls.mode"), mode);
+    out.optional(name("tls.ca"), cluster.tls.ca.as_ref().map(|path| path.display()));
+    let files = cluster.tls.certificate.as_ref();
+    out.optional(name("tls.certificate"), files.map(|files| files.certificate.display()));
+    out.optional(name("tls.key"), files.map(|files| files.key.display()));
+    out.keepalive(&name("keepalive"), &cluster.keepalive);
+    out.put(name("compression"), cluster.compression.map_or("none", compression));
+    let topology = TOPOLOGIES.iter().find(|(_, multi)| *multi == cluster.multi_primary);
+    out.optional(name("topology"), topology.map(|(name, _)| name));
+    out.put(name("forward_attributes"), cluster.forward_attributes);
+    let promotion = cluster.promotion.as_ref();
+    out.put(name("failover.mode"), if promotion.is_some() { "promote" } else { "follow" });
+    out.optional(name("failover.user"), promotion.map(|promotion| &promotion.user));
+    out.optional(
+        name("failover.replication.user"),
+        promotion.map(|promotion| &promotion.replication_user),
+    );
+    let times = promotion.map_or((APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT), |promotion| {
+        (promotion.apply_timeout, promotion.transactions_timeout)
+    });
+    out.duration(name("failover.apply_timeout"), times.0);
+    out.duration(name("failover.transactions_timeout"), times.1);
+    match cluster.reads.max_lag {
+        Some(lag) => out.duration(name("reads.max_lag"), lag),
+        None => out.put(name("reads.max_lag"), "unlimited"),
+    }
+    out.put(name("reads.balance"), cluster.reads.balance.name());
+    out.put(name("reads.consistency"), cluster.reads.consistency);
+    out.duration(name("reads.wait"), cluster.reads.wait);
+    out.duration(name("reads.slow_start"), cluster.reads.slow_start);
+    match cluster.reads.spill {
+        Some(reads) => out.put(name("reads.spill"), reads),
+        None => out.put(name("reads.spill"), "unlimited"),
+    }
+    let Pool { max, min_idle, idle_timeout, lifetime, lifetime_jitter_percent, .. } = cluster.pool;
+    let Pool { queue, queue_timeout, connect_timeout, primary_wait, .. } = cluster.pool;
+    out.put(name("pool.max"), max);
+    out.put(name("pool.min_idle"), min_idle);
+    out.duration(name("pool.idle_timeout"), idle_timeout);
+    out.duration(name("pool.lifetime"), lifetime);
+    out.put(name("pool.lifetime_jitter"), PERCENT.show(lifetime_jitter_percent.into()));
+    out.put(name("pool.queue"), queue);
+    out.duration(name("pool.queue_timeout"), queue_timeout);
+    out.duration(name("pool.connect_timeout"), connect_timeout);
+    out.duration(name("pool.primary_wait"), primary_wait);
+    let Transactions { replay, replay_statements_max, replay_size_max } = cluster.transactions;
+    out.put(name("transactions.replay"), replay.name());
+    out.put(name("transactions.replay_statements"), replay_statements_max);
+    out.size(name("transactions.replay_size"), replay_size_max);
 }
 
 fn compression(algorithm: Compression) -> &'static str {

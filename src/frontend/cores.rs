@@ -22,14 +22,14 @@ use super::login;
 use crate::admin::console::CoreView;
 use crate::backend::connection::Key;
 use crate::backend::pool::{Pool, Wanted};
-use crate::backend::server::Common as ServersCommon;
+use crate::backend::server::Epoch;
 use crate::config::Config;
 use crate::ids::{ClientId, ServerId};
 use crate::observe::Metrics;
 use crate::registry::{Handle, Registry};
 use crate::session::worker::{Caller, Parts, Worker};
 use crate::session::{Admitted, Problem, Session, kill};
-use crate::topology::Topology;
+use crate::topology::Clusters;
 use crate::wire::buffer::Freelist;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::socket::Peer;
@@ -41,10 +41,10 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Common {
     pub config: Arc<Config>,
-    pub topology: Arc<Topology>,
+    pub clusters: Arc<Clusters>,
     pub fleet: Arc<Fleet>,
-    /// What all server connections have in common.
-    pub servers: Arc<ServersCommon>,
+    /// Of the accounts and their rights.
+    pub epoch: Arc<Epoch>,
     pub context: Arc<LoginContext>,
     pub registry: Arc<Registry>,
     pub metrics: Arc<Metrics>,
@@ -162,7 +162,7 @@ impl Seed {
                 Some(mail) = self.mail.recv() => open(mail, &worker, &self.common.context, &self.clients),
                 Some(Wanted(server)) = self.wanted.recv() => worker.pool.donate(server),
                 _ = tidy.tick() => {
-                    worker.pool.tidy(patience(&self.common.topology));
+                    worker.pool.tidy(patience(&self.common.clusters));
                     if worker.pool.keeps_some_idle() {
                         tokio::task::spawn_local(Rc::clone(&worker.pool).refill());
                     }
@@ -176,15 +176,15 @@ impl Seed {
     }
 
     fn worker(&self) -> Worker {
-        let Common { config, topology, fleet, servers, context, registry, metrics, packet_memory, hasher } =
+        let Common { config, clusters, fleet, epoch, context, registry, metrics, packet_memory, hasher } =
             self.common.clone();
         let buffers = Rc::new(Freelist::default());
         let pool =
-            Pool::new(fleet, servers, hasher.clone(), self.others.clone(), Rc::clone(&buffers), self.home);
+            Pool::new(fleet, epoch, hasher.clone(), self.others.clone(), Rc::clone(&buffers), self.home);
         let counters = metrics.worker(self.home);
         Worker::new(Parts {
             config,
-            topology,
+            clusters,
             pool: Rc::new(pool),
             buffers,
             registry,
@@ -198,10 +198,11 @@ impl Seed {
 }
 
 /// How long each server lets connections of a kind be idle, as far as it is known.
-fn patience(topology: &Topology) -> impl Fn(ServerId, Key) -> Duration + use<> {
-    let snapshot = topology.snapshot();
+fn patience(clusters: &Clusters) -> impl Fn(ServerId, Key) -> Duration + use<> {
+    let snapshots = clusters.snapshots();
     move |server, key| {
-        let facts = snapshot.server(server).and_then(|server| server.facts.as_ref());
+        let server = snapshots.iter().find_map(|snapshot| snapshot.server(server));
+        let facts = server.and_then(|server| server.facts.as_ref());
         let interactive = key.class.capabilities.contains(Capabilities::INTERACTIVE);
         facts.map_or(
             Duration::MAX,
@@ -230,8 +231,9 @@ fn open(mail: Mail, worker: &Rc<Worker>, context: &Arc<LoginContext>, clients: &
 
 /// What a core alone knows.
 fn look(worker: &Worker) -> CoreView {
-    let snapshot = worker.topology.snapshot();
-    let idle = snapshot.servers.iter().map(|server| (server.id, worker.pool.idle(server.id))).collect();
+    let snapshots = worker.clusters.snapshots();
+    let servers = snapshots.iter().flat_map(|snapshot| &snapshot.servers);
+    let idle = servers.map(|server| (server.id, worker.pool.idle(server.id))).collect();
     CoreView { idle, digests: worker.digests.as_ref().map(|digests| digests.borrow().copy()) }
 }
 

@@ -12,12 +12,13 @@ use crate::backend::server::{Common, Directory, Shared};
 use crate::config;
 use crate::ids::ServerId;
 use crate::observe::Metrics;
-use crate::topology::{Server, Topology};
+use crate::topology::{Clusters, Server};
 
 /// All servers' shared sides.
 pub(super) struct Fleet {
-    topology: Arc<Topology>,
-    common: Arc<Common>,
+    clusters: Arc<Clusters>,
+    /// By the clusters' ids.
+    commons: Vec<Arc<Common>>,
     witness: Arc<dyn Witness>,
     metrics: Arc<Metrics>,
     known: Mutex<HashMap<ServerId, Arc<Shared>>>,
@@ -26,19 +27,24 @@ pub(super) struct Fleet {
 impl Fleet {
     /// Without connections yet.
     pub fn new(
-        topology: Arc<Topology>,
-        common: Arc<Common>,
+        clusters: Arc<Clusters>,
+        commons: Vec<Arc<Common>>,
         witness: Arc<dyn Witness>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { topology, common, witness, metrics, known: Mutex::default() }
+        Self { clusters, commons, witness, metrics, known: Mutex::default() }
     }
 
     /// Keeps connections like this from now on.
-    pub fn adopt(&self, pool: &config::Pool) {
+    pub fn adopt(&self, clusters: &[config::Cluster]) {
         let known = self.lock(); // who is made meanwhile has the one or the other, and is resized below
-        self.common.settings.store(Arc::new(pool.clone()));
-        known.values().for_each(|shared| shared.gate.resize(pool.max, pool.queue));
+        for (common, cluster) in self.commons.iter().zip(clusters) {
+            common.settings.store(Arc::new(cluster.pool.clone()));
+        }
+        for shared in known.values() {
+            let settings = shared.settings();
+            shared.gate.resize(settings.max, settings.queue);
+        }
     }
 
     /// The shared side of a server that has one.
@@ -51,8 +57,11 @@ impl Fleet {
         if let Some(shared) = self.lock().remove(&server.id) {
             shared.set_gone();
         }
-        self.topology.forget(server.id);
-        if !self.topology.snapshot().servers.iter().any(|other| other.address == server.address) {
+        if let Some(topology) = self.clusters.of_server(server.id) {
+            topology.forget(server.id);
+        }
+        let is_it = |other: &Server| other.address == server.address;
+        if !self.clusters.iter().any(|topology| topology.snapshot().servers.iter().any(is_it)) {
             self.metrics.retire_pool(&server.address);
         }
     }
@@ -68,12 +77,15 @@ impl Directory for Fleet {
         if let Some(shared) = known.get(&id) {
             return Some(Arc::clone(shared));
         }
-        let snapshot = self.topology.snapshot();
+        let (topology, common) = self.clusters.iter().zip(&self.commons).find(|(topology, _)| {
+            topology.snapshot().server(id).is_some() // none is in two clusters
+        })?;
+        let snapshot = topology.snapshot();
         let server = snapshot.server(id)?;
         let shared = Arc::new(Shared::new(
             id,
             place(server),
-            Arc::clone(&self.common),
+            Arc::clone(common),
             Arc::clone(&self.witness),
             self.metrics.pool(&server.address),
         ));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::admin::console::{Order, Verb};
-use crate::config::Server;
+use crate::config::{Cluster, Config, Server};
 
 /// Changes by address, `host:port`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,16 +24,20 @@ struct Override {
 enum Presence {
     #[default]
     AsListed,
-    Added(Server),
+    /// To the cluster of this name.
+    Added(String, Server),
     Dropped,
 }
 
 impl Overrides {
-    /// The servers as they are to be, where the file lists `listed`.
-    pub fn over(&self, listed: &[Server]) -> Vec<Server> {
+    /// The servers of a cluster as they are to be, where the file lists `listed`.
+    pub fn over(&self, cluster: &str, listed: &[Server]) -> Vec<Server> {
         let is_listed = |address: &str| listed.iter().any(|server| server.address() == address);
         let added = self.0.iter().filter(|(address, _)| !is_listed(address)).filter_map(|(_, own)| {
-            if let Presence::Added(server) = &own.presence { Some(server) } else { None }
+            match &own.presence {
+                Presence::Added(to, server) if to == cluster => Some(server),
+                _ => None,
+            }
         });
         let all = listed.iter().chain(added).filter_map(|server| match self.0.get(&server.address()) {
             None => Some(server.clone()),
@@ -47,30 +51,38 @@ impl Overrides {
         all.collect()
     }
 
-    /// Takes in an order about a server, where the file lists `listed`.
+    /// Takes in an order about a server, where the file is `file`.
     ///
     /// # Errors
     /// Why it makes no sense; nothing has changed then.
-    pub fn take(&mut self, Order { server, verb }: Order, listed: &[Server]) -> Result<(), String> {
+    pub fn take(&mut self, Order { server, verb, cluster }: Order, file: &Config) -> Result<(), String> {
         let address = server.address();
         let is_there = |servers: &[Server]| servers.iter().any(|known| known.address() == address);
-        let there = is_there(&self.over(listed));
+        let there = |known: &&Cluster| is_there(&self.over(&known.name, &known.servers));
+        let there = file.clusters.iter().find(there).map(|cluster| cluster.name.clone());
+        let is_listed = file.clusters.iter().any(|cluster| is_there(&cluster.servers));
         match verb {
-            Verb::Add if there => return Err(format!("{address} is a server of the cluster already")),
-            Verb::Add if is_listed_as_dropped(&self.0, &address) && is_there(listed) => {
+            Verb::Add if let Some(cluster) = there => {
+                return Err(format!("{address} is a server of the cluster `{cluster}` already"));
+            }
+            Verb::Add if is_listed_as_dropped(&self.0, &address) && is_listed => {
                 self.0.remove(&address);
             }
             Verb::Add => {
-                let presence = Presence::Added(server);
+                let cluster = cluster.unwrap_or_else(|| file.home().name.clone());
+                if !file.clusters.iter().any(|known| known.name == cluster) {
+                    return Err(format!("there is no cluster `{cluster}`"));
+                }
+                let presence = Presence::Added(cluster, server);
                 self.0.insert(address, Override { presence, ..Override::default() });
             }
             Verb::Reset => {
-                if self.0.remove(&address).is_none() && !there {
+                if self.0.remove(&address).is_none() && there.is_none() {
                     return Err(unknown(&address));
                 }
             }
-            _ if !there => return Err(unknown(&address)),
-            Verb::Drop if is_there(listed) => {
+            _ if there.is_none() => return Err(unknown(&address)),
+            Verb::Drop if is_listed => {
                 self.0.insert(address, Override { presence: Presence::Dropped, ..Override::default() });
             }
             Verb::Drop => {
@@ -88,7 +100,7 @@ impl Overrides {
         self.0.iter().map(|(address, own)| {
             let presence = match own.presence {
                 Presence::AsListed => None,
-                Presence::Added(_) => Some("added".to_owned()),
+                Presence::Added(ref cluster, _) => Some(format!("added to `{cluster}`")),
                 Presence::Dropped => Some("dropped".to_owned()),
             };
             let draining =
@@ -104,7 +116,7 @@ fn is_listed_as_dropped(all: &BTreeMap<String, Override>, address: &str) -> bool
 }
 
 fn unknown(address: &str) -> String {
-    format!("{address} is not a server of the cluster")
+    format!("{address} is not a server of any cluster")
 }
 
 #[cfg(test)]
@@ -116,7 +128,8 @@ mod tests {
     }
 
     fn give(overrides: &mut Overrides, host: &str, verb: Verb) -> Result<(), String> {
-        overrides.take(Order { server: server(host), verb }, &[server("a"), server("b")])
+        let file = Config::for_servers(&["a".to_owned(), "b".to_owned()]).unwrap();
+        overrides.take(Order { server: server(host), verb, cluster: None }, &file)
     }
 
     fn told(servers: &[Server]) -> Vec<String> {
@@ -132,23 +145,23 @@ mod tests {
         give(&mut own, "c", Verb::Add).unwrap();
         give(&mut own, "c", Verb::Weight(7)).unwrap();
         let listed = [server("a"), Server { weight: 9, ..server("b") }];
-        assert_eq!(told(&own.over(&listed)), ["a 1 true", "b 0 false", "c 7 false"]);
+        assert_eq!(told(&own.over("main", &listed)), ["a 1 true", "b 0 false", "c 7 false"]);
         // A later file that lists it, too.
-        assert_eq!(told(&own.over(&[server("c")])), ["c 7 false"]);
+        assert_eq!(told(&own.over("main", &[server("c")])), ["c 7 false"]);
         give(&mut own, "b", Verb::Reset).unwrap();
         give(&mut own, "a", Verb::Resume).unwrap();
         give(&mut own, "c", Verb::Drop).unwrap();
-        assert_eq!(told(&own.over(&listed)), ["a 1 false", "b 9 false"]);
+        assert_eq!(told(&own.over("main", &listed)), ["a 1 false", "b 9 false"]);
     }
 
     #[test]
     fn what_is_dropped_comes_back_by_hand_only() {
         let mut own = Overrides::default();
         give(&mut own, "a", Verb::Drop).unwrap();
-        assert_eq!(told(&own.over(&[server("a"), server("b")])), ["b 1 false"]);
+        assert_eq!(told(&own.over("main", &[server("a"), server("b")])), ["b 1 false"]);
         assert!(own.told().any(|told| told == ("a:3306", "dropped".to_owned())));
         give(&mut own, "a", Verb::Add).unwrap();
-        assert_eq!(told(&own.over(&[server("a"), server("b")])), ["a 1 false", "b 1 false"]);
+        assert_eq!(told(&own.over("main", &[server("a"), server("b")])), ["a 1 false", "b 1 false"]);
         assert_eq!(own, Overrides::default());
     }
 

@@ -29,16 +29,16 @@ use super::tls::{FrontendTls, FrontendTlsError};
 use crate::admin::console::{Bounds, Console, Steering};
 use crate::admin::http::{self, Serving};
 use crate::backend::connect::Dialing;
-use crate::backend::server::Common as ServersCommon;
+use crate::backend::server::{Common as ServersCommon, Epoch};
 use crate::backend::tls::{BackendTls, BackendTlsError};
-use crate::config::{Auth, Change, Config, ListenAddress, Server};
+use crate::config::{Auth, Change, Cluster, Config, ListenAddress, Server};
 use crate::execute::client::Signals;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
 use crate::registry::Registry;
 use crate::session::{PIN_NAMES, ProblemKind, REPLAY_OUTCOMES};
 use crate::sql::Dialect;
-use crate::topology::{Resolve, Snapshot, State, System, Topology};
+use crate::topology::{Clusters, Resolve, Snapshot, State, System, Topology};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::packer::Algorithm;
 
@@ -78,9 +78,20 @@ pub enum StartError {
 /// # Errors
 /// See [`StartError`]: those about TLS.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
-    BackendTls::prepare(&config.cluster.tls, true)?;
+    for cluster in &config.clusters {
+        BackendTls::prepare(&cluster.tls, true)?;
+    }
     FrontendTls::prepare(&config.client_tls)?;
     Ok(())
+}
+
+/// How the servers of a cluster are connected to.
+fn dialing(cluster: &Cluster, shows_certificate: bool) -> Result<Dialing, StartError> {
+    Ok(Dialing {
+        tls: BackendTls::prepare(&cluster.tls, shows_certificate)?,
+        compression: cluster.compression.map(|wanted| Algorithm::from(wanted).into()),
+        keepalive: cluster.keepalive.clone(),
+    })
 }
 
 /// A running proxy.
@@ -89,7 +100,7 @@ pub struct Proxy {
     helm: Arc<Helm>,
     addresses: Vec<ListenAddress>,
     registry: Arc<Registry>,
-    topology: Arc<Topology>,
+    clusters: Arc<Clusters>,
     cores: Arc<Vec<Core>>,
     accepting: JoinSet<()>,
     _seeing_off: JoinSet<()>,
@@ -127,16 +138,19 @@ impl Proxy {
         };
         let listeners = config.listen.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let addresses = listeners.iter().filter_map(|listener| listener.address().ok()).collect();
-        let dialing = Dialing {
-            tls: BackendTls::prepare(&config.cluster.tls, matches!(config.auth, Auth::Users(_)))?,
-            compression: config.cluster.compression.map(|wanted| Algorithm::from(wanted).into()),
-            keepalive: config.cluster.keepalive.clone(),
+        let epoch = Arc::<Epoch>::default();
+        let in_common = |cluster: &Cluster| -> Result<_, StartError> {
+            let dialing = dialing(cluster, matches!(config.auth, Auth::Users(_)))?;
+            Ok(Arc::new(ServersCommon::new(dialing, cluster.pool.clone(), Arc::clone(&epoch))))
         };
+        let commons = config.clusters.iter().map(in_common).collect::<Result<Vec<_>, _>>()?;
+        let dialing = commons[config.home.place()].dialing.clone();
         let frontend_tls = FrontendTls::prepare(&config.client_tls)?;
         let key = Arc::new(LoginKey::generate()?);
 
-        let topology = Topology::start_with(&config.cluster, &config.monitor, resolver);
-        topology.wait_until_known().await;
+        let clusters = Arc::new(Clusters::start_with(&config, resolver));
+        clusters.wait_until_known().await;
+        let topology = Arc::clone(clusters.home());
 
         let names = Names {
             routes: &Target::NAMES,
@@ -147,8 +161,8 @@ impl Proxy {
             refusals: REFUSALS,
             login_failures: LoginErrorKind::NAMES,
         };
-        let metrics = Metrics::new(names, config.cluster.servers.iter().map(Server::address), config.threads);
-        let judge = Arc::new(ServersJudge::new(judges(&topology.snapshot()), dialing.clone()));
+        let metrics = Metrics::new(names, config.servers().map(Server::address), config.threads);
+        let judge = Arc::new(ServersJudge::new(judges(&topology.snapshot()), dialing));
         let accounts = Arc::new(Accounts::new(&config.auth));
         let context = LoginContext::new(
             Arc::clone(&accounts),
@@ -158,31 +172,30 @@ impl Proxy {
             Arc::clone(&key),
             config.limits.login_timeout,
             config.proxy_protocol.clone(),
-            config.cluster.forward_attributes,
+            config.home().forward_attributes,
             facts(&topology.snapshot()),
         );
         let context = Arc::new(context.compressing(&config.client_compression));
         let registry = Arc::<Registry>::default();
-        let servers = Arc::new(ServersCommon::new(dialing, config.cluster.pool.clone()));
         let fleet = Arc::new(Fleet::new(
-            Arc::clone(&topology),
-            Arc::clone(&servers),
+            Arc::clone(&clusters),
+            commons,
             Arc::clone(&context) as _,
             Arc::clone(&metrics),
         ));
         let helm = Arc::new(Helm::new(
             reread,
             Arc::clone(&in_effect),
-            Arc::clone(&topology),
+            Arc::clone(&clusters),
             Arc::clone(&fleet),
             accounts,
             Arc::clone(&registry),
         ));
         let common = Common {
             fleet: Arc::clone(&fleet),
-            servers,
+            epoch,
             config: Arc::clone(&config),
-            topology: Arc::clone(&topology),
+            clusters: Arc::clone(&clusters),
             context: Arc::clone(&context),
             registry: Arc::clone(&registry),
             metrics: Arc::clone(&metrics),
@@ -195,7 +208,7 @@ impl Proxy {
         let http = match config.http {
             Some(address) => {
                 let serving =
-                    http::serve(address, Arc::clone(&topology), Arc::clone(&metrics), drained).await;
+                    http::serve(address, Arc::clone(&clusters), Arc::clone(&metrics), drained).await;
                 let failed = |error| StartError::Listen { address: ListenAddress::Tcp(address), error };
                 Some(serving.map_err(failed)?)
             }
@@ -210,7 +223,7 @@ impl Proxy {
                 let console = Console {
                     config: Arc::clone(&in_effect),
                     steering: Arc::clone(&helm) as _,
-                    topology: Arc::clone(&topology),
+                    clusters: Arc::clone(&clusters),
                     metrics: Arc::clone(&metrics),
                     registry: Arc::clone(&registry),
                     cores: Arc::new(Mailboxes(cores.iter().map(Core::mailbox).collect())),
@@ -225,16 +238,18 @@ impl Proxy {
         };
         let mut accepting = JoinSet::new();
         accepting.spawn(sweep(Arc::clone(&registry)));
-        accepting.spawn(super::rescue::rescue(Arc::clone(&registry), Arc::clone(&topology)));
-        accepting.spawn(follow(Arc::clone(&topology), context, judge));
+        accepting.spawn(follow(topology, context, judge));
         let mut seeing_off = JoinSet::new();
-        let steward = Steward {
-            fleet,
-            registry: Arc::clone(&registry),
-            topology: Arc::clone(&topology),
-            config: Arc::clone(&in_effect),
-        };
-        seeing_off.spawn(steward.work());
+        for topology in clusters.iter() {
+            accepting.spawn(super::rescue::rescue(Arc::clone(&registry), Arc::clone(topology)));
+            let steward = Steward {
+                fleet: Arc::clone(&fleet),
+                registry: Arc::clone(&registry),
+                topology: Arc::clone(topology),
+                config: Arc::clone(&in_effect),
+            };
+            seeing_off.spawn(steward.work());
+        }
         for listener in listeners {
             let acceptor = Acceptor {
                 clients_max: config.limits.clients,
@@ -255,7 +270,7 @@ impl Proxy {
             _seeing_off: seeing_off,
             addresses,
             registry,
-            topology,
+            clusters,
             cores,
             accepting,
             draining,
@@ -305,8 +320,8 @@ impl Proxy {
             );
             self.registry.raise_all(Signals::KILL);
         }
-        self.topology.settle().await;
-        self.topology.shutdown();
+        self.clusters.settle().await;
+        self.clusters.shutdown();
         self.stop.send_replace(true);
         if let Some(cores) = Arc::get_mut(&mut self.cores) {
             cores.iter_mut().for_each(Core::join);
@@ -449,7 +464,7 @@ mod tests {
             // In passthrough too, where the probes alone show the cluster's.
             for result in [
                 check(&|config| config.client_tls.certificate = pair.clone()),
-                check(&|config| config.cluster.tls.certificate = pair.clone()),
+                check(&|config| config.clusters[0].tls.certificate = pair.clone()),
             ] {
                 match (result, expected) {
                     (Ok(()), None) => {}

@@ -15,11 +15,11 @@ use super::fleet::Fleet;
 use super::overrides::Overrides;
 use super::proxy::check_files;
 use crate::admin::console::{Asking, Order, Steering};
-use crate::config::{Change, Config, ConfigError};
+use crate::config::{Change, Cluster, Config, ConfigError};
 use crate::ids::ServerId;
 use crate::registry::{Handle, Phase, Registry};
 use crate::session::is_passing_pin;
-use crate::topology::{Quiet, Topology};
+use crate::topology::{Clusters, Quiet};
 
 /// Reads the rules file again.
 pub type Reread = Box<dyn Fn() -> Result<Config, Vec<ConfigError>> + Send + Sync>;
@@ -34,7 +34,7 @@ pub(super) struct Helm {
     reread: Option<Arc<Reread>>,
     in_effect: Arc<ArcSwap<Config>>,
     wanted: Mutex<Wanted>,
-    topology: Arc<Topology>,
+    clusters: Arc<Clusters>,
     fleet: Arc<Fleet>,
     accounts: Arc<Accounts>,
     registry: Arc<Registry>,
@@ -52,13 +52,13 @@ impl Helm {
     pub fn new(
         reread: Option<Reread>,
         in_effect: Arc<ArcSwap<Config>>,
-        topology: Arc<Topology>,
+        clusters: Arc<Clusters>,
         fleet: Arc<Fleet>,
         accounts: Arc<Accounts>,
         registry: Arc<Registry>,
     ) -> Self {
         let wanted = Mutex::new(Wanted { file: in_effect.load_full(), overrides: Overrides::default() });
-        Self { reread: reread.map(Arc::new), in_effect, wanted, topology, fleet, accounts, registry }
+        Self { reread: reread.map(Arc::new), in_effect, wanted, clusters, fleet, accounts, registry }
     }
 
     async fn read_again(&self) -> Result<Vec<Change>, String> {
@@ -83,7 +83,7 @@ impl Helm {
     async fn obey(&self, order: Order) -> Result<Vec<Change>, String> {
         let mut wanted = self.wanted.lock().await;
         let mut next = wanted.clone();
-        next.overrides.take(order, &next.file.cluster.servers)?;
+        next.overrides.take(order, &next.file)?;
         let changes = self.steer(&next)?;
         *wanted = next;
         Ok(changes)
@@ -92,9 +92,11 @@ impl Helm {
     /// Makes this the configuration in effect.
     fn steer(&self, wanted: &Wanted) -> Result<Vec<Change>, String> {
         let mut next = (*wanted.file).clone();
-        next.cluster.servers = wanted.overrides.over(&next.cluster.servers);
-        if next.cluster.servers.is_empty() {
-            return Err("the cluster would have no server".to_owned());
+        for cluster in &mut next.clusters {
+            cluster.servers = wanted.overrides.over(&cluster.name, &cluster.servers);
+            if cluster.servers.is_empty() {
+                return Err(format!("the cluster `{}` would have no server", cluster.name));
+            }
         }
         let changes = self.in_effect.load().changes(&next);
         let fixed: Vec<_> =
@@ -102,8 +104,8 @@ impl Helm {
         if !fixed.is_empty() {
             return Err(format!("restart Tidegate to change {}, or put it back", fixed.join(", ")));
         }
-        self.topology.configure(&next.cluster, &next.monitor).map_err(|refused| refused.to_string())?;
-        self.fleet.adopt(&next.cluster.pool);
+        self.clusters.configure(&next).map_err(|refused| refused.to_string())?;
+        self.fleet.adopt(&next.clusters);
         self.accounts.adopt(&next.auth);
         self.in_effect.store(Arc::new(next));
         for Change { option, before, after, .. } in &changes {
@@ -129,10 +131,13 @@ impl Steering for Helm {
 
     fn switch_over(&self, address: String) -> Asking<'_, Result<(), String>> {
         let registry = Arc::clone(&self.registry);
-        let limit =
-            self.in_effect.load().cluster.promotion.as_ref().map(|promotion| promotion.transactions_timeout);
+        let config = self.in_effect.load();
+        let has = |cluster: &Cluster| cluster.servers.iter().any(|server| server.address() == address);
+        let place = config.clusters.iter().position(has).unwrap_or(config.home.place());
+        let limit = config.clusters[place].promotion.as_ref().map(|promotion| promotion.transactions_timeout);
         let quiet = move |primary| -> Quiet { Box::pin(left(registry, primary, limit.unwrap_or_default())) };
-        Box::pin(self.topology.switch_over(address, quiet))
+        let topology = Arc::clone(self.clusters.at(place));
+        Box::pin(async move { topology.switch_over(address, quiet).await })
     }
 
     fn order(&self, order: Order) -> Asking<'_, Result<Vec<Change>, String>> {

@@ -37,7 +37,7 @@ impl Session {
     /// How long the statement may wait for a server; known from the first wait on.
     pub(super) fn deadline(&self, known: &mut Option<Instant>) -> Instant {
         *known
-            .get_or_insert_with(|| Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait)
+            .get_or_insert_with(|| Instant::now() + self.topology.snapshot().cluster.pool.primary_wait)
     }
 
     /// A server for the route, waiting for a primary where there is none.
@@ -61,9 +61,9 @@ impl Session {
             };
             let begun = wait.is_some();
             let wait =
-                wait.get_or_insert_with(|| Wait { changes: self.worker.topology.subscribe(), line: None });
+                wait.get_or_insert_with(|| Wait { changes: self.topology.subscribe(), line: None });
             if crowded && wait.line.is_none() {
-                let primary = self.worker.topology.snapshot().primary;
+                let Some(primary) = self.topology.snapshot().primary else { continue };
                 wait.line = Some(self.worker.pool.stand_in_line(primary).ok_or(TOO_MANY)?);
                 continue;
             }
@@ -84,7 +84,7 @@ impl Session {
 
     /// A server for the route as it is now. A read that the primary must take for want of a replica is told so by its route.
     fn look(&mut self, route: &mut Route, tried: &[ServerId], line: Option<&Line>) -> Look {
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         let random = self.worker.random();
         let replica = || snapshot.pick_replica(random, tried);
         let primary = snapshot.primary.filter(|id| !tried.contains(id));
@@ -97,7 +97,7 @@ impl Session {
                 let Some(id) = primary else { return if behind { Look::Behind } else { Look::Nobody } };
                 let mut spilled = None;
                 if let Some(max) = snapshot.cluster.reads.spill {
-                    spilled = self.worker.pool.spill().enter(max, line);
+                    spilled = self.worker.pool.spill(id, max, line);
                     if spilled.is_none() {
                         return Look::Crowded { behind };
                     }
@@ -113,7 +113,7 @@ impl Session {
     }
 
     fn nobody(&self, target: Target) -> Problem {
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         let why = snapshot.explain_unusable_to_client();
         tracing::warn!(servers = snapshot.explain_unusable(), target = target.name(), "no usable server");
         if target == Target::Primary { Problem::NoPrimary(why) } else { Problem::NoServer(why) }
@@ -121,7 +121,7 @@ impl Session {
 
     /// Whether some server would do for this target.
     fn is_servable(&self, target: Target) -> bool {
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         snapshot.primary.is_some()
             || target != Target::Primary && snapshot.pick_replica(self.worker.random(), &[]).is_some()
     }

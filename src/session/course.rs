@@ -197,7 +197,7 @@ impl Session {
 
     /// What the rules say of transactions.
     pub(super) fn transactions(&self) -> Transactions {
-        self.worker.topology.snapshot().cluster.transactions
+        self.topology.snapshot().cluster.transactions
     }
 
     /// A statement has been answered, on the connection that the session holds or will hold: keeps it, where the transaction is kept.
@@ -261,7 +261,7 @@ impl Session {
     /// Whether plain reads lock what they read: transactions of this session are SERIALIZABLE.
     fn reads_lock(&self) -> bool {
         let by_default = || {
-            let snapshot = self.worker.topology.snapshot();
+            let snapshot = self.topology.snapshot();
             snapshot.facts.as_ref().is_none_or(|facts| facts.serializable)
         };
         let set = ISOLATION.into_iter().find_map(|name| self.desired.get(name));

@@ -129,7 +129,7 @@ impl Session {
         let uses = statement.uses;
         let found_rows = uses.contains(Uses::FOUND_ROWS);
         let reachable = |(server, _): At| {
-            target != Target::Primary || self.worker.topology.snapshot().primary == Some(server)
+            target != Target::Primary || self.topology.snapshot().primary == Some(server)
         };
         let at_hand = self.is_before_at_hand()
             && self.last.place.is_some_and(reachable)
@@ -407,7 +407,7 @@ impl Session {
     /// What is to be asked about may be left on a replica: a warning, where it is the only one, can be left elsewhere too.
     async fn take_warning(&mut self) {
         let Some(mut held) = self.held.take() else { return };
-        if self.worker.topology.snapshot().primary != Some(held.server) {
+        if self.topology.snapshot().primary != Some(held.server) {
             let mut buffer = self.worker.buffers.take();
             let asked = timeout(PRELUDE_LIMIT, held.run(b"SHOW WARNINGS", &mut buffer)).await;
             held.broken |= !matches!(asked, Ok(Ok(_)));

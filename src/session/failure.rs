@@ -119,7 +119,7 @@ impl Session {
     fn may_be_on_primary(&self, error: &ErrPacket, made: Made, trial: &Trial) -> bool {
         error.code == UNKNOWN_DATABASE
             && !made.state_there
-            && self.worker.topology.snapshot().primary != Some(made.server)
+            && self.topology.snapshot().primary != Some(made.server)
             && trial.route.target != Target::Primary
     }
 
@@ -135,7 +135,7 @@ impl Session {
     ) -> Next {
         let server = self.worker.name_of(made.server);
         tracing::debug!(%server, %error, "a server connection failed");
-        self.worker.topology.report(made.server, crate::topology::Signal::ConnectionLost);
+        self.topology.report(made.server, crate::topology::Signal::ConnectionLost);
         if made.state_there {
             return match self.resume(connection, work, unsent).await {
                 Resumed::Elsewhere => Next::Again,
@@ -146,7 +146,7 @@ impl Session {
         trial.failures += 1;
         if (unsent || work.is_repeatable(made.on_replica)) && trial.failures < FAILURES_MAX {
             // A primary has no substitute: it is tried again.
-            if made.on_replica && self.worker.topology.snapshot().primary != Some(made.server) {
+            if made.on_replica && self.topology.snapshot().primary != Some(made.server) {
                 trial.tried.push(made.server);
             }
             return Next::Again;
@@ -179,7 +179,7 @@ impl Session {
             }
             RelayError::Server { error, .. } => {
                 tracing::debug!(server = %server(), %error, "a server connection failed in the middle of a reply");
-                self.worker.topology.report(made.server, crate::topology::Signal::ConnectionLost);
+                self.topology.report(made.server, crate::topology::Signal::ConnectionLost);
                 self.lose(connection);
                 Flow::Close // half a reply has gone out: there is no way to say so in the protocol
             }

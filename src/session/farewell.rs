@@ -35,7 +35,7 @@ impl Session {
         let own =
             self.desired.get(b"wait_timeout").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let limit = own.map(Duration::from_secs).or_else(|| {
-            let snapshot = self.worker.topology.snapshot();
+            let snapshot = self.topology.snapshot();
             let facts = snapshot.facts.as_ref()?;
             let interactive = self.class.capabilities.contains(Capabilities::INTERACTIVE);
             Some(if interactive { facts.interactive_timeout } else { facts.wait_timeout })

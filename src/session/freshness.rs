@@ -298,7 +298,7 @@ impl Session {
                     sql::Outline::of(work.sql(), &self.lexing).tables.is_empty()
                 }));
         let named = || {
-            let snapshot = self.worker.topology.snapshot();
+            let snapshot = self.topology.snapshot();
             let facts = snapshot.server(id).and_then(|server| server.facts.as_ref());
             facts.is_some_and(|facts| facts.gtids)
         };

@@ -79,7 +79,7 @@ impl Session {
 
     /// Asks a server what it has executed; `None` where it does not say in time, or where that names no transactions.
     pub(super) async fn ask_executed(&self, server: ServerId) -> Option<Transactions> {
-        let sql = self.question_for(server, &self.worker.topology.snapshot())?;
+        let sql = self.question_for(server, &self.topology.snapshot())?;
         let mut connection = timeout(ASK_LIMIT, self.lease_from(server, None)).await.ok()?.ok()?;
         let mut buffer = self.worker.buffers.take();
         let answer = timeout(ASK_LIMIT, connection.run(sql, &mut buffer)).await;

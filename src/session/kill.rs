@@ -99,7 +99,7 @@ impl Session {
     /// another one in a moment.
     fn is_thread_of_others(&self, id: u64) -> bool {
         let held = self.held.as_ref().map(|held| held.server);
-        let server = held.or_else(|| self.worker.topology.snapshot().primary);
+        let server = held.or_else(|| self.topology.snapshot().primary);
         let own = |server| self.worker.pool.server(server).is_some_and(|s| s.gate.has_thread(BackendId(id)));
         id < u64::from(*CLIENT_IDS.start()) && !server.is_some_and(own)
     }
@@ -224,7 +224,7 @@ impl Session {
         if target.who.account.user == self.account.user {
             return Ok(());
         }
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         let Some(server) = snapshot.primary.or_else(|| snapshot.pick_replica(self.worker.random(), &[]))
         else {
             return Err(Problem::NoServer(snapshot.explain_unusable_to_client()));

@@ -33,7 +33,7 @@ impl Session {
         statement: Recognised,
         tried: &mut Vec<ServerId>,
     ) -> Result<Box<Connection>, Problem> {
-        self.freshness.begin(statement, &self.worker.topology.snapshot());
+        self.freshness.begin(statement, &self.topology.snapshot());
         self.asked_balance = statement.balance;
         let outlast = self.last.warnings > 0 && self.lexing.server.dialect == Dialect::MariaDb;
         if self.last.counted && !outlast && !statement.uses.intersects(ABOUT_BEFORE) {
@@ -103,7 +103,7 @@ impl Session {
             return None; // the statement before was a plain read that ran beside a soft pin
         }
         if asks_before && target == Target::Primary {
-            asks_before = self.worker.topology.snapshot().primary == Some(held.server);
+            asks_before = self.topology.snapshot().primary == Some(held.server);
         }
         if self.pins.difference(Pins::PASSING).is_empty()
             && !self.status.contains(Status::IN_TRANSACTION)
@@ -112,7 +112,7 @@ impl Session {
             // Held for questions only, and this is none.
             let suits = match target {
                 Target::Held => true,
-                Target::Any | Target::Primary => self.worker.topology.snapshot().primary == Some(held.server),
+                Target::Any | Target::Primary => self.topology.snapshot().primary == Some(held.server),
                 Target::Replica => false,
             };
             let mut connection = self.held.take()?;
@@ -131,7 +131,7 @@ impl Session {
             Target::Primary | Target::Replica if asks_before => self.held.take(),
             // Softly pinned: the statement needs nothing of what is there, but is at home where no replica serves.
             Target::Replica => {
-                let snapshot = self.worker.topology.snapshot();
+                let snapshot = self.topology.snapshot();
                 let alone = snapshot.pick_replica(0, &[]).is_none() && snapshot.primary == Some(held.server);
                 if alone { self.held.take() } else { None }
             }
@@ -144,7 +144,7 @@ impl Session {
         let key = Key { account: self.account.id, class: self.class };
         // What must go to the primary does not go elsewhere for what it asks about the statement before.
         let suits =
-            |server| target != Target::Primary || self.worker.topology.snapshot().primary == Some(server);
+            |server| target != Target::Primary || self.topology.snapshot().primary == Some(server);
         if statement.uses.intersects(ABOUT_BEFORE)
             && let Some((server, id)) = self.last.place
         {
@@ -249,11 +249,11 @@ impl Session {
                 }
             }
             match error {
-                ConnectError::Timeout => self.worker.topology.report(server, Signal::ConnectTimeout),
+                ConnectError::Timeout => self.topology.report(server, Signal::ConnectTimeout),
                 ConnectError::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                    self.worker.topology.report(server, Signal::ConnectRefused);
+                    self.topology.report(server, Signal::ConnectRefused);
                 }
-                ConnectError::Io(_) => self.worker.topology.report(server, Signal::ConnectionLost),
+                ConnectError::Io(_) => self.topology.report(server, Signal::ConnectionLost),
                 _ => {}
             }
         }
@@ -268,7 +268,7 @@ impl Session {
         self.worker.counters.retried();
         if route.target == Target::Primary {
             // There is no other: it is asked again when the servers have changed, or after a moment.
-            let mut changes = self.worker.topology.subscribe();
+            let mut changes = self.topology.subscribe();
             let pause = deadline.min(Instant::now() + PAUSE);
             // The moment having passed is no error.
             let _ = timeout_at(pause, changes.changed()).await;

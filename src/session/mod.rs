@@ -79,7 +79,7 @@ use crate::registry::{Entry, Handle, Registry, Who};
 use crate::sql::{
     self, Class as StatementClass, Dialect, LexCharset, Lexing, Recognised, ServerVersion, Uses,
 };
-use crate::topology::mix;
+use crate::topology::{Topology, mix};
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
@@ -107,6 +107,8 @@ const QUESTION_TIME: Duration = Duration::from_secs(1);
 /// One client's session.
 pub struct Session {
     worker: Rc<Worker>,
+    /// Of the cluster that it is at.
+    topology: Arc<Topology>,
     client: Client,
     salt: Salt,
     entry: Entry,
@@ -248,6 +250,7 @@ impl Session {
             sequence: 1,
             since: Instant::now(),
             tally: Tally::default(),
+            topology: Arc::clone(worker.clusters.home()),
             worker,
         };
         session.become_fresh();
@@ -318,7 +321,7 @@ impl Session {
     /// The session's state is that of a new connection.
     fn become_fresh(&mut self) {
         self.client.shown = None;
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         let autocommit = snapshot.facts.as_ref().is_none_or(|facts| facts.autocommit);
         self.status = if autocommit { Status::AUTOCOMMIT } else { Status::empty() };
         drop(snapshot);
@@ -352,7 +355,7 @@ impl Session {
         self.limit_idleness();
         self.entry.handle.activity.set_database(&self.desired.schema);
         self.in_system_schema = sql::is_system_schema(&self.desired.schema);
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         if let Some(version) = snapshot.version {
             self.lexing.server = version;
         }

@@ -70,7 +70,7 @@ impl Session {
         self.since = now;
         self.worker.counters.took(route.target as usize, took);
         if let Some((server, asked)) = self.tally.asked {
-            self.worker.topology.answered(server, now, now.saturating_duration_since(asked));
+            self.topology.answered(server, now, now.saturating_duration_since(asked));
         }
         if let (Some(digests), Some(place)) = (&self.worker.digests, counted.place) {
             let Tally { rows, failed, route: taken, .. } = self.tally;

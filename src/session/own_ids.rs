@@ -61,7 +61,7 @@ impl Session {
         reply: Vec<u8>,
         rows: Rows,
     ) -> Vec<u8> {
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         let source = processlist::Source {
             server: snapshot.server(connection.server).map_or(0, |server| server.server_id),
             thread: connection.id,
@@ -110,7 +110,7 @@ impl Session {
             return Some(Rc::clone(columns));
         }
         let Listing { schema, table, .. } = LISTINGS.get(which)?;
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         let server = snapshot.primary.or_else(|| snapshot.pick_replica(self.worker.random(), &[]))?;
         drop(snapshot);
         // A performance schema that is switched off has its tables all the same.
@@ -131,7 +131,7 @@ impl Session {
 
     /// The sessions and connections of the process now, as they are told to this one.
     fn processes<'a>(&self, text: &'a [u8]) -> Processes<'a> {
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         let me = &self.entry.handle;
         let mut threads = HashMap::new();
         for server in &snapshot.servers {

@@ -153,7 +153,7 @@ impl Session {
     /// now on is not on the server that has its place.
     pub(super) fn is_replaced(&self, server: ServerId) -> bool {
         self.client.signals.lower(Signals::REPLACED);
-        self.worker.topology.snapshot().primary != Some(server)
+        self.topology.snapshot().primary != Some(server)
     }
 }
 

@@ -94,7 +94,7 @@ impl Session {
             let cleared = timeout(PRELUDE_LIMIT, clear).await;
             cleared.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
         }
-        let wait = || self.worker.topology.snapshot().cluster.reads.wait.as_secs_f64();
+        let wait = || self.topology.snapshot().cluster.reads.wait.as_secs_f64();
         if let Some(sql) = self.freshness.take_wait(connection.server, self.lexing.server.dialect, wait) {
             command::put_query(before, &sql, connection.capabilities);
             steps.push(Step::Position);

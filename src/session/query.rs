@@ -98,7 +98,7 @@ impl Session {
     /// Whether the end of a transaction begins the next one, or ends the session.
     pub(super) fn end_leads_on(&self) -> bool {
         let chains = || {
-            let snapshot = self.worker.topology.snapshot();
+            let snapshot = self.topology.snapshot();
             snapshot.facts.as_ref().is_none_or(|facts| facts.commit_chains)
         };
         self.desired.get(b"completion_type").map_or_else(chains, |value| value != b"NO_CHAIN")

@@ -92,7 +92,7 @@ impl Session {
     pub(super) fn note_switches(&mut self, connection: &mut Connection) {
         let switched = self.watch(connection);
         let mut pins = self.pins.difference(Pins::SWITCHED);
-        if self.worker.topology.snapshot().primary == Some(connection.server) {
+        if self.topology.snapshot().primary == Some(connection.server) {
             pins |= switched;
         }
         self.set_pins(pins);

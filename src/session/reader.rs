@@ -18,7 +18,7 @@ impl Session {
     /// begin spread as the shares are.
     fn stays_at(&mut self, snapshot: &Snapshot, tried: &[ServerId]) -> Option<ServerId> {
         let (home, when) = self.freshness.read?;
-        let topology = &self.worker.topology;
+        let topology = &self.topology;
         let may_move =
             topology.position(home).is_some_and(|position| position.at.is_some_and(|at| at >= when));
         let stays = self.freshness.consistency() != Consistency::Eventual
@@ -58,7 +58,7 @@ impl Session {
 
     fn with_draw<T>(&self, spread: u64, turn: u64, use_it: impl FnOnce(Draw<'_>) -> T) -> T {
         let load = |id| {
-            let speed = self.worker.topology.speed(id, self.since);
+            let speed = self.topology.speed(id, self.since);
             let server = self.worker.pool.server(id);
             let [connections, running] = server.map_or([0; 2], |server| [server.engaged(), server.running()]);
             Load { connections, running, speed }
@@ -72,7 +72,7 @@ impl Session {
         if self.freshness.unlearnt {
             return None;
         }
-        let topology = &self.worker.topology;
+        let topology = &self.topology;
         self.freshness.give_up_what_is_lost(snapshot.primary, |id| topology.position(id)?.executed.clone());
         if let Some(home) = self.stays_at(snapshot, tried) {
             return Some(home);
@@ -80,7 +80,7 @@ impl Session {
         let stayed = std::mem::take(&mut self.freshness.stayed);
         let next = self.freshness.next.take().filter(|next| serves(snapshot, *next, tried));
         if let Some(next) = next
-            && (self.freshness.allows(&self.worker.topology, snapshot, next) || self.waits_at(snapshot, next))
+            && (self.freshness.allows(&self.topology, snapshot, next) || self.waits_at(snapshot, next))
         {
             return Some(next);
         }
@@ -95,7 +95,7 @@ impl Session {
             [Some(first), home].into_iter().flatten().chain(others)
         };
         let chosen = candidates()
-            .find(|id| self.freshness.allows(&self.worker.topology, snapshot, *id))
+            .find(|id| self.freshness.allows(&self.topology, snapshot, *id))
             .or_else(|| candidates().find(|id| self.waits_at(snapshot, *id)));
         if chosen.is_some() && chosen == home && self.freshness.consistency().age().is_some() {
             self.freshness.stayed = stayed + 1; // with each read there is more to wait for, and it stays all the same
@@ -107,7 +107,7 @@ impl Session {
     fn waits_at(&mut self, snapshot: &Snapshot, id: ServerId) -> bool {
         let waits = !snapshot.cluster.reads.wait.is_zero()
             && self.is_near(snapshot, id)
-            && self.freshness.may_wait(&self.worker.topology, snapshot, id);
+            && self.freshness.may_wait(&self.topology, snapshot, id);
         if waits {
             self.freshness.wait_at = Some(id);
         }
@@ -134,7 +134,7 @@ impl Session {
         if self.freshness.covers(since) {
             return;
         }
-        let topology = &self.worker.topology;
+        let topology = &self.topology;
         if topology.snapshot().readers.shares().any(|(id, _)| covers(topology, id, since)) {
             self.freshness.since = Some(since);
             return;
@@ -145,8 +145,8 @@ impl Session {
 
     /// What the primary had at `since` or later, and when; by the last probe where that is late enough.
     async fn primary_had(&self, since: Instant) -> Option<(Instant, Arc<Transactions>)> {
-        let primary = self.worker.topology.snapshot().primary?;
-        let probed = self.worker.topology.position(primary).and_then(|position| {
+        let primary = self.topology.snapshot().primary?;
+        let probed = self.topology.position(primary).and_then(|position| {
             let at = position.at.filter(|at| *at >= since)?;
             position.executed.clone().map(|executed| (at, executed))
         });
@@ -165,13 +165,13 @@ impl Session {
         if self.freshness.consistency().age().is_none()
             && let Some(primary) = self.freshness.bound()
         {
-            let snapshot = self.worker.topology.snapshot();
+            let snapshot = self.topology.snapshot();
             snapshot.readers.shares().find(|(id, _)| self.is_near(&snapshot, *id))?;
             self.freshness.asked = Some(Instant::now());
             return Some((primary, None));
         }
         let stays = self.freshness.may_have_had_its_turn()?;
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         let home = match stays {
             Stays::Over(home) => home,
             Stays::Looks(home) if self.is_outdone(&snapshot, home) => home,

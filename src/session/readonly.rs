@@ -51,7 +51,7 @@ impl Session {
     /// Whether a read only transaction is open on a connection to a replica.
     pub(super) fn is_reading_on_replica(&self, connection: &Connection) -> bool {
         connection.status.contains(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY)
-            && self.worker.topology.snapshot().primary != Some(connection.server)
+            && self.topology.snapshot().primary != Some(connection.server)
     }
 
     /// Whether such a connection can be given back: nothing else of the session is on it.
@@ -76,7 +76,7 @@ impl Session {
         self.pins.intersects(GIVES_WAY)
             && self.has_little_there()
             && !connection.status.contains(Status::IN_TRANSACTION)
-            && self.worker.topology.snapshot().primary.is_some_and(|primary| primary != connection.server)
+            && self.topology.snapshot().primary.is_some_and(|primary| primary != connection.server)
             && !matches!(statement.class, Class::ShowServer | Class::Kill)
             && plan::route(statement, free).target == Target::Primary
     }

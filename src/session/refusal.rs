@@ -117,7 +117,7 @@ impl Session {
             }
             Way::ToNextPrimary => {
                 // The topology learns it now.
-                self.worker.topology.report(made.server, crate::topology::Signal::ConnectionLost);
+                self.topology.report(made.server, crate::topology::Signal::ConnectionLost);
                 self.release(connection, false);
                 trial.tried.push(made.server);
             }
@@ -152,7 +152,7 @@ impl Session {
 
     /// Whether a statement that waits for a primary since then may wait on.
     fn may_wait(&self, since: Instant) -> bool {
-        let snapshot = self.worker.topology.snapshot();
+        let snapshot = self.topology.snapshot();
         snapshot.servers.len() > 1 && since.elapsed() < snapshot.cluster.pool.primary_wait
     }
 }

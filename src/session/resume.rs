@@ -130,7 +130,7 @@ impl Session {
 
     /// Waits until a server that takes no writes is known to be the primary no more, if that is soon.
     pub(super) async fn until_demoted(&self, server: ServerId) {
-        let topology = &self.worker.topology;
+        let topology = &self.topology;
         let mut changes = topology.subscribe();
         topology.report(server, Signal::ConnectionLost); // it is probed now
         let until = tokio::time::Instant::now() + topology.snapshot().cluster.pool.primary_wait;
@@ -214,7 +214,7 @@ impl Session {
         unsent: bool,
     ) -> Result<Box<Connection>, Stop> {
         let writes = record.has_written() || kind == Kind::Writes && !unsent;
-        let until = Instant::now() + self.worker.topology.snapshot().cluster.pool.primary_wait;
+        let until = Instant::now() + self.topology.snapshot().cluster.pool.primary_wait;
         let known = self.begin_insert_id(record.insert_id);
         for _ in 0..CONNECTIONS_MAX {
             let mut connection = match self.connection_for(record, writes).await {
@@ -269,7 +269,7 @@ impl Session {
                 Err(Again::Failed(error)) => {
                     let server = self.worker.name_of(connection.server);
                     tracing::debug!(%server, %error, statements = done, "a transaction cannot be run again here");
-                    self.worker.topology.report(connection.server, crate::topology::Signal::ConnectionLost);
+                    self.topology.report(connection.server, crate::topology::Signal::ConnectionLost);
                     self.lose(connection);
                     if Instant::now() >= until {
                         break;
@@ -315,7 +315,7 @@ impl Session {
             Ok(Ok(Some(0))) => return Ok(Some(connection)),
             Ok(Ok(_)) => Outcome::NotTransactional,
             Ok(Err(Failure::Unsent(_))) => {
-                self.worker.topology.report(connection.server, crate::topology::Signal::ConnectionLost);
+                self.topology.report(connection.server, crate::topology::Signal::ConnectionLost);
                 self.lose(connection);
                 return Ok(None);
             }

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::ids::{AccountId, ClientId, ServerId};
 use crate::observe::{Digests, Metrics, WorkerMetrics};
 use crate::registry::Registry;
-use crate::topology::{Topology, golden};
+use crate::topology::{Clusters, golden};
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Freelist;
 use crate::wire::capabilities::Capabilities;
@@ -120,7 +120,7 @@ pub struct Parts {
     /// The configuration.
     pub config: Arc<Config>,
     /// The servers, watched.
-    pub topology: Arc<Topology>,
+    pub clusters: Arc<Clusters>,
     /// This core's server connections.
     pub pool: Rc<Pool>,
     /// This core's buffers.
@@ -214,8 +214,7 @@ impl Worker {
 
     /// What the log calls a server.
     pub fn name_of(&self, server: ServerId) -> Arc<str> {
-        let snapshot = self.topology.snapshot();
-        snapshot.server(server).map_or_else(|| "?".into(), |server| Arc::clone(&server.address))
+        self.clusters.server(server, |server| Arc::clone(&server.address)).unwrap_or_else(|| "?".into())
     }
 
     /// Takes `bytes` out of the common budget for large statements; `None` when it is used up.

@@ -6,6 +6,7 @@
 //! | File | What |
 //! |---|---|
 //! | `snapshot` | what the rest of the program sees |
+//! | `clusters` | all of them |
 //! | `monitor` | who is watched, reports of sessions |
 //! | `shared` | publication, positions |
 //! | `watch` | the tasks: a probe per server, a look-up per name |
@@ -26,6 +27,7 @@ mod ask;
 mod balance;
 mod beat;
 mod book;
+mod clusters;
 mod course;
 mod facts;
 mod greeting;
@@ -52,6 +54,7 @@ mod watch;
 pub use balance::{Draw, Load, Readers};
 pub(crate) use balance::{golden, mix};
 pub use book::Refused;
+pub use clusters::Clusters;
 pub use facts::ServerFacts;
 pub use group::Unfit;
 pub use gtid::Transactions;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::{self, LagBy};
-use crate::ids::ServerId;
+use crate::ids::{ServerId, ServerIds};
 
 use super::ask::ask_server;
 use super::beat::beat_server;
@@ -50,16 +50,17 @@ struct Tasks {
 impl Topology {
     /// Watches the cluster on the current tokio runtime.
     pub fn start(cluster: &config::Cluster, monitor: &config::Monitor) -> Arc<Self> {
-        Self::start_with(cluster, monitor, Arc::new(System))
+        Self::start_with(cluster, monitor, ServerIds::default(), Arc::new(System))
     }
 
-    /// The same with a resolver of one's own.
+    /// The same with ids that other clusters' servers share, and a resolver of one's own.
     pub fn start_with(
         cluster: &config::Cluster,
         monitor: &config::Monitor,
+        ids: ServerIds,
         resolver: Arc<dyn Resolve>,
     ) -> Arc<Self> {
-        let shared = Arc::new(Shared::new(Book::new(cluster, monitor), resolver));
+        let shared = Arc::new(Shared::new(Book::new(cluster, monitor, ids), resolver));
         let warden = cluster.promotion.clone().map(|settings| {
             Arc::new(Warden::new(Arc::clone(&shared), settings, cluster.tls.clone(), monitor))
         });

@@ -26,7 +26,7 @@ const KNOWN: &str = "The Tidegate console knows: SHOW SERVERS | POOLS | SESSIONS
     [LIKE 'pattern' | WHERE condition] [ORDER BY column [DESC]] [LIMIT n]; \
     SELECT columns FROM servers | pools | sessions | pins | digests | variables, with the same; \
     SHOW DATABASES | TABLES | COLUMNS FROM table; KILL [CONNECTION | QUERY] id; RELOAD; \
-    ALTER SERVER 'host:port' DRAIN | RESUME | WEIGHT n | RESET; ADD SERVER 'host:port' [WEIGHT n]; DROP SERVER 'host:port'; \
+    ALTER SERVER 'host:port' DRAIN | RESUME | WEIGHT n | RESET; ADD SERVER 'host:port' [TO 'cluster'] [WEIGHT n]; DROP SERVER 'host:port'; \
     SWITCHOVER TO 'host:port'";
 
 /// A change that was not made, and why.
@@ -70,8 +70,8 @@ impl Console {
                 done.map(|changes| Answer::Table(views::changes(changes)))
             }
             Some(Statement::SwitchOver(server)) => self.switch_over(&server, operator).await,
-            Some(Statement::Order { server, weight, verb }) => {
-                self.order(&server, weight, verb, operator).await
+            Some(Statement::Order { server, weight, verb, cluster }) => {
+                self.order(&server, weight, (verb, cluster), operator).await
             }
             Some(Statement::Select(select)) => {
                 self.select(select, operator).await.map(Answer::Table).map_err(Into::into)
@@ -104,14 +104,14 @@ impl Console {
         &self,
         server: &str,
         weight: Option<u32>,
-        verb: Verb,
+        (verb, cluster): (Verb, Option<String>),
         operator: &Operator,
     ) -> Result<Answer, ErrPacket> {
         let mut server: Server = server.parse().map_err(refused)?;
         server.weight = weight.unwrap_or(server.weight);
         let by = String::from_utf8_lossy(&operator.user);
         tracing::info!(%by, server = server.address(), ?verb, "an operator's order");
-        self.steering.order(Order { server, verb }).await.map_err(refused)?;
+        self.steering.order(Order { server, verb, cluster }).await.map_err(refused)?;
         Ok(Answer::Done)
     }
 
@@ -180,17 +180,17 @@ impl Console {
 
     /// A table of the console's own.
     async fn own(&self, name: &str) -> Option<Table> {
-        let snapshot = self.topology.snapshot();
+        let snapshots = self.clusters.snapshots();
         Some(match name.to_ascii_lowercase().as_str() {
-            "servers" => views::servers(&snapshot),
-            "pools" => views::pools(&self.metrics, &snapshot, &self.cores.look().await),
+            "servers" => views::servers(&snapshots),
+            "pools" => views::pools(&self.metrics, &snapshots, &self.cores.look().await),
             "sessions" => {
                 let texts = Texts::of(&self.cores.look().await);
-                views::sessions(&self.registry.all(), &snapshot, &texts)
+                views::sessions(&self.registry.all(), &snapshots, &texts)
             }
             "pins" => {
                 let texts = Texts::of(&self.cores.look().await);
-                views::pins(&self.registry.all(), &snapshot, &texts)
+                views::pins(&self.registry.all(), &snapshots, &texts)
             }
             "digests" => views::digests(self.cores.look().await),
             "variables" => self.variables(),

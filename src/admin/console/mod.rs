@@ -31,7 +31,7 @@ use crate::config::{Change, Config, Server};
 use crate::ids::{ClientId, ServerId};
 use crate::observe::{Digest, Metrics};
 use crate::registry::{Handle, Registry};
-use crate::topology::Topology;
+use crate::topology::Clusters;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
 
@@ -80,12 +80,14 @@ pub struct Order {
     pub server: Server,
     /// What.
     pub verb: Verb,
+    /// For [`Verb::Add`]: the cluster that it joins; `None` for the default one.
+    pub cluster: Option<String>,
 }
 
 /// What can be done about a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
-    /// Make it one of the cluster's.
+    /// Make it one of a cluster's.
     Add,
     /// Let it finish what it has begun, and forget it.
     Drop,
@@ -106,7 +108,7 @@ pub struct Console {
     /// Who changes it.
     pub steering: Arc<dyn Steering>,
     /// The servers, watched.
-    pub topology: Arc<Topology>,
+    pub clusters: Arc<Clusters>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Sessions.

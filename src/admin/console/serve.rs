@@ -165,7 +165,7 @@ mod tests {
     use crate::ids::ClientId;
     use crate::observe::{Metrics, Names};
     use crate::registry::{Handle, Registry};
-    use crate::topology::Topology;
+    use crate::topology::Clusters;
     use crate::wire::socket::Socket;
 
     const SHORT: Duration = Duration::from_millis(50);
@@ -211,7 +211,7 @@ mod tests {
     async fn served(bounds: Bounds) -> Stream {
         let config = Config::for_servers(&["127.0.0.1:1".to_owned()]).unwrap();
         let console = Console {
-            topology: Topology::start(&config.cluster, &config.monitor),
+            clusters: Arc::new(Clusters::start(&config)),
             config: Arc::new(ArcSwap::from_pointee(config)),
             steering: Arc::new(Hanging),
             metrics: Metrics::new(NAMES, [], 1),

@@ -27,6 +27,8 @@ pub(super) enum Statement {
         /// For a server that is added.
         weight: Option<u32>,
         verb: Verb,
+        /// The same.
+        cluster: Option<String>,
     },
     /// What changes a session that the console does not have: answered by OK.
     Nothing,
@@ -145,15 +147,19 @@ impl Statement {
 }
 
 impl Statement {
-    /// `ALTER SERVER 'a' DRAIN | RESUME | WEIGHT n | RESET`, `ADD SERVER 'a' [WEIGHT n]`, `DROP SERVER 'a'`.
+    /// `ALTER SERVER 'a' DRAIN | RESUME | WEIGHT n | RESET`, `ADD SERVER 'a' [TO 'cluster'] [WEIGHT n]`, `DROP SERVER 'a'`.
     fn order(first: &str, tokens: &mut Tokens) -> Option<Self> {
         if !tokens.words(&["SERVER"]) {
             return None;
         }
         let (Some(Token::Text(server)) | Some(Token::Quoted(server))) = tokens.next() else { return None };
-        let mut weight = None;
+        let (mut weight, mut cluster) = (None, None);
         let verb = match first {
             "ADD" => {
+                if tokens.words(&["TO"]) {
+                    let (Some(Token::Text(name)) | Some(Token::Quoted(name))) = tokens.next() else { return None };
+                    cluster = Some(name);
+                }
                 if tokens.words(&["WEIGHT"]) {
                     weight = Some(weight_of(tokens)?);
                 }
@@ -167,7 +173,7 @@ impl Statement {
                 _ => Verb::Reset,
             },
         };
-        Some(Self::Order { server, weight, verb })
+        Some(Self::Order { server, weight, verb, cluster })
     }
 }
 
@@ -360,8 +366,14 @@ mod tests {
 
     #[test]
     fn orders_about_servers() {
+        let added = Some(Statement::Order {
+            server: "a".into(),
+            weight: Some(1),
+            verb: Verb::Add,
+            cluster: Some("b".into()),
+        });
         let order =
-            |server: &str, weight, verb| Some(Statement::Order { server: server.into(), weight, verb });
+            |server: &str, weight, verb| Some(Statement::Order { server: server.into(), weight, verb, cluster: None });
         for (sql, expected) in [
             ("RELOAD;", Some(Statement::Reload)),
             ("alter server '10.0.0.1:3306' drain", order("10.0.0.1:3306", None, Verb::Drain)),
@@ -370,6 +382,9 @@ mod tests {
             ("ALTER SERVER 'a' RESET", order("a", None, Verb::Reset)),
             ("ADD SERVER 'a'", order("a", None, Verb::Add)),
             ("ADD SERVER 'a' WEIGHT 0", order("a", Some(0), Verb::Add)),
+            ("ADD SERVER 'a' TO 'b' WEIGHT 1", added.clone()),
+            ("ADD SERVER 'a' TO `b` WEIGHT 1", added),
+            ("ADD SERVER 'a' TO b", None),
             ("DROP SERVER 'a'", order("a", None, Verb::Drop)),
             ("ALTER SERVER 'a' WEIGHT 10001", None),
             ("ALTER SERVER 'a' WEIGHT -1", None),

@@ -12,13 +12,16 @@ use crate::ids::{BackendId, ServerId};
 use crate::observe::{Digest, Metrics, merge};
 use crate::plan::{Reason, Target};
 use crate::registry::{Handle, Phase};
-use crate::topology::Snapshot;
+use crate::topology::{Server, Snapshot};
+
+/// Of all clusters.
+type Snapshots = [Arc<Snapshot>];
 
 /// A server and a thread on it.
 type Backend = Option<(ServerId, BackendId)>;
 
 /// SHOW SERVERS.
-pub(super) fn servers(snapshot: &Snapshot) -> Table {
+pub(super) fn servers(snapshots: &Snapshots) -> Table {
     let mut table = Table::new(&[
         ("Server", Text),
         ("Role", Text),
@@ -30,23 +33,27 @@ pub(super) fn servers(snapshot: &Snapshot) -> Table {
         ("Version", Text),
         ("Left_out", Text),
         ("At", Text),
+        ("Cluster", Text),
     ]);
-    let shares: HashMap<ServerId, u64> = snapshot.readers.shares().collect();
-    let all: u64 = shares.values().sum();
-    for server in &snapshot.servers {
-        let share = shares.get(&server.id).copied().unwrap_or(0);
-        table.rows.push(vec![
-            Value::from(&*server.address),
-            server.role.as_str().into(),
-            server.state.as_str().into(),
-            server.standing.as_str().into(),
-            server.lag.map_or(Value::Null, |lag| Value::Fraction(lag.as_secs_f64())),
-            u64::from(server.config.weight).into(),
-            Value::Fraction(share as f64 * 100.0 / all.max(1) as f64),
-            Value::text_or_null(server.facts.as_ref().map(|facts| facts.version_text.as_str())),
-            Value::text_or_null(server.left_out.as_ref().map(ToString::to_string)),
-            Value::text_or_null(server.at.map(|at| at.to_string())),
-        ]);
+    for snapshot in snapshots {
+        let shares: HashMap<ServerId, u64> = snapshot.readers.shares().collect();
+        let all: u64 = shares.values().sum();
+        for server in &snapshot.servers {
+            let share = shares.get(&server.id).copied().unwrap_or(0);
+            table.rows.push(vec![
+                Value::from(&*server.address),
+                server.role.as_str().into(),
+                server.state.as_str().into(),
+                server.standing.as_str().into(),
+                server.lag.map_or(Value::Null, |lag| Value::Fraction(lag.as_secs_f64())),
+                u64::from(server.config.weight).into(),
+                Value::Fraction(share as f64 * 100.0 / all.max(1) as f64),
+                Value::text_or_null(server.facts.as_ref().map(|facts| facts.version_text.as_str())),
+                Value::text_or_null(server.left_out.as_ref().map(ToString::to_string)),
+                Value::text_or_null(server.at.map(|at| at.to_string())),
+                snapshot.cluster.name.as_str().into(),
+            ]);
+        }
     }
     table
 }
@@ -62,7 +69,7 @@ pub(super) fn changes(changes: Vec<Change>) -> Table {
 }
 
 /// SHOW POOLS. `cores`: in their order.
-pub(super) fn pools(metrics: &Metrics, snapshot: &Snapshot, cores: &[CoreView]) -> Table {
+pub(super) fn pools(metrics: &Metrics, snapshots: &Snapshots, cores: &[CoreView]) -> Table {
     let mut table = Table::new(&[
         ("Server", Text),
         ("Max", Number),
@@ -81,11 +88,14 @@ pub(super) fn pools(metrics: &Metrics, snapshot: &Snapshot, cores: &[CoreView]) 
         ("Reset", Number),
         ("Not_reused", Number),
     ]);
-    let max = snapshot.cluster.pool.max;
     for pool in metrics.pools() {
         // A name that has moved is two servers for a while.
-        let is_it =
-            |id: &ServerId| snapshot.server(*id).is_some_and(|server| *server.address == *pool.server());
+        let is_it = |server: &Server| *server.address == *pool.server();
+        let Some(snapshot) = snapshots.iter().find(|snapshot| snapshot.servers.iter().any(is_it)) else {
+            continue;
+        };
+        let max = snapshot.cluster.pool.max;
+        let is_it = |id: &ServerId| snapshot.server(*id).is_some_and(is_it);
         let idle_of =
             |core: &CoreView| core.idle.iter().filter(|(id, _)| is_it(id)).map(|(_, idle)| idle).sum();
         let idle: Vec<usize> = cores.iter().map(idle_of).collect();
@@ -104,7 +114,7 @@ pub(super) fn pools(metrics: &Metrics, snapshot: &Snapshot, cores: &[CoreView]) 
 }
 
 /// SHOW SESSIONS.
-pub(super) fn sessions(sessions: &[Arc<Handle>], snapshot: &Snapshot, texts: &Texts) -> Table {
+pub(super) fn sessions(sessions: &[Arc<Handle>], snapshots: &Snapshots, texts: &Texts) -> Table {
     let mut table = Table::new(&[
         ("Id", Number),
         ("User", Text),
@@ -131,7 +141,7 @@ pub(super) fn sessions(sessions: &[Arc<Handle>], snapshot: &Snapshot, texts: &Te
         let pins = pins.iter().map(|pin| pin.reason).collect::<Vec<_>>().join(", ");
         let database = String::from_utf8_lossy(&session.activity.database()).into_owned();
         let digest = session.activity.digest();
-        let [server, thread] = backend(running.or_else(|| session.activity.holds()), snapshot);
+        let [server, thread] = backend(running.or_else(|| session.activity.holds()), snapshots);
         table.rows.push(vec![
             u64::from(session.id.0).into(),
             String::from_utf8_lossy(&session.who.account.user).into_owned().into(),
@@ -150,7 +160,7 @@ pub(super) fn sessions(sessions: &[Arc<Handle>], snapshot: &Snapshot, texts: &Te
 }
 
 /// SHOW PINS.
-pub(super) fn pins(sessions: &[Arc<Handle>], snapshot: &Snapshot, texts: &Texts) -> Table {
+pub(super) fn pins(sessions: &[Arc<Handle>], snapshots: &Snapshots, texts: &Texts) -> Table {
     let mut table = Table::new(&[
         ("Id", Number),
         ("User", Text),
@@ -164,7 +174,7 @@ pub(super) fn pins(sessions: &[Arc<Handle>], snapshot: &Snapshot, texts: &Texts)
     ]);
     for session in sessions {
         for pin in session.activity.pins() {
-            let [server, thread] = backend(session.activity.holds().or_else(|| session.running()), snapshot);
+            let [server, thread] = backend(session.activity.holds().or_else(|| session.running()), snapshots);
             let age = pin.since.elapsed().unwrap_or(Duration::ZERO);
             let text = pin.text.as_ref().map_or_else(|| texts.get(pin.digest), |text| lossy(text));
             table.rows.push(vec![
@@ -255,9 +265,10 @@ fn hex(digest: u64) -> Value {
     if digest == 0 { Value::Null } else { Value::Text(format!("{digest:016x}")) }
 }
 
-fn backend(place: Backend, snapshot: &Snapshot) -> [Value; 2] {
+fn backend(place: Backend, snapshots: &Snapshots) -> [Value; 2] {
     let Some((server, id)) = place else { return [Value::Null, Value::Null] };
-    [Value::text_or_null(snapshot.server(server).map(|server| &*server.address)), id.0.into()]
+    let server = snapshots.iter().find_map(|snapshot| snapshot.server(server));
+    [Value::text_or_null(server.map(|server| &*server.address)), id.0.into()]
 }
 
 /// How long the process has run, for STATUS.

@@ -23,8 +23,8 @@ use super::class::Class;
 use super::connect::{ConnectError, Opening};
 use super::connection::{Connection, Key, User as Session};
 use super::gate::{Grant, Offer, Permit};
-use super::server::{Common, Directory, Server};
-use super::spill::{Line, Spill};
+use super::server::{Epoch, Directory, Server};
+use super::spill::{Line, Spilled};
 use super::state::State;
 use crate::ids::{BackendId, ServerId};
 use crate::observe::PoolMetrics;
@@ -63,7 +63,7 @@ pub struct Pool {
     /// By id, as far as they were used here; those that are gone are empty.
     servers: RefCell<Vec<Option<Rc<Server>>>>,
     directory: Arc<dyn Directory>,
-    common: Arc<Common>,
+    epoch: Arc<Epoch>,
     idle: RefCell<Idle>,
     hasher: std::hash::RandomState,
     others: Vec<mpsc::UnboundedSender<Wanted>>,
@@ -79,7 +79,7 @@ impl Pool {
     /// The pool of core `home`. `hasher` is the same on all cores; `others` are the other cores' mailboxes.
     pub fn new(
         directory: Arc<dyn Directory>,
-        common: Arc<Common>,
+        epoch: Arc<Epoch>,
         hasher: std::hash::RandomState,
         others: Vec<mpsc::UnboundedSender<Wanted>>,
         buffers: Rc<Freelist>,
@@ -88,7 +88,7 @@ impl Pool {
         Self {
             servers: RefCell::default(),
             directory,
-            common,
+            epoch,
             idle: RefCell::default(),
             hasher,
             others,
@@ -102,23 +102,23 @@ impl Pool {
 
     /// Accounts or their rights have changed: connections that are open now do not serve clients that log in from now on.
     pub fn age(&self) {
-        self.common.next_epoch();
+        self.epoch.next();
     }
 
     /// How often that has happened.
     pub fn epoch(&self) -> u64 {
-        self.common.epoch()
+        self.epoch.now()
     }
 
-    /// Reads on the primary that were meant for a replica, of all cores.
-    pub fn spill(&self) -> &Arc<Spill> {
-        &self.common.spill
+    /// A place on `primary` for a read that was meant for a replica, one of `max` of its cluster, all cores together.
+    pub fn spill(&self, primary: ServerId, max: usize, line: Option<&Line>) -> Option<Spilled> {
+        self.server(primary)?.spill().enter(max, line)
     }
 
-    /// Stands in line for a place of those on `primary`; `None` where as many wait as may.
-    pub fn stand_in_line(&self, primary: Option<ServerId>) -> Option<Line> {
-        let metrics = primary.and_then(|id| self.server(id)).map(|server| Arc::clone(&server.metrics));
-        self.common.spill.stand(self.common.settings.load().queue, metrics)
+    /// Stands in line for such a place; `None` where as many wait as may.
+    pub fn stand_in_line(&self, primary: ServerId) -> Option<Line> {
+        let server = self.server(primary)?;
+        server.spill().stand(server.settings().queue, Some(Arc::clone(&server.metrics)))
     }
 
     /// One server's shared side; `None` once it is gone.
@@ -139,14 +139,14 @@ impl Pool {
     }
 
     /// This core's part of the configured `min_idle`.
-    fn min_idle(&self) -> usize {
-        let (all, cores) = (self.common.settings.load().min_idle, self.others.len() + 1);
+    fn min_idle(&self, server: &Server) -> usize {
+        let (all, cores) = (server.settings().min_idle, self.others.len() + 1);
         all / cores + usize::from(self.home < all % cores)
     }
 
     /// Whether connections are kept for accounts in use.
     pub fn keeps_some_idle(&self) -> bool {
-        self.min_idle() > 0
+        self.servers.borrow().iter().flatten().any(|server| self.min_idle(server) > 0)
     }
 
     /// A connection to `server` for `account`, best one whose state is `wanted` already and on which nothing of another
@@ -259,7 +259,7 @@ impl Pool {
             // A core that is shutting down has nothing to give.
             let _ = other.send(Wanted(id));
         }
-        let patience = self.common.settings.load().queue_timeout;
+        let patience = server.settings().queue_timeout;
         match timeout(patience, granted).await {
             Err(_) => Err(LeaseError::QueueTimeout),
             Ok(Err(_)) => Err(LeaseError::Leaving),
@@ -282,7 +282,7 @@ impl Pool {
         opening: Opening<'_>,
         permit: Permit<Box<Connection>>,
     ) -> Result<Box<Connection>, LeaseError> {
-        let limit = self.common.settings.load().connect_timeout;
+        let limit = server.settings().connect_timeout;
         let opened = Connection::open(server, account, class, opening, permit, &self.buffers, limit).await;
         if opened.is_ok() {
             server.metrics.opened()
@@ -290,7 +290,7 @@ impl Pool {
             server.metrics.failed()
         }
         let connection = Box::new(opened?);
-        if self.keeps_some_idle() {
+        if self.min_idle(server) > 0 {
             let user = User { account: Arc::clone(account), seen: Instant::now() };
             self.users.borrow_mut().insert((server.id, connection.key), user);
         }

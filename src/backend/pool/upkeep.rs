@@ -27,15 +27,15 @@ impl Pool {
     /// sent into a connection that is just being closed.
     pub fn tidy(&self, patience: impl Fn(ServerId, Key) -> Duration) {
         let now = Instant::now();
-        let (idle_timeout, min_idle) = (self.common.settings.load().idle_timeout, self.min_idle());
         let mut closing = Vec::new();
         {
             let mut idle = self.idle.borrow_mut();
             for ((server, key), list) in idle.iter_mut() {
-                if self.server(*server).is_none_or(|server| server.must_close()) {
+                let Some(known) = self.server(*server).filter(|server| !server.must_close()) else {
                     closing.append(list);
                     continue;
-                }
+                };
+                let (idle_timeout, min_idle) = (known.settings().idle_timeout, self.min_idle(&known));
                 let usual = patience(*server, *key);
                 let mut spare = list.len().saturating_sub(min_idle);
                 for at in (0..list.len()).rev() {
@@ -79,14 +79,15 @@ impl Pool {
                 let list = idle.get(place).map_or(&[][..], Vec::as_slice);
                 user.seen = list.iter().map(|connection| connection.used).fold(user.seen, Instant::max);
             }
-            let idle_timeout = self.common.settings.load().idle_timeout;
             let in_use = |(server, _): &(ServerId, Key), user: &User| {
-                let stays = self.server(*server).is_some_and(|server| !server.is_closing());
-                stays && now.duration_since(user.seen) < idle_timeout
+                let stays = self.server(*server).filter(|server| !server.is_closing());
+                let idle_timeout = stays.map(|server| server.settings().idle_timeout);
+                idle_timeout.is_some_and(|limit| now.duration_since(user.seen) < limit)
             };
             users.retain(|place, user| in_use(place, user));
             for (place, user) in users.iter() {
-                let missing = self.min_idle().saturating_sub(idle.get(place).map_or(0, Vec::len));
+                let wanted = self.server(place.0).map_or(0, |server| self.min_idle(&server));
+                let missing = wanted.saturating_sub(idle.get(place).map_or(0, Vec::len));
                 short.push((*place, Arc::clone(&user.account), user.seen, missing));
             }
         }

@@ -121,7 +121,7 @@ fn the_rules_fit_the_services() {
     let compose = compose();
     let tidegate = &compose.services["tidegate"];
     let config = rules(tidegate);
-    let hosts: Vec<_> = config.cluster.servers.iter().map(|server| server.host.as_str()).collect();
+    let hosts: Vec<_> = config.home().servers.iter().map(|server| server.host.as_str()).collect();
     assert_eq!(hosts, ["primary", "replica1", "replica2"]);
     let inside: Vec<_> = tidegate.ports.iter().filter_map(|port| port.rsplit(':').next()).collect();
     let bound = config.listen.iter().filter_map(ListenAddress::tcp).chain(config.http);

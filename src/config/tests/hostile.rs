@@ -106,7 +106,7 @@ fn check_says_what_was_read() {
 #[test]
 fn servers_of_the_command_line_need_no_file() {
     let config = Config::for_servers(&["10.0.0.1".to_owned(), "[::1]:3307".to_owned()]).unwrap();
-    let addresses: Vec<_> = config.cluster.servers.iter().map(crate::config::Server::address).collect();
+    let addresses: Vec<_> = config.home().servers.iter().map(crate::config::Server::address).collect();
     assert_eq!(addresses, ["10.0.0.1:3306", "[::1]:3307"]);
     for servers in [&[][..], &["a:b".to_owned()], &["a".to_owned(), "a:3306".to_owned()]] {
         let error = Config::for_servers(servers).unwrap_err();

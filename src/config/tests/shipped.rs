@@ -55,7 +55,7 @@ fn the_table_lists_every_option() {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     let listed = rows
         .map(|(option, _)| option.to_owned())
-        .filter(|option| !option.contains('_') || option.contains('.'));
+        .filter(|option| !option.starts_with(|first: char| first.is_ascii_uppercase())); // the environment's
     assert_eq!(listed.collect::<BTreeSet<_>>(), options());
 }
 
@@ -142,7 +142,7 @@ fn the_commented_file_shows_the_defaults() {
     )
     .unwrap();
     bare.http = shown.http;
-    bare.cluster.servers.clone_from(&shown.cluster.servers);
+    bare.clusters[0].servers.clone_from(&shown.clusters[0].servers);
     assert_eq!(format!("{bare:?}"), format!("{shown:?}"));
 }
 

@@ -20,7 +20,7 @@ use super::reads::{self, LeftOut, ReadLimits};
 use super::roles::{self, Assignment, Identity, Role};
 use super::snapshot::Snapshot;
 use crate::config;
-use crate::ids::ServerId;
+use crate::ids::{ServerId, ServerIds};
 use record::{Record, Seen};
 
 pub use seats::Refused;
@@ -79,14 +79,15 @@ pub(super) struct Book {
     settings: Arc<config::Cluster>,
     thresholds: Thresholds,
     limits: ReadLimits,
-    next_id: u16,
+    /// Shared with the books of other clusters.
+    ids: ServerIds,
     /// All servers have been looked at: who takes reads from now on comes later than Tidegate.
     begun: bool,
 }
 
 impl Book {
     /// A book of servers of which nothing is known.
-    pub fn new(cluster: &config::Cluster, monitor: &config::Monitor) -> Self {
+    pub fn new(cluster: &config::Cluster, monitor: &config::Monitor, ids: ServerIds) -> Self {
         let mut book = Self {
             servers: Vec::new(),
             primary: None,
@@ -98,7 +99,7 @@ impl Book {
             settings: Arc::default(),
             thresholds: Thresholds { failures: 1, successes: 1 },
             limits: ReadLimits { max_lag: None, facts_max_age: Duration::ZERO },
-            next_id: 0,
+            ids,
             begun: false,
         };
         book.configure(Arc::new(cluster.clone()), monitor);

@@ -48,7 +48,7 @@ impl Book {
                 || before.iter().position(|record| same(record) && record.at == resolve::literal(server));
             let mut record = match known.or_else(back) {
                 Some(at) => before.remove(at),
-                None => Record::new(self.fresh_id(&before), server),
+                None => Record::new(self.ids.draw(), server),
             };
             record.leaving = false;
             if *record.config != *server {
@@ -87,7 +87,7 @@ impl Book {
         let next = match self.servers.iter().position(comes_back) {
             Some(known) => Record { leaving: false, config, ..self.servers.remove(known) },
             None if before.is_none() => return self.servers[place].at = Some(at),
-            None => Record { at: Some(at), ..Record::new(self.fresh_id(&[]), &config) },
+            None => Record { at: Some(at), ..Record::new(self.ids.draw(), &config) },
         };
         let last = std::mem::replace(&mut self.servers[place], next);
         self.servers.extend(before.map(|_| last.leave()));
@@ -96,23 +96,15 @@ impl Book {
 
     /// Nothing is left of a server that was leaving.
     pub fn gone(&mut self, id: ServerId) {
-        self.servers.retain(|record| !(record.leaving && record.id == id));
+        if let Some(place) = self.servers.iter().position(|record| record.leaving && record.id == id) {
+            self.servers.remove(place);
+            self.ids.give_back(id);
+        }
     }
 
     /// Each server's id, its configuration, and where it is.
     pub fn seats(&self) -> impl Iterator<Item = (ServerId, &Arc<config::Server>, Option<SocketAddr>)> {
         self.servers.iter().map(|record| (record.id, &record.config, record.at))
-    }
-
-    /// An id that no server has; one that had it is long forgotten.
-    pub(super) fn fresh_id(&mut self, others: &[Record]) -> ServerId {
-        loop {
-            let id = ServerId(self.next_id);
-            self.next_id = self.next_id.wrapping_add(1);
-            if !self.servers.iter().chain(others).any(|record| record.id == id) {
-                return id;
-            }
-        }
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Record> {

@@ -40,7 +40,7 @@ fn rhythm() -> Monitor {
 
 /// Two servers; facts hold 3 × (100 ms + 900 ms), and `max_lag` is 2 s.
 pub fn book() -> Book {
-    Book::new(&cluster(), &rhythm())
+    Book::new(&cluster(), &rhythm(), ServerIds::default())
 }
 
 /// Three servers, one of which Tidegate promotes.
@@ -56,7 +56,7 @@ fn guarded() -> Book {
         apply_timeout: second,
         transactions_timeout: second,
     });
-    Book::new(&cluster, &rhythm())
+    Book::new(&cluster, &rhythm(), ServerIds::default())
 }
 
 fn cluster() -> Cluster {
@@ -302,7 +302,7 @@ fn t29_lag_is_told_below_a_second_by_gtids() {
 fn what_monitor_lag_asks_for_comes_before_the_status() {
     let table = config::TableName { database: "d".into(), table: "t".into() };
     let lag = LagBy::Heartbeat(config::Beats { table, interval: Duration::from_secs(1) });
-    let (mut book, start) = (Book::new(&cluster(), &Monitor { lag, ..rhythm() }), Instant::now());
+    let (mut book, start) = (Book::new(&cluster(), &Monitor { lag, ..rhythm() }, ServerIds::default()), Instant::now());
     let at = |ms| start + Duration::from_millis(ms);
     let beat = |second: i64| Reading::Beat(Beat(second * 1_000_000));
     let said = |book: &mut Book, ms| {

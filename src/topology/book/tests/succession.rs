@@ -157,7 +157,7 @@ fn a_member_of_the_primarys_group_reads_while_it_is_in_step() {
 #[test]
 fn a_second_writable_server_is_a_peer_where_the_operator_says_so() {
     for (multi_primary, role, takes) in [(false, Role::Rival, vec![]), (true, Role::Peer, vec![B])] {
-        let mut book = Book::new(&Cluster { multi_primary, ..cluster() }, &rhythm());
+        let mut book = Book::new(&Cluster { multi_primary, ..cluster() }, &rhythm(), ServerIds::default());
         let now = Instant::now();
         book.probed(A, said(1, false, vec![]), now);
         book.probed(B, said(2, false, vec![]), now);
