@@ -148,7 +148,7 @@ pub async fn receive(
                         let id = payload.get(1..5).and_then(|id| id.first_chunk().copied());
                         answer.prepared = Some(u32::from_le_bytes(id.ok_or(ExchangeError::Protocol)?));
                     }
-                    Terminal::Text | Terminal::Definitions | Terminal::ColumnsEof => {}
+                    Terminal::Text | Terminal::Definitions | Terminal::ColumnsEof | Terminal::Column => {}
                 }
                 if !plain.is_empty() && answer.prepared.is_none() {
                     (answer.columns, answer.rows) = result_set(&plain).ok_or(ExchangeError::Protocol)?;

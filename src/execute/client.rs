@@ -12,6 +12,7 @@ use atomic_waker::AtomicWaker;
 use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
+use super::names::Names;
 use super::relay::RelayError;
 use super::sum::Sum;
 use crate::wire::capabilities::Capabilities;
@@ -106,6 +107,8 @@ pub struct Client {
     pub kept: Option<Kept>,
     /// Of the reply in hand, where it may have to be compared with another's.
     pub sum: Option<Sum>,
+    /// What the server calls otherwise than the client, in the reply in hand.
+    pub names: Option<Arc<Names>>,
     /// Whether its statement can begin anew on another server, as long as nothing of the reply has gone out.
     pub may_move: bool,
 }

@@ -6,5 +6,6 @@
 
 pub mod client;
 pub mod infile;
+pub mod names;
 pub mod relay;
 pub mod sum;

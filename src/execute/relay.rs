@@ -119,6 +119,9 @@ pub async fn relay(
     statement_id: Option<u32>,
 ) -> Result<End, RelayError> {
     let mut end = End::default();
+    if client.names.is_some() {
+        scanner = scanner.stopping_at_columns();
+    }
     let mut mark = 0; // bytes of the buffer that may go to the client
     let mut renumber = connection.stream.next_packet().map(Renumber::from);
     if let Some(renumber) = &mut renumber {
@@ -136,6 +139,14 @@ pub async fn relay(
         let wanted = match step {
             Step::End { start, end: stop, terminal } => {
                 let (start, stop) = (mark + start, mark + stop);
+                if let (Terminal::Column, Some(names)) = (terminal, &client.names) {
+                    mark = names.put_back(buffer, start..stop);
+                    if scanner.is_done() {
+                        send(client, buffer, &mut mark, &mut end).await?;
+                        return Ok(end);
+                    }
+                    continue;
+                }
                 let unsent = end.sent == 0;
                 mark = note(
                     &mut end,
@@ -314,7 +325,7 @@ fn note(
             let status = eof_status(payload).ok_or(RelayError::Protocol)?;
             hide_tracking(buffer, start, status);
         }
-        Terminal::Infile | Terminal::Text | Terminal::Definitions => end.status = connection.status,
+        Terminal::Infile | Terminal::Text | Terminal::Definitions | Terminal::Column => end.status = connection.status,
     }
     Ok(stop)
 }

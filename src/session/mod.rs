@@ -211,6 +211,7 @@ impl Session {
                 shown: None,
                 kept: None,
                 sum: None,
+                names: None,
                 may_move: false,
             },
             salt,

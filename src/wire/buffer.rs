@@ -78,6 +78,22 @@ impl Buffer {
         self.end += more.len();
     }
 
+    /// Puts other bytes in the place of some of the filled ones.
+    pub fn replace(&mut self, range: std::ops::Range<usize>, fresh: &[u8]) {
+        let (length, stop) = (self.filled().len(), range.start + fresh.len());
+        if fresh.len() > range.len() {
+            let longer = fresh.len() - range.len();
+            if self.bytes.len() - self.end < longer {
+                self.reserve(length + longer);
+            }
+            self.end += longer;
+        }
+        let filled = self.filled_mut();
+        filled.copy_within(range.end..length, stop);
+        filled[range.start..stop].copy_from_slice(fresh);
+        self.truncate(length - range.len() + fresh.len());
+    }
+
     /// Bytes that fit in all.
     pub fn capacity(&self) -> usize {
         self.bytes.len()
@@ -122,6 +138,20 @@ mod tests {
         buffer.extend(&[6; ORDINARY]);
         assert_eq!(buffer.filled().len(), 6 + ORDINARY);
         assert_eq!(buffer.filled()[..7], [1, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn bytes_are_replaced_by_more_and_by_fewer() {
+        let list = Rc::new(Freelist::default());
+        let mut buffer = list.take();
+        buffer.extend(b"-abcd");
+        buffer.consume(1);
+        buffer.replace(1..3, b"xyz");
+        assert_eq!(buffer.filled(), b"axyzd");
+        buffer.replace(0..4, b"q");
+        assert_eq!(buffer.filled(), b"qd");
+        buffer.replace(2..2, &[7; ORDINARY]);
+        assert_eq!((&buffer.filled()[..3], buffer.filled().len()), (&b"qd\x07"[..], ORDINARY + 2));
     }
 
     #[test]

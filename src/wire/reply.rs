@@ -48,6 +48,8 @@ pub enum Terminal {
     Text,
     /// The last definition of a prepared statement that has no EOF behind it; the packet itself is ordinary.
     Definitions,
+    /// A column's definition, which ends nothing: where [`Scanner::stopping_at_columns`].
+    Column,
 }
 
 /// How far the scan came.
@@ -105,6 +107,8 @@ pub struct Scanner {
     optional_metadata: bool,
     /// Progress reports may come before anything else.
     progress: bool,
+    /// Definitions of columns are seen whole.
+    columns: bool,
     /// Bytes of a plain packet still to pass.
     skip: usize,
     /// The packet being passed fills 16 MiB: the next one continues it.
@@ -132,11 +136,23 @@ impl Scanner {
             deprecate_eof,
             optional_metadata,
             progress,
+            columns: false,
             skip: 0,
             continued: false,
             rows: 0,
             out_parameters: false,
         }
+    }
+
+    /// The same scan, which stops at each definition of a column ([`Terminal::Column`]).
+    pub fn stopping_at_columns(mut self) -> Self {
+        self.columns = true;
+        self
+    }
+
+    /// Whether the packet to come is a column's definition, or a parameter's, that is to be seen whole.
+    fn is_at_column(&self) -> bool {
+        self.columns && matches!(self.phase, Phase::Columns(_) | Phase::Definitions { left: 1.., .. })
     }
 
     /// Whether the whole reply has been seen.
@@ -176,8 +192,19 @@ impl Scanner {
                     _ => {}
                 }
             }
+            let length = HEADER + header.length;
+            if self.is_at_column() {
+                if rest.len() < length {
+                    return Step::Need { start: at, length };
+                }
+                if let Some(terminal) = self.look(header, first)
+                    && !self.finish(terminal, &rest[HEADER..length])
+                {
+                    return Step::Malformed;
+                }
+                return Step::End { start: at, end: at + length, terminal: Terminal::Column };
+            }
             if let Some(terminal) = self.look(header, first) {
-                let length = HEADER + header.length;
                 if rest.len() < length {
                     return Step::Need { start: at, length };
                 }
@@ -303,7 +330,7 @@ impl Scanner {
                 self.phase = self.after_result(status);
             }
             (Terminal::Infile, _) => self.phase = Phase::First,
-            (Terminal::ColumnsEof, _) => return false,
+            (Terminal::ColumnsEof | Terminal::Column, _) => return false,
             (Terminal::Err | Terminal::Text | Terminal::Definitions, _) => self.phase = Phase::Done,
         }
         true

@@ -1,0 +1,98 @@
+//! Names of a shard's schema and tables in the definitions of columns, put back to those that the client knows.
+//!
+//! Does not know: which shard, and why. Invariant: a definition that cannot be read passes as it came.
+
+use crate::wire::buffer::Buffer;
+use crate::wire::frame::{HEADER, lenenc_string, put_header, put_lenenc_string};
+
+/// What is called otherwise on the server than by the client.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Names {
+    /// The schema: there, and for the client.
+    pub schema: (Vec<u8>, Vec<u8>),
+    /// Tables: there, and for the client.
+    pub tables: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Names {
+    /// Rewrites the definition in the packet at `packet`; gives its new end.
+    pub(super) fn put_back(&self, buffer: &mut Buffer, packet: std::ops::Range<usize>) -> usize {
+        let bytes = &buffer.filled()[packet.clone()];
+        let Some(fresh) = self.rewritten(&bytes[HEADER..], bytes[3]) else { return packet.end };
+        buffer.replace(packet.clone(), &fresh);
+        packet.start + fresh.len()
+    }
+
+    /// What the client calls a table.
+    fn of_client<'a>(&'a self, table: &'a [u8]) -> &'a [u8] {
+        self.tables.iter().find(|(there, _)| there == table).map_or(table, |(_, known)| known)
+    }
+
+    /// The packet with the client's names; `None` where it has no other.
+    fn rewritten(&self, definition: &[u8], sequence: u8) -> Option<Vec<u8>> {
+        let (catalog, rest) = lenenc_string(definition)?;
+        let (schema, rest) = lenenc_string(rest)?;
+        if schema != self.schema.0 {
+            return None;
+        }
+        let (table, rest) = lenenc_string(rest)?;
+        let (origin, rest) = lenenc_string(rest)?;
+        let mut fresh = vec![0; HEADER];
+        for name in [catalog, &self.schema.1, self.of_client(table), self.of_client(origin)] {
+            put_lenenc_string(&mut fresh, name);
+        }
+        fresh.extend_from_slice(rest);
+        let mut header = Vec::with_capacity(HEADER);
+        put_header(&mut header, fresh.len() - HEADER, sequence);
+        fresh[..HEADER].copy_from_slice(&header);
+        Some(fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::wire::buffer::Freelist;
+    use crate::wire::frame::put_packet;
+
+    fn definition(names: [&str; 4]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        names.iter().for_each(|name| put_lenenc_string(&mut payload, name.as_bytes()));
+        payload.extend_from_slice(b"\x02id\x02id\x0c rest");
+        payload
+    }
+
+    fn put_back(names: [&str; 4]) -> Vec<u8> {
+        let own = Names {
+            schema: (b"shop_0".to_vec(), b"shop".to_vec()),
+            tables: vec![(b"orders_3".to_vec(), b"orders".to_vec())],
+        };
+        let mut buffer = Rc::new(Freelist::default()).take();
+        let mut packet = b"before".to_vec();
+        put_packet(&mut packet, 7, &definition(names));
+        buffer.extend(&packet);
+        buffer.extend(b"after");
+        let stop = own.put_back(&mut buffer, 6..packet.len());
+        assert_eq!((&buffer.filled()[..6], &buffer.filled()[stop..]), (&b"before"[..], &b"after"[..]));
+        buffer.filled()[6..stop].to_vec()
+    }
+
+    #[test]
+    fn names_of_a_shard_are_those_of_the_client_again() {
+        let packet = |names| {
+            let mut packet = Vec::new();
+            put_packet(&mut packet, 7, &definition(names));
+            packet
+        };
+        assert_eq!(
+            put_back(["def", "shop_0", "orders_3", "orders_3"]),
+            packet(["def", "shop", "orders", "orders"])
+        );
+        assert_eq!(put_back(["def", "shop_0", "o", "orders_3"]), packet(["def", "shop", "o", "orders"]));
+        // Another schema, and what is no definition at all.
+        assert_eq!(put_back(["def", "blog", "orders_3", "x"]), packet(["def", "blog", "orders_3", "x"]));
+        assert_eq!(put_back(["", "", "", ""]), packet(["", "", "", ""]));
+    }
+}
