@@ -4,9 +4,9 @@
 //! Invariant: a metric or a label value that is added, renamed or removed fails here until `docs/` says so.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,6 +1,9 @@
 //! Where a statement would go, in words: `tidegate route`.
 
-use crate::plan::sharded::{self, Arguments, Modes, Planned, Planner, Request};
+use std::sync::Arc;
+
+use crate::config::{Config, Expected, Role, RuleTest};
+use crate::plan::sharded::{self, Arguments, Chosen, Modes, Planned, Planner, Request};
 use crate::plan::{self, Situation, Target};
 use crate::shard::Charset;
 use crate::sql::{self, Dialect, LexCharset, Lexing, ServerVersion};
@@ -47,6 +50,57 @@ pub fn sharded(statement: &[u8], mariadb: bool, database: Option<&str>, planner:
         out += &sharded::describe_execution(routed, &arguments, database);
     }
     out
+}
+
+/// What the file's tests expect of its rules and do not find, one line for each.
+pub fn failing_tests(config: &Config) -> Vec<String> {
+    let planner = Planner::new(Arc::new(config.rules.clone()));
+    config.tests.iter().filter_map(|test| Some(told(test, &unmet(test, &planner)?))).collect()
+}
+
+fn told(test: &RuleTest, found: &str) -> String {
+    let (option, line) = &test.place;
+    format!("{option}, line {line}: {found}: {}", test.sql)
+}
+
+/// What becomes of a test's statement instead of what it expects.
+fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
+    let (sql, lexing) = (test.sql.as_bytes(), lexing(false));
+    let recognised = sql::recognise(sql, &lexing);
+    let database = Some(test.database.as_bytes());
+    let (modes, charset) = (Modes::default(), Charset::Utf8);
+    let planned = planner.plan(&Request { sql, lexing: &lexing, modes, database, charset, recognised });
+    let mut literals = Vec::new();
+    sql::shape(sql, &lexing, 0, &mut literals);
+    let arguments = Arguments { sql, lexing: &lexing, literals: &literals, parameters: &[], charset };
+    let found = match &planned {
+        Planned::Home => Ok(0),
+        Planned::Refused(refusal) => Err(refusal.clone()),
+        Planned::Routed(routed) => {
+            let database = planner.rules().database(&routed.database)?;
+            routed.choose(&arguments, database).map(|chosen| match chosen {
+                Chosen::One(_) => 1,
+                Chosen::Several(shards) => shards.len(),
+            })
+        }
+    };
+    match (test.expected, found) {
+        (Expected::Refused, Ok(shards)) => Some(format!("it is not refused, but goes to {shards} shards")),
+        (Expected::Refused, Err(_)) => None,
+        (Expected::Sent { .. }, Err(refusal)) => Some(format!("it is refused: {refusal}")),
+        (Expected::Sent { shards: Some(wanted), .. }, Ok(shards)) if shards != wanted => {
+            Some(format!("it goes to {shards} shards, not {wanted}"))
+        }
+        (Expected::Sent { role: Some(role), .. }, Ok(_)) => {
+            let target = plan::route(recognised, Situation::default()).target;
+            let (is_met, name) = match role {
+                Role::Primary => (target == Target::Primary, "primary"),
+                Role::Replica => (target == Target::Replica, "replica"),
+            };
+            (!is_met).then(|| format!("it goes to {}, not to a {name}", target.name()))
+        }
+        (Expected::Sent { role: None, .. }, Ok(_)) => None,
+    }
 }
 
 /// One line about one statement in a fresh session: class, role, reason, digest.

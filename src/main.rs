@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tidegate::config::{self, Config, ListenAddress, LogFormat};
+use tidegate::config::{self, Config, ConfigError, ListenAddress, LogFormat};
 use tidegate::explain;
 use tidegate::frontend::proxy::{Proxy, check_files};
 use tidegate::frontend::steering::Reread;
@@ -99,14 +99,30 @@ fn check(file: &Path) -> ExitCode {
     let outcome = config::check(file);
     if outcome.code == 0
         && let Ok(config) = config::read(file)
-        && let Err(error) = check_files(&config)
     {
-        let name = file.display();
-        print(&format!("error: {error}\n --> {name}\n\n{name}: 1 error\n"), true);
-        return ExitCode::FAILURE;
+        let errors: Vec<_> = match check_files(&config) {
+            Err(error) => vec![error.to_string()],
+            Ok(()) => explain::failing_tests(&config),
+        };
+        let (name, count) = (file.display(), errors.len());
+        errors.iter().for_each(|error| print(&format!("error: {error}\n --> {name}\n\n"), true));
+        if count > 0 {
+            print(&format!("{name}: {count} error{}\n", if count == 1 { "" } else { "s" }), true);
+            return ExitCode::FAILURE;
+        }
     }
     print(&outcome.text, outcome.code != 0);
     ExitCode::from(outcome.code)
+}
+
+/// A file whose tests of its own rules fail is as wrong as one that cannot be read.
+fn read_and_test(file: &Path) -> Result<Config, Vec<ConfigError>> {
+    let config = config::read(file)?;
+    let failing: Vec<_> = explain::failing_tests(&config)
+        .into_iter()
+        .map(|error| ConfigError::of_rules(&file.to_string_lossy(), error))
+        .collect();
+    if failing.is_empty() { Ok(config) } else { Err(failing) }
 }
 
 fn run(
@@ -118,7 +134,7 @@ fn run(
     let (has_file, servers) = (file.is_some(), servers.to_vec());
     let read = move || {
         let loaded = match &file {
-            Some(file) => config::read(file),
+            Some(file) => read_and_test(file),
             None => Config::for_servers(&servers).map_err(|error| vec![error]),
         };
         loaded.map(|mut config| {

@@ -90,6 +90,16 @@ impl Config {
             config.rules.databases.iter().map(told).collect()
         };
         changes.extend(by_name("databases.", &rules(self), &rules(next)));
+        for (name, before) in &self.rules.databases {
+            // Where rows are does not change because a file does.
+            if next.rules.databases.get(name).is_none_or(|after| !after.keeps_places_of(before)) {
+                let (was, is) = ("placed".to_owned(), "placed otherwise".to_owned());
+                changes.push(Change {
+                    live: false,
+                    ..Change::new(&format!("databases.{name}.keyspaces"), was, is)
+                });
+            }
+        }
         let operators = |config: &Self| users(config.console.iter().flat_map(|console| &console.users));
         changes.extend(by_name("admin.users", &operators(self), &operators(next)));
         changes.extend(by_name("users", &users(self.users()), &users(next.users())));
@@ -125,11 +135,7 @@ impl Change {
 type Elements<T> = BTreeMap<String, (String, T)>;
 
 /// What has come, gone or changed in a list.
-fn by_name<T: PartialEq>(
-    option: &str,
-    before: &Elements<T>,
-    after: &Elements<T>,
-) -> Vec<Change> {
+fn by_name<T: PartialEq>(option: &str, before: &Elements<T>, after: &Elements<T>) -> Vec<Change> {
     let text = |of: &Elements<T>, name: &String| of.get(name).map_or(String::new(), |(text, _)| text.clone());
     let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
     let differs = |name: &&String| before.get(*name) != after.get(*name);

@@ -14,8 +14,8 @@ use super::address;
 use super::defaults;
 use super::error::quoted;
 use super::failover;
-use super::guess::did_you_mean;
 use super::fields::{Context, Fields, Item};
+use super::guess::did_you_mean;
 use super::listen::Keepalive;
 use super::model::{
     Cluster, Compression, Pool, Reads, Replay, Server, ServerTls, ServerTlsMode, Transactions, WEIGHTS,
@@ -51,7 +51,8 @@ fn home(top: &mut Fields<'_>, clusters: &[Cluster], cx: &mut Context<'_, '_>) ->
     let names: Vec<_> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
     let Some(item) = top.take("default_cluster") else {
         if names.len() > 1 {
-            let help = format!("write `default_cluster: {}`: it holds everything that no rule places", names[0]);
+            let help =
+                format!("write `default_cluster: {}`: it holds everything that no rule places", names[0]);
             top.missing(cx, "default_cluster", &help);
         }
         return ClusterId(0);
@@ -96,7 +97,8 @@ fn listed(top: &mut Fields<'_>, cx: &mut Context<'_, '_>) -> Vec<Cluster> {
         for server in next.servers.iter().map(Server::address) {
             let has = |other: &&Cluster| other.servers.iter().any(|known| known.address() == server);
             if let Some(other) = clusters.iter().find(has) {
-                let message = format!("the server {} is in cluster {} already", quoted(&server), quoted(&other.name));
+                let message =
+                    format!("the server {} is in cluster {} already", quoted(&server), quoted(&other.name));
                 cx.errors.add(entry.place, &rule, message, Some("a server is in one cluster".to_owned()));
             }
         }

@@ -36,6 +36,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// A test of the rules in `file` that fails.
+    pub fn of_rules(file: &str, message: String) -> Self {
+        Self::without_place(file, message, None)
+    }
+
     /// An error about something that has no line: a file that cannot be read, a command line argument.
     pub(super) fn without_place(file: &str, message: impl Into<String>, help: Option<String>) -> Self {
         let (file, rule, snippet) = (file.to_owned(), String::new(), String::new());

@@ -18,6 +18,8 @@ use super::model::{
 };
 use super::tree::Node;
 use super::{accounts, cluster, databases, defaults, lag, listen, sharding};
+use crate::ids::ClusterId;
+use crate::shard::Database;
 
 /// Milliseconds of a minute, an hour and a day, for bounds.
 pub(super) const MINUTE: u64 = 60_000;
@@ -50,6 +52,9 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let (balances, rules) = databases::databases(&mut fields, &names, cx);
     clusters.iter_mut().for_each(|cluster| cluster.reads.balance_of.clone_from(&balances));
+    for database in rules.databases.values() {
+        home_is_there(database, home, &names, &fields, cx);
+    }
     let sharded: Vec<_> = rules.databases.keys().map(String::as_str).collect();
     let tests = sharding::rule_tests(&mut fields, &sharded, cx);
     let config = Config {
@@ -74,6 +79,26 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     config.clusters.iter().for_each(|cluster| lag::fits(&config.monitor.lag, cluster, &fields, cx));
     fields.finish(cx);
     config
+}
+
+/// What no rule places is on the default cluster, under the database's own name.
+fn home_is_there(
+    database: &Database,
+    default: ClusterId,
+    clusters: &[&str],
+    top: &Fields<'_>,
+    cx: &mut Context<'_, '_>,
+) {
+    if database.home.cluster == default && database.home.schema == database.name {
+        return;
+    }
+    let cluster = clusters.get(default.place()).copied().unwrap_or_default();
+    let message = format!(
+        "the home of {} is elsewhere than on the default cluster, or has another name",
+        quoted(&database.name)
+    );
+    let help = format!("this release takes home: {{cluster: {cluster}, schema: {}}} only", database.name);
+    top.conflict(cx, &["databases"], message, &help);
 }
 
 fn version(fields: &mut Fields<'_>, cx: &mut Context<'_, '_>) {

@@ -132,10 +132,7 @@ fn shown_cluster(cluster: &Cluster, out: &mut Shown) {
     let promotion = cluster.promotion.as_ref();
     out.put(name("failover.mode"), if promotion.is_some() { "promote" } else { "follow" });
     out.optional(name("failover.user"), promotion.map(|promotion| &promotion.user));
-    out.optional(
-        name("failover.replication.user"),
-        promotion.map(|promotion| &promotion.replication_user),
-    );
+    out.optional(name("failover.replication.user"), promotion.map(|promotion| &promotion.replication_user));
     let times = promotion.map_or((APPLY_TIMEOUT, TRANSACTIONS_TIMEOUT), |promotion| {
         (promotion.apply_timeout, promotion.transactions_timeout)
     });

@@ -151,6 +151,21 @@ impl Rules {
 }
 
 impl Database {
+    /// Whether every row that `before` places is still where it was: what is there is as it was, and what is new is new.
+    pub fn keeps_places_of(&self, before: &Self) -> bool {
+        let known = |keyspace: &Keyspace| self.keyspaces.iter().position(|own| own == keyspace);
+        let kept: Vec<_> = before.keyspaces.iter().map(known).collect();
+        let same = |(name, table): (&String, &Table)| match (table, self.tables.get(name)) {
+            (Table::Reference, Some(Table::Reference)) => true,
+            (
+                Table::Sharded { keyspace, key, .. },
+                Some(Table::Sharded { keyspace: now, key: of_now, .. }),
+            ) => kept.get(*keyspace) == Some(&Some(*now)) && key == of_now,
+            _ => false,
+        };
+        self.home == before.home && kept.iter().all(Option::is_some) && before.tables.iter().all(same)
+    }
+
     /// The rule for a table; without one it is at home.
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.get(name)

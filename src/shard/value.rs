@@ -29,7 +29,7 @@ pub enum Value<'a> {
 }
 
 /// What the bytes of a text mean.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Charset {
     /// `utf8mb4`, `utf8mb3`, `ascii`.
     Utf8,

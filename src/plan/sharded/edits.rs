@@ -3,6 +3,7 @@
 //! Owns: the kinds of edits. Does not know: which shard, until it is asked for a text. Invariant: all else stays byte for byte.
 
 use super::parse::text::{At, counts, unquote};
+use super::planned::Cut;
 use crate::sql::lexer::Lexer;
 use crate::sql::{self, Lexing, splice};
 
@@ -86,6 +87,20 @@ pub fn text_for(sql: &[u8], lexing: &Lexing, edits: &[NameEdit], place: &Place<'
         splices.push(sql::Edit { span, text });
     }
     Some(splice(sql, &splices))
+}
+
+/// The text with a LIMIT of so many rows from the first on, in the place of its own.
+pub fn with_limit(sql: &[u8], lexing: &Lexing, cut: &Cut, count: u64) -> Vec<u8> {
+    let tokens = Lexer::new(sql, lexing).filter(|token| counts(token.kind)).zip(0..);
+    let edits = tokens.filter_map(|(token, number)| {
+        let text = match () {
+            () if number == cut.count.token => count.to_string(),
+            () if cut.offset.is_some_and(|offset| number == offset.token) => "0".to_owned(),
+            () => return None,
+        };
+        Some(sql::Edit { span: token.start..token.end, text: text.into_bytes() })
+    });
+    splice(sql, &edits.collect::<Vec<_>>())
 }
 
 /// A name in quotes.

@@ -26,7 +26,7 @@ mod values;
 mod cases;
 
 pub use choose::Chosen;
-pub use edits::{Edit, NameEdit, Place, text_for};
+pub use edits::{Edit, NameEdit, Place, text_for, with_limit};
 pub use keys::{Bound, KeySource, Narrow, Typed};
 pub use parse::{Modes, bracketed};
 pub use planned::*;

@@ -61,6 +61,14 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    /// The number that LIMIT or OFFSET gives; `None` where it is none.
+    pub fn number(&self, source: KeySource) -> Option<u64> {
+        match self.read(source).value() {
+            Value::Integer(number) => u64::try_from(number).ok(),
+            _ => None,
+        }
+    }
+
     fn literal(&self, literal: &Literal, negative: bool, typed: Typed) -> Read<'a> {
         let text = self.sql.get(literal.span.clone()).unwrap_or_default();
         match (literal.kind, typed) {
