@@ -77,12 +77,7 @@ impl Epoch {
 impl Common {
     /// With these settings, until a reload.
     pub fn new(dialing: Dialing, settings: config::Pool, epoch: Arc<Epoch>) -> Self {
-        Self {
-            dialing,
-            settings: ArcSwap::from_pointee(settings),
-            spill: Arc::default(),
-            epoch,
-        }
+        Self { dialing, settings: ArcSwap::from_pointee(settings), spill: Arc::default(), epoch }
     }
 }
 

@@ -119,6 +119,11 @@ impl State {
         Self { schema, ..Self::default() }
     }
 
+    /// The same with another default database.
+    pub fn in_schema(&self, schema: &[u8]) -> Self {
+        Self { schema: schema.to_vec(), ..self.clone() }
+    }
+
     /// Takes in one reported change; true when the state is another now.
     pub fn observe(&mut self, change: Change<'_>) -> bool {
         match change {

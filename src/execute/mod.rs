@@ -7,5 +7,6 @@
 pub mod client;
 pub mod infile;
 pub mod names;
+pub mod part;
 pub mod relay;
 pub mod sum;

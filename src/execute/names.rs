@@ -3,7 +3,7 @@
 //! Does not know: which shard, and why. Invariant: a definition that cannot be read passes as it came.
 
 use crate::wire::buffer::Buffer;
-use crate::wire::frame::{HEADER, lenenc_string, put_header, put_lenenc_string};
+use crate::wire::frame::{HEADER, lenenc_string, put_lenenc_string, put_packet};
 
 /// What is called otherwise on the server than by the client.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -15,10 +15,17 @@ pub struct Names {
 }
 
 impl Names {
+    /// Whether anything has another name there.
+    pub fn differ(&self) -> bool {
+        self.schema.0 != self.schema.1 || !self.tables.is_empty()
+    }
+
     /// Rewrites the definition in the packet at `packet`; gives its new end.
     pub(super) fn put_back(&self, buffer: &mut Buffer, packet: std::ops::Range<usize>) -> usize {
         let bytes = &buffer.filled()[packet.clone()];
-        let Some(fresh) = self.rewritten(&bytes[HEADER..], bytes[3]) else { return packet.end };
+        let Some(payload) = self.of_definition(&bytes[HEADER..]) else { return packet.end };
+        let mut fresh = Vec::with_capacity(HEADER + payload.len());
+        put_packet(&mut fresh, bytes[3], &payload);
         buffer.replace(packet.clone(), &fresh);
         packet.start + fresh.len()
     }
@@ -28,8 +35,8 @@ impl Names {
         self.tables.iter().find(|(there, _)| there == table).map_or(table, |(_, known)| known)
     }
 
-    /// The packet with the client's names; `None` where it has no other.
-    fn rewritten(&self, definition: &[u8], sequence: u8) -> Option<Vec<u8>> {
+    /// The definition with the client's names; `None` where it has no other.
+    pub fn of_definition(&self, definition: &[u8]) -> Option<Vec<u8>> {
         let (catalog, rest) = lenenc_string(definition)?;
         let (schema, rest) = lenenc_string(rest)?;
         if schema != self.schema.0 {
@@ -37,14 +44,11 @@ impl Names {
         }
         let (table, rest) = lenenc_string(rest)?;
         let (origin, rest) = lenenc_string(rest)?;
-        let mut fresh = vec![0; HEADER];
+        let mut fresh = Vec::with_capacity(definition.len());
         for name in [catalog, &self.schema.1, self.of_client(table), self.of_client(origin)] {
             put_lenenc_string(&mut fresh, name);
         }
         fresh.extend_from_slice(rest);
-        let mut header = Vec::with_capacity(HEADER);
-        put_header(&mut header, fresh.len() - HEADER, sequence);
-        fresh[..HEADER].copy_from_slice(&header);
         Some(fresh)
     }
 }
@@ -55,7 +59,6 @@ mod tests {
 
     use super::*;
     use crate::wire::buffer::Freelist;
-    use crate::wire::frame::put_packet;
 
     fn definition(names: [&str; 4]) -> Vec<u8> {
         let mut payload = Vec::new();

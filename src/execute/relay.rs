@@ -325,7 +325,9 @@ fn note(
             let status = eof_status(payload).ok_or(RelayError::Protocol)?;
             hide_tracking(buffer, start, status);
         }
-        Terminal::Infile | Terminal::Text | Terminal::Definitions | Terminal::Column => end.status = connection.status,
+        Terminal::Infile | Terminal::Text | Terminal::Definitions | Terminal::Column => {
+            end.status = connection.status
+        }
     }
     Ok(stop)
 }

@@ -95,6 +95,15 @@ impl Column {
         })
     }
 
+    /// Its name in the result.
+    pub fn name(&self) -> &[u8] {
+        let mut cursor = Cursor::new(&self.payload);
+        for _ in 0..4 {
+            cursor.lenenc_bytes(); // catalog, schema, table, original table
+        }
+        cursor.lenenc_bytes().unwrap_or_default()
+    }
+
     /// The definition as it came.
     pub fn payload(&self) -> &[u8] {
         &self.payload
@@ -146,7 +155,7 @@ mod tests {
         let column = Column::parse(UNSIGNED_BIGINT).unwrap();
         assert_eq!((column.kind, column.charset, column.length), (kind::LONGLONG, BINARY_CHARSET, 20));
         assert!(column.is_unsigned() && !column.is_enumerated());
-        assert_eq!(column.payload(), UNSIGNED_BIGINT);
+        assert_eq!((column.payload(), column.name()), (UNSIGNED_BIGINT, &b"b"[..]));
     }
 
     #[test]

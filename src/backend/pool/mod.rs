@@ -23,7 +23,7 @@ use super::class::Class;
 use super::connect::{ConnectError, Opening};
 use super::connection::{Connection, Key, User as Session};
 use super::gate::{Grant, Offer, Permit};
-use super::server::{Epoch, Directory, Server};
+use super::server::{Directory, Epoch, Server};
 use super::spill::{Line, Spilled};
 use super::state::State;
 use crate::ids::{BackendId, ServerId};
