@@ -50,6 +50,7 @@ mod routines;
 mod routing;
 mod semisync;
 mod sequences;
+mod sharding;
 mod sql_digest;
 mod state;
 mod succession;

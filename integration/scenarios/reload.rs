@@ -255,8 +255,8 @@ async fn orders_of_the_console_stand_over_the_file(scenario: Scenario) {
     console.ok(&format!("ADD SERVER '{one}'")).await;
     until_shown(&stage, 1, &["Weight=9", "State=up"]).await;
     for (sql, why) in [
-        (format!("ADD SERVER '{one}'"), "is a server of the cluster already"),
-        ("DROP SERVER '10.9.9.9:1'".into(), "is not a server of the cluster"),
+        (format!("ADD SERVER '{one}'"), "is a server of the cluster `main` already"),
+        ("DROP SERVER '10.9.9.9:1'".into(), "is not a server of any cluster"),
         ("ALTER SERVER 'no host' DRAIN".into(), "no host"),
     ] {
         let told = refused(&mut console, &sql).await;

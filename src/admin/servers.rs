@@ -99,7 +99,12 @@ fn encode_snapshots(snapshots: &[Arc<Snapshot>], encoder: &mut DescriptorEncoder
             ([("server", &*server.address)], own.map_or(0, |(_, share)| share) as f64 / total)
         })
     });
-    family(encoder, "server_read_share", "Part of its cluster's reads that the server takes as a replica", shares)?;
+    family(
+        encoder,
+        "server_read_share",
+        "Part of its cluster's reads that the server takes as a replica",
+        shares,
+    )?;
     let generation = encoder.encode_descriptor(
         "topology_generation",
         "Changes of the topology seen so far",

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -28,7 +29,7 @@ use crate::ids::{ClientId, ServerId};
 use crate::observe::Metrics;
 use crate::registry::{Handle, Registry};
 use crate::session::worker::{Caller, Parts, Worker};
-use crate::session::{Admitted, Problem, Session, kill};
+use crate::session::{Admitted, Directory, Problem, Session, kill};
 use crate::topology::Clusters;
 use crate::wire::buffer::Freelist;
 use crate::wire::capabilities::Capabilities;
@@ -45,6 +46,8 @@ pub(super) struct Common {
     pub fleet: Arc<Fleet>,
     /// Of the accounts and their rights.
     pub epoch: Arc<Epoch>,
+    /// Which tables are where.
+    pub directory: Arc<ArcSwap<Directory>>,
     pub context: Arc<LoginContext>,
     pub registry: Arc<Registry>,
     pub metrics: Arc<Metrics>,
@@ -176,8 +179,18 @@ impl Seed {
     }
 
     fn worker(&self) -> Worker {
-        let Common { config, clusters, fleet, epoch, context, registry, metrics, packet_memory, hasher } =
-            self.common.clone();
+        let Common {
+            config,
+            clusters,
+            fleet,
+            epoch,
+            directory,
+            context,
+            registry,
+            metrics,
+            packet_memory,
+            hasher,
+        } = self.common.clone();
         let buffers = Rc::new(Freelist::default());
         let pool =
             Pool::new(fleet, epoch, hasher.clone(), self.others.clone(), Rc::clone(&buffers), self.home);
@@ -185,6 +198,7 @@ impl Seed {
         Worker::new(Parts {
             config,
             clusters,
+            directory,
             pool: Rc::new(pool),
             buffers,
             registry,

@@ -33,12 +33,13 @@ impl Overrides {
     /// The servers of a cluster as they are to be, where the file lists `listed`.
     pub fn over(&self, cluster: &str, listed: &[Server]) -> Vec<Server> {
         let is_listed = |address: &str| listed.iter().any(|server| server.address() == address);
-        let added = self.0.iter().filter(|(address, _)| !is_listed(address)).filter_map(|(_, own)| {
-            match &own.presence {
-                Presence::Added(to, server) if to == cluster => Some(server),
-                _ => None,
-            }
-        });
+        let added =
+            self.0.iter().filter(|(address, _)| !is_listed(address)).filter_map(|(_, own)| {
+                match &own.presence {
+                    Presence::Added(to, server) if to == cluster => Some(server),
+                    _ => None,
+                }
+            });
         let all = listed.iter().chain(added).filter_map(|server| match self.0.get(&server.address()) {
             None => Some(server.clone()),
             Some(Override { presence: Presence::Dropped, .. }) => None,

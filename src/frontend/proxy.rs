@@ -36,7 +36,7 @@ use crate::execute::client::Signals;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
 use crate::registry::Registry;
-use crate::session::{PIN_NAMES, ProblemKind, REPLAY_OUTCOMES};
+use crate::session::{Directory, PIN_NAMES, ProblemKind, REPLAY_OUTCOMES};
 use crate::sql::Dialect;
 use crate::topology::{Clusters, Resolve, Snapshot, State, System, Topology};
 use crate::wire::capabilities::Capabilities;
@@ -183,9 +183,10 @@ impl Proxy {
             Arc::clone(&context) as _,
             Arc::clone(&metrics),
         ));
+        let directory = Arc::new(ArcSwap::from_pointee(Directory::new(config.rules.clone(), None)));
         let helm = Arc::new(Helm::new(
             reread,
-            Arc::clone(&in_effect),
+            (Arc::clone(&in_effect), Arc::clone(&directory)),
             Arc::clone(&clusters),
             Arc::clone(&fleet),
             accounts,
@@ -194,6 +195,7 @@ impl Proxy {
         let common = Common {
             fleet: Arc::clone(&fleet),
             epoch,
+            directory: Arc::clone(&directory),
             config: Arc::clone(&config),
             clusters: Arc::clone(&clusters),
             context: Arc::clone(&context),

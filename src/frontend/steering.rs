@@ -18,7 +18,7 @@ use crate::admin::console::{Asking, Order, Steering};
 use crate::config::{Change, Cluster, Config, ConfigError};
 use crate::ids::ServerId;
 use crate::registry::{Handle, Phase, Registry};
-use crate::session::is_passing_pin;
+use crate::session::{Directory, is_passing_pin};
 use crate::topology::{Clusters, Quiet};
 
 /// Reads the rules file again.
@@ -33,6 +33,7 @@ const ERRORS_SHOWN: usize = 4000;
 pub(super) struct Helm {
     reread: Option<Arc<Reread>>,
     in_effect: Arc<ArcSwap<Config>>,
+    directory: Arc<ArcSwap<Directory>>,
     wanted: Mutex<Wanted>,
     clusters: Arc<Clusters>,
     fleet: Arc<Fleet>,
@@ -51,14 +52,23 @@ impl Helm {
     /// With the configuration that the proxy was started with.
     pub fn new(
         reread: Option<Reread>,
-        in_effect: Arc<ArcSwap<Config>>,
+        (in_effect, directory): (Arc<ArcSwap<Config>>, Arc<ArcSwap<Directory>>),
         clusters: Arc<Clusters>,
         fleet: Arc<Fleet>,
         accounts: Arc<Accounts>,
         registry: Arc<Registry>,
     ) -> Self {
         let wanted = Mutex::new(Wanted { file: in_effect.load_full(), overrides: Overrides::default() });
-        Self { reread: reread.map(Arc::new), in_effect, wanted, clusters, fleet, accounts, registry }
+        Self {
+            reread: reread.map(Arc::new),
+            in_effect,
+            directory,
+            wanted,
+            clusters,
+            fleet,
+            accounts,
+            registry,
+        }
     }
 
     async fn read_again(&self) -> Result<Vec<Change>, String> {
@@ -107,6 +117,10 @@ impl Helm {
         self.clusters.configure(&next).map_err(|refused| refused.to_string())?;
         self.fleet.adopt(&next.clusters);
         self.accounts.adopt(&next.auth);
+        if next.rules != self.in_effect.load().rules {
+            let before = self.directory.load();
+            self.directory.store(Arc::new(Directory::new(next.rules.clone(), Some(&before))));
+        }
         self.in_effect.store(Arc::new(next));
         for Change { option, before, after, .. } in &changes {
             tracing::info!(option, before, after, "the configuration has changed");

@@ -36,8 +36,7 @@ struct Wait {
 impl Session {
     /// How long the statement may wait for a server; known from the first wait on.
     pub(super) fn deadline(&self, known: &mut Option<Instant>) -> Instant {
-        *known
-            .get_or_insert_with(|| Instant::now() + self.topology.snapshot().cluster.pool.primary_wait)
+        *known.get_or_insert_with(|| Instant::now() + self.topology.snapshot().cluster.pool.primary_wait)
     }
 
     /// A server for the route, waiting for a primary where there is none.
@@ -60,8 +59,7 @@ impl Session {
                 Look::Nobody => (false, false),
             };
             let begun = wait.is_some();
-            let wait =
-                wait.get_or_insert_with(|| Wait { changes: self.topology.subscribe(), line: None });
+            let wait = wait.get_or_insert_with(|| Wait { changes: self.topology.subscribe(), line: None });
             if crowded && wait.line.is_none() {
                 let Some(primary) = self.topology.snapshot().primary else { continue };
                 wait.line = Some(self.worker.pool.stand_in_line(primary).ok_or(TOO_MANY)?);

@@ -132,6 +132,7 @@ impl Session {
         }
         self.clear_after_routines();
         self.set_pins(Pins::default());
+        self.leave_sites();
         self.ledger.clear();
         self.statements.clear();
         self.texts.clear();

@@ -128,9 +128,8 @@ impl Session {
     pub(super) fn with_counts(&self, text: &[u8], statement: Recognised, target: Target) -> Option<Vec<u8>> {
         let uses = statement.uses;
         let found_rows = uses.contains(Uses::FOUND_ROWS);
-        let reachable = |(server, _): At| {
-            target != Target::Primary || self.topology.snapshot().primary == Some(server)
-        };
+        let reachable =
+            |(server, _): At| target != Target::Primary || self.topology.snapshot().primary == Some(server);
         let at_hand = self.is_before_at_hand()
             && self.last.place.is_some_and(reachable)
             && !self.last.counts_are_ours

@@ -143,8 +143,7 @@ impl Session {
     async fn take_before(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let key = Key { account: self.account.id, class: self.class };
         // What must go to the primary does not go elsewhere for what it asks about the statement before.
-        let suits =
-            |server| target != Target::Primary || self.topology.snapshot().primary == Some(server);
+        let suits = |server| target != Target::Primary || self.topology.snapshot().primary == Some(server);
         if statement.uses.intersects(ABOUT_BEFORE)
             && let Some((server, id)) = self.last.place
         {

@@ -5,11 +5,13 @@
 //! tracking); a session holds a server connection only while a transaction is open or a pin stands.
 
 mod attempt;
+mod branches;
 mod change;
 mod choice;
 mod commands;
 mod course;
 mod diagnostics;
+mod direct;
 mod execution;
 mod expired;
 mod failure;
@@ -28,6 +30,7 @@ mod own;
 mod own_ids;
 mod perform;
 mod pins;
+mod plans;
 mod prelude;
 mod prepared;
 mod problem;
@@ -41,8 +44,10 @@ mod record;
 mod refusal;
 mod reply;
 mod resume;
+mod scatter;
 mod sequences;
 mod settle;
+mod sites;
 mod statements;
 mod texts;
 mod variables;
@@ -57,12 +62,14 @@ use std::time::{Duration, Instant};
 
 use self::course::{Course, Outcome};
 use self::diagnostics::{At, Last};
+pub use self::direct::Directory;
 use self::freshness::Freshness;
 use self::incoming::Incoming;
 use self::ledger::Ledger;
 use self::observed::Tally;
 use self::pins::Pins;
 pub use self::problem::{CANNOT_CONNECT, Kind as ProblemKind, Problem};
+use self::sites::Sites;
 use self::statements::Statements;
 use self::variables::Variables;
 use self::worker::{Caller, Worker};
@@ -75,7 +82,9 @@ use crate::backend::texts::Texts;
 use crate::balance::Balance;
 use crate::execute::client::{Client, Signals};
 use crate::plan::Situation;
+use crate::plan::sharded::Modes;
 use crate::registry::{Entry, Handle, Registry, Who};
+use crate::shard::Charset;
 use crate::sql::{
     self, Class as StatementClass, Dialect, LexCharset, Lexing, Recognised, ServerVersion, Uses,
 };
@@ -109,6 +118,7 @@ pub struct Session {
     worker: Rc<Worker>,
     /// Of the cluster that it is at.
     topology: Arc<Topology>,
+    sites: Sites,
     client: Client,
     salt: Salt,
     entry: Entry,
@@ -119,6 +129,12 @@ pub struct Session {
     /// Its database, where that was not there, and since when it does without.
     missed_database: Option<(Vec<u8>, Instant)>,
     lexing: Lexing,
+    /// What of sql_mode plans depend on besides.
+    modes: Modes,
+    /// What the bytes of the client's strings mean, as far as keys are compared.
+    charset: Charset,
+    /// Servers store what they are given, or nothing.
+    strict: bool,
     status: Status,
     /// An error has left open whether a transaction goes on.
     status_unsure: bool,
@@ -226,6 +242,9 @@ impl Session {
                 charset: LexCharset::AsciiSafe,
                 server: ServerVersion { dialect: Dialect::MySql, number: 80_000 },
             },
+            modes: Modes::default(),
+            charset: Charset::Unknown,
+            strict: false,
             status: Status::AUTOCOMMIT,
             status_unsure: false,
             held: None,
@@ -252,6 +271,7 @@ impl Session {
             since: Instant::now(),
             tally: Tally::default(),
             topology: Arc::clone(worker.clusters.home()),
+            sites: Sites::new(worker.config.home),
             worker,
         };
         session.become_fresh();
@@ -269,6 +289,7 @@ impl Session {
     pub async fn run(mut self) {
         let mut pending: Option<Buffer> = None;
         loop {
+            self.come_home().await;
             self.show_idle();
             let free = self.held.is_none() || !self.status.contains(Status::IN_TRANSACTION);
             let mask = Signals::KILL | Signals::IDLE | if free { Signals::DRAIN } else { 0 };
@@ -354,7 +375,7 @@ impl Session {
     /// to others.
     fn relex(&mut self) {
         self.limit_idleness();
-        self.entry.handle.activity.set_database(&self.desired.schema);
+        self.entry.handle.activity.set_database(self.logical_schema());
         self.in_system_schema = sql::is_system_schema(&self.desired.schema);
         let snapshot = self.topology.snapshot();
         if let Some(version) = snapshot.version {
@@ -365,15 +386,24 @@ impl Session {
         let has = |name: &[u8]| mode.split(|byte| *byte == b',').any(|part| part.eq_ignore_ascii_case(name));
         self.lexing.ansi_quotes = has(b"ANSI_QUOTES");
         self.lexing.no_backslash_escapes = has(b"NO_BACKSLASH_ESCAPES");
-        self.null_is_insert_id = self.is_on(b"sql_auto_is_null");
-        self.lexing.charset = match self.desired.get(b"character_set_client") {
-            Some(charset) => lex_charset(charset),
-            None => lex_charset(
-                crate::backend::names::of_collation(self.class.collation.into(), self.lexing.server.dialect)
-                    .0
-                    .as_bytes(),
-            ),
+        self.modes = Modes {
+            pipes_as_concat: has(b"PIPES_AS_CONCAT"),
+            high_not_precedence: has(b"HIGH_NOT_PRECEDENCE"),
         };
+        self.null_is_insert_id = self.is_on(b"sql_auto_is_null");
+        let of_login =
+            |collation| crate::backend::names::of_collation(collation, self.lexing.server.dialect).0;
+        let charset = match self.desired.get(b"character_set_client") {
+            Some(charset) => charset.to_vec(),
+            None => of_login(self.class.collation.into()).into(),
+        };
+        self.lexing.charset = lex_charset(&charset);
+        let of_connection = self.desired.get(b"character_set_connection");
+        self.charset = match of_connection.is_none_or(|connection| connection == charset) {
+            true => direct::charset(&charset),
+            false => Charset::Unknown, // texts are converted before they are compared
+        };
+        self.strict = has(b"STRICT_TRANS_TABLES") || has(b"STRICT_ALL_TABLES");
     }
 
     /// The flags for an answer of Tidegate's own: those that last, and are not one statement's.
@@ -419,6 +449,7 @@ impl Session {
             self.release(connection, true);
         }
         self.set_pins(Pins::default());
+        self.leave_sites();
         self.clear_after_routines();
     }
 

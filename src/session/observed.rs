@@ -22,6 +22,8 @@ const DIGESTED_MAX: usize = 64 << 10;
 pub(super) struct Tally {
     rows: u64,
     failed: bool,
+    /// The server's error.
+    error: Option<u16>,
     route: Option<Route>,
     /// Who has answered, and when it was asked, where that tells how fast it is.
     asked: Option<(ServerId, Instant)>,
@@ -31,7 +33,13 @@ impl Tally {
     /// A server has answered; see `asked`.
     pub fn of(end: &End, route: Route, asked: Option<(ServerId, Instant)>) -> Self {
         let rows = end.rows.unwrap_or(end.affected_rows);
-        Self { rows, failed: end.error.is_some(), route: Some(route), asked }
+        let error = end.error.as_ref().map(|error| error.code);
+        Self { rows, failed: error.is_some(), error, route: Some(route), asked }
+    }
+
+    /// The number of the server's error, where it has answered with one.
+    pub fn error(&self) -> Option<u16> {
+        self.error
     }
 
     /// The client was told of a problem.

@@ -35,6 +35,9 @@ impl Session {
         }
         let text = &command.payload()[1..];
         let statement = self.recognise(text);
+        if let Err(problem) = self.check_prepared(text, statement) {
+            return self.refuse(&problem).await;
+        }
         let own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
             true => self.in_own_ids(text, statement).await,
             false => None,

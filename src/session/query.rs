@@ -1,5 +1,6 @@
 //! COM_QUERY.
 
+use super::direct::Directed;
 use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
@@ -61,19 +62,33 @@ impl Session {
             self.note_own_end();
             return self.tell(&reply::ok(self.sequence, self.standing(), 0, self.client.capabilities)).await;
         }
+        let asked = text;
+        let directed = match self.direct(asked, statement).await {
+            Ok(directed) => directed,
+            Err(problem) => return self.refuse(&problem).await,
+        };
+        let text = if let Directed::As(sql) = &directed { sql } else { asked };
         self.settle_before(statement, text).await;
         let about = self.about_text(text, &mut statement);
-        let counted = self.begin_statement(self.digest(text), text);
+        let counted = self.begin_statement(self.digest(asked), asked);
         let route = plan::route(statement, self.situation());
+        if let Directed::Scattered(shares, spec) = &directed {
+            let flow = Box::pin(self.scatter(shares, spec, statement, route)).await;
+            self.end_statement(counted, route);
+            return flow;
+        }
         let mut own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
-            true => self.in_own_ids(text, statement).await.map(|own| command.with_text(text, &own)),
+            true => self.in_own_ids(text, statement).await.map(|own| command.with_text(asked, &own)),
             false => None,
         };
         if statement.uses.intersects(COUNTS)
             && let Some(told) = self.with_counts(text, statement, route.target)
         {
-            own = Some(command.with_text(text, &told));
+            own = Some(command.with_text(asked, &told));
             statement.uses.remove(COUNTS);
+        }
+        if own.is_none() && matches!(directed, Directed::As(_)) {
+            own = Some(command.with_text(asked, text));
         }
         let work = Work {
             packets: own.as_deref().unwrap_or(command.packets()),
@@ -86,13 +101,18 @@ impl Session {
         };
         let flow = self.perform(&work, route).await;
         self.end_statement(counted, route);
+        self.note_parts(asked, statement).await;
         flow
     }
 
     /// Whether this is a COMMIT or ROLLBACK where nothing is open. Pools send one for every connection that comes back to
     /// them, so it should neither wait for a server connection nor take one from those who need it.
     fn ends_nothing(&self, text: &[u8]) -> bool {
-        self.held.is_none() && self.pins.is_empty() && sql::is_bare_end(text) && !self.end_leads_on()
+        self.held.is_none()
+            && self.pins.is_empty()
+            && sql::is_bare_end(text)
+            && !self.end_leads_on()
+            && !self.sites.is_open_elsewhere()
     }
 
     /// Whether the end of a transaction begins the next one, or ends the session.

@@ -11,8 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+
+use super::direct::Directory;
 use super::inquiry::Inquiry;
 use super::own_ids::Columns;
+use super::plans::Plans;
 use super::record::Tapes;
 use super::sequences::Askers;
 use super::variables::Unset;
@@ -21,7 +25,10 @@ use crate::backend::pool::Pool;
 use crate::config::Config;
 use crate::ids::{AccountId, ClientId, ServerId};
 use crate::observe::{Digests, Metrics, WorkerMetrics};
+use crate::plan::sharded::Modes;
 use crate::registry::Registry;
+use crate::shard::Charset;
+use crate::sql::{Lexing, Literal};
 use crate::topology::{Clusters, golden};
 use crate::wire::auth::Salt;
 use crate::wire::buffer::Freelist;
@@ -113,6 +120,12 @@ pub struct Worker {
     pub(super) tapes: Rc<Tapes>,
     pub(super) sum_seed: u64,
     pub(super) sequence_askers: Askers,
+    /// Plans of statements on listed tables.
+    pub(super) plans: RefCell<Plans>,
+    /// The literals of the statement in hand; kept for their memory.
+    pub(super) literals: RefCell<Vec<Literal>>,
+    /// Nobody else knows it.
+    secret: u128,
 }
 
 /// What a worker is made of.
@@ -127,6 +140,8 @@ pub struct Parts {
     pub buffers: Rc<Freelist>,
     /// All sessions of the process.
     pub registry: Arc<Registry>,
+    /// Which tables are where.
+    pub directory: Arc<ArcSwap<Directory>>,
     /// Who lets clients in.
     pub gatekeeper: Arc<dyn Gatekeeper>,
     /// Counters of the process.
@@ -152,6 +167,8 @@ impl Worker {
     pub fn new(parts: Parts) -> Self {
         let counts = parts.config.console.as_ref().is_some_and(|console| console.digests);
         let seed = RandomState::new().hash_one(0);
+        let half = || u128::from(RandomState::new().hash_one(1));
+        let secret = half() << 64 | half();
         Self {
             parts,
             digests: counts.then(RefCell::default),
@@ -165,7 +182,16 @@ impl Worker {
             tapes: Rc::default(),
             sum_seed: RandomState::new().hash_one(0),
             sequence_askers: Askers::default(),
+            plans: RefCell::default(),
+            literals: RefCell::default(),
+            secret,
         }
+    }
+
+    /// What shapes of statements are hashed with, where all this decides about their plans.
+    pub(super) fn seed(&self, database: &[u8], lexing: Lexing, modes: Modes, charset: Charset) -> u128 {
+        let hash = u128::from(self.hasher.hash_one((database, lexing, modes, charset)));
+        self.secret ^ (hash << 64 | hash)
     }
 
     /// A number that spreads evenly (xorshift64*, Vigna 2016); not for secrets.

@@ -27,9 +27,8 @@ impl Clusters {
     /// The same with a resolver of one's own.
     pub fn start_with(config: &Config, resolver: Arc<dyn Resolve>) -> Self {
         let ids = ServerIds::default();
-        let start = |cluster| {
-            Topology::start_with(cluster, &config.monitor, ids.clone(), Arc::clone(&resolver))
-        };
+        let start =
+            |cluster| Topology::start_with(cluster, &config.monitor, ids.clone(), Arc::clone(&resolver));
         let all: Vec<_> = config.clusters.iter().map(start).collect();
         let home = Arc::clone(&all[config.home.place()]);
         Self { all, home }

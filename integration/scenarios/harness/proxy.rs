@@ -38,6 +38,8 @@ pub struct Rules {
     pub top: String,
     /// A further line of the cluster.
     pub in_cluster: String,
+    /// Further clusters, as the file has them.
+    pub clusters: String,
     /// Weights of the servers, where they are not 1.
     pub weights: Vec<u32>,
     /// Servers that are left out, by their places.
@@ -65,6 +67,7 @@ impl Default for Rules {
             listen: vec![],
             top: String::new(),
             in_cluster: "forward_attributes: false".into(),
+            clusters: String::new(),
             weights: vec![],
             unlisted: vec![],
             draining: vec![],
@@ -104,6 +107,7 @@ impl Rules {
             listen,
             top,
             in_cluster,
+            clusters,
             ..
         } = self;
         let listen: String = listen.iter().map(|address| format!(", \"{address}\"")).collect();
@@ -111,7 +115,7 @@ impl Rules {
             "version: 1\nlog: {{filter: \"info,tidegate::session=debug,tidegate::frontend=debug\"}}\nlisten: [\"127.0.0.1:0\"{listen}]\n{top}\nadmin: {{http: \"127.0.0.1:0\", {admin}}}\n{auth}\n\
              monitor: {{user: tidegate, password: monitor-pw, interval: 100ms, {monitor}}}\ntls: {client_tls}\ncompression: {compression}\n\
              limits: {limits}\ndrain: {drain}\nclusters:\n  main:\n    {in_cluster}\n    tls: {server_tls}\n    compression: {server_compression}\n    pool: {pool}\n    \
-             reads: {{max_lag: {max_lag}, {reads}}}\n    servers:\n{servers}"
+             reads: {{max_lag: {max_lag}, {reads}}}\n    servers:\n{servers}{clusters}"
         )
     }
 }

@@ -81,7 +81,7 @@ impl Scenario {
     }
 
     /// A database of its own among those of all scenarios: two modules may have scenarios of one name.
-    fn schema(self) -> String {
+    pub fn schema(self) -> String {
         let module = self.module.rsplit("::").nth(1).expect("scenarios are in modules");
         format!("{module}_{}", self.name).chars().take(60).collect()
     }

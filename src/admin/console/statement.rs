@@ -157,7 +157,9 @@ impl Statement {
         let verb = match first {
             "ADD" => {
                 if tokens.words(&["TO"]) {
-                    let (Some(Token::Text(name)) | Some(Token::Quoted(name))) = tokens.next() else { return None };
+                    let (Some(Token::Text(name)) | Some(Token::Quoted(name))) = tokens.next() else {
+                        return None;
+                    };
                     cluster = Some(name);
                 }
                 if tokens.words(&["WEIGHT"]) {
@@ -372,8 +374,9 @@ mod tests {
             verb: Verb::Add,
             cluster: Some("b".into()),
         });
-        let order =
-            |server: &str, weight, verb| Some(Statement::Order { server: server.into(), weight, verb, cluster: None });
+        let order = |server: &str, weight, verb| {
+            Some(Statement::Order { server: server.into(), weight, verb, cluster: None })
+        };
         for (sql, expected) in [
             ("RELOAD;", Some(Statement::Reload)),
             ("alter server '10.0.0.1:3306' drain", order("10.0.0.1:3306", None, Verb::Drain)),

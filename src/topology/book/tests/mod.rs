@@ -302,7 +302,8 @@ fn t29_lag_is_told_below_a_second_by_gtids() {
 fn what_monitor_lag_asks_for_comes_before_the_status() {
     let table = config::TableName { database: "d".into(), table: "t".into() };
     let lag = LagBy::Heartbeat(config::Beats { table, interval: Duration::from_secs(1) });
-    let (mut book, start) = (Book::new(&cluster(), &Monitor { lag, ..rhythm() }, ServerIds::default()), Instant::now());
+    let (mut book, start) =
+        (Book::new(&cluster(), &Monitor { lag, ..rhythm() }, ServerIds::default()), Instant::now());
     let at = |ms| start + Duration::from_millis(ms);
     let beat = |second: i64| Reading::Beat(Beat(second * 1_000_000));
     let said = |book: &mut Book, ms| {

@@ -1,0 +1,211 @@
+//! A transaction with parts at several sites: all may read, one has written.
+//!
+//! Owns: beginning it where a statement needs it, ending its parts together. Does not know: which site a statement needs (`direct`).
+//! Invariant: at most one part has written, and what ends the transaction is relayed to and from that one; a part that has only read ends
+//! as the client asks, and loses nothing if it cannot.
+
+use tokio::time::timeout;
+
+use super::course::Course;
+use super::prelude::PRELUDE_LIMIT;
+use super::sites::Site;
+use super::{Problem, Session};
+use crate::backend::connection::Connection;
+use crate::plan::{Reason, Route, Target};
+use crate::sql::{self, Access, Class, Ending, Recognised, Uses};
+use crate::wire::ok::Status;
+
+/// ER_LOCK_DEADLOCK: the server has rolled back its whole transaction.
+const DEADLOCK: u16 = 1213;
+
+impl Session {
+    /// Sees to it that what the statement does to the open transaction is done to its parts elsewhere; goes where the statement itself
+    /// must run. Nothing happens where there are none.
+    ///
+    /// # Errors
+    /// What cannot be done in several parts, or a part that has written could not be committed.
+    pub(super) async fn end_parts_for(&mut self, text: &[u8], statement: Recognised) -> Result<(), Problem> {
+        if !self.sites.is_open_elsewhere() {
+            return Ok(());
+        }
+        match statement.class {
+            Class::EndOrSavepoint => match sql::ending(text, &self.lexing) {
+                Ending::Savepoint => Err(Problem::Unsupported(SAVEPOINT.into())),
+                _ if !statement.uses.is_empty() => Err(Problem::Unsupported(CHAIN.into())),
+                ending => {
+                    if let Some(writer) = self.part_to_tell() {
+                        self.visit(&writer).await;
+                    }
+                    let sql: &[u8] = if ending == Ending::Rollback { b"ROLLBACK" } else { b"COMMIT" };
+                    self.end_parts(sql).await
+                }
+            },
+            _ if self.ends_implicitly(text, statement) => self.end_parts(b"COMMIT").await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a server commits the open transaction before, or with, the statement.
+    fn ends_implicitly(&self, text: &[u8], statement: Recognised) -> bool {
+        let Recognised { class, uses, .. } = statement;
+        match class {
+            Class::Begin(_) => true,
+            Class::Ddl => !uses.contains(Uses::TEMPORARY_TABLE),
+            Class::Session => uses.contains(Uses::LOCK_TABLES),
+            Class::Set => memchr::memmem::find(&text.to_ascii_lowercase(), b"autocommit").is_some(),
+            _ => sql::changes_accounts(text, &self.lexing),
+        }
+    }
+
+    /// Where the part is that has written; else any part where the session is at none.
+    fn part_to_tell(&self) -> Option<Site> {
+        let writer = self.sites.parked.iter().find(|branch| branch.wrote);
+        let here = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
+        let any = || self.sites.parked.iter().find(|branch| branch.is_open()).filter(|_| !here);
+        writer.or_else(any).map(|branch| branch.site().clone())
+    }
+
+    /// Ends all parts but that of the site where the session is: the one that has written first.
+    async fn end_parts(&mut self, sql: &'static [u8]) -> Result<(), Problem> {
+        self.sites.parked.sort_by_key(|branch| !branch.wrote);
+        let mut stay = Vec::new();
+        let mut failed = None;
+        for mut branch in std::mem::take(&mut self.sites.parked) {
+            if branch.is_open() {
+                let ended = end(&mut branch.held, sql, &mut self.worker.buffers.take()).await;
+                if branch.wrote && failed.is_none() {
+                    failed = ended.err();
+                }
+                branch.ended();
+            }
+            match branch.is_needed() {
+                true => stay.push(branch),
+                false => self.release(branch.held, false),
+            }
+        }
+        self.sites.parked = stay;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The statement that the session is about to run may write here.
+    ///
+    /// # Errors
+    /// Another site has what the open transaction has written.
+    pub(super) fn note_write(&mut self, statement: Recognised) -> Result<(), Problem> {
+        if !may_write(statement) || !self.is_in_transaction() {
+            return Ok(());
+        }
+        if self.sites.parked.iter().any(|branch| branch.wrote) {
+            return Err(Problem::Unsupported(SECOND_WRITER.into()));
+        }
+        self.sites.wrote = true;
+        Ok(())
+    }
+
+    /// Whether a transaction is open at any site, or every statement opens one.
+    fn is_in_transaction(&self) -> bool {
+        self.held.is_some() && self.status.contains(Status::IN_TRANSACTION)
+            || self.sites.is_open_elsewhere()
+            || !self.status.contains(Status::AUTOCOMMIT)
+    }
+
+    /// Begins here what was begun elsewhere, where it is not open here yet.
+    pub(super) async fn begin_here(&mut self, statement: Recognised) -> Result<(), Problem> {
+        let Some(begin) = self.sites.begin.clone() else { return Ok(()) };
+        if self.held.is_some() {
+            return Ok(());
+        }
+        let access = match self.recognise(&begin).class {
+            Class::Begin(access) => access,
+            _ => Access::Default,
+        };
+        let target = match access {
+            Access::ReadOnly if !may_write(statement) => Target::Replica,
+            _ => Target::Primary,
+        };
+        let mut route = Route { target, reason: Reason::BeginTransaction };
+        let mut connection = self.ready(&mut route, None).await?;
+        let mut buffer = self.worker.buffers.take();
+        match timeout(PRELUDE_LIMIT, connection.run(&begin, &mut buffer)).await {
+            Ok(Ok(answer)) if answer.error.is_none() => {
+                self.status = connection.status;
+                self.course = Course::Begun(access, route);
+                self.hold(connection);
+                Ok(())
+            }
+            Ok(Ok(answer)) => {
+                self.release(connection, false);
+                Err(answer.error.map_or(LOST, Problem::Server))
+            }
+            _ => {
+                self.lose(connection);
+                Err(LOST)
+            }
+        }
+    }
+
+    /// A statement has ended. What begins a transaction is remembered, to be begun at other sites, too.
+    pub(super) async fn note_parts(&mut self, text: &[u8], statement: Recognised) {
+        let open = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
+        if open && matches!(statement.class, Class::Begin(_)) && !statement.uses.contains(Uses::MULTIPLE) {
+            self.sites.begin = Some(text.into());
+            self.sites.wrote = false;
+        }
+        if open {
+            return;
+        }
+        self.sites.wrote = false;
+        if self.tally.error() == Some(DEADLOCK) && self.sites.is_open_elsewhere() {
+            // One server has rolled its part back: nothing of the transaction is left.
+            let _ = self.end_parts(b"ROLLBACK").await;
+        }
+        if !self.sites.is_open_elsewhere() {
+            self.sites.begin = None;
+        }
+    }
+}
+
+/// Whether the statement may leave something that COMMIT makes last.
+fn may_write(statement: Recognised) -> bool {
+    use Class::{Diagnostics, Empty, LockingRead, Read, Set, Show, ShowServer, Use};
+    let reads = matches!(
+        statement.class,
+        Empty
+            | Read
+            | LockingRead
+            | Show
+            | ShowServer
+            | Diagnostics
+            | Set
+            | Use
+            | Class::Begin(_)
+            | Class::EndOrSavepoint
+    );
+    !reads || statement.uses.intersects(Uses::UNKNOWN_FUNCTION | Uses::MULTIPLE)
+}
+
+/// Ends a part of a transaction.
+async fn end(
+    connection: &mut Connection,
+    sql: &[u8],
+    buffer: &mut crate::wire::buffer::Buffer,
+) -> Result<(), Problem> {
+    match timeout(PRELUDE_LIMIT, connection.run(sql, buffer)).await {
+        Ok(Ok(answer)) => answer.error.map_or(Ok(()), |error| Err(Problem::Server(error))),
+        _ => {
+            connection.broken = true;
+            Err(Problem::CommitLost { why: None })
+        }
+    }
+}
+
+const LOST: Problem = Problem::Lost { outcome_unknown: false, state_lost: false };
+
+const SAVEPOINT: &str = "savepoints are not possible in a transaction that has read at several shards or outside of them: set them before \
+                         the transaction goes to a second one, or keep it in one";
+
+const CHAIN: &str = "AND CHAIN and RELEASE are not possible in a transaction that has read at several shards or outside of them: end it by \
+                     COMMIT or ROLLBACK alone";
+
+const SECOND_WRITER: &str = "the transaction has written at another shard, or outside of the shards: one that writes in two places needs a \
+                             commit in two phases, which this release does not do; commit it first, or keep what it writes in one shard";

@@ -1,0 +1,311 @@
+//! Which site a statement needs, by the rules, and the way there.
+//!
+//! Owns: the look at the plan, kept by shape; what is asked of shards in the client's place. Does not know: SQL (`plan::sharded`), where keys
+//! are (`shard`), how a session changes sites (`sites`). Invariant: without rules for databases nothing here costs more than one look;
+//! a statement that names a listed table runs where its plan says, or not at all.
+
+use std::sync::Arc;
+
+use super::scatter::{Merging, Share};
+use super::sites::Site;
+use super::{Problem, Session};
+use crate::execute::names::Names;
+use crate::merge;
+use crate::plan::sharded::{
+    self, Arguments, Chosen, Merge, Operand, Place, Planned, Planner, Refusal, Request, Routed, SortBy,
+    Total, Verb,
+};
+use crate::shard::{Charset, Database, Rules, Shard, ShardIx};
+use crate::sql::{self, Class, Literal, Recognised, Uses};
+use crate::wire::err::ErrPacket;
+
+/// The rules for databases, as sessions use them.
+#[derive(Debug)]
+pub struct Directory {
+    /// Differs from that of those which were in effect before.
+    generation: u64,
+    planner: Planner,
+}
+
+impl Directory {
+    /// Of these rules, in the place of others.
+    pub fn new(rules: Rules, before: Option<&Self>) -> Self {
+        let generation = before.map_or(0, |before| before.generation) + 1;
+        Self { generation, planner: Planner::new(Arc::new(rules)) }
+    }
+
+    /// Whether a table of any database is listed.
+    fn lists_any(&self) -> bool {
+        !self.planner.is_idle()
+    }
+}
+
+/// Where a statement runs, and as what.
+pub(super) enum Directed {
+    /// Where the session is, as it stands.
+    Here,
+    /// The same, as another text.
+    As(Vec<u8>),
+    /// At several sites, whose rows are merged.
+    Scattered(Vec<Share>, Box<Merging>),
+}
+
+impl Session {
+    /// Goes where the statement must run.
+    ///
+    /// # Errors
+    /// The plan refuses it, or it cannot run there in the open transaction.
+    pub(super) async fn direct(&mut self, text: &[u8], statement: Recognised) -> Result<Directed, Problem> {
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() {
+            return Ok(Directed::Here);
+        }
+        let directory = Arc::clone(&directory);
+        // Apart from the session's own future, whose size every client pays for.
+        Box::pin(self.direct_by(&directory, text, statement)).await
+    }
+
+    async fn direct_by(
+        &mut self,
+        directory: &Directory,
+        text: &[u8],
+        statement: Recognised,
+    ) -> Result<Directed, Problem> {
+        self.end_parts_for(text, statement).await?;
+        if !may_name_tables(statement) {
+            return Ok(Directed::Here);
+        }
+        let mut literals = self.worker.literals.take();
+        let planned = self.planned(directory, text, statement, &mut literals);
+        let directed = match &*planned {
+            Planned::Home => self.stay_home(text, statement).await,
+            Planned::Refused(refusal) => Err(refused(refusal)),
+            Planned::Routed(routed) => self.follow(directory, routed, text, statement, &literals).await,
+        };
+        self.worker.literals.replace(literals);
+        directed
+    }
+
+    /// A statement that names no listed table runs at home, unless it names none at all.
+    async fn stay_home(&mut self, text: &[u8], statement: Recognised) -> Result<Directed, Problem> {
+        let home = Site::home(self.home());
+        if !self.sites.is_at(&home) && !sql::uses_no_table(text, &self.lexing) {
+            self.visit(&home).await;
+        }
+        if self.sites.is_open_elsewhere() {
+            self.begin_here(statement).await?;
+        }
+        self.note_write(statement)?;
+        Ok(Directed::Here)
+    }
+
+    /// The plan for the statement, made where none is kept.
+    fn planned(
+        &self,
+        directory: &Directory,
+        text: &[u8],
+        statement: Recognised,
+        literals: &mut Vec<Literal>,
+    ) -> Arc<Planned> {
+        let database = self.logical_schema();
+        let modes = self.modes;
+        let shape = sql::shape(
+            text,
+            &self.lexing,
+            self.worker.seed(database, self.lexing, modes, self.charset),
+            literals,
+        );
+        let mut plans = self.worker.plans.borrow_mut();
+        if let Some(known) = plans.get(directory.generation, shape) {
+            return known;
+        }
+        let database = (!database.is_empty()).then_some(database);
+        let (lexing, charset) = (&self.lexing, self.charset);
+        let request = Request { sql: text, lexing, modes, database, recognised: statement, charset };
+        let planned = Arc::new(directory.planner.plan(&request));
+        plans.keep(shape, Arc::clone(&planned));
+        planned
+    }
+
+    /// What is prepared for an execution must not be about a listed table.
+    ///
+    /// # Errors
+    /// It is, or the plan refuses it.
+    pub(super) fn check_prepared(&self, text: &[u8], statement: Recognised) -> Result<(), Problem> {
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() || !may_name_tables(statement) {
+            return Ok(());
+        }
+        match &*self.planned(&directory, text, statement, &mut Vec::new()) {
+            Planned::Home => Ok(()),
+            Planned::Refused(refusal) => Err(refused(refusal)),
+            Planned::Routed(_) => Err(Problem::Unsupported(PREPARED.into())),
+        }
+    }
+
+    /// Goes to the shard, or to none where there are several.
+    async fn follow(
+        &mut self,
+        directory: &Directory,
+        routed: &Routed,
+        text: &[u8],
+        statement: Recognised,
+        literals: &[Literal],
+    ) -> Result<Directed, Problem> {
+        let database = directory.planner.rules().database(&routed.database).ok_or(RULES_CHANGED)?;
+        if matches!(routed.verb, Verb::Insert | Verb::Replace) && !self.strict {
+            return Err(Problem::Unsupported(NOT_STRICT.into()));
+        }
+        let charset = self.charset;
+        let arguments = Arguments { sql: text, lexing: &self.lexing, literals, parameters: &[], charset };
+        let on = On { routed, database };
+        match routed.choose(&arguments, database).map_err(|refusal| refused(&refusal))? {
+            Chosen::One(shard) => {
+                let share = on.share(shard, text, self).ok_or(RULES_CHANGED)?;
+                self.visit(&share.site).await;
+                self.begin_here(statement).await?;
+                self.note_write(statement)?;
+                Ok(if share.sql.is_empty() { Directed::Here } else { Directed::As(share.sql) })
+            }
+            Chosen::Several(shards) => {
+                if routed.verb != Verb::Select {
+                    return Err(Problem::Unsupported(WRITES_SEVERAL.into()));
+                }
+                let merge = routed.many.as_ref().map_err(refused)?;
+                let (merging, text) = on.merging(merge, text, &arguments)?;
+                let share = |shard| {
+                    let mut share = on.share(shard, &text, self)?;
+                    if share.sql.is_empty() {
+                        share.sql.clone_from(&text);
+                    }
+                    Some(share)
+                };
+                let shares = shards.iter().map(share).collect::<Option<Vec<_>>>().ok_or(RULES_CHANGED)?;
+                Ok(Directed::Scattered(shares, Box::new(merging)))
+            }
+        }
+    }
+}
+
+/// A character set as keys are compared in it.
+pub(super) fn charset(name: &[u8]) -> Charset {
+    match name {
+        b"utf8mb4" | b"utf8mb3" | b"utf8" | b"ascii" => Charset::Utf8,
+        b"latin1" => Charset::Latin1,
+        b"latin2" | b"latin5" | b"latin7" | b"cp1250" | b"cp1251" | b"cp1256" | b"cp1257" | b"greek"
+        | b"hebrew" | b"koi8r" | b"koi8u" => Charset::AsciiBased,
+        _ => Charset::Unknown,
+    }
+}
+
+/// A plan with the database that it is for.
+struct On<'a> {
+    routed: &'a Routed,
+    database: &'a Database,
+}
+
+impl On<'_> {
+    /// What a shard is asked; an empty text for the client's own.
+    fn share(&self, shard: ShardIx, text: &[u8], session: &Session) -> Option<Share> {
+        let keyspace = self.database.keyspaces.get(self.routed.keyspace)?;
+        let shard = keyspace.shard(shard)?;
+        let place = Place {
+            database: self.database.name.as_bytes(),
+            schema: shard.schema.as_bytes(),
+            suffix: shard.suffix.as_deref().unwrap_or_default().as_bytes(),
+        };
+        let sql = sharded::text_for(text, &session.lexing, &self.routed.edits, &place).unwrap_or_default();
+        Some(Share { site: Site { cluster: shard.cluster, names: Some(self.names(shard)) }, sql })
+    }
+
+    /// What is called otherwise there.
+    fn names(&self, shard: &Shard) -> Arc<Names> {
+        let schema = (shard.schema.clone().into_bytes(), self.database.name.clone().into_bytes());
+        let listed = self.database.tables.keys().filter(|_| shard.suffix.is_some());
+        let tables = listed.map(|table| (shard.physical(table).into_bytes(), table.clone().into_bytes()));
+        Arc::new(Names { schema, tables: tables.collect() })
+    }
+
+    /// How the shards' rows become one, and the text that each of them gets.
+    fn merging(
+        &self,
+        merge: &Merge,
+        text: &[u8],
+        arguments: &Arguments<'_>,
+    ) -> Result<(Merging, Vec<u8>), Problem> {
+        let (mut spec, mut named) = (merge::Spec::default(), Vec::new());
+        let mut sql = text.to_vec();
+        match merge {
+            Merge::Rows { order, limit } => {
+                let key = |(at, key): (usize, &sharded::SortKey)| {
+                    let place = match &key.by {
+                        SortBy::Position(place) => *place,
+                        SortBy::Named(name) => {
+                            named.push((at, name.clone()));
+                            usize::MAX
+                        }
+                    };
+                    merge::Key { descending: key.descending, ..merge::Key::at(place) }
+                };
+                let keys: Vec<_> = order.iter().enumerate().map(key).collect();
+                if !keys.is_empty() {
+                    spec.arrival = merge::Arrival::Sorted(keys);
+                }
+                if let Some(cut) = limit {
+                    let number = |operand: Operand| arguments.number(operand.source).ok_or(BAD_LIMIT);
+                    let (count, offset) =
+                        (number(cut.count)?, cut.offset.map(number).transpose()?.unwrap_or(0));
+                    spec.limit = merge::Limit { offset, count: Some(count) };
+                    sql = sharded::with_limit(text, arguments.lexing, cut, count.saturating_add(offset));
+                }
+            }
+            Merge::Totals(totals) => {
+                let output = |(place, total): (usize, &Total)| merge::Output {
+                    place,
+                    fold: match total {
+                        Total::Count => merge::Fold::Count,
+                        Total::Sum => merge::Fold::Sum,
+                        Total::Min => merge::Fold::Least(merge::Key::at(place)),
+                        Total::Max => merge::Fold::Greatest(merge::Key::at(place)),
+                    },
+                };
+                let outputs = totals.iter().enumerate().map(output).collect();
+                let groups = merge::Groups { keys: Vec::new(), outputs, always: true };
+                spec.combine = merge::Combine::Groups(groups);
+            }
+            Merge::Affected => return Err(Problem::Unsupported(WRITES_SEVERAL.into())),
+        }
+        Ok((Merging { spec, named }, sql))
+    }
+}
+
+/// Whether a statement may be about a listed table.
+fn may_name_tables(statement: Recognised) -> bool {
+    use Class::{Begin, Diagnostics, Empty, EndOrSavepoint, Kill, Set, SetGlobal, Use};
+    let names_none = matches!(statement.class, Begin(_) | Diagnostics | Empty | EndOrSavepoint | Kill | Use)
+        || matches!(statement.class, Set | SetGlobal) && !statement.uses.contains(Uses::SUBQUERY);
+    !names_none || statement.uses.contains(Uses::MULTIPLE)
+}
+
+/// A refusal as the client reads it.
+fn refused(refusal: &Refusal) -> Problem {
+    let (code, state) = refusal.reason.code();
+    let mut sqlstate = *b"HY000";
+    sqlstate.copy_from_slice(state.as_bytes().first_chunk().unwrap_or(b"HY000"));
+    Problem::Server(ErrPacket::new(code, &sqlstate, refusal.to_string()))
+}
+
+const RULES_CHANGED: Problem = Problem::Request(
+    1317,
+    std::borrow::Cow::Borrowed("the rules have changed while the statement was planned: send it again"),
+);
+const BAD_LIMIT: Problem = Problem::Request(
+    1210,
+    std::borrow::Cow::Borrowed("LIMIT and OFFSET across shards must be whole numbers"),
+);
+const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server could \
+                          store another key than the one that the shard was chosen by";
+const PREPARED: &str = "prepared statements on sharded tables are not in this release: let the driver send values within the text \
+                        (client-side prepared statements)";
+const WRITES_SEVERAL: &str =
+    "writing on several shards by one statement is not in this release: send one statement for each key";

@@ -1,0 +1,241 @@
+//! Where a session is: at home, where everything is that no rule places, or at a shard.
+//!
+//! Owns: going there and coming back: the cluster whose servers are chosen from, the mark of what its reads must not miss there, what the
+//! default database is called, and what the session has left open elsewhere. Does not know: which site a statement needs (`direct`).
+//! Invariant: what the session holds is of the site where it is; with nothing held and nothing open it is at home.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::Session;
+use super::course::Course;
+use super::freshness::Freshness;
+use super::ledger::Ledger;
+use super::pins::Pins;
+use crate::backend::connection::Connection;
+use crate::backend::state::State;
+use crate::execute::client::Signals;
+use crate::execute::names::Names;
+use crate::ids::ClusterId;
+use crate::wire::ok::Status;
+
+/// A place where statements run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Site {
+    pub cluster: ClusterId,
+    /// The shard's schema and what its tables are called; at home everything is called as the client calls it.
+    pub names: Option<Arc<Names>>,
+}
+
+impl Site {
+    /// Where everything is that no rule places.
+    pub fn home(cluster: ClusterId) -> Self {
+        Self { cluster, names: None }
+    }
+}
+
+/// Where a session is, and what it has left elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Sites {
+    cluster: ClusterId,
+    away: Option<Away>,
+    /// Of clusters where it is not.
+    marks: Vec<(ClusterId, Freshness)>,
+    /// What it holds elsewhere.
+    pub(super) parked: Vec<Branch>,
+    /// Whether the open transaction has written where the session is.
+    pub(super) wrote: bool,
+    /// The statement that has begun the open transaction; `None` where none has.
+    pub(super) begin: Option<Box<[u8]>>,
+}
+
+/// At a shard.
+#[derive(Debug)]
+struct Away {
+    names: Arc<Names>,
+    /// The session's state as the client knows it.
+    logical: Arc<State>,
+    /// The same there, as it was when the session came.
+    physical: Arc<State>,
+}
+
+/// A connection that is held at another site, and why.
+#[derive(Debug)]
+pub(super) struct Branch {
+    site: Site,
+    pub(super) held: Box<Connection>,
+    pins: Pins,
+    ledger: Ledger,
+    course: Course,
+    status: Status,
+    status_unsure: bool,
+    pub(super) wrote: bool,
+}
+
+impl Branch {
+    /// Where it is.
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// A part of the open transaction.
+    pub fn is_open(&self) -> bool {
+        self.status.contains(Status::IN_TRANSACTION)
+    }
+
+    /// Its part of the transaction has ended.
+    pub fn ended(&mut self) {
+        self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
+        (self.status_unsure, self.wrote, self.course) = (false, false, Course::Untold);
+    }
+
+    /// Whether something else of the session is there.
+    pub fn is_needed(&self) -> bool {
+        !self.held.broken && !self.pins.difference(Pins::PASSING).is_empty()
+    }
+}
+
+impl Sites {
+    /// At home.
+    pub fn new(home: ClusterId) -> Self {
+        Self { cluster: home, ..Self::default() }
+    }
+
+    /// Where the session is.
+    pub fn here(&self) -> Site {
+        Site { cluster: self.cluster, names: self.away.as_ref().map(|away| Arc::clone(&away.names)) }
+    }
+
+    /// Whether the session is there.
+    pub fn is_at(&self, site: &Site) -> bool {
+        let names = self.away.as_ref().map(|away| &*away.names);
+        self.cluster == site.cluster && names == site.names.as_deref()
+    }
+
+    /// Whether a part of the open transaction is elsewhere.
+    pub fn is_open_elsewhere(&self) -> bool {
+        self.parked.iter().any(Branch::is_open)
+    }
+}
+
+impl Session {
+    /// Goes there. What is held here stays open, where something is on it.
+    pub(super) async fn visit(&mut self, site: &Site) {
+        if self.sites.is_at(site) {
+            return;
+        }
+        if self.held.is_some() && !self.is_held_for_more_than_questions() {
+            self.stop_expecting_questions().await;
+        }
+        if let Some(held) = self.held.take() {
+            self.park(held);
+        }
+        self.move_to_site(site);
+        if let Some(at) = self.sites.parked.iter().position(|branch| branch.site == *site) {
+            let branch = self.sites.parked.swap_remove(at);
+            self.take_up_branch(branch);
+        }
+    }
+
+    /// Goes home, where nothing is held here. Called between commands.
+    pub(super) async fn come_home(&mut self) {
+        let home = Site::home(self.home());
+        if self.held.is_none() && !self.sites.is_at(&home) {
+            self.visit(&home).await;
+        }
+    }
+
+    /// Whether there is something on the held connection that would be lost with it.
+    fn is_held_for_more_than_questions(&self) -> bool {
+        self.status.contains(Status::IN_TRANSACTION) || !self.pins.difference(Pins::PASSING).is_empty()
+    }
+
+    /// Leaves what is held here. A transaction in which nothing has run is not worth a connection.
+    fn park(&mut self, held: Box<Connection>) {
+        let pins = mem::take(&mut self.pins);
+        let course = mem::take(&mut self.course);
+        let ledger = mem::take(&mut self.ledger);
+        let (status, status_unsure) = (self.status, mem::take(&mut self.status_unsure));
+        let wrote = mem::take(&mut self.sites.wrote);
+        self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
+        if matches!(course, Course::Begun(..)) && pins.difference(Pins::PASSING).is_empty() {
+            self.pins = pins;
+            self.set_pins(Pins::default());
+            return self.release(held, false); // the pool rolls it back
+        }
+        let site = self.sites.here();
+        self.sites.parked.push(Branch { site, held, pins, ledger, course, status, status_unsure, wrote });
+    }
+
+    /// Is again where it has left something.
+    fn take_up_branch(&mut self, branch: Branch) {
+        let Branch { held, pins, ledger, course, status, status_unsure, wrote, .. } = branch;
+        if self.topology.snapshot().server(held.server).is_none_or(|server| server.replaced) {
+            self.client.signals.raise(Signals::REPLACED); // others were told while the session was elsewhere
+        }
+        (self.pins, self.ledger, self.course) = (pins, ledger, course);
+        (self.status, self.status_unsure, self.sites.wrote) = (status, status_unsure, wrote);
+        self.held = Some(held);
+    }
+
+    /// Is there, with nothing held.
+    fn move_to_site(&mut self, site: &Site) {
+        self.put_names_back();
+        self.change_cluster(site.cluster);
+        let Some(names) = &site.names else { return };
+        let logical = Arc::clone(&self.desired);
+        let physical = Arc::new(logical.in_schema(&names.schema.0));
+        self.desired = Arc::clone(&physical);
+        self.client.names = names.differ().then(|| Arc::clone(names));
+        self.sites.away = Some(Away { names: Arc::clone(names), logical, physical });
+    }
+
+    /// The default database is called as the client calls it.
+    fn put_names_back(&mut self) {
+        self.client.names = None;
+        let Some(Away { logical, physical, .. }) = self.sites.away.take() else { return };
+        self.desired = match Arc::ptr_eq(&self.desired, &physical) {
+            true => logical,
+            false => Arc::new(self.desired.in_schema(&logical.schema)),
+        };
+    }
+
+    /// Chooses from another cluster's servers.
+    fn change_cluster(&mut self, cluster: ClusterId) {
+        if cluster == self.sites.cluster {
+            return;
+        }
+        let known = self.sites.marks.iter().position(|(known, _)| *known == cluster);
+        let mut mark = known.map(|at| self.sites.marks.swap_remove(at).1).unwrap_or_default();
+        mark.level = self.freshness.level;
+        let left = mem::replace(&mut self.freshness, mark);
+        self.sites.marks.push((mem::replace(&mut self.sites.cluster, cluster), left));
+        self.topology = Arc::clone(self.worker.clusters.of(cluster));
+    }
+
+    /// The cluster of what no rule places.
+    pub(super) fn home(&self) -> ClusterId {
+        self.worker.config.home
+    }
+
+    /// The default database as the client knows it; empty for none.
+    pub(super) fn logical_schema(&self) -> &[u8] {
+        self.sites.away.as_ref().map_or(&self.desired.schema, |away| &away.logical.schema)
+    }
+
+    /// Whether the session is at a shard, whose default database its client does not know.
+    pub(super) fn is_at_shard(&self) -> bool {
+        self.sites.away.is_some()
+    }
+
+    /// Gives back what is held elsewhere. `leaving`: the session's state there is of no use any more.
+    pub(super) fn leave_sites(&mut self) {
+        for Branch { held, pins, .. } in mem::take(&mut self.sites.parked) {
+            let here = mem::replace(&mut self.pins, pins);
+            self.release(held, true);
+            self.set_pins(Pins::default());
+            self.pins = here;
+        }
+        (self.sites.wrote, self.sites.begin) = (false, None);
+    }
+}
