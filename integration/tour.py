@@ -25,32 +25,54 @@ from launcher.client import Client  # noqa: E402
 
 USER, PASSWORD = "app", "app-pw"
 TIMEOUT_S = 60
+#: What each cluster has before the tour.
+SHARDED = ("CREATE TABLE shop.customers (id INT PRIMARY KEY, name VARCHAR(40)); "
+           "CREATE TABLE shop.orders (id INT PRIMARY KEY, customer_id INT NOT NULL, product VARCHAR(40), KEY (customer_id))")
+TABLES = {
+    "main": "CREATE TABLE shop.products (id INT PRIMARY KEY, name VARCHAR(40), price DECIMAL(8,2)); "
+            "INSERT INTO shop.products VALUES (1, 'anchor', 89.00), (2, 'rope', 7.20), (3, 'lantern', 24.90)",
+    "east": SHARDED,
+    "west": SHARDED,
+}
 
 
 @dataclass(frozen=True)
 class Step:
     sql: str
-    role: str               # that must answer; "any" for statements that need not reach a server
+    at: str                 # the servers that must answer, "CLUSTER ROLE" each; ANY for a statement that need not reach one
     because: str = ""       # the session's reason, where the statement alone does not tell
+    refused: str = ""       # the name of the reason, where Tidegate must refuse it
 
 
+ANY = "any"
 TOUR = (
-    Step("SELECT name, price FROM shop.products WHERE id = 1", "replica"),
-    Step("SELECT COUNT(*) FROM shop.products", "replica"),
-    Step("WITH cheap AS (SELECT * FROM shop.products WHERE price < 10) SELECT name FROM cheap", "replica"),
-    Step("INSERT INTO shop.products VALUES (4, 'kite', 12.50)", "primary"),
-    Step("UPDATE shop.products SET price = price * 2 WHERE id = 2", "primary"),
-    Step("SELECT price FROM shop.products WHERE id = 2 FOR UPDATE", "primary"),
-    Step("/* tidegate: primary */ SELECT price FROM shop.products WHERE id = 2", "primary"),
-    Step("SELECT @@read_only", "primary"),
-    Step("START TRANSACTION", "any", "opens a transaction"),
-    Step("SELECT price FROM shop.products WHERE id = 3", "primary", "inside a read-write transaction"),
-    Step("DELETE FROM shop.products WHERE id = 4", "primary"),
-    Step("COMMIT", "any", "ends the transaction"),
-    Step("START TRANSACTION READ ONLY", "any", "opens a read-only transaction"),
-    Step("SELECT name FROM shop.products WHERE id = 2", "replica", "inside a read-only transaction"),
-    Step("COMMIT", "any", "ends the transaction"),
-    Step("SELECT name FROM shop.products ORDER BY price LIMIT 1", "replica"),
+    Step("SELECT name, price FROM shop.products WHERE id = 1", "main replica"),
+    Step("SELECT COUNT(*) FROM shop.products", "main replica"),
+    Step("WITH cheap AS (SELECT * FROM shop.products WHERE price < 10) SELECT name FROM cheap", "main replica"),
+    Step("INSERT INTO shop.products VALUES (4, 'kite', 12.50)", "main primary"),
+    Step("UPDATE shop.products SET price = price * 2 WHERE id = 2", "main primary"),
+    Step("SELECT price FROM shop.products WHERE id = 2 FOR UPDATE", "main primary"),
+    Step("/* tidegate: primary */ SELECT price FROM shop.products WHERE id = 2", "main primary"),
+    Step("SELECT @@read_only", "main primary"),
+    Step("START TRANSACTION", ANY, "opens a transaction"),
+    Step("SELECT price FROM shop.products WHERE id = 3", "main primary", "inside a read-write transaction"),
+    Step("DELETE FROM shop.products WHERE id = 4", "main primary"),
+    Step("COMMIT", ANY, "ends the transaction"),
+    Step("START TRANSACTION READ ONLY", ANY, "opens a read-only transaction"),
+    Step("SELECT name FROM shop.products WHERE id = 2", "main replica", "inside a read-only transaction"),
+    Step("COMMIT", ANY, "ends the transaction"),
+    Step("SELECT name FROM shop.products ORDER BY price LIMIT 1", "main replica"),
+    # Two tables are split by the customer over two shards, which are clusters of their own.
+    Step("INSERT INTO shop.customers (id, name) VALUES (1, 'Ada')", "east primary"),
+    Step("INSERT INTO shop.customers (id, name) VALUES (2, 'Bo')", "west primary"),
+    Step("INSERT INTO shop.orders (id, customer_id, product) VALUES (10, 1, 'lantern')", "east primary"),
+    Step("INSERT INTO shop.orders (id, customer_id, product) VALUES (11, 2, 'rope')", "west primary"),
+    Step("SELECT product FROM shop.orders WHERE customer_id = 2", "west replica"),
+    Step("SELECT c.name, o.product FROM shop.customers c JOIN shop.orders o ON o.customer_id = c.id WHERE c.id = 1", "east replica"),
+    Step("SELECT COUNT(*) FROM shop.orders", "east replica, west replica"),
+    Step("SELECT id, product FROM shop.orders ORDER BY id DESC LIMIT 1", "east replica, west replica"),
+    Step("UPDATE shop.orders SET product = 'sail' WHERE customer_id = 1 AND id = 10", "east primary"),
+    Step("DELETE FROM shop.orders WHERE id = 10", "", refused="write-without-key"),
 )
 
 
@@ -60,12 +82,15 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end after the tour")
     given = parser.parse_args()
     servers = json.loads(Path(os.environ["TIDEGATE_SERVERS"]).read_text())
-    cluster = servers["clusters"]["main"]
+    clusters = servers["clusters"]
+    cluster = clusters["main"]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        _prepare(cluster)
-        with tidegate.running(given.binary, cluster, Path(servers["dir"])) as proxy:
-            wrong = _tour(given.binary, proxy, servers, cluster)
+        for name, tables in TABLES.items():
+            _prepare(clusters[name], tables)
+        _log_statements(servers)
+        with tidegate.running(given.binary, cluster, Path(servers["dir"]), rules_of=lambda *ports: _rules(clusters, *ports)) as proxy:
+            wrong = _tour(given.binary, proxy, servers)
             if not given.once:
                 _stay(proxy, cluster)
     except LauncherError as error:
@@ -76,44 +101,86 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _prepare(cluster: dict) -> None:
-    """The tour's table, present on every server before the tour starts, and the servers' logs of all statements."""
+def _prepare(cluster: dict, tables: str) -> None:
+    """The tour's tables, present on every server of the cluster before the tour starts."""
     primary, *replicas = cluster["servers"]
-    with Client(primary["socket"]) as client:
-        client.query("CREATE TABLE shop.products (id INT PRIMARY KEY, name VARCHAR(40), price DECIMAL(8,2)); "
-                     "INSERT INTO shop.products VALUES (1, 'anchor', 89.00), (2, 'rope', 7.20), (3, 'lantern', 24.90)")
-    for replica in replicas:
-        with Client(replica["socket"]) as client, Client(primary["socket"]) as source:
-            fleet.wait_caught_up(source, client, cluster["dialect"], replica["name"])
-    for server in cluster["servers"]:
+    with Client(primary["socket"]) as source:
+        source.query(tables)
+        for replica in replicas:
+            with Client(replica["socket"]) as client:
+                fleet.wait_caught_up(source, client, cluster["dialect"], replica["name"])
+
+
+def _log_statements(servers: dict) -> None:
+    for _, server in _servers(servers):
         with Client(server["socket"]) as client:
             client.query("SET GLOBAL log_output = 'FILE'; SET GLOBAL general_log_file = 'general.log'; SET GLOBAL general_log = ON")
 
 
-def _tour(binary: Path, proxy, servers: dict, cluster: dict) -> int:
+def _rules(clusters: dict, port: int, http_port: int) -> str:
+    """On a busy machine, too, a replica has the time to get what was just written: the tour says that it answers."""
+    listed = "\n".join(f"  {name}: {{reads: {{wait: 5s}}, servers: [" + ", ".join(f"'{server['host']}:{server['port']}'" for server in cluster["servers"]) + "]}"
+                       for name, cluster in clusters.items())
+    return f"""version: 1
+listen: 127.0.0.1:{port}
+admin: {{http: 127.0.0.1:{http_port}}}
+monitor: {{user: tidegate, password: monitor-pw}}
+default_cluster: main
+clusters:
+{listed}
+databases:
+  shop:
+    home: {{cluster: main, schema: shop}}
+    keyspaces:
+      customer:
+        method: hash
+        key_type: integer
+        slots: 1024
+        shards:
+          east: {{cluster: east, schema: shop, slots: 0-511}}
+          west: {{cluster: west, schema: shop, slots: 512-1023}}
+        tables:
+          customers: id
+          orders: customer_id
+"""
+
+
+def _servers(servers: dict) -> list:
+    """Each server with its cluster's name."""
+    return [(name, server) for name, cluster in servers["clusters"].items() for server in cluster["servers"]]
+
+
+def _tour(binary: Path, proxy, servers: dict) -> int:
+    cluster = servers["clusters"]["main"]
     print(f"\nTidegate in front of {cluster['dialect']} {cluster['version']}: " +
-          ", ".join(f"{s['name']} ({s['role']}, port {s['port']})" for s in cluster["servers"]) + "\n")
+          ", ".join(f"{server['name']} ({server['role']}, port {server['port']})" for _, server in _servers(servers)) + "\n")
     marker = f"tour {os.getpid()}"
-    _run_session(servers, cluster, proxy, "".join(f"{step.sql} /* {marker}.{n} */;\n" for n, step in enumerate(TOUR)))
+    statements = "".join(f"{step.sql} /* {marker}.{n} */;\n" for n, step in enumerate(TOUR))
+    errors = _run_session(servers, cluster, proxy, statements)
     wrong = 0
     for number, step in enumerate(TOUR):
-        answered = [s for s in cluster["servers"] if f"/* {marker}.{number} */" in _general_log(s)]
-        where = ", ".join(f"{s['name']} ({s['role']})" for s in answered) or "Tidegate itself"
-        as_expected = step.role == "any" or [s["role"] for s in answered] == [step.role]
+        answered = [(name, server) for name, server in _servers(servers) if f"/* {marker}.{number} */" in _general_log(server)]
+        at = ", ".join(f"{name} {server['role']}" for name, server in answered)
+        error = errors.pop(0) if step.refused and errors else ""
+        as_expected = step.refused in error and step.at in (ANY, at)
         wrong += not as_expected
-        print(f"  {step.sql}\n    → {where}{'' if as_expected else f'   WRONG: a {step.role} should have'}\n"
-              f"      {step.because or _reason(binary, proxy, step.sql)}")
-    print(f"\n{len(TOUR)} statements, {wrong} at the wrong server")
+        where = ", ".join(f"{server['name']} ({server['role']})" for _, server in answered) or "Tidegate itself"
+        print(f"  {step.sql}\n    → {where}{'' if as_expected else f'   WRONG: expected {step.at or step.refused}'}\n"
+              f"      {error or step.because or _reason(binary, proxy, step.sql)}")
+    wrong += len(errors)
+    print("".join(f"\n  WRONG: {error}" for error in errors) + f"\n{len(TOUR)} statements, {wrong} at the wrong server")
     return wrong
 
 
-def _run_session(servers: dict, cluster: dict, proxy, sql: str) -> None:
-    """One session of the ordinary client; `--comments` keeps the markers in the statements."""
+def _run_session(servers: dict, cluster: dict, proxy, sql: str) -> list:
+    """One session of the ordinary client; `--comments` keeps the markers in the statements. What was refused, in order."""
     done = subprocess.run([*_client(servers, cluster), "--no-defaults", "--host=127.0.0.1", f"--port={proxy.port}", f"--user={USER}",
-                           "--batch", "--comments"], input=sql, capture_output=True, text=True, timeout=TIMEOUT_S,
+                           "--batch", "--comments", "--force"], input=sql, capture_output=True, text=True, timeout=TIMEOUT_S,
                           env={**os.environ, "MYSQL_PWD": PASSWORD})
-    if done.returncode:
+    errors = re.findall(r"^ERROR (.*)", done.stderr, re.MULTILINE)
+    if done.returncode and not errors:
         raise LauncherError(f"the client failed: {done.stderr.strip()}")
+    return [re.sub(r" at line \d+", "", error) for error in errors]
 
 
 def _client(servers: dict, cluster: dict) -> list:
@@ -132,7 +199,8 @@ def _reason(binary: Path, proxy, sql: str) -> str:
     if done.returncode:
         raise LauncherError(f"tidegate route failed: {done.stderr.strip()}")
     found = dict(re.findall(r'(class|role|reason)=("[^"]*"|\S+)', done.stdout))
-    return ", ".join(f"{key} {found[key]}" for key in ("class", "role", "reason") if key in found)
+    found |= dict(re.findall(r"^  (on|merge) +(.*)", done.stdout, re.MULTILINE))
+    return ", ".join(f"{key} {found[key]}" for key in ("class", "role", "reason", "on", "merge") if key in found)
 
 
 def _stay(proxy, cluster: dict) -> None:

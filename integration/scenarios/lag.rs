@@ -12,6 +12,7 @@ both_dialects! {
     no_heartbeat_is_written_beside_a_second_writable_server,
     pt_heartbeats_are_timed_by_one_clock_whatever_they_say,
     the_answer_to_an_own_question_is_the_lag,
+    t28_where_all_are_late_the_primary_takes_so_many_reads_and_they_none,
     a_table_that_is_locked_takes_no_server_out,
     a_delayed_replica_is_late_once_something_is_written,
     a_chained_replica_is_as_late_as_what_it_follows,
@@ -175,10 +176,7 @@ async fn the_answer_to_an_own_question_is_the_lag(scenario: Scenario) {
     for replica in [1, 2] {
         told(&stage, replica, &["SET GLOBAL super_read_only = OFF"], &[]).await;
     }
-    let answers = async |place: usize, value: &str| {
-        let insert = format!("INSERT INTO test.own VALUES ({value})");
-        stage.cluster.run(place, &["SET sql_log_bin = 0", "DELETE FROM test.own", &insert]).await;
-    };
+    let answers = async |place: usize, value: &str| answer(&stage, place, value).await;
     answers(1, "7.5").await;
     answers(2, "NULL").await;
     until_shown(&stage, 1, "its own word", |lag, left_out| lag == Some(7.5) && left_out == "reads").await;
@@ -202,6 +200,47 @@ async fn the_answer_to_an_own_question_is_the_lag(scenario: Scenario) {
     stage.cluster.run(2, &["SET sql_log_bin = 0", "RENAME TABLE test.own TO test.other"]).await;
     stage.proxy.until_logged("lag is found as by `auto`: what").await;
     until_shown(&stage, 2, "as by auto", in_time).await;
+}
+
+/// Has what a server answers to the own question of the stage's rules.
+async fn answer(stage: &Stage, place: usize, value: &str) {
+    let insert = format!("INSERT INTO test.own VALUES ({value})");
+    stage.cluster.run(place, &["SET sql_log_bin = 0", "DELETE FROM test.own", &insert]).await;
+}
+
+async fn t28_where_all_are_late_the_primary_takes_so_many_reads_and_they_none(scenario: Scenario) {
+    let reads = "consistency: eventual, spill: 1".into();
+    let lag = rules("lag: {mode: query, query: SELECT seconds FROM test.own}", "10s");
+    let stage = scenario.own_stage(2, Rules { reads, pool: "{primary_wait: 100ms}".into(), ..lag }).await;
+    stage
+        .given(&["CREATE TABLE test.own (seconds DOUBLE)", "GRANT SELECT ON test.own TO tidegate@'%'"])
+        .await;
+    for replica in [1, 2] {
+        told(&stage, replica, &["SET GLOBAL super_read_only = OFF"], &[]).await;
+        answer(&stage, replica, "100").await;
+    }
+    for replica in [1, 2] {
+        until_shown(&stage, replica, "late", |_, why| why == "100s behind, more than 10s").await;
+    }
+    let (mut reader, mut other) = (stage.raw().await, stage.raw().await);
+    let which = format!("SELECT id FROM {}.which", stage.schema);
+    for _ in 0..8 {
+        let id = reader.value(&which).await.expect("an id").parse().expect("a number");
+        assert_eq!(stage.place(id), 0);
+    }
+    // The primary has as many of them at a time as the rules say; a late one is no way out.
+    reader.ok("START TRANSACTION READ ONLY").await;
+    reader.value(&which).await;
+    let error = other.error(&which).await;
+    assert_eq!(error.code, 1040, "{error:?}");
+    // The first that is in time takes them, those of the primary too.
+    answer(&stage, 1, "1").await;
+    until_shown(&stage, 1, "in time", |lag, why| lag == Some(1.0) && why == "reads").await;
+    reader.ok("COMMIT").await;
+    for client in [&mut reader, &mut other] {
+        let id = client.value(&which).await.expect("an id").parse().expect("a number");
+        assert_eq!(stage.place(id), 1);
+    }
 }
 
 /// The probes have a connection of their own.

@@ -49,3 +49,18 @@ fn t62_every_case_reports_all_its_errors_with_their_places() {
     assert!(count >= 10, "the cases are missing");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn t27_no_bound_on_the_lag_has_its_own_spelling_and_0_is_refused() {
+    let bound = |value: &str| {
+        let cluster = format!("{{servers: [a, b], reads: {{max_lag: {value}}}}}");
+        let text = format!("version: 1\nmonitor: {{user: m}}\nclusters: {{main: {cluster}}}\n");
+        load(&text, "rules.yaml", &environment)
+    };
+    let config = bound("unlimited").unwrap();
+    assert_eq!(config.clusters[0].reads.max_lag, None);
+    for none in ["0", "0s", "0ms"] {
+        let errors: String = bound(none).unwrap_err().iter().map(ToString::to_string).collect();
+        assert!(errors.contains("rules.yaml:3:") && errors.contains("unlimited"), "{errors}");
+    }
+}

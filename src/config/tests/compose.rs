@@ -52,18 +52,31 @@ fn compose() -> Compose {
     serde_saphyr::from_str(&std::fs::read_to_string(root().join("docker-compose.yml")).unwrap()).unwrap()
 }
 
-/// The file of the repository that `service` sees at `target`.
-fn mounted(service: &Service, target: &str) -> PathBuf {
-    let source = service.volumes.iter().find_map(|volume| {
+/// The servers, with whom each replicates from.
+const SERVERS: [(&str, Option<&str>); 7] = [
+    ("east", None),
+    ("east-replica", Some("east")),
+    ("primary", None),
+    ("replica1", Some("primary")),
+    ("replica2", Some("primary")),
+    ("west", None),
+    ("west-replica", Some("west")),
+];
+
+/// The files of the repository that `service` sees at or below `target`.
+fn mounted(service: &Service, target: &str) -> Vec<PathBuf> {
+    let sources = service.volumes.iter().filter_map(|volume| {
         let (source, at) = volume.trim_end_matches(":ro").split_once(':')?;
-        (at == target).then(|| root().join(source))
+        at.starts_with(target).then(|| root().join(source))
     });
-    source.unwrap_or_else(|| panic!("nothing is mounted at {target}"))
+    let sources: Vec<_> = sources.collect();
+    assert!(!sources.is_empty(), "nothing is mounted at {target}");
+    sources
 }
 
 /// The rules that Tidegate's container starts with.
 fn rules(service: &Service) -> Config {
-    let path = mounted(service, "/etc/tidegate/rules.yaml");
+    let path = mounted(service, "/etc/tidegate/rules.yaml").remove(0);
     let environment = |name: &str| service.environment.get(name).cloned();
     let text = std::fs::read_to_string(&path).unwrap();
     load(&text, &path.to_string_lossy(), &environment).unwrap_or_else(|errors| panic!("{errors:#?}"))
@@ -72,14 +85,11 @@ fn rules(service: &Service) -> Config {
 #[test]
 fn services_start_in_order_and_are_watched() {
     let compose = compose();
-    let names: Vec<_> = compose.services.keys().map(String::as_str).collect();
-    assert_eq!(names, ["primary", "replica1", "replica2", "tidegate"]);
-    for (name, waits_for) in [
-        ("primary", &[][..]),
-        ("replica1", &["primary"]),
-        ("replica2", &["primary"]),
-        ("tidegate", &["primary", "replica1", "replica2"]),
-    ] {
+    let names: Vec<_> =
+        compose.services.keys().map(String::as_str).filter(|name| *name != "tidegate").collect();
+    assert_eq!(names, SERVERS.map(|(name, _)| name));
+    let servers = SERVERS.map(|(name, source)| (name, source.into_iter().collect::<Vec<_>>()));
+    for (name, waits_for) in servers.into_iter().chain([("tidegate", names)]) {
         let service = &compose.services[name];
         let found: Vec<_> = service.depends_on.keys().map(String::as_str).collect();
         assert_eq!(found, waits_for, "{name}");
@@ -121,8 +131,15 @@ fn the_rules_fit_the_services() {
     let compose = compose();
     let tidegate = &compose.services["tidegate"];
     let config = rules(tidegate);
-    let hosts: Vec<_> = config.home().servers.iter().map(|server| server.host.as_str()).collect();
-    assert_eq!(hosts, ["primary", "replica1", "replica2"]);
+    assert_eq!(config.home().name, "main");
+    for (cluster, hosts) in [
+        ("main", &["primary", "replica1", "replica2"][..]),
+        ("east", &["east", "east-replica"]),
+        ("west", &["west", "west-replica"]),
+    ] {
+        let cluster = config.clusters.iter().find(|known| known.name == cluster).unwrap();
+        assert_eq!(cluster.servers.iter().map(|server| server.host.as_str()).collect::<Vec<_>>(), hosts);
+    }
     let inside: Vec<_> = tidegate.ports.iter().filter_map(|port| port.rsplit(':').next()).collect();
     let bound = config.listen.iter().filter_map(ListenAddress::tcp).chain(config.http);
     let bound: Vec<_> = bound.inspect(|address| assert!(address.ip().is_unspecified())).collect();
@@ -139,23 +156,39 @@ fn the_rules_fit_the_services() {
 fn the_servers_replicate_by_gtid_under_their_own_ids() {
     let compose = compose();
     let mut ids = Vec::new();
-    for name in ["primary", "replica1", "replica2"] {
+    for (name, source) in SERVERS {
         let service = &compose.services[name];
         for option in ["--gtid-mode=ON", "--enforce-gtid-consistency=ON"] {
             assert!(service.command.iter().any(|argument| argument == option), "{name}: {option}");
         }
         let relay_log = service.command.iter().any(|argument| argument == "--relay-log=relay");
-        assert_eq!(relay_log, name != "primary", "{name}: the default name changes with the container");
+        assert_eq!(relay_log, source.is_some(), "{name}: the default name changes with the container");
+        assert_eq!(service.environment.get("SOURCE_HOST").map(String::as_str), source, "{name}");
         ids.extend(service.command.iter().filter(|argument| argument.starts_with("--server-id=")));
-        let script = std::fs::read_dir(mounted(service, "/docker-entrypoint-initdb.d")).unwrap().next();
-        let script = std::fs::read_to_string(script.unwrap().unwrap().path()).unwrap();
-        let used: Vec<_> = script.split("${").skip(1).filter_map(|rest| rest.split_once(":?}")).collect();
-        assert!(!used.is_empty(), "{name}: the script sets no password");
+        let scripts = mounted(service, "/docker-entrypoint-initdb.d/");
+        let scripts: String = scripts.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let used: Vec<_> = scripts.split("${").skip(1).filter_map(|rest| rest.split_once(":?}")).collect();
+        assert!(!used.is_empty(), "{name}: the scripts set no password");
         for (variable, _) in used {
             assert!(service.environment.contains_key(variable), "{name}: {variable}");
         }
     }
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 3);
+    assert_eq!(ids.len(), SERVERS.len());
+}
+
+#[test]
+fn the_shards_have_the_tables_that_the_rules_split() {
+    let compose = compose();
+    let config = rules(&compose.services["tidegate"]);
+    let database = config.rules.databases.values().next().unwrap();
+    for table in database.tables.keys() {
+        for (server, has) in [("primary", false), ("east", true), ("west", true)] {
+            let scripts = mounted(&compose.services[server], "/docker-entrypoint-initdb.d/");
+            let created = format!("CREATE TABLE {}.{table} (", database.name);
+            let found = scripts.iter().any(|path| std::fs::read_to_string(path).unwrap().contains(&created));
+            assert_eq!(found, has, "{server}: {table}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-# Sourced by the image's entrypoint on the first start of the primary, whose docker_process_sql runs SQL as root.
-# What is done here is in the binary log, so the replicas get it too.
+# Sourced by the image's entrypoint on the first start of a primary, whose docker_process_sql runs SQL as root.
+# What is done here is in the binary log, so its replicas get it too.
 
 # The text as a string literal of SQL.
 literal() {
@@ -8,7 +8,7 @@ literal() {
 }
 
 docker_process_sql <<-SQL
-	-- Replication of the two replicas.
+	-- What its replicas log in as.
 	CREATE USER 'repl'@'%' IDENTIFIED BY $(literal "${REPLICATION_PASSWORD:?}");
 	GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%';
 
@@ -20,10 +20,4 @@ docker_process_sql <<-SQL
 	CREATE USER 'app'@'%' IDENTIFIED BY $(literal "${APP_PASSWORD:?}");
 	CREATE DATABASE shop;
 	GRANT ALL ON shop.* TO 'app'@'%';
-	CREATE TABLE shop.products (
-	  id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
-	  name VARCHAR(100) NOT NULL,
-	  price DECIMAL(10, 2) NOT NULL
-	);
-	INSERT INTO shop.products (name, price) VALUES ('anchor', 49.90), ('rope', 12.50), ('sail', 310.00);
 SQL

@@ -11,7 +11,7 @@ docker_process_sql <<-SQL
 	-- The entrypoint's own statements have GTIDs that the primary does not know: forget them.
 	RESET BINARY LOGS AND GTIDS;
 	CHANGE REPLICATION SOURCE TO
-	  SOURCE_HOST = 'primary',
+	  SOURCE_HOST = $(literal "${SOURCE_HOST:?}"),
 	  SOURCE_USER = 'repl',
 	  SOURCE_PASSWORD = $(literal "${REPLICATION_PASSWORD:?}"),
 	  SOURCE_AUTO_POSITION = 1,
