@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["layers", "documents"], // tests of the whole
-    &["frontend", "explain"],
+    &["frontend", "explain", "survey"],
     &["session", "admin"],
     &["registry"],
     &["plan", "execute"],

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main
-//! frontend explain    accept, TLS, authentication of clients; assembly; `tidegate route`
+//! frontend explain survey    accept, TLS, authentication of clients; assembly; `tidegate route`; `tidegate check --connect`
 //! session  admin      one client's state machine; HTTP and SQL for operators
 //! registry            all sessions, as others may see them
 //! plan     execute    where a statement goes, and why; relay of its reply
@@ -40,5 +40,6 @@ pub mod registry;
 pub mod session;
 pub mod shard;
 pub mod sql;
+pub mod survey;
 pub mod topology;
 pub mod wire;

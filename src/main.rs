@@ -1,5 +1,6 @@
 //! The `tidegate` command: arguments, logging, start.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tidegate::config::{self, Config, ConfigError, ListenAddress, LogFormat};
+use tidegate::config::{self, Config, ConfigError, ListenAddress, LogFormat, Secret};
 use tidegate::explain;
 use tidegate::frontend::proxy::{Proxy, check_files};
 use tidegate::frontend::steering::Reread;
 use tidegate::plan::sharded::Planner;
-use tidegate::topology::System;
+use tidegate::survey;
+use tidegate::topology::{System, catalog};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
@@ -59,6 +61,13 @@ enum Command {
     Check {
         /// The rules file.
         file: PathBuf,
+        /// Hold the rules for sharded tables against the tables that the servers have.
+        #[arg(long)]
+        connect: bool,
+        /// The account to connect with, which must see the tables; its password comes from TIDEGATE_CHECK_PASSWORD.
+        /// The monitor's when not given.
+        #[arg(long, value_name = "NAME", requires = "connect")]
+        user: Option<String>,
     },
     /// Print where statements would go, and why; no server is asked.
     Route {
@@ -86,7 +95,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config, server, listen, http } => run(config, &server, listen, http),
-        Command::Check { file } => check(&file),
+        Command::Check { file, connect, user } => check(&file, connect.then_some(user.as_deref())),
         Command::Route { config, mariadb, database, sql } => {
             route(config, mariadb, database.as_deref(), &sql)
         }
@@ -94,18 +103,25 @@ fn main() -> ExitCode {
     }
 }
 
-/// The file first, then the files that it names: `tidegate run` must take what is found right here.
-fn check(file: &Path) -> ExitCode {
+/// The file first, then the files that it names: `tidegate run` must take what is found right here. Then the servers, where these are to
+/// be asked, as the account of that name or as the monitor.
+fn check(file: &Path, connect: Option<Option<&str>>) -> ExitCode {
     let outcome = config::check(file);
     if outcome.code == 0
         && let Ok(config) = config::read(file)
     {
+        let name = file.display();
+        let placed = |error| format!("error: {error}\n --> {name}\n");
         let errors: Vec<_> = match check_files(&config) {
-            Err(error) => vec![error.to_string()],
-            Ok(()) => explain::failing_tests(&config),
+            Err(error) => vec![placed(error.to_string())],
+            Ok(()) => explain::failing_tests(&config).into_iter().map(placed).collect(),
         };
-        let (name, count) = (file.display(), errors.len());
-        errors.iter().for_each(|error| print(&format!("error: {error}\n --> {name}\n\n"), true));
+        let (warnings, errors) = match connect {
+            Some(user) if errors.is_empty() => survey(&config, user),
+            _ => (Vec::new(), errors),
+        };
+        warnings.iter().chain(&errors).for_each(|text| print(&format!("{text}\n"), true));
+        let count = errors.len();
         if count > 0 {
             print(&format!("{name}: {count} error{}\n", if count == 1 { "" } else { "s" }), true);
             return ExitCode::FAILURE;
@@ -113,6 +129,33 @@ fn check(file: &Path) -> ExitCode {
     }
     print(&outcome.text, outcome.code != 0);
     ExitCode::from(outcome.code)
+}
+
+/// What the servers' tables say of the rules: warnings, and errors.
+fn survey(config: &Config, user: Option<&str>) -> (Vec<String>, Vec<String>) {
+    let given = std::env::var("TIDEGATE_CHECK_PASSWORD").unwrap_or_default();
+    let (user, password) = match user {
+        Some(user) => (user, &Secret::new(given)),
+        None => (&*config.monitor.user, &config.monitor.password),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return (Vec::new(), vec![format!("error: {error}\n")]),
+    };
+    let (mut catalogs, mut errors) = (BTreeMap::new(), Vec::new());
+    for (id, wanted) in survey::wanted(&config.rules) {
+        let Some(cluster) = config.clusters.get(id.place()) else { continue };
+        match runtime.block_on(catalog::read(cluster, user, password, &wanted)) {
+            Ok(catalog) => drop(catalogs.insert(id, catalog)),
+            Err(error) => {
+                errors.push(format!("error: cluster {} cannot be asked as `{user}`: {error}\n", cluster.name))
+            }
+        }
+    }
+    let (found, warnings): (Vec<_>, Vec<_>) =
+        survey::compare(config, &catalogs).into_iter().partition(|finding| finding.is_error);
+    errors.extend(found.iter().map(ToString::to_string));
+    (warnings.iter().map(ToString::to_string).collect(), errors)
 }
 
 /// A file whose tests of its own rules fail is as wrong as one that cannot be read.

@@ -54,6 +54,7 @@ mod sharding;
 mod sql_digest;
 mod state;
 mod succession;
+mod survey;
 mod texts;
 mod topology;
 mod tracking;

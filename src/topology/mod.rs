@@ -21,12 +21,14 @@
 //! | `pulse` | pure: how late heartbeats make a replica |
 //! | `group` | what members of a group (Group Replication, Galera) say of it |
 //! | `promotion` | another server becomes the primary by Tidegate itself |
+//! | `catalog` | the tables that a cluster has, asked once for `tidegate check --connect` |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
 
 mod ask;
 mod balance;
 mod beat;
 mod book;
+pub mod catalog;
 mod clusters;
 mod course;
 mod facts;

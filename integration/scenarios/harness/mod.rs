@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
 
 pub use cluster::Cluster;
-pub use proxy::{Proxy, Rules};
+pub use proxy::{Proxy, Rules, check};
 pub use raw::{Login, Outcome, RawClient};
 pub use stage::{Scenario, Stage};
 

@@ -154,6 +154,16 @@ impl Drop for RulesFile {
     }
 }
 
+/// `tidegate check` of the rules: whether it finds them right, and what it says of them. With the application's account where it asks servers.
+pub fn check(rules: &str, options: &[&str]) -> (bool, String) {
+    let file = RulesFile::write(rules);
+    let mut check = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    check.arg("check").arg(&file.0).args(options).env("TIDEGATE_CHECK_PASSWORD", "app-pw");
+    let output = check.output().expect("tidegate runs");
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+    (output.status.success(), said)
+}
+
 impl Proxy {
     /// Starts it in front of the cluster and waits until it can serve.
     pub async fn start(cluster: &Cluster, rules: &Rules) -> Self {
