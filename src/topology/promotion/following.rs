@@ -1,7 +1,9 @@
 //! Servers are made to follow the primary: after a change, and later who was left out then or has come back since.
 //!
 //! Owns: what is told to a server that is to follow, and the log of it. Does not know: how the primary became one. Invariant: nobody is
-//! told to follow who has, or has received, a transaction that the primary lacks; one that stays apart is left as it is, read only.
+//! told to follow who has, or has received, a transaction that the primary lacks; one that stays apart is left as it is, read only. Those who
+//! follow somebody else come first, and who has followed nobody last: a replica that is stopped while Tidegate dies is seen to be astray as
+//! long as its source stands alone, and taken for one that a person has stopped once that one follows in turn.
 
 use std::sync::Arc;
 
@@ -24,11 +26,9 @@ impl Warden {
     /// again later.
     pub(super) async fn lead(&self, lease: &mut Lease, primary: usize, replicas: &[usize], anew: &[usize]) {
         let seats = lease.seats();
-        for hand in lease.hands.iter_mut().filter(|hand| hand.seat != primary) {
-            let (is_replica, is_new) = (replicas.contains(&hand.seat), anew.contains(&hand.seat));
-            if !is_replica && !is_new {
-                continue;
-            }
+        for &place in replicas.iter().chain(anew).filter(|&&place| place != primary) {
+            let is_new = !replicas.contains(&place);
+            let Ok(hand) = lease.hand(place) else { continue };
             let said = seats[hand.seat].said.as_ref();
             let several = said.is_some_and(|said| said.identity.replication.channels().len() > 1);
             let done = match several {
@@ -59,7 +59,12 @@ impl Warden {
         hand.disarm().await?;
         let tls = matches!(self.tls.mode, ServerTlsMode::Required | ServerTlsMode::Verified);
         let source = Source { host: &primary.host, port: primary.port, settings: &self.settings, tls };
-        hand.tell_secretly(&words::follow(hand.dialect(), &source, anew)).await
+        let told = hand.tell_secretly(&words::follow(hand.dialect(), &source, anew)).await;
+        if told.is_err() && !anew {
+            // It may have been stopped, and goes on with whom it has followed.
+            let _ = hand.tell(words::start(hand.dialect())).await;
+        }
+        told
     }
 
     /// Makes servers replicas of the primary that follow nobody, or somebody else, where their data allows it. False when one must stay
@@ -79,11 +84,12 @@ impl Warden {
             return Err(Trouble::new(Why::Contested, "the primary is not what it was"));
         }
         let mut all = true;
-        for id in stray.iter().filter(|id| still.stray.contains(id)) {
-            let Some(at) = lease.place(*id) else { continue };
-            let seats = lease.seats();
+        let seats = lease.seats();
+        let stray = stray.iter().filter(|id| still.stray.contains(id)).filter_map(|id| lease.place(*id));
+        for at in joining::in_turn(&seats, stray.collect()) {
+            let id = lease.seats[at].0;
             if joining::has_begun(&seats, at, place) {
-                self.shared.probe_now(*id); // what was known of it was seen in the middle of that
+                self.shared.probe_now(id); // what was known of it was seen in the middle of that
                 continue;
             }
             match joining::may_follow(&seats, at, place) {
@@ -93,11 +99,11 @@ impl Warden {
                         info!(server = %seats[at].address, "it has nothing that the primary lacks: it follows it from now on");
                     }
                     self.note_following(lease.hand(at)?, &seats[place]);
-                    self.shared.update(|book| book.diverges(*id, 0));
-                    self.shared.probe_now(*id);
+                    self.shared.update(|book| book.diverges(id, 0));
+                    self.shared.probe_now(id);
                 }
                 Err(why) => {
-                    self.leave_apart(*id, &seats[at].address, &why);
+                    self.leave_apart(id, &seats[at].address, &why);
                     all = false;
                 }
             }

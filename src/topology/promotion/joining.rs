@@ -21,6 +21,16 @@ pub(super) fn has_begun(seats: &[Seat], index: usize, source: usize) -> bool {
     })
 }
 
+/// The order in which servers are told to follow the primary: who follows nobody is the last.
+pub(super) fn in_turn(seats: &[Seat], mut servers: Vec<usize>) -> Vec<usize> {
+    let follows_nobody = |place: &usize| {
+        let said = seats[*place].said.as_ref();
+        said.is_some_and(|said| said.identity.replication.is_known_to_be_none())
+    };
+    servers.sort_by_key(follows_nobody);
+    servers
+}
+
 /// Who follows a server that is gone, while `only` is writable; by the servers' own word.
 pub(super) fn unfinished(seats: &[Seat], only: usize) -> Result<Vec<usize>, Refusal> {
     let members = members(seats);
@@ -83,6 +93,12 @@ pub(super) fn may_follow(seats: &[Seat], index: usize, primary: usize) -> Result
 mod tests {
     use super::super::seat::tests::{seat, set};
     use super::*;
+
+    #[test]
+    fn who_follows_nobody_is_the_last_to_follow() {
+        let seats = [seat(1, &[], ""), seat(2, &[], ""), seat(3, &[1], ""), seat(4, &[1], "")];
+        assert_eq!(in_turn(&seats, vec![0, 2, 3]), [2, 3, 0]);
+    }
 
     #[test]
     fn who_has_nothing_or_something_of_its_own_stays_apart() {

@@ -282,6 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_that_is_stopped_is_astray_while_its_source_stands_alone() {
+        let mut stopped = identity(3, true, &[1]);
+        if let Replication::Channels(channels) = &mut stopped.replication {
+            (channels[0].io, channels[0].sql_runs) = (IoThread::Stopped, false);
+        }
+        let told = [identity(1, true, &[]), identity(2, false, &[]), stopped.clone()];
+        assert_eq!(looked_at(&told, &[], Some(1)).stray, [2], "a change of primary broke off");
+        let chained = [identity(1, true, &[2]), identity(2, false, &[]), stopped];
+        assert_eq!(looked_at(&chained, &[], Some(1)).stray, [0; 0], "a person may have stopped it");
+    }
+
+    #[test]
     fn who_was_told_of_the_primary_and_never_begun_is_astray() {
         let mut unbegun = identity(3, true, &[0]);
         if let Replication::Channels(channels) = &mut unbegun.replication {
