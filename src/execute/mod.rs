@@ -10,3 +10,4 @@ pub mod names;
 pub mod part;
 pub mod relay;
 pub mod sum;
+pub mod told;

@@ -103,7 +103,7 @@ impl Session {
     }
 
     /// Whether a transaction is open at any site, or every statement opens one.
-    fn is_in_transaction(&self) -> bool {
+    pub(super) fn is_in_transaction(&self) -> bool {
         self.held.is_some() && self.status.contains(Status::IN_TRANSACTION)
             || self.sites.is_open_elsewhere()
             || !self.status.contains(Status::AUTOCOMMIT)

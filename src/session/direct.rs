@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
+use super::portions::Spread;
 use super::scatter::{Merging, Share};
 use super::sites::Site;
 use super::{Problem, Session};
 use crate::execute::names::Names;
 use crate::merge;
 use crate::plan::sharded::{
-    self, Arguments, Chosen, Merge, Operand, Place, Planned, Planner, Refusal, Request, Routed, SortBy,
-    Total, Verb,
+    self, Arguments, Chosen, Merge, NameEdit, Operand, Place, Planned, Planner, Refusal, Request, Routed,
+    SortBy, Total, Verb,
 };
 use crate::shard::{Charset, Database, Rules, Shard, ShardIx};
 use crate::sql::{self, Class, Literal, Recognised, Uses};
@@ -48,7 +49,12 @@ pub(super) enum Directed {
     As(Vec<u8>),
     /// At several sites, whose rows are merged.
     Scattered(Vec<Share>, Box<Merging>),
+    /// At several sites, which all do their parts or none.
+    Spread(Box<Spread>),
 }
+
+/// Literals for which a core keeps memory between two statements.
+const LITERALS_KEPT: usize = 4096;
 
 impl Session {
     /// Goes where the statement must run.
@@ -82,6 +88,7 @@ impl Session {
             Planned::Refused(refusal) => Err(refused(refusal)),
             Planned::Routed(routed) => self.follow(directory, routed, text, statement, &literals).await,
         };
+        literals.shrink_to(LITERALS_KEPT); // after a bulk load
         self.worker.literals.replace(literals);
         directed
     }
@@ -161,20 +168,20 @@ impl Session {
         let on = On { routed, database };
         match routed.choose(&arguments, database).map_err(|refusal| refused(&refusal))? {
             Chosen::One(shard) => {
-                let share = on.share(shard, text, self).ok_or(RULES_CHANGED)?;
+                let share = on.share(shard, text, &routed.edits, self).ok_or(RULES_CHANGED)?;
                 self.visit(&share.site).await;
                 self.begin_here(statement).await?;
                 self.note_write(statement)?;
                 Ok(if share.sql.is_empty() { Directed::Here } else { Directed::As(share.sql) })
             }
             Chosen::Several(shards) => {
-                if routed.verb != Verb::Select {
-                    return Err(Problem::Unsupported(WRITES_SEVERAL.into()));
+                if routed.verb.writes() {
+                    return self.spread_over(&on, &shards, &arguments);
                 }
                 let merge = routed.many.as_ref().map_err(refused)?;
                 let (merging, text) = on.merging(merge, text, &arguments)?;
                 let share = |shard| {
-                    let mut share = on.share(shard, &text, self)?;
+                    let mut share = on.share(shard, &text, &routed.edits, self)?;
                     if share.sql.is_empty() {
                         share.sql.clone_from(&text);
                     }
@@ -199,14 +206,20 @@ pub(super) fn charset(name: &[u8]) -> Charset {
 }
 
 /// A plan with the database that it is for.
-struct On<'a> {
-    routed: &'a Routed,
-    database: &'a Database,
+pub(super) struct On<'a> {
+    pub routed: &'a Routed,
+    pub database: &'a Database,
 }
 
 impl On<'_> {
-    /// What a shard is asked; an empty text for the client's own.
-    fn share(&self, shard: ShardIx, text: &[u8], session: &Session) -> Option<Share> {
+    /// What a shard is asked; an empty text for the one that is given.
+    pub(super) fn share(
+        &self,
+        shard: ShardIx,
+        text: &[u8],
+        edits: &[NameEdit],
+        session: &Session,
+    ) -> Option<Share> {
         let keyspace = self.database.keyspaces.get(self.routed.keyspace)?;
         let shard = keyspace.shard(shard)?;
         let place = Place {
@@ -214,7 +227,7 @@ impl On<'_> {
             schema: shard.schema.as_bytes(),
             suffix: shard.suffix.as_deref().unwrap_or_default().as_bytes(),
         };
-        let sql = sharded::text_for(text, &session.lexing, &self.routed.edits, &place).unwrap_or_default();
+        let sql = sharded::text_for(text, &session.lexing, edits, &place).unwrap_or_default();
         Some(Share { site: Site { cluster: shard.cluster, names: Some(self.names(shard)) }, sql })
     }
 
@@ -273,7 +286,7 @@ impl On<'_> {
                 let groups = merge::Groups { keys: Vec::new(), outputs, always: true };
                 spec.combine = merge::Combine::Groups(groups);
             }
-            Merge::Affected => return Err(Problem::Unsupported(WRITES_SEVERAL.into())),
+            Merge::Affected => {}
         }
         Ok((Merging { spec, named }, sql))
     }
@@ -288,14 +301,14 @@ fn may_name_tables(statement: Recognised) -> bool {
 }
 
 /// A refusal as the client reads it.
-fn refused(refusal: &Refusal) -> Problem {
+pub(super) fn refused(refusal: &Refusal) -> Problem {
     let (code, state) = refusal.reason.code();
     let mut sqlstate = *b"HY000";
     sqlstate.copy_from_slice(state.as_bytes().first_chunk().unwrap_or(b"HY000"));
     Problem::Server(ErrPacket::new(code, &sqlstate, refusal.to_string()))
 }
 
-const RULES_CHANGED: Problem = Problem::Request(
+pub(super) const RULES_CHANGED: Problem = Problem::Request(
     1317,
     std::borrow::Cow::Borrowed("the rules have changed while the statement was planned: send it again"),
 );
@@ -307,5 +320,3 @@ const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has ne
                           store another key than the one that the shard was chosen by";
 const PREPARED: &str = "prepared statements on sharded tables are not in this release: let the driver send values within the text \
                         (client-side prepared statements)";
-const WRITES_SEVERAL: &str =
-    "writing on several shards by one statement is not in this release: send one statement for each key";

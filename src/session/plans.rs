@@ -13,6 +13,10 @@ use crate::plan::sharded::Planned;
 
 /// Plans that are kept in each of two generations.
 const GENERATION_MAX: usize = 4096;
+/// Rows and keys of all of them together: some 100 bytes each.
+const WEIGHT_MAX: usize = 64 << 10;
+/// Rows and keys of one: a larger one costs less to plan than it takes the server to carry out, and its shape comes back seldom.
+const HEAVY: usize = 1024;
 
 type Known = HashMap<u128, Arc<Planned>, FxBuildHasher>;
 
@@ -21,6 +25,8 @@ type Known = HashMap<u128, Arc<Planned>, FxBuildHasher>;
 pub(super) struct Plans {
     /// Which rules they are for.
     rules: u64,
+    /// Of the young ones.
+    weight: usize,
     young: Known,
     old: Known,
 }
@@ -39,11 +45,17 @@ impl Plans {
         Some(known)
     }
 
-    /// Keeps one.
+    /// Keeps one, unless it is too large.
     pub fn keep(&mut self, key: u128, plan: Arc<Planned>) {
-        if self.young.len() >= GENERATION_MAX {
-            self.old = mem::take(&mut self.young);
+        let weight = plan.weight();
+        if weight > HEAVY {
+            return;
         }
+        if self.young.len() >= GENERATION_MAX || self.weight + weight > WEIGHT_MAX {
+            self.old = mem::take(&mut self.young);
+            self.weight = 0;
+        }
+        self.weight += weight;
         self.young.insert(key, plan);
     }
 }
@@ -51,6 +63,7 @@ impl Plans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::sharded::{InsertedRow, Merge, Routed, Sites, Verb};
 
     #[test]
     fn what_is_used_stays_and_what_is_kept_is_bounded() {
@@ -64,5 +77,28 @@ mod tests {
         assert!(plans.young.len() + plans.old.len() <= 2 * GENERATION_MAX);
         assert!(plans.get(0, 1).is_none());
         assert!(plans.get(1, 0).is_none(), "other rules");
+    }
+
+    fn of_rows(rows: usize) -> Arc<Planned> {
+        let row = InsertedRow { tokens: 0..1, key: Vec::new() };
+        Arc::new(Planned::Routed(Box::new(Routed {
+            database: String::new(),
+            keyspace: 0,
+            verb: Verb::Insert,
+            sites: Sites::Rows(vec![row; rows]),
+            many: Ok(Merge::Affected),
+            edits: Vec::new(),
+        })))
+    }
+
+    #[test]
+    fn plans_with_many_rows_are_not_kept_and_all_rows_are_bounded() {
+        let mut plans = Plans::default();
+        plans.keep(0, of_rows(HEAVY + 1));
+        assert!(plans.get(0, 0).is_none());
+        (1..1000).for_each(|key| plans.keep(key, of_rows(HEAVY)));
+        assert!(plans.get(0, 999).is_some());
+        let kept = plans.young.len() + plans.old.len();
+        assert!((1..=2 * WEIGHT_MAX / HEAVY).contains(&kept), "{kept}");
     }
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::fates::Fates;
 use crate::backend::connect::ConnectError;
 use crate::backend::pool::LeaseError;
 use crate::sql::Dialect;
@@ -71,6 +72,9 @@ pub enum Problem {
         /// Why the transaction was not run again elsewhere, where the rules want that.
         why: Option<&'static str>,
     },
+    /// Some shards have committed their parts of a statement; others have not, or it is not known.
+    #[error("a statement was committed in part")]
+    Halved(Box<Fates>),
     /// The queue for connections is full, or a wait in it was too long.
     #[error("{0}")]
     Queue(&'static str),
@@ -130,7 +134,9 @@ impl Problem {
             | Self::BackendAccount { .. }
             | Self::NoPrimary(_)
             | Self::NoServer(_) => Kind::Backend,
-            Self::Lost { .. } | Self::TransactionLost { .. } | Self::CommitLost { .. } => Kind::Lost,
+            Self::Lost { .. } | Self::TransactionLost { .. } | Self::CommitLost { .. } | Self::Halved(_) => {
+                Kind::Lost
+            }
             Self::Queue(_) => Kind::Overload,
             Self::Request(..) => Kind::Client,
             Self::Unsupported(_) => Kind::Unsupported,
@@ -177,6 +183,7 @@ impl Problem {
                 }
                 ErrPacket::new(LOST, b"08S01", message)
             }
+            Self::Halved(fates) => fates.packet(),
             Self::Queue(what) => {
                 ErrPacket::new(1040, b"08004", format!("Tidegate: too many connections: {what}"))
             }

@@ -77,6 +77,11 @@ impl Session {
             self.end_statement(counted, route);
             return flow;
         }
+        if let Directed::Spread(spread) = &directed {
+            let flow = Box::pin(self.spread(spread, asked, statement, route)).await;
+            self.end_statement(counted, route);
+            return flow;
+        }
         let mut own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
             true => self.in_own_ids(text, statement).await.map(|own| command.with_text(asked, &own)),
             false => None,

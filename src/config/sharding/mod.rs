@@ -53,9 +53,7 @@ pub(super) fn database(
     let default = WithoutKey::default();
     let without_key = WithoutKey {
         read: policies.choice(cx, "read", &POLICIES, default.read),
-        write: pending::choice(&mut policies, "write", &POLICIES, default.write, cx, |policy| {
-            (policy == Policy::Scatter).then_some(Feature::ScatterWrites)
-        }),
+        write: policies.choice(cx, "write", &POLICIES, default.write),
     };
     policies.finish(cx);
     let no_matches = [("refuse", NoMatch::Refuse), ("empty", NoMatch::Empty)];

@@ -10,21 +10,18 @@ use super::super::fields::{Context, Fields, Item};
 pub(super) enum Feature {
     /// `tables.NAME.generate`.
     Generate,
-    /// `without_key.write: scatter`.
-    ScatterWrites,
     /// `no_match: empty`.
     EmptyAnswers,
 }
 
 /// What nothing carries out yet.
-const PENDING: &[Feature] = &[Feature::Generate, Feature::ScatterWrites, Feature::EmptyAnswers];
+const PENDING: &[Feature] = &[Feature::Generate, Feature::EmptyAnswers];
 
 impl Feature {
     /// What a refusal calls it, and what to do instead.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Generate => ("`generate`", "remove it, and give each row its value"),
-            Self::ScatterWrites => ("`write: scatter`", "write `write: refuse`"),
             Self::EmptyAnswers => ("`no_match: empty`", "write `no_match: refuse`"),
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::shard::{Charset, Database, Policy, Value};
+use crate::shard::{Charset, Database, Value};
 use crate::sql::tests::{MARIADB, MYSQL};
 use crate::sql::{self, Lexing};
 
@@ -31,12 +31,7 @@ struct Setting {
 fn planner(head: &str) -> Planner {
     let config = crate::config::load(&format!("{AROUND}{head}\n"), "head", &|_| None);
     let config = config.unwrap_or_else(|errors| panic!("{head}\n{}", errors[0]));
-    let mut rules = config.rules;
-    // The rules file cannot say so yet.
-    if let Some(open) = rules.databases.get_mut("open") {
-        open.without_key.write = Policy::Scatter;
-    }
-    Planner::new(Arc::new(rules))
+    Planner::new(Arc::new(config.rules))
 }
 
 /// A case's lines without its plan, and the plan as it is now.

@@ -73,11 +73,11 @@ impl Scope<'_> {
                 let places = self.places(insert.columns.as_deref(), key, target)?;
                 let columns = insert.columns.as_ref().map_or(0, Vec::len);
                 let rows = self.inserted(all.clone(), columns, &places, target)?;
-                (Sites::Rows(rows), split(insert, uses))
+                (Sites::Rows(rows), self.split(insert, uses))
             }
             Rows::Set(sets) => {
                 let key = self.key_of_sets(sets, key, target, block)?;
-                (Sites::Rows(vec![InsertedRow { tokens: 0..0, key }]), split(insert, uses))
+                (Sites::Rows(vec![InsertedRow { tokens: 0..0, key }]), self.split(insert, uses))
             }
             Rows::Query(query) => {
                 let places = self.places(insert.columns.as_deref(), key, target)?;
@@ -264,6 +264,20 @@ impl Scope<'_> {
         Ok(narrows)
     }
 
+    /// Rows for several shards: each gets its own.
+    fn split(&self, insert: &Insert, mut uses: Uses) -> Result<Merge, Refusal> {
+        // INTO makes every variable one that may be assigned.
+        let assigns = || (0..self.text.len()).any(|at| self.text.kind(at) == Kind::Assign);
+        if uses.contains(Uses::USER_VARIABLE_WRITE) && !assigns() {
+            uses.remove(Uses::USER_VARIABLE_WRITE);
+        }
+        super::across::state(uses)?;
+        if insert.returning.is_some() {
+            return refuse(Reason::ReturningAcrossShards, "RETURNING on several shards");
+        }
+        Ok(Merge::Affected)
+    }
+
     /// No outer join puts NULLs in its place.
     fn is_kept(&self, at: InstanceIx) -> bool {
         self.instances.get(at).is_some_and(|instance| instance.nullable.is_empty())
@@ -317,13 +331,4 @@ fn only_select(query: &Query) -> Option<&Select> {
         Body::Query(inner) => only_select(inner),
         _ => None,
     }
-}
-
-/// Rows for several shards: each gets its own.
-fn split(insert: &Insert, uses: Uses) -> Result<Merge, Refusal> {
-    super::across::state(uses)?;
-    if insert.returning.is_some() {
-        return refuse(Reason::ReturningAcrossShards, "RETURNING on several shards");
-    }
-    Ok(Merge::Affected)
 }

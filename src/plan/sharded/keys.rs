@@ -69,6 +69,18 @@ pub enum Narrow {
     Or(Vec<Narrow>),
 }
 
+impl Narrow {
+    /// How many keys and ends it has.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::All => 0,
+            Self::Keys(keys) => keys.len(),
+            Self::Range { .. } => 2,
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::weight).sum(),
+        }
+    }
+}
+
 impl KeySource {
     /// The source of an expression's value; `None` when it is no literal, parameter or NULL that stands alone.
     pub(super) fn of(text: &Text, expr: &Expr) -> Option<Self> {

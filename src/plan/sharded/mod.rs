@@ -20,6 +20,7 @@ mod resolve;
 mod route;
 mod scope;
 mod shown;
+mod split;
 mod values;
 
 #[cfg(test)]
@@ -34,4 +35,5 @@ pub use planner::Planner;
 pub use refusal::{Reason, Refusal};
 pub use route::Request;
 pub use shown::{describe, describe_execution};
+pub use split::Split;
 pub use values::Arguments;

@@ -21,6 +21,19 @@ pub enum Planned {
     Refused(Refusal),
 }
 
+impl Planned {
+    /// How many rows, keys and edits it has: what its memory grows with.
+    pub fn weight(&self) -> usize {
+        let Self::Routed(routed) = self else { return 0 };
+        let sites = match &routed.sites {
+            Sites::Rows(rows) => rows.len(),
+            Sites::Spread { narrow, .. } => narrow.weight(),
+            Sites::Together { narrows, .. } => narrows.iter().map(Narrow::weight).sum(),
+        };
+        sites + routed.edits.len()
+    }
+}
+
 /// A statement that runs on shards of one keyspace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Routed {

@@ -1,0 +1,448 @@
+//! One change at several sites: it is made last at all of them, or at none.
+//!
+//! Owns: the order of steps. Does not know: what each site gets (`portions`), how what they tell is one (`execute::told`). Invariant: no
+//! COMMIT is sent before every part has succeeded; where the first COMMIT fails, all is rolled back; where a later one does, the client and the
+//! log are told which sites have their parts. The client's own transaction state is what it was: outside of one.
+
+use tokio::time::timeout;
+
+use super::course::Course;
+use super::diagnostics::Last;
+use super::failure::{Failure as Attempt, SHUTDOWN};
+use super::fates::Fates;
+use super::gathered::Gathered;
+use super::observed::Tally;
+use super::pins::Pins;
+use super::portions::{Portion, Spread};
+use super::prelude::{PRELUDE_LIMIT, Step};
+use super::work::Work;
+use super::{Flow, Problem, Session};
+use crate::backend::connection::Connection;
+use crate::backend::insert_id::TAKE;
+use crate::execute::client::Signals;
+use crate::execute::part::{Packet, Part, PartEnd};
+use crate::execute::relay::{End, RelayError};
+use crate::execute::told::{Told, at_own_row};
+use crate::plan::{Route, Target};
+use crate::sql::{Recognised, Uses};
+use crate::topology::Signal;
+use crate::wire::command;
+use crate::wire::err::ErrPacket;
+use crate::wire::frame::put_packet;
+use crate::wire::ok::{Change, Ok as OkPacket, Status, changes};
+use crate::wire::reply::Expect;
+
+const BEGIN: &[u8] = b"START TRANSACTION";
+/// Whatever `completion_type` says.
+const COMMIT: &[u8] = b"COMMIT AND NO CHAIN NO RELEASE";
+const ROLLBACK: &[u8] = b"ROLLBACK AND NO CHAIN NO RELEASE";
+/// Time for the answer to a COMMIT: it may wait for replicas, and for a disk.
+const COMMIT_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Connections that may fail before one has begun.
+const FAILURES_MAX: u32 = 8;
+/// What a transaction of our own would end, or what holds for one connection and not for those at other sites.
+const IN_THE_WAY: Pins = Pins::LOCKS
+    .union(Pins::HANDLER)
+    .union(Pins::XA)
+    .union(Pins::NEXT_TRANSACTION)
+    .union(Pins::BINDING_VARIABLE)
+    .union(Pins::ROLE);
+
+const LOST: Problem = Problem::Lost { outcome_unknown: false, state_lost: false };
+
+/// A change on its way.
+struct Run<'a> {
+    spread: &'a Spread,
+    /// The client's text, where a portion has no own one.
+    text: &'a [u8],
+    statement: Recognised,
+    route: Route,
+    /// What each site has told.
+    ends: Vec<PartEnd>,
+    warnings: Gathered,
+    /// With a connection more went than the change.
+    state_lost: bool,
+}
+
+/// Why nothing was done.
+enum Failure {
+    /// This is why; the client is told.
+    Problem(Problem),
+    /// There is nobody to tell.
+    Gone,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// What became of a part whose COMMIT was sent.
+enum Fate {
+    Committed,
+    Refused(ErrPacket),
+    Unknown,
+}
+
+impl Session {
+    /// Carries out a change at all of its sites, and answers as one server would.
+    pub(super) async fn spread(
+        &mut self,
+        spread: &Spread,
+        text: &[u8],
+        statement: Recognised,
+        route: Route,
+    ) -> Flow {
+        let status = self.status;
+        let (ends, warnings) = (Vec::new(), Gathered::default());
+        let mut run = Run { spread, text, statement, route, ends, warnings, state_lost: false };
+        let result = self.change_all(&mut run).await;
+        if result.is_err() {
+            self.undo(&mut run).await;
+        }
+        (self.status, self.status_unsure) = (status, false);
+        let flow = match result {
+            Ok(()) => self.tell_change(&run).await,
+            Err(Failure::Problem(problem)) => self.refuse(&problem).await,
+            Err(Failure::Gone) => Flow::Close,
+        };
+        if run.state_lost { Flow::Close } else { flow }
+    }
+
+    /// Begins everywhere, runs the parts one after the other, then makes them last. In the order of the sites: so two such changes wait for
+    /// each other at one site, which sees it, and never in a ring.
+    async fn change_all(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
+        self.nothing_in_the_way(run)?;
+        let portions = &run.spread.portions;
+        for portion in portions {
+            self.open(portion, run).await?;
+        }
+        for portion in portions {
+            self.change_one(portion, run).await?;
+        }
+        self.commit_all(run).await
+    }
+
+    /// What the session has on the connection that it holds here does not hold elsewhere, or would end.
+    fn nothing_in_the_way(&self, run: &Run<'_>) -> Result<(), Problem> {
+        let reads = run.statement.uses.contains(Uses::USER_VARIABLE_READ);
+        let unread = if reads { Pins::USER_VARIABLES } else { Pins::default() };
+        match self.pins.intersects(IN_THE_WAY.union(unread)) {
+            true => Err(Problem::Unsupported(HELD.into())),
+            false => Ok(()),
+        }
+    }
+
+    /// Begins a transaction at a site. Another connection is taken where one has failed: nothing was done on it.
+    async fn open(&mut self, portion: &Portion, run: &mut Run<'_>) -> Result<(), Failure> {
+        self.visit(&portion.share.site).await;
+        self.nothing_in_the_way(run)?;
+        for _ in 0..FAILURES_MAX {
+            let mut route = Route { target: Target::Primary, ..run.route };
+            let mut connection = self.obtain(&mut route, run.statement, &mut Vec::new()).await?;
+            let error = match self.begin_on(&mut connection, portion, run).await {
+                Ok(()) => {
+                    (self.status, self.course) = (connection.status, Course::Untold);
+                    self.hold(connection);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let server = connection.server;
+            connection.broken = true; // in whatever state
+            self.part_with(connection, run);
+            match error {
+                Attempt::Prelude(error) => return Err(Problem::Server(error).into()),
+                _ if run.state_lost => break,
+                _ => self.topology.report(server, Signal::ConnectionLost),
+            }
+        }
+        Err(LOST.into())
+    }
+
+    /// The session's state goes along in the same write: nothing happens before the answer is there.
+    async fn begin_on(
+        &mut self,
+        connection: &mut Connection,
+        portion: &Portion,
+        run: &Run<'_>,
+    ) -> Result<(), Attempt> {
+        let mut buffer = self.worker.buffers.take();
+        let (mut before, mut steps) = (Vec::new(), Vec::new());
+        if run.spread.inserted.is_some() {
+            // An id that an earlier statement has made there would be taken for a new one.
+            let paid = timeout(PRELUDE_LIMIT, connection.pay_debt(&mut buffer)).await;
+            paid.map_err(|_| Attempt::Unsent(std::io::ErrorKind::TimedOut.into()))??;
+        }
+        let text = Some(run.text_of(portion));
+        let work = Work { text, ..Work::command(BEGIN, Expect::Results, run.statement) };
+        self.catch_up(connection, &work, &mut before, &mut steps, &mut buffer).await?;
+        command::put_query(&mut before, BEGIN, connection.capabilities);
+        steps.push(Step::Simple);
+        connection.stream.write_all(&before).await.map_err(Attempt::Unsent)?;
+        self.consume(connection, &mut steps, &mut buffer).await
+    }
+
+    /// Runs a part, and asks what is to be told of it.
+    async fn change_one(&mut self, portion: &Portion, run: &mut Run<'_>) -> Result<(), Failure> {
+        self.visit(&portion.share.site).await;
+        let Some(held) = self.held.take() else { return Err(LOST.into()) };
+        let server = held.server;
+        self.worker.counters.statements.count(Target::Primary as usize, run.route.reason as usize);
+        let (mut connection, answer) =
+            match self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server) {
+                true => (held, Err(RelayError::Protocol)),
+                false => self.ask(held, run.text_of(portion)).await,
+            };
+        let doomed = self.entry.handle.runs_nothing();
+        if doomed {
+            self.outlive_kill(&mut connection).await;
+        }
+        let answered = self.take_answer(answer, doomed, portion, &mut connection);
+        let mut end = match answered {
+            Ok(end) => end,
+            Err(Failure::Gone) => {
+                run.state_lost = true;
+                self.abandon(connection);
+                return Err(Failure::Gone);
+            }
+            Err(failure) => {
+                if connection.broken {
+                    self.topology.report(server, Signal::ConnectionLost);
+                }
+                self.keep_open(connection, run);
+                return Err(failure);
+            }
+        };
+        if end.warnings > 0 {
+            let known;
+            (connection, known) = self.gather_warnings(connection, &portion.rows, &mut run.warnings).await;
+            end.warnings = end.warnings.saturating_sub(known);
+        }
+        let made = end.insert_id != 0 && self.has_made_id(&mut connection).await;
+        run.ends.push(end);
+        self.keep_open(connection, run);
+        if made { Err(Problem::Unsupported(MADE_ID.into()).into()) } else { Ok(()) }
+    }
+
+    /// Sends a part's text; the first packet of the answer.
+    async fn ask(
+        &mut self,
+        held: Box<Connection>,
+        sql: &[u8],
+    ) -> (Box<Connection>, Result<Packet, RelayError>) {
+        let mut part = Part::new(held, self.worker.buffers.take(), self.worker.config.limits.packet_max);
+        let mut packets = Vec::with_capacity(sql.len() + 16);
+        command::put_query(&mut packets, sql, part.connection.capabilities);
+        self.entry.handle.runs_on(part.connection.server, part.connection.id);
+        let answer = match part.connection.stream.write_all(&packets).await {
+            Ok(()) => part.next(&mut self.client).await,
+            Err(error) => Err(RelayError::Server { error, sent: false }),
+        };
+        (part.into_connection(), answer)
+    }
+
+    /// What a part's answer means; `doomed`: somebody has killed the statement.
+    fn take_answer(
+        &self,
+        answer: Result<Packet, RelayError>,
+        doomed: bool,
+        portion: &Portion,
+        connection: &mut Connection,
+    ) -> Result<PartEnd, Failure> {
+        match answer {
+            Ok(Packet::End(_)) if doomed => {
+                Err(Problem::Server(ErrPacket::new(1317, b"70100", "Query execution was interrupted")).into())
+            }
+            Ok(Packet::End(end)) => {
+                connection.warned |= end.warnings > 0;
+                // A trigger has set something, which nobody tells apart.
+                connection.dirty |= changes(&end.changes).any(|change| matches!(change, Change::State));
+                Ok(end)
+            }
+            Ok(Packet::Error(error)) => {
+                connection.warned = true;
+                let message = at_own_row(error.message, &portion.rows);
+                Err(Problem::Server(ErrPacket { message, ..error }).into())
+            }
+            Err(RelayError::Client(_) | RelayError::Killed) => Err(Failure::Gone),
+            Ok(_) | Err(_) => {
+                connection.broken = true;
+                Err(LOST.into())
+            }
+        }
+    }
+
+    /// Whether the server has made an id for a row: an id that was given is told alike.
+    async fn has_made_id(&mut self, connection: &mut Connection) -> bool {
+        let mut buffer = self.worker.buffers.take();
+        let asked = timeout(PRELUDE_LIMIT, connection.run(TAKE, &mut buffer)).await;
+        let made = match asked {
+            Ok(Ok(answer)) => answer.number(),
+            _ => None,
+        };
+        connection.broken |= made.is_none();
+        made.is_some_and(|id| id != 0)
+    }
+
+    /// Makes all parts last, once it is sure that none of them is lost already.
+    async fn commit_all(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
+        let portions = &run.spread.portions;
+        for portion in portions {
+            self.visit(&portion.share.site).await;
+            let topology = self.topology.snapshot();
+            let stands = self.held.as_mut().is_some_and(|held| {
+                let open = held.status.contains(Status::IN_TRANSACTION) && !held.is_stale();
+                open && topology.server(held.server).is_some_and(|server| !server.replaced)
+            });
+            if !stands {
+                return Err(LOST.into());
+            }
+        }
+        let mut fates = Fates::default();
+        for (at, portion) in portions.iter().enumerate() {
+            self.visit(&portion.share.site).await;
+            let fate = self.commit_one(run).await;
+            let name = portion.name.clone();
+            match fate {
+                Fate::Committed => fates.have.push(name),
+                Fate::Refused(error) if fates.have.is_empty() && fates.are_good() => {
+                    return Err(Problem::Server(error).into());
+                }
+                Fate::Refused(error) => {
+                    fates.lack.push(name);
+                    fates.why = Some(error);
+                }
+                Fate::Unknown => fates.unknown.push(name),
+            }
+            if fates.have.is_empty() {
+                // The first one's outcome is unknown: that no other is made last leaves the least to mend.
+                let others = portions.iter().skip(at + 1);
+                fates.lack.extend(others.map(|portion| portion.name.clone()));
+                break;
+            }
+        }
+        if fates.are_good() {
+            return Ok(());
+        }
+        let (have, lack, unknown) = (fates.have.join(" "), fates.lack.join(" "), fates.unknown.join(" "));
+        tracing::error!(client = %self.entry.handle.id, %have, %lack, %unknown, "a statement may be in effect on some of its shards only");
+        Err(Problem::Halved(Box::new(fates)).into())
+    }
+
+    /// Makes the part last that is held here.
+    async fn commit_one(&mut self, run: &mut Run<'_>) -> Fate {
+        let Some(mut held) = self.held.take() else { return Fate::Unknown };
+        let mut buffer = self.worker.buffers.take();
+        let answered = timeout(COMMIT_LIMIT, held.run(COMMIT, &mut buffer)).await;
+        let server = held.server;
+        let fate = match answered {
+            Ok(Ok(answer)) => match answer.error {
+                None => {
+                    let end = End { status: held.status, changes: answer.changes, ..End::default() };
+                    self.note_freshness(server, &Work::command(&[], Expect::Results, run.statement), &end);
+                    Fate::Committed
+                }
+                Some(error) if error.code == SHUTDOWN => Fate::Unknown,
+                Some(error) => {
+                    self.roll_back(&mut held).await;
+                    Fate::Refused(error)
+                }
+            },
+            Ok(Err(_)) | Err(_) => Fate::Unknown,
+        };
+        if matches!(fate, Fate::Unknown) {
+            held.broken = true;
+            self.topology.report(server, Signal::ConnectionLost);
+        }
+        self.part_with(held, run);
+        let replaced = || self.topology.snapshot().server(server).is_none_or(|server| server.replaced);
+        if matches!(fate, Fate::Committed) && replaced() { Fate::Unknown } else { fate }
+    }
+
+    /// Takes back what is open at any site.
+    async fn undo(&mut self, run: &mut Run<'_>) {
+        let portions = &run.spread.portions;
+        for portion in portions {
+            self.visit(&portion.share.site).await;
+            if let Some(mut held) = self.held.take_if(|held| held.status.contains(Status::IN_TRANSACTION)) {
+                self.roll_back(&mut held).await;
+                self.part_with(held, run);
+            }
+        }
+    }
+
+    /// A connection that does not say that it has rolled back is closed, which does the same. Twice: a KILL that comes late ends the first.
+    async fn roll_back(&mut self, held: &mut Connection) {
+        let mut buffer = self.worker.buffers.take();
+        for _ in 0..2 {
+            let answered = timeout(PRELUDE_LIMIT, held.run(ROLLBACK, &mut buffer)).await;
+            held.broken |= !matches!(answered, Ok(Ok(_)));
+            if held.broken || !held.status.contains(Status::IN_TRANSACTION) {
+                return;
+            }
+        }
+        held.broken = true;
+    }
+
+    /// The part stays open on the connection; where that is broken, it is undone.
+    fn keep_open(&mut self, connection: Box<Connection>, run: &mut Run<'_>) {
+        if connection.broken {
+            return self.part_with(connection, run);
+        }
+        self.status = connection.status;
+        self.hold(connection);
+    }
+
+    /// The connection has no part any more.
+    fn part_with(&mut self, mut connection: Box<Connection>, run: &mut Run<'_>) {
+        if connection.broken {
+            connection.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
+        }
+        self.status = connection.status;
+        run.state_lost |= self.keep_or_release(connection) == Flow::Close;
+    }
+
+    /// Answers as one server would.
+    async fn tell_change(&mut self, run: &Run<'_>) -> Flow {
+        let told = Told::sum(&run.ends, run.spread.inserted.as_ref());
+        let (status, flags) = (self.standing(), self.client.capabilities);
+        let end =
+            End { status, affected_rows: told.affected_rows, warnings: told.warnings, ..End::default() };
+        self.tally = Tally::of(&end, run.route, None);
+        self.last = Last {
+            row_count: told.affected_rows.into(),
+            found_rows: self.last.found_rows,
+            found_rows_unknown: self.last.found_rows_unknown,
+            warnings: told.warnings,
+            kept: run.warnings.reply(status, flags),
+            ..Last::default()
+        };
+        let ok = OkPacket {
+            affected_rows: told.affected_rows,
+            last_insert_id: told.insert_id,
+            status,
+            warnings: told.warnings,
+            info: &told.info,
+            changes: &[],
+        };
+        let (mut payload, mut packet) = (Vec::new(), Vec::new());
+        ok.put(&mut payload, 0, flags);
+        put_packet(&mut packet, self.sequence, &payload);
+        self.tell(&packet).await
+    }
+}
+
+impl<'a> Run<'a> {
+    /// What a site is sent.
+    fn text_of(&self, portion: &'a Portion) -> &'a [u8] {
+        if portion.share.sql.is_empty() { self.text } else { &portion.share.sql }
+    }
+}
+
+const HELD: &str = "a statement that writes in several shards cannot run while the session has table locks, a handler, XA, a role, or variables \
+                    of one connection (SET TRANSACTION, timestamp, sql_log_bin and their like): end these first, or write in one shard";
+
+const MADE_ID: &str = "rows of several shards got AUTO_INCREMENT values, which each shard counts by itself, so that the client could not know \
+                       them; nothing was inserted: give the values, or insert the rows of one shard at a time";
