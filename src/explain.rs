@@ -76,6 +76,7 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
     let found = match &planned {
         Planned::Home => Ok(0),
         Planned::Refused(refusal) => Err(refusal.clone()),
+        Planned::Copies(copies) => Ok(planner.rules().database(&copies.database)?.copies().len()),
         Planned::Routed(routed) => {
             let database = planner.rules().database(&routed.database)?;
             routed.choose(&arguments, database).map(|chosen| match chosen {

@@ -9,10 +9,11 @@ use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage}
 mod writes;
 
 /// Tables as the client knows them.
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "customers (id BIGINT PRIMARY KEY, name VARCHAR(40), score INT)",
     "orders (customer_id BIGINT, id INT, total DECIMAL(10,2), PRIMARY KEY (customer_id, id))",
     "plain (id INT PRIMARY KEY, text VARCHAR(40))",
+    "countries (id INT PRIMARY KEY, name VARCHAR(20) UNIQUE, changed TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6))",
     "tickets (customer_id BIGINT, id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(8) NOT NULL DEFAULT '')",
 ];
 
@@ -31,7 +32,7 @@ fn rules(schema: &str, second: &Cluster) -> Rules {
         "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      customer:\n        \
          method: mod\n        key_type: integer\n        slots: 2\n        shards:\n          s0: {{cluster: main, schema: {schema}_0, slots: 0-0}}\n          \
          s1: {{cluster: second, schema: {schema}_1, slots: 1-1}}\n        tables:\n          customers: id\n          orders: customer_id\n          \
-         tickets: customer_id"
+         tickets: customer_id\n    reference_tables: [countries]"
     );
     let clusters = format!("  second:\n    servers: [\"{}:{}\"]\n", server.host, server.port);
     Rules { top, clusters, reads: "consistency: session".into(), ..Rules::default() }
@@ -66,7 +67,7 @@ impl Split {
         let mut rules = rules(&schema, &second);
         rules.top.push_str(policies);
         let stage = scenario.stage_with(rules).await;
-        stage.given(&[&format!("CREATE TABLE {}", TABLES[2])]).await;
+        stage.given(&[&format!("CREATE TABLE {}", TABLES[2]), &format!("CREATE TABLE {}", TABLES[3])]).await;
         Self { stage, second, whole }
     }
 

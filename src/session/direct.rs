@@ -87,6 +87,11 @@ impl Session {
             Planned::Home => self.stay_home(text, statement).await,
             Planned::Refused(refusal) => Err(refused(refusal)),
             Planned::Routed(routed) => self.follow(directory, routed, text, statement, &literals).await,
+            Planned::Copies(copies) => match directory.planner.rules().database(&copies.database) {
+                Some(database) if database.copies().is_empty() => self.stay_home(text, statement).await,
+                Some(database) => self.spread_copies(database, copies, text),
+                None => Err(RULES_CHANGED),
+            },
         };
         literals.shrink_to(LITERALS_KEPT); // after a bulk load
         self.worker.literals.replace(literals);
@@ -146,7 +151,7 @@ impl Session {
         match &*self.planned(&directory, text, statement, &mut Vec::new()) {
             Planned::Home => Ok(()),
             Planned::Refused(refusal) => Err(refused(refusal)),
-            Planned::Routed(_) => Err(Problem::Unsupported(PREPARED.into())),
+            Planned::Routed(_) | Planned::Copies(_) => Err(Problem::Unsupported(PREPARED.into())),
         }
     }
 
@@ -222,21 +227,7 @@ impl On<'_> {
     ) -> Option<Share> {
         let keyspace = self.database.keyspaces.get(self.routed.keyspace)?;
         let shard = keyspace.shard(shard)?;
-        let place = Place {
-            database: self.database.name.as_bytes(),
-            schema: shard.schema.as_bytes(),
-            suffix: shard.suffix.as_deref().unwrap_or_default().as_bytes(),
-        };
-        let sql = sharded::text_for(text, &session.lexing, edits, &place).unwrap_or_default();
-        Some(Share { site: Site { cluster: shard.cluster, names: Some(self.names(shard)) }, sql })
-    }
-
-    /// What is called otherwise there.
-    fn names(&self, shard: &Shard) -> Arc<Names> {
-        let schema = (shard.schema.clone().into_bytes(), self.database.name.clone().into_bytes());
-        let listed = self.database.tables.keys().filter(|_| shard.suffix.is_some());
-        let tables = listed.map(|table| (shard.physical(table).into_bytes(), table.clone().into_bytes()));
-        Arc::new(Names { schema, tables: tables.collect() })
+        Some(share(self.database, shard, text, edits, session))
     }
 
     /// How the shards' rows become one, and the text that each of them gets.
@@ -290,6 +281,31 @@ impl On<'_> {
         }
         Ok((Merging { spec, named }, sql))
     }
+}
+
+/// What a shard is asked; an empty text for the one that is given.
+pub(super) fn share(
+    database: &Database,
+    shard: &Shard,
+    text: &[u8],
+    edits: &[NameEdit],
+    session: &Session,
+) -> Share {
+    let place = Place {
+        database: database.name.as_bytes(),
+        schema: shard.schema.as_bytes(),
+        suffix: shard.suffix.as_deref().unwrap_or_default().as_bytes(),
+    };
+    let sql = sharded::text_for(text, &session.lexing, edits, &place).unwrap_or_default();
+    Share { site: Site { cluster: shard.cluster, names: Some(names(database, shard)) }, sql }
+}
+
+/// What is called otherwise there.
+fn names(database: &Database, shard: &Shard) -> Arc<Names> {
+    let schema = (shard.schema.clone().into_bytes(), database.name.clone().into_bytes());
+    let listed = database.tables.keys().filter(|_| shard.suffix.is_some());
+    let tables = listed.map(|table| (shard.physical(table).into_bytes(), table.clone().into_bytes()));
+    Arc::new(Names { schema, tables: tables.collect() })
 }
 
 /// Whether a statement may be about a listed table.

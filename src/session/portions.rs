@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::direct::{Directed, On, RULES_CHANGED, refused};
+use super::direct::{self, Directed, On, RULES_CHANGED, refused};
 use super::scatter::Share;
+use super::sites::Site;
 use super::{Problem, Session};
 use crate::execute::told::Inserted;
-use crate::plan::sharded::{Arguments, InsertedRow, Sites, Split};
-use crate::shard::{ShardIx, ShardSet};
+use crate::plan::sharded::{Arguments, Copies, InsertedRow, Sites, Split};
+use crate::shard::{Database, Shard, ShardIx, ShardSet};
 
 /// A change that several sites carry out together.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Spread {
     pub portions: Vec<Portion>,
     /// How the rows of an INSERT were given out.
     pub inserted: Option<Inserted>,
+    /// All do the same to their copies of a table; the first one's answer is the client's.
+    pub copies: bool,
 }
 
 /// What one site gets of it.
@@ -42,10 +45,37 @@ impl Session {
         shards: &ShardSet,
         arguments: &Arguments<'_>,
     ) -> Result<Directed, Problem> {
-        if self.is_in_transaction() {
-            return Err(Problem::Unsupported(IN_TRANSACTION.into()));
-        }
+        self.outside_of_transactions()?;
         Ok(Directed::Spread(Box::new(on.spread(shards, arguments, self)?)))
+    }
+
+    /// The statement changes a reference table: at home, then on the shards.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn spread_copies(
+        &self,
+        database: &Database,
+        copies: &Copies,
+        text: &[u8],
+    ) -> Result<Directed, Problem> {
+        self.outside_of_transactions()?;
+        let home = Share { site: Site::home(database.home.cluster), sql: Vec::new() };
+        let on_shard = |shard: &Shard| Portion {
+            share: direct::share(database, shard, text, &copies.edits, self),
+            name: shard.name.clone(),
+            rows: Vec::new(),
+        };
+        let home = Portion { share: home, name: "home".to_owned(), rows: Vec::new() };
+        let portions = [home].into_iter().chain(database.copies().into_iter().map(on_shard)).collect();
+        Ok(Directed::Spread(Box::new(Spread { portions, inserted: None, copies: true })))
+    }
+
+    fn outside_of_transactions(&self) -> Result<(), Problem> {
+        match self.is_in_transaction() || self.sites.begin.is_some() {
+            true => Err(Problem::Unsupported(IN_TRANSACTION.into())),
+            false => Ok(()),
+        }
     }
 }
 
@@ -66,7 +96,7 @@ impl On<'_> {
             Some(Portion { share, name: self.name(shard)?, rows: Vec::new() })
         };
         let portions = shards.iter().map(portion).collect::<Option<_>>().ok_or(RULES_CHANGED)?;
-        Ok(Spread { portions, inserted: None })
+        Ok(Spread { portions, inserted: None, copies: false })
     }
 
     /// Each row of an INSERT goes to its shard.
@@ -97,7 +127,7 @@ impl On<'_> {
             Some(Portion { share, name: self.name(shard)?, rows })
         };
         let portions = of_shard.into_iter().map(portion).collect::<Option<_>>();
-        Ok(Spread { portions: portions.ok_or(RULES_CHANGED)?, inserted: Some(inserted) })
+        Ok(Spread { portions: portions.ok_or(RULES_CHANGED)?, inserted: Some(inserted), copies: false })
     }
 
     fn name(&self, shard: ShardIx) -> Option<String> {
@@ -105,5 +135,5 @@ impl On<'_> {
     }
 }
 
-const IN_TRANSACTION: &str = "the statement writes in several shards, within a transaction: one that writes in two places needs a commit in two \
+const IN_TRANSACTION: &str = "the statement writes in several places, within a transaction: one that writes in two places needs a commit in two \
                               phases, which this release does not do; send it outside of a transaction, or write in one shard";

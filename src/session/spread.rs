@@ -18,6 +18,7 @@ use super::prelude::{PRELUDE_LIMIT, Step};
 use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
+use crate::backend::exchange::{self, Answer, ExchangeError};
 use crate::backend::insert_id::TAKE;
 use crate::execute::client::Signals;
 use crate::execute::part::{Packet, Part, PartEnd};
@@ -26,6 +27,7 @@ use crate::execute::told::{Told, at_own_row};
 use crate::plan::{Route, Target};
 use crate::sql::{Recognised, Uses};
 use crate::topology::Signal;
+use crate::wire::buffer::Buffer;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::frame::put_packet;
@@ -36,6 +38,10 @@ const BEGIN: &[u8] = b"START TRANSACTION";
 /// Whatever `completion_type` says.
 const COMMIT: &[u8] = b"COMMIT AND NO CHAIN NO RELEASE";
 const ROLLBACK: &[u8] = b"ROLLBACK AND NO CHAIN NO RELEASE";
+/// The statement has one time: that of the first site, which is told to all. NOW() and its kin, and columns' defaults, follow it.
+const STOP_CLOCK: &[u8] = b"SET timestamp=@@timestamp";
+const TELL_CLOCK: &[u8] = b"SELECT @@timestamp";
+const START_CLOCK: &[u8] = b"SET timestamp=DEFAULT";
 /// Time for the answer to a COMMIT: it may wait for replicas, and for a disk.
 const COMMIT_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Connections that may fail before one has begun.
@@ -57,6 +63,8 @@ struct Run<'a> {
     text: &'a [u8],
     statement: Recognised,
     route: Route,
+    /// The statement's time, in seconds, once the first site has told it.
+    time: Option<Vec<u8>>,
     /// What each site has told.
     ends: Vec<PartEnd>,
     warnings: Gathered,
@@ -96,7 +104,7 @@ impl Session {
     ) -> Flow {
         let status = self.status;
         let (ends, warnings) = (Vec::new(), Gathered::default());
-        let mut run = Run { spread, text, statement, route, ends, warnings, state_lost: false };
+        let mut run = Run { spread, text, statement, route, time: None, ends, warnings, state_lost: false };
         let result = self.change_all(&mut run).await;
         if result.is_err() {
             self.undo(&mut run).await;
@@ -166,11 +174,11 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         portion: &Portion,
-        run: &Run<'_>,
+        run: &mut Run<'_>,
     ) -> Result<(), Attempt> {
         let mut buffer = self.worker.buffers.take();
         let (mut before, mut steps) = (Vec::new(), Vec::new());
-        if run.spread.inserted.is_some() {
+        if run.spread.inserted.is_some() || run.spread.copies {
             // An id that an earlier statement has made there would be taken for a new one.
             let paid = timeout(PRELUDE_LIMIT, connection.pay_debt(&mut buffer)).await;
             paid.map_err(|_| Attempt::Unsent(std::io::ErrorKind::TimedOut.into()))??;
@@ -180,8 +188,29 @@ impl Session {
         self.catch_up(connection, &work, &mut before, &mut steps, &mut buffer).await?;
         command::put_query(&mut before, BEGIN, connection.capabilities);
         steps.push(Step::Simple);
+        // Where this is not allowed (MariaDB's `secure_timestamp`), shards have times of their own; copies must not.
+        steps.push(if run.spread.copies { Step::Simple } else { Step::Signal });
+        match &run.time {
+            Some(time) => {
+                let set = [b"SET timestamp=", &time[..]].concat();
+                command::put_query(&mut before, &set, connection.capabilities);
+            }
+            None => {
+                command::put_query(&mut before, STOP_CLOCK, connection.capabilities);
+                command::put_query(&mut before, TELL_CLOCK, connection.capabilities);
+            }
+        }
         connection.stream.write_all(&before).await.map_err(Attempt::Unsent)?;
-        self.consume(connection, &mut steps, &mut buffer).await
+        self.consume(connection, &mut steps, &mut buffer).await?;
+        if run.time.is_none() {
+            let told =
+                timeout(PRELUDE_LIMIT, exchange::receive(connection, &mut buffer, Expect::Results)).await;
+            let told = told.map_err(|_| Attempt::Unsent(std::io::ErrorKind::TimedOut.into()))??.into_ok()?;
+            let is_time = |text: &&[u8]| text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+            let time = told.value().filter(is_time).map(<[u8]>::to_vec);
+            run.time = Some(time.ok_or(Attempt::Unsent(std::io::ErrorKind::InvalidData.into()))?);
+        }
+        Ok(())
     }
 
     /// Runs a part, and asks what is to be told of it.
@@ -215,7 +244,8 @@ impl Session {
                 return Err(failure);
             }
         };
-        if end.warnings > 0 {
+        // The client reads of one copy only.
+        if end.warnings > 0 && !(run.spread.copies && !run.ends.is_empty()) {
             let known;
             (connection, known) = self.gather_warnings(connection, &portion.rows, &mut run.warnings).await;
             end.warnings = end.warnings.saturating_sub(known);
@@ -335,7 +365,7 @@ impl Session {
     async fn commit_one(&mut self, run: &mut Run<'_>) -> Fate {
         let Some(mut held) = self.held.take() else { return Fate::Unknown };
         let mut buffer = self.worker.buffers.take();
-        let answered = timeout(COMMIT_LIMIT, held.run(COMMIT, &mut buffer)).await;
+        let answered = timeout(COMMIT_LIMIT, end_part(&mut held, COMMIT, &mut buffer)).await;
         let server = held.server;
         let fate = match answered {
             Ok(Ok(answer)) => match answer.error {
@@ -377,7 +407,7 @@ impl Session {
     async fn roll_back(&mut self, held: &mut Connection) {
         let mut buffer = self.worker.buffers.take();
         for _ in 0..2 {
-            let answered = timeout(PRELUDE_LIMIT, held.run(ROLLBACK, &mut buffer)).await;
+            let answered = timeout(PRELUDE_LIMIT, end_part(held, ROLLBACK, &mut buffer)).await;
             held.broken |= !matches!(answered, Ok(Ok(_)));
             if held.broken || !held.status.contains(Status::IN_TRANSACTION) {
                 return;
@@ -406,7 +436,17 @@ impl Session {
 
     /// Answers as one server would.
     async fn tell_change(&mut self, run: &Run<'_>) -> Flow {
-        let told = Told::sum(&run.ends, run.spread.inserted.as_ref());
+        let told = match run.ends.first() {
+            Some(first) if run.spread.copies => {
+                let differs = run.ends.iter().any(|end| end.affected_rows != first.affected_rows);
+                if differs {
+                    let rows: Vec<_> = run.ends.iter().map(|end| end.affected_rows).collect();
+                    tracing::warn!(client = %self.entry.handle.id, ?rows, "copies of a reference table have differed");
+                }
+                Told::of(first)
+            }
+            _ => Told::sum(&run.ends, run.spread.inserted.as_ref()),
+        };
         let (status, flags) = (self.standing(), self.client.capabilities);
         let end =
             End { status, affected_rows: told.affected_rows, warnings: told.warnings, ..End::default() };
@@ -434,6 +474,17 @@ impl Session {
     }
 }
 
+/// Ends a part. Its connection has the server's own time again.
+async fn end_part(held: &mut Connection, sql: &[u8], buffer: &mut Buffer) -> Result<Answer, ExchangeError> {
+    let mut packets = Vec::with_capacity(64);
+    command::put_query(&mut packets, START_CLOCK, held.capabilities);
+    command::put_query(&mut packets, sql, held.capabilities);
+    held.stream.write_all(&packets).await?;
+    let started = exchange::receive(held, buffer, Expect::Results).await?;
+    held.dirty |= started.error.is_some();
+    exchange::receive(held, buffer, Expect::Results).await
+}
+
 impl<'a> Run<'a> {
     /// What a site is sent.
     fn text_of(&self, portion: &'a Portion) -> &'a [u8] {
@@ -444,5 +495,5 @@ impl<'a> Run<'a> {
 const HELD: &str = "a statement that writes in several shards cannot run while the session has table locks, a handler, XA, a role, or variables \
                     of one connection (SET TRANSACTION, timestamp, sql_log_bin and their like): end these first, or write in one shard";
 
-const MADE_ID: &str = "rows of several shards got AUTO_INCREMENT values, which each shard counts by itself, so that the client could not know \
-                       them; nothing was inserted: give the values, or insert the rows of one shard at a time";
+const MADE_ID: &str = "rows in several places got AUTO_INCREMENT values, which each server counts by itself; nothing was inserted: give the values, \
+                       or insert rows of one shard at a time";

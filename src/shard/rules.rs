@@ -3,7 +3,7 @@
 //! Owns: databases, keyspaces, tables and shards by name. Does not know: the file, servers, statements.
 //! Invariant: a `Table::Sharded` names a keyspace that its database has, with as many columns as that has types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::ClusterId;
 
@@ -151,6 +151,14 @@ impl Rules {
 }
 
 impl Database {
+    /// The shards whose copies of reference tables are not those at home, each copy once, in the file's order.
+    pub fn copies(&self) -> Vec<&Shard> {
+        let mut known = BTreeSet::from([(self.home.cluster.0, self.home.schema.clone(), None)]);
+        let shards = self.keyspaces.iter().flat_map(|keyspace| &keyspace.shards);
+        let place = |shard: &'_ Shard| (shard.cluster.0, shard.schema.clone(), shard.suffix.clone());
+        shards.filter(|shard| known.insert(place(shard))).collect()
+    }
+
     /// Whether every row that `before` places is still where it was: what is there is as it was, and what is new is new.
     pub fn keeps_places_of(&self, before: &Self) -> bool {
         let known = |keyspace: &Keyspace| self.keyspaces.iter().position(|own| own == keyspace);

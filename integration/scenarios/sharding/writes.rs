@@ -17,6 +17,9 @@ both_dialects! {
     a_server_that_ends_between_parts_leaves_nothing,
     a_commit_that_is_lost_is_named,
     ten_thousand_rows_at_once,
+    t52_a_reference_table_is_changed_on_every_copy,
+    a_copy_that_refuses_a_change_keeps_it_from_all,
+    a_statement_has_one_time_in_all_shards,
 }
 
 const SCATTER: &str = "\n    without_key: {write: scatter}";
@@ -343,4 +346,100 @@ async fn ten_thousand_rows_at_once(scenario: Scenario) {
         .same(&mut client, &mut direct, "SELECT COUNT(*), SUM(id), SUM(score), MAX(id) FROM customers")
         .await;
     assert_eq!((ids(&split, 0).await.len(), ids(&split, 1).await.len()), (5000, 5000));
+}
+
+/// The rows of each copy: at home, on both shards, and on the one server that has everything.
+async fn copies(split: &Split, columns: &str) -> Vec<Vec<(i64, String)>> {
+    let schema = &split.stage.schema;
+    let mut copies = Vec::new();
+    for (cluster, schema) in [
+        (&split.stage.cluster, schema.clone()),
+        (&split.stage.cluster, format!("{schema}_0")),
+        (&split.second, format!("{schema}_1")),
+        (&split.stage.cluster, split.whole.clone()),
+    ] {
+        let sql = format!("SELECT id, {columns} FROM {schema}.countries ORDER BY id");
+        copies.push(cluster.root(0).await.query(sql).await.unwrap());
+    }
+    copies
+}
+
+async fn t52_a_reference_table_is_changed_on_every_copy(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    for sql in [
+        "INSERT INTO countries (id, name) VALUES (1, 'Norway')",
+        "INSERT INTO countries VALUES (2, 'Peru', NOW(6)), (3, CONCAT('Ma', 'li'), '2026-01-01')",
+        "SET @name = 'Chad'",
+        "INSERT INTO countries SET id = 4, name = @name",
+        "SELECT ROW_COUNT()",
+        "UPDATE countries SET name = UPPER(name) WHERE id < 3",
+        "UPDATE countries SET name = UPPER(name) WHERE id < 3",
+        "REPLACE INTO countries (id, name) VALUES (4, 'Chile'), (5, 'Fiji')",
+        "INSERT INTO countries (id, name) VALUES (5, 'Fiji'), (6, 'Togo') ON DUPLICATE KEY UPDATE name = 'FIJI'",
+        "INSERT IGNORE INTO countries (id, name) VALUES (6, 'Togo'), (7, 'Iran')",
+        "SHOW WARNINGS",
+        "DELETE FROM countries WHERE id IN (3, 7)",
+        "SELECT id, name FROM countries ORDER BY id",
+        "INSERT INTO countries (id, name) VALUES (1, 'again')",
+        "INSERT INTO countries (id, name) VALUES (9, 'a name of more than twenty characters')",
+    ] {
+        split.same(&mut client, &mut direct, sql).await;
+    }
+    let names = copies(&split, "name").await;
+    assert_eq!(names[0].len(), 5);
+    assert!(names.iter().all(|copy| *copy == names[0]), "{names:?}");
+    // Each row was written at one time, also by the column's default.
+    let times = copies(&split, "CAST(UNIX_TIMESTAMP(changed) AS CHAR)").await;
+    assert!(times[..3].iter().all(|copy| *copy == times[0]), "{times:?}");
+    client.ok("INSERT INTO customers (id, name) VALUES (1, 'x')").await;
+    let joined = "SELECT countries.name FROM customers JOIN countries ON countries.id = customers.id WHERE customers.id = 1";
+    assert_eq!(client.value(joined).await.unwrap(), "NORWAY");
+}
+
+async fn a_copy_that_refuses_a_change_keeps_it_from_all(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let mut client = split.stage.raw().await;
+    client.ok("INSERT INTO countries (id, name) VALUES (1, 'Norway')").await;
+    let schema = &split.stage.schema;
+    split.second.run(0, &[&format!("INSERT INTO {schema}_1.countries (id, name) VALUES (2, 'stray')")]).await;
+    let error = client.error("INSERT INTO countries (id, name) VALUES (3, 'Peru'), (2, 'Mali')").await;
+    assert_eq!(error.code, 1062, "{error}");
+    let counts: Vec<_> = copies(&split, "name").await.iter().map(Vec::len).collect();
+    assert_eq!(counts[..3], [1, 1, 2]);
+    // One that changes other rows than the client is told is in the log.
+    assert_eq!(client.ok("DELETE FROM countries WHERE id = 2").await.affected_rows, 0);
+    split.stage.proxy.until_logged("copies of a reference table have differed").await;
+    for begin in ["BEGIN", "SET autocommit = 0"] {
+        client.ok(begin).await;
+        let error = client.error("DELETE FROM countries").await;
+        assert!(String::from_utf8_lossy(&error.message).contains("two phases"), "{error}");
+        client.ok("ROLLBACK").await;
+    }
+    client.ok("SET autocommit = 1").await;
+    for sql in ["INSERT INTO countries (id, name) VALUES (4, UUID())", "DELETE FROM countries LIMIT 1"] {
+        let error = client.error(sql).await;
+        assert!(String::from_utf8_lossy(&error.message).contains("reference-write"), "{sql}: {error}");
+    }
+    let names = copies(&split, "name").await;
+    assert!(names[..3].iter().all(|copy| *copy == [(1, "Norway".to_owned())]), "{names:?}");
+}
+
+async fn a_statement_has_one_time_in_all_shards(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let mut client = split.stage.raw().await;
+    client.ok("INSERT INTO customers (id, name) VALUES (1, NOW(6)), (2, NOW(6)), (3, '')").await;
+    let mut times = Vec::new();
+    for id in [1, 2] {
+        times.push(client.value(format!("SELECT name FROM customers WHERE id = {id}")).await);
+    }
+    assert_eq!(times[0], times[1]);
+    // The clock goes on where it has stood still, also after an error.
+    client.error("INSERT INTO customers (id, name) VALUES (5, 'x'), (6, 'y'), (3, 'there')").await;
+    for id in [1, 2] {
+        let sql = format!(
+            "SELECT NOW(6) > name AND @@timestamp > UNIX_TIMESTAMP(name) FROM customers WHERE id = {id} FOR UPDATE"
+        );
+        assert_eq!(client.value(sql).await.unwrap(), "1");
+    }
 }

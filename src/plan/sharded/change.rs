@@ -4,6 +4,7 @@
 //! Invariant: no row is changed so that it would belong to another shard.
 
 use super::across;
+use super::copies::Besides;
 use super::keys::KeySource;
 use super::parse::statement::{Assignment, Delete, Update};
 use super::parse::text::At;
@@ -34,6 +35,10 @@ impl Scope<'_> {
         update.order.iter().try_for_each(|order| self.expr(order, Some(block)))?;
         understood(self, mentions)?;
         self.functions(uses)?;
+        if self.is_of_one_reference() {
+            let besides = Besides { limited: update.limited, ..Besides::default() };
+            return self.copies(Verb::Update, besides, uses);
+        }
         self.no_reference_written(update.sets.iter(), block)?;
         let given = self.given(&update.sets, block)?;
         let several = self.blocks.get(block).is_some_and(|block| block.instances.len() > 1);
@@ -64,6 +69,10 @@ impl Scope<'_> {
         }
         understood(self, mentions)?;
         self.functions(uses)?;
+        if delete.targets.is_empty() && self.is_of_one_reference() {
+            let (limited, returning) = (delete.limited, delete.returning.is_some());
+            return self.copies(Verb::Delete, Besides { limited, returning, selects: false }, uses);
+        }
         if delete.targets.is_empty() {
             self.no_reference(block)?;
         }

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::copies::Besides;
 use super::edits::{Edit, NameEdit};
 use super::keys::{KeySource, Narrow, Typed};
 use super::parse::rows::{rows, values};
@@ -56,7 +57,7 @@ impl Scope<'_> {
         let key = match self.instances.get(target).map(|target| &target.what) {
             Some(What::Sharded { key, .. }) => *key,
             Some(What::Reference) => {
-                return refuse(Reason::ReferenceWrite, format!("Rows go into {}", self.shown(target)));
+                return self.copied(insert, uses);
             }
             // With a sharded table among those that are read, `tables` refuses.
             _ => return self.tables().map(|_| Planned::Home),
@@ -92,6 +93,16 @@ impl Scope<'_> {
         let database = tables.database.name.clone();
         let plan = Routed { database, keyspace: tables.keyspace, verb, sites, many, edits };
         Ok(Planned::Routed(Box::new(plan)))
+    }
+
+    /// Rows go into a reference table.
+    fn copied(&mut self, insert: &Insert, uses: Uses) -> Result<Planned, Refusal> {
+        if let Rows::Values(all) = &insert.rows {
+            self.rows_names(all.clone())?;
+        }
+        let verb = if insert.replace { Verb::Replace } else { Verb::Insert };
+        let selects = matches!(insert.rows, Rows::Query(_));
+        self.copies(verb, Besides { selects, returning: insert.returning.is_some(), limited: false }, uses)
     }
 
     /// Names in rows, which are not parsed: DATABASE() is the only one that may stand there.
@@ -265,13 +276,8 @@ impl Scope<'_> {
     }
 
     /// Rows for several shards: each gets its own.
-    fn split(&self, insert: &Insert, mut uses: Uses) -> Result<Merge, Refusal> {
-        // INTO makes every variable one that may be assigned.
-        let assigns = || (0..self.text.len()).any(|at| self.text.kind(at) == Kind::Assign);
-        if uses.contains(Uses::USER_VARIABLE_WRITE) && !assigns() {
-            uses.remove(Uses::USER_VARIABLE_WRITE);
-        }
-        super::across::state(uses)?;
+    fn split(&self, insert: &Insert, uses: Uses) -> Result<Merge, Refusal> {
+        super::across::state(self.without_false_writes(uses))?;
         if insert.returning.is_some() {
             return refuse(Reason::ReturningAcrossShards, "RETURNING on several shards");
         }

@@ -7,6 +7,7 @@
 mod across;
 mod change;
 mod choose;
+mod copies;
 mod edits;
 mod facts;
 mod gate;

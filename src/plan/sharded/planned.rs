@@ -17,6 +17,8 @@ pub enum Planned {
     Home,
     /// It runs on shards.
     Routed(Box<Routed>),
+    /// It changes all copies of a reference table: at home, and on every shard of the database.
+    Copies(Box<Copies>),
     /// It does not run.
     Refused(Refusal),
 }
@@ -24,7 +26,11 @@ pub enum Planned {
 impl Planned {
     /// How many rows, keys and edits it has: what its memory grows with.
     pub fn weight(&self) -> usize {
-        let Self::Routed(routed) = self else { return 0 };
+        let routed = match self {
+            Self::Routed(routed) => routed,
+            Self::Copies(copies) => return copies.edits.len(),
+            Self::Home | Self::Refused(_) => return 0,
+        };
         let sites = match &routed.sites {
             Sites::Rows(rows) => rows.len(),
             Sites::Spread { narrow, .. } => narrow.weight(),
@@ -47,6 +53,17 @@ pub struct Routed {
     pub sites: Sites,
     /// What is done when there are several, or why nothing is.
     pub many: Result<Merge, Refusal>,
+    /// Names to be replaced for a shard, in the order of the text.
+    pub edits: Vec<NameEdit>,
+}
+
+/// A change of all copies of a reference table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copies {
+    /// The database, by its logical name.
+    pub database: String,
+    /// What kind of statement it is.
+    pub verb: Verb,
     /// Names to be replaced for a shard, in the order of the text.
     pub edits: Vec<NameEdit>,
 }

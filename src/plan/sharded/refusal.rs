@@ -65,8 +65,8 @@ reasons! {
     TwoKeyspaces = "two-keyspaces", "query one keyspace at a time, or make one table a reference table";
     /// Sharded tables together with tables at home.
     HomeAndSharded = "home-and-sharded", "query them one after the other, or make the table at home a reference table";
-    /// A write to a reference table.
-    ReferenceWrite = "reference-write", "write it on each shard";
+    /// A write to a reference table, together with other tables or such that its copies could differ.
+    ReferenceWrite = "reference-write", "write it by itself, with literals, and without LIMIT";
     /// A read without a key, where the rules refuse it.
     ReadWithoutKey = "read-without-key", "add the key to the condition, or set without_key.read to scatter";
     /// A write without a key, where the rules refuse it.

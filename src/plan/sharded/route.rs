@@ -103,7 +103,11 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
 
 /// EXPLAIN runs where the statement would, and on one shard only.
 fn explained(planned: Planned) -> Planned {
-    let Planned::Routed(mut routed) = planned else { return planned };
+    let mut routed = match planned {
+        Planned::Routed(routed) => routed,
+        Planned::Copies(_) => return Planned::Home,
+        other => return other,
+    };
     routed.verb = Verb::Explain;
     routed.many =
         Err(Refusal::new(Reason::ExplainAcrossShards, "EXPLAIN of a statement that runs on several shards"));

@@ -5,12 +5,12 @@
 use std::fmt::Write;
 
 use super::choose::Chosen;
-use super::edits::{Place, text_for};
+use super::edits::{NameEdit, Place, text_for};
 use super::keys::{Bound, KeySource, Narrow, Typed};
 use super::parse::text::{At, Text, is_literal};
-use super::planned::{Merge, Operand, Planned, Routed, Sites, SortBy, SortKey, Total};
+use super::planned::{Copies, Merge, Operand, Planned, Routed, Sites, SortBy, SortKey, Total};
 use super::values::Arguments;
-use crate::shard::{Database, Rules};
+use crate::shard::{Database, Rules, Shard};
 use crate::sql::Lexing;
 
 /// The plan of a text, a line for each part.
@@ -22,6 +22,7 @@ pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -
             format!("refused  {}\n         ERROR {code} ({state}): {refusal}\n", refusal.reason.name())
         }
         Planned::Routed(routed) => Words::new(sql, lexing).routed(routed, rules),
+        Planned::Copies(copies) => self::copies(sql, lexing, copies, rules),
     }
 }
 
@@ -37,15 +38,32 @@ pub fn describe_execution(routed: &Routed, arguments: &Arguments<'_>, database: 
     let names: Vec<_> = shards.iter().map(|shard| &*shard.name).collect();
     let mut out = format!("  shards {}\n", names.join(", "));
     let Some(first) = shards.first() else { return out };
-    let place = Place {
-        database: database.name.as_bytes(),
-        schema: first.schema.as_bytes(),
-        suffix: first.suffix.as_deref().unwrap_or_default().as_bytes(),
-    };
-    if let Some(text) = text_for(arguments.sql, arguments.lexing, &routed.edits, &place) {
-        out += &format!("  sql    {}\n", String::from_utf8_lossy(&text).replace('\n', "\n         "));
+    out += &text_on(first, database, arguments.sql, arguments.lexing, &routed.edits);
+    out
+}
+
+/// A change of all copies, and the text of the first one on a shard where it is not the client's.
+fn copies(sql: &[u8], lexing: &Lexing, copies: &Copies, rules: &Rules) -> String {
+    let Some(database) = rules.database(&copies.database) else { return String::new() };
+    let shards = database.copies();
+    let verb = format!("{:?}", copies.verb).to_ascii_lowercase();
+    let mut out = format!("{verb}  all copies\n  on     home and {} on shards\n", shards.len());
+    if let Some(first) = shards.first() {
+        out += &text_on(first, database, sql, lexing, &copies.edits);
     }
     out
+}
+
+/// A shard's text where it is not the client's.
+fn text_on(shard: &Shard, database: &Database, sql: &[u8], lexing: &Lexing, edits: &[NameEdit]) -> String {
+    let place = Place {
+        database: database.name.as_bytes(),
+        schema: shard.schema.as_bytes(),
+        suffix: shard.suffix.as_deref().unwrap_or_default().as_bytes(),
+    };
+    let text = text_for(sql, lexing, edits, &place);
+    let told = |text: Vec<u8>| String::from_utf8_lossy(&text).replace('\n', "\n         ");
+    text.map(told).map_or_else(String::new, |text| format!("  sql    {text}\n"))
 }
 
 struct Words {
