@@ -16,7 +16,7 @@ use crate::plan::sharded::{
     self, Arguments, Chosen, Merge, NameEdit, Operand, Place, Planned, Planner, Refusal, Request, Routed,
     SortBy, Total, Verb,
 };
-use crate::shard::{Charset, Database, Rules, Shard, ShardIx};
+use crate::shard::{Charset, Database, Rules, Shard, ShardIx, ShardSet};
 use crate::sql::{self, Class, Literal, Recognised, Uses};
 use crate::wire::err::ErrPacket;
 
@@ -172,6 +172,9 @@ impl Session {
         let arguments = Arguments { sql: text, lexing: &self.lexing, literals, parameters: &[], charset };
         let on = On { routed, database };
         match routed.choose(&arguments, database).map_err(|refusal| refused(&refusal))? {
+            Chosen::One(shard) if !routed.ignores.is_empty() => {
+                self.spread_over(&on, &ShardSet::one(shard), &arguments)
+            }
             Chosen::One(shard) => {
                 let share = on.share(shard, text, &routed.edits, self).ok_or(RULES_CHANGED)?;
                 self.visit(&share.site).await;

@@ -7,16 +7,19 @@ use super::Session;
 use crate::backend::connection::Connection;
 use crate::execute::part::{Packet, Part};
 use crate::execute::told::at_own_row;
+use crate::sql::Dialect;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
 use crate::wire::frame::{lenenc_string, put_lenenc, put_lenenc_string, put_packet};
 use crate::wire::ok::{Status, put_end};
 
-/// One more than are kept; servers have 1024 (`max_error_count`).
-const QUESTION: &[u8] = b"SHOW WARNINGS LIMIT 1025";
-const ROWS_MAX: usize = 1024;
+const QUESTION: &[u8] = b"SHOW WARNINGS";
+/// `max_error_count`, where the session has set none: MySQL's, and MariaDB's.
+const ROWS_MAX: (usize, usize) = (1024, 64);
 /// Longest rows that are kept for a session, all together.
 const BYTES_MAX: usize = 64 << 10;
+/// Warnings that another value is stored than was given: NULL in a column without, out of range, cut, of another kind, too long.
+const ALTERED: [&[u8]; 6] = [b"1048", b"1264", b"1265", b"1292", b"1366", b"1406"];
 /// Warnings about a statement's text: every part has them, and they are one. ER_WARN_DEPRECATED_SYNTAX, its kin without a replacement, and
 /// of character sets' names, ER_BINLOG_UNSAFE_STATEMENT.
 const OF_TEXT: [&[u8]; 5] = [b"1287", b"1681", b"3719", b"3778", b"1592"];
@@ -27,6 +30,12 @@ pub(super) struct Gathered {
     columns: Vec<Vec<u8>>,
     rows: Vec<Vec<u8>>,
     bytes: usize,
+    /// How many rows the client would be told by one server.
+    rows_max: usize,
+    /// Columns of which it must be known whether a value was altered.
+    watched: Vec<String>,
+    /// That, or it cannot be known.
+    altered: bool,
 }
 
 impl Gathered {
@@ -35,16 +44,22 @@ impl Gathered {
         if is_of_text(row) && self.rows.iter().any(|told| told == row) {
             return false;
         }
-        self.bytes += row.len();
-        if self.rows.len() <= ROWS_MAX && self.bytes <= BYTES_MAX {
+        self.altered |= self.watched.iter().any(|column| alters(row, column));
+        if self.rows.len() < self.rows_max && self.bytes + row.len() <= BYTES_MAX {
+            self.bytes += row.len();
             self.rows.push(renumbered(row, rows).unwrap_or_else(|| row.to_vec()));
         }
         true
     }
 
-    /// The reply; `None` where there are no warnings, or too many.
+    /// Whether a watched column has got another value than was given, as far as the warnings tell.
+    pub fn has_altered(&self) -> bool {
+        self.altered
+    }
+
+    /// The reply; `None` where there are no warnings.
     pub fn reply(&self, status: Status, capabilities: Capabilities) -> Option<Box<[u8]>> {
-        if self.rows.is_empty() || self.rows.len() > ROWS_MAX || self.bytes > BYTES_MAX {
+        if self.rows.is_empty() {
             return None;
         }
         let (mut out, mut payload) = (Vec::new(), Vec::new());
@@ -69,6 +84,16 @@ impl Gathered {
     }
 }
 
+/// Whether a warning says that this column has got another value than was given.
+fn alters(row: &[u8], column: &str) -> bool {
+    let told = lenenc_string(row).and_then(|(_, rest)| lenenc_string(rest));
+    let Some((code, rest)) = told else { return true };
+    let Some((message, _)) = lenenc_string(rest) else { return true };
+    let names = ['\'', '`'].map(|quote| format!("{quote}{column}{quote}").to_lowercase());
+    let message = String::from_utf8_lossy(message).to_lowercase();
+    ALTERED.contains(&code) && names.iter().any(|name| message.contains(name))
+}
+
 /// Whether a warning is about the statement's text, whatever the rows are.
 fn is_of_text(row: &[u8]) -> bool {
     let code = lenenc_string(row).and_then(|(_, rest)| lenenc_string(rest));
@@ -88,11 +113,26 @@ fn renumbered(row: &[u8], rows: &[usize]) -> Option<Vec<u8>> {
 }
 
 impl Session {
-    /// Asks the connection for the warnings of the part that has run on it last; says how many of them another site has told, too.
+    /// For the warnings of a change; `watched`: columns whose values must not be altered.
+    pub(super) fn no_warnings(&self, watched: &[String]) -> Gathered {
+        let own = self.max_error_count().and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
+        let (mysql, mariadb) = ROWS_MAX;
+        let usual = if self.lexing.server.dialect == Dialect::MySql { mysql } else { mariadb };
+        Gathered { rows_max: own.unwrap_or(usual), watched: watched.to_vec(), ..Gathered::default() }
+    }
+
+    /// `max_error_count`, where the client has set it.
+    pub(super) fn max_error_count(&self) -> Option<&[u8]> {
+        let count = self.desired.get(b"max_error_count")?;
+        count.iter().all(u8::is_ascii_digit).then_some(count)
+    }
+
+    /// Asks the connection for the warnings of the part that has run on it last, of which there are so many, about these rows; says how many
+    /// of them another site has told, too.
     pub(super) async fn gather_warnings(
         &mut self,
         connection: Box<Connection>,
-        rows: &[usize],
+        (count, rows): (u16, &[usize]),
         gathered: &mut Gathered,
     ) -> (Box<Connection>, u16) {
         let mut part =
@@ -102,7 +142,7 @@ impl Session {
         if part.connection.stream.write_all(&question).await.is_err() {
             return (part.into_connection(), 0);
         }
-        let (mut columns, mut known) = (Vec::new(), 0);
+        let (mut columns, mut known, mut told) = (Vec::new(), 0, 0u32);
         loop {
             match part.next(&mut self.client).await {
                 Ok(Packet::Column(range)) => columns.push(part.bytes(range).to_vec()),
@@ -110,8 +150,16 @@ impl Session {
                     gathered.columns = std::mem::take(&mut columns)
                 }
                 Ok(Packet::Columns) => {}
-                Ok(Packet::Row(range)) => known += u16::from(!gathered.take(part.bytes(range), rows)),
-                Ok(Packet::End(_) | Packet::Error(_)) | Err(_) => return (part.into_connection(), known),
+                Ok(Packet::Row(range)) => {
+                    told += 1;
+                    known += u16::from(!gathered.take(part.bytes(range), rows));
+                }
+                Ok(Packet::End(_) | Packet::Error(_)) | Err(_) => {
+                    // Where some are not told: for all that is known.
+                    let all = told >= count.into() && count < u16::MAX;
+                    gathered.altered |= !all && !gathered.watched.is_empty();
+                    return (part.into_connection(), known);
+                }
             }
         }
     }
@@ -133,7 +181,8 @@ mod tests {
         for flags in
             [Capabilities::empty(), Capabilities::DEPRECATE_EOF | Capabilities::OPTIONAL_RESULTSET_METADATA]
         {
-            let mut gathered = Gathered { columns: vec![b"\x03def...".to_vec(); 3], ..Gathered::default() };
+            let mut gathered =
+                Gathered { columns: vec![b"\x03def...".to_vec(); 3], rows_max: 9, ..Gathered::default() };
             assert_eq!(gathered.reply(Status::AUTOCOMMIT, flags), None);
             gathered.take(&row("Data truncated for column 'name' at row 2"), &[4, 7]);
             gathered.take(&row("Something else"), &[5]);
@@ -152,10 +201,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_not_told() {
-        let mut gathered = Gathered::default();
+    fn no_more_is_told_than_one_server_tells() {
+        let mut gathered = Gathered { rows_max: 64, ..Gathered::default() };
         assert!((0..2000).all(|_| gathered.take(&row("x"), &[])));
-        assert_eq!(gathered.reply(Status::AUTOCOMMIT, Capabilities::empty()), None);
-        assert!(gathered.rows.len() <= ROWS_MAX + 1);
+        assert_eq!(gathered.rows.len(), 64);
+        // Of a statement's text once.
+        let mut about = Vec::new();
+        ["Warning", "1287", "deprecated"]
+            .iter()
+            .for_each(|text| put_lenenc_string(&mut about, text.as_bytes()));
+        let mut gathered = Gathered { rows_max: 64, ..Gathered::default() };
+        assert!(gathered.take(&about, &[]) && !gathered.take(&about, &[]));
+    }
+
+    #[test]
+    fn a_value_that_was_altered_is_seen() {
+        for (message, altered) in [
+            ("Out of range value for column 'id' at row 1", true),
+            ("Incorrect integer value: 'x' for column `shop_0`.`orders`.`Id` at row 1", true),
+            ("Data truncated for column 'name' at row 1", false),
+        ] {
+            let watched = vec!["id".to_owned()];
+            let mut gathered = Gathered { watched, ..Gathered::default() };
+            gathered.take(&row(message), &[]);
+            assert_eq!(gathered.has_altered(), altered, "{message}");
+        }
+        let mut duplicate = Vec::new();
+        ["Warning", "1062", "Duplicate entry 'id' for key"]
+            .iter()
+            .for_each(|text| put_lenenc_string(&mut duplicate, text.as_bytes()));
+        assert!(!alters(&duplicate, "id"));
     }
 }

@@ -88,6 +88,7 @@ mod tests {
             sites: Sites::Rows(vec![row; rows]),
             many: Ok(Merge::Affected),
             edits: Vec::new(),
+            ignores: Vec::new(),
         })))
     }
 

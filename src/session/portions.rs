@@ -21,6 +21,8 @@ pub(super) struct Spread {
     pub inserted: Option<Inserted>,
     /// All do the same to their copies of a table; the first one's answer is the client's.
     pub copies: bool,
+    /// Columns whose values must be stored as they are given; empty where the server sees to that.
+    pub kept: Vec<String>,
 }
 
 /// What one site gets of it.
@@ -35,7 +37,7 @@ pub(super) struct Portion {
 }
 
 impl Session {
-    /// The statement changes rows of several shards.
+    /// The statement changes rows of several shards, or may only be kept once it is known what it has stored.
     ///
     /// # Errors
     /// It would do so within a transaction, whose end is the client's.
@@ -45,6 +47,10 @@ impl Session {
         shards: &ShardSet,
         arguments: &Arguments<'_>,
     ) -> Result<Directed, Problem> {
+        let ignores = !on.routed.ignores.is_empty();
+        if ignores && (self.is_in_transaction() || on.routed.many.is_err()) {
+            return Err(Problem::Unsupported(IGNORES.into()));
+        }
         self.outside_of_transactions()?;
         Ok(Directed::Spread(Box::new(on.spread(shards, arguments, self)?)))
     }
@@ -68,7 +74,7 @@ impl Session {
         };
         let home = Portion { share: home, name: "home".to_owned(), rows: Vec::new() };
         let portions = [home].into_iter().chain(database.copies().into_iter().map(on_shard)).collect();
-        Ok(Directed::Spread(Box::new(Spread { portions, inserted: None, copies: true })))
+        Ok(Directed::Spread(Box::new(Spread { portions, inserted: None, copies: true, kept: Vec::new() })))
     }
 
     fn outside_of_transactions(&self) -> Result<(), Problem> {
@@ -88,7 +94,9 @@ impl On<'_> {
         session: &Session,
     ) -> Result<Spread, Problem> {
         self.routed.many.as_ref().map_err(refused)?;
-        if let Sites::Rows(rows) = &self.routed.sites {
+        if let Sites::Rows(rows) = &self.routed.sites
+            && shards.only().is_none()
+        {
             return self.split(rows, arguments, session);
         }
         let portion = |shard| {
@@ -96,7 +104,7 @@ impl On<'_> {
             Some(Portion { share, name: self.name(shard)?, rows: Vec::new() })
         };
         let portions = shards.iter().map(portion).collect::<Option<_>>().ok_or(RULES_CHANGED)?;
-        Ok(Spread { portions, inserted: None, copies: false })
+        Ok(Spread { portions, inserted: None, copies: false, kept: self.routed.ignores.clone() })
     }
 
     /// Each row of an INSERT goes to its shard.
@@ -116,7 +124,7 @@ impl On<'_> {
         let inserted = Inserted {
             rows: of_shard.values().map(|rows| rows.len() as u64).collect(),
             last: of_shard.keys().position(|shard| Some(*shard) == last).unwrap_or_default(),
-            ignores: split.ignores,
+            ignores: !self.routed.ignores.is_empty(),
         };
         let portion = |(shard, rows): (ShardIx, Vec<usize>)| {
             let (text, edits) = split.only(&rows, &self.routed.edits);
@@ -127,7 +135,12 @@ impl On<'_> {
             Some(Portion { share, name: self.name(shard)?, rows })
         };
         let portions = of_shard.into_iter().map(portion).collect::<Option<_>>();
-        Ok(Spread { portions: portions.ok_or(RULES_CHANGED)?, inserted: Some(inserted), copies: false })
+        Ok(Spread {
+            portions: portions.ok_or(RULES_CHANGED)?,
+            inserted: Some(inserted),
+            copies: false,
+            kept: self.routed.ignores.clone(),
+        })
     }
 
     fn name(&self, shard: ShardIx) -> Option<String> {
@@ -137,3 +150,7 @@ impl On<'_> {
 
 const IN_TRANSACTION: &str = "the statement writes in several places, within a transaction: one that writes in two places needs a commit in two \
                               phases, which this release does not do; send it outside of a transaction, or write in one shard";
+
+const IGNORES: &str = "INSERT IGNORE on a sharded table runs outside of transactions only, and with plain values: a server could store another key than the \
+                       one that the shard was chosen by, and that must be found out before COMMIT; use INSERT … ON DUPLICATE KEY UPDATE with the key set to \
+                       itself";

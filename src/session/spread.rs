@@ -25,7 +25,7 @@ use crate::execute::part::{Packet, Part, PartEnd};
 use crate::execute::relay::{End, RelayError};
 use crate::execute::told::{Told, at_own_row};
 use crate::plan::{Route, Target};
-use crate::sql::{Recognised, Uses};
+use crate::sql::{Dialect, Recognised, Uses};
 use crate::topology::Signal;
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
@@ -42,6 +42,8 @@ const ROLLBACK: &[u8] = b"ROLLBACK AND NO CHAIN NO RELEASE";
 const STOP_CLOCK: &[u8] = b"SET timestamp=@@timestamp";
 const TELL_CLOCK: &[u8] = b"SELECT @@timestamp";
 const START_CLOCK: &[u8] = b"SET timestamp=DEFAULT";
+/// As many as a server can keep, where it must be known what it has stored. MySQL lets few accounts set that, and keeps 1024.
+const ALL_WARNINGS: &[u8] = b"SET max_error_count=65535";
 /// Time for the answer to a COMMIT: it may wait for replicas, and for a disk.
 const COMMIT_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Connections that may fail before one has begun.
@@ -63,6 +65,8 @@ struct Run<'a> {
     text: &'a [u8],
     statement: Recognised,
     route: Route,
+    /// What a connection is given back with.
+    restores: Vec<u8>,
     /// The statement's time, in seconds, once the first site has told it.
     time: Option<Vec<u8>>,
     /// What each site has told.
@@ -103,8 +107,14 @@ impl Session {
         route: Route,
     ) -> Flow {
         let status = self.status;
-        let (ends, warnings) = (Vec::new(), Gathered::default());
-        let mut run = Run { spread, text, statement, route, time: None, ends, warnings, state_lost: false };
+        let (ends, warnings) = (Vec::new(), self.no_warnings(&spread.kept));
+        let (restores, time) = (START_CLOCK.to_vec(), None);
+        let mut run =
+            Run { spread, text, statement, route, restores, time, ends, warnings, state_lost: false };
+        if run.asks_for_all_warnings(self.lexing.server.dialect) {
+            run.restores.extend_from_slice(b",max_error_count=");
+            run.restores.extend_from_slice(self.max_error_count().unwrap_or(b"DEFAULT"));
+        }
         let result = self.change_all(&mut run).await;
         if result.is_err() {
             self.undo(&mut run).await;
@@ -188,6 +198,10 @@ impl Session {
         self.catch_up(connection, &work, &mut before, &mut steps, &mut buffer).await?;
         command::put_query(&mut before, BEGIN, connection.capabilities);
         steps.push(Step::Simple);
+        if run.asks_for_all_warnings(connection.dialect) {
+            command::put_query(&mut before, ALL_WARNINGS, connection.capabilities);
+            steps.push(Step::Simple);
+        }
         // Where this is not allowed (MariaDB's `secure_timestamp`), shards have times of their own; copies must not.
         steps.push(if run.spread.copies { Step::Simple } else { Step::Signal });
         match &run.time {
@@ -245,12 +259,22 @@ impl Session {
             }
         };
         // The client reads of one copy only.
-        if end.warnings > 0 && !(run.spread.copies && !run.ends.is_empty()) {
+        if end.warnings > 0 && (!run.spread.copies || run.ends.is_empty()) {
             let known;
-            (connection, known) = self.gather_warnings(connection, &portion.rows, &mut run.warnings).await;
+            let about = (end.warnings, &portion.rows[..]);
+            (connection, known) = self.gather_warnings(connection, about, &mut run.warnings).await;
             end.warnings = end.warnings.saturating_sub(known);
+            if run.warnings.has_altered() {
+                self.keep_open(connection, run);
+                return Err(Problem::Unsupported(ALTERED.into()).into());
+            }
         }
-        let made = end.insert_id != 0 && self.has_made_id(&mut connection).await;
+        let alone = run.spread.portions.len() == 1;
+        if alone && end.insert_id != 0 {
+            let told = End { insert_id: end.insert_id, ..End::default() };
+            self.note_insert_id(&mut connection, &told, run.statement).await;
+        }
+        let made = !alone && end.insert_id != 0 && self.has_made_id(&mut connection).await;
         run.ends.push(end);
         self.keep_open(connection, run);
         if made { Err(Problem::Unsupported(MADE_ID.into()).into()) } else { Ok(()) }
@@ -365,7 +389,7 @@ impl Session {
     async fn commit_one(&mut self, run: &mut Run<'_>) -> Fate {
         let Some(mut held) = self.held.take() else { return Fate::Unknown };
         let mut buffer = self.worker.buffers.take();
-        let answered = timeout(COMMIT_LIMIT, end_part(&mut held, COMMIT, &mut buffer)).await;
+        let answered = timeout(COMMIT_LIMIT, end_part(&mut held, &run.restores, COMMIT, &mut buffer)).await;
         let server = held.server;
         let fate = match answered {
             Ok(Ok(answer)) => match answer.error {
@@ -376,7 +400,7 @@ impl Session {
                 }
                 Some(error) if error.code == SHUTDOWN => Fate::Unknown,
                 Some(error) => {
-                    self.roll_back(&mut held).await;
+                    self.roll_back(&mut held, run).await;
                     Fate::Refused(error)
                 }
             },
@@ -397,17 +421,17 @@ impl Session {
         for portion in portions {
             self.visit(&portion.share.site).await;
             if let Some(mut held) = self.held.take_if(|held| held.status.contains(Status::IN_TRANSACTION)) {
-                self.roll_back(&mut held).await;
+                self.roll_back(&mut held, run).await;
                 self.part_with(held, run);
             }
         }
     }
 
     /// A connection that does not say that it has rolled back is closed, which does the same. Twice: a KILL that comes late ends the first.
-    async fn roll_back(&mut self, held: &mut Connection) {
+    async fn roll_back(&mut self, held: &mut Connection, run: &Run<'_>) {
         let mut buffer = self.worker.buffers.take();
         for _ in 0..2 {
-            let answered = timeout(PRELUDE_LIMIT, end_part(held, ROLLBACK, &mut buffer)).await;
+            let answered = timeout(PRELUDE_LIMIT, end_part(held, &run.restores, ROLLBACK, &mut buffer)).await;
             held.broken |= !matches!(answered, Ok(Ok(_)));
             if held.broken || !held.status.contains(Status::IN_TRANSACTION) {
                 return;
@@ -445,6 +469,7 @@ impl Session {
                 }
                 Told::of(first)
             }
+            Some(only) if run.ends.len() == 1 => Told::of(only),
             _ => Told::sum(&run.ends, run.spread.inserted.as_ref()),
         };
         let (status, flags) = (self.standing(), self.client.capabilities);
@@ -475,9 +500,14 @@ impl Session {
 }
 
 /// Ends a part. Its connection has the server's own time again.
-async fn end_part(held: &mut Connection, sql: &[u8], buffer: &mut Buffer) -> Result<Answer, ExchangeError> {
-    let mut packets = Vec::with_capacity(64);
-    command::put_query(&mut packets, START_CLOCK, held.capabilities);
+async fn end_part(
+    held: &mut Connection,
+    restores: &[u8],
+    sql: &[u8],
+    buffer: &mut Buffer,
+) -> Result<Answer, ExchangeError> {
+    let mut packets = Vec::with_capacity(96);
+    command::put_query(&mut packets, restores, held.capabilities);
     command::put_query(&mut packets, sql, held.capabilities);
     held.stream.write_all(&packets).await?;
     let started = exchange::receive(held, buffer, Expect::Results).await?;
@@ -486,6 +516,10 @@ async fn end_part(held: &mut Connection, sql: &[u8], buffer: &mut Buffer) -> Res
 }
 
 impl<'a> Run<'a> {
+    fn asks_for_all_warnings(&self, dialect: Dialect) -> bool {
+        !self.spread.kept.is_empty() && dialect == Dialect::MariaDb
+    }
+
     /// What a site is sent.
     fn text_of(&self, portion: &'a Portion) -> &'a [u8] {
         if portion.share.sql.is_empty() { self.text } else { &portion.share.sql }
@@ -494,6 +528,9 @@ impl<'a> Run<'a> {
 
 const HELD: &str = "a statement that writes in several shards cannot run while the session has table locks, a handler, XA, a role, or variables \
                     of one connection (SET TRANSACTION, timestamp, sql_log_bin and their like): end these first, or write in one shard";
+
+const ALTERED: &str = "INSERT IGNORE would have stored another key than was given, or warns of too many rows to be sure; nothing was inserted: give keys that fit \
+                       their column, or split the statement";
 
 const MADE_ID: &str = "rows in several places got AUTO_INCREMENT values, which each server counts by itself; nothing was inserted: give the values, \
                        or insert rows of one shard at a time";

@@ -16,10 +16,11 @@ both_dialects! {
     a_kill_ends_all_parts,
     a_server_that_ends_between_parts_leaves_nothing,
     a_commit_that_is_lost_is_named,
-    ten_thousand_rows_at_once,
+    a_hundred_thousand_rows_at_once,
     t52_a_reference_table_is_changed_on_every_copy,
     a_copy_that_refuses_a_change_keeps_it_from_all,
     a_statement_has_one_time_in_all_shards,
+    insert_ignore_stores_no_other_key,
 }
 
 const SCATTER: &str = "\n    without_key: {write: scatter}";
@@ -336,16 +337,16 @@ async fn a_commit_that_is_lost_is_named(scenario: Scenario) {
     assert_eq!(client.value("SELECT score FROM customers WHERE id = 2").await.unwrap(), "50");
 }
 
-async fn ten_thousand_rows_at_once(scenario: Scenario) {
+async fn a_hundred_thousand_rows_at_once(scenario: Scenario) {
     let split = Split::new(scenario).await;
     let (mut client, mut direct) = split.both().await;
-    let rows: Vec<String> = (1..=10_000).map(|id| format!("({id}, 'name {id}', {})", id % 7)).collect();
+    let rows: Vec<String> = (1..=100_000).map(|id| format!("({id}, 'name {id}', {})", id % 7)).collect();
     let sql = format!("INSERT INTO customers (id, name, score) VALUES {}", rows.join(", "));
     split.same(&mut client, &mut direct, &sql).await;
     split
         .same(&mut client, &mut direct, "SELECT COUNT(*), SUM(id), SUM(score), MAX(id) FROM customers")
         .await;
-    assert_eq!((ids(&split, 0).await.len(), ids(&split, 1).await.len()), (5000, 5000));
+    assert_eq!((ids(&split, 0).await.len(), ids(&split, 1).await.len()), (50_000, 50_000));
 }
 
 /// The rows of each copy: at home, on both shards, and on the one server that has everything.
@@ -442,4 +443,49 @@ async fn a_statement_has_one_time_in_all_shards(scenario: Scenario) {
         );
         assert_eq!(client.value(sql).await.unwrap(), "1");
     }
+}
+
+async fn insert_ignore_stores_no_other_key(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    for sql in [
+        "INSERT IGNORE INTO customers (id, name) VALUES (1, 'a')",
+        "INSERT IGNORE INTO customers (id, name) VALUES (1, 'b')",
+        "SHOW WARNINGS",
+        "INSERT IGNORE INTO customers (id, name) VALUES (3, REPEAT('x', 50)), (1, 'b'), (5, 'c')",
+        "SELECT @@max_error_count",
+        "INSERT IGNORE INTO customers SET id = 7, name = 'set'",
+        "INSERT IGNORE INTO tickets (customer_id) VALUES (2)",
+        "SELECT LAST_INSERT_ID()",
+        "INSERT IGNORE INTO tickets (customer_id, id) VALUES (2, 2), (4, 20)",
+        "SELECT LAST_INSERT_ID()",
+    ] {
+        split.same(&mut client, &mut direct, sql).await;
+    }
+    same_rows(&split, &mut client, &mut direct).await;
+    // More warnings than a server keeps where nobody asks it to.
+    let rows: Vec<String> = (0..1000).map(|_| "(1, 'again')".to_owned()).collect();
+    let bulk = format!("INSERT IGNORE INTO customers (id, name) VALUES {}, (9, 'new')", rows.join(","));
+    split.same(&mut client, &mut direct, &bulk).await;
+    split.same(&mut client, &mut direct, "SHOW WARNINGS").await;
+    if scenario.is_mysql() {
+        let error = client.error(bulk.replace("(1, 'again')", "(1, 'x'), (1, 'y')")).await;
+        assert!(String::from_utf8_lossy(&error.message).contains("split the statement"), "{error}");
+    }
+    // Keys of BIGINT in a column of another width.
+    for (cluster, shard) in [(&split.stage.cluster, 0), (&split.second, 1)] {
+        let sql = format!("ALTER TABLE {}_{shard}.customers MODIFY id INT", split.stage.schema);
+        cluster.run(0, &[&sql]).await;
+    }
+    for rows in ["(5000000001, 'x')", "(5000000002, 'x'), (11, 'y')", "(13, 'x'), (5000000001, 'y')"] {
+        let error = client.error(format!("INSERT IGNORE INTO customers (id, name) VALUES {rows}")).await;
+        assert!(String::from_utf8_lossy(&error.message).contains("another key"), "{rows}: {error}");
+    }
+    client.ok("BEGIN").await;
+    let error = client.error("INSERT IGNORE INTO customers (id, name) VALUES (15, 'x')").await;
+    assert!(String::from_utf8_lossy(&error.message).contains("outside of transactions"), "{error}");
+    client.ok("INSERT INTO customers (id, name) VALUES (1, 'x') ON DUPLICATE KEY UPDATE id = id").await;
+    client.ok("COMMIT").await;
+    let rows = "SELECT id, name FROM customers ORDER BY id";
+    assert_eq!(client.select(rows).await.texts(), direct.select(rows).await.texts());
 }

@@ -44,6 +44,12 @@ impl Scope<'_> {
         let several = self.blocks.get(block).is_some_and(|block| block.instances.len() > 1);
         let limited = update.limited;
         let moves = !given.is_empty();
+        if moves && self.ignores() {
+            return refuse(
+                Reason::ChangesKey,
+                "The key is set by UPDATE IGNORE, which could store another value",
+            );
+        }
         routed(self, Some(block), given, Verb::Update, |_| {
             if moves {
                 return refuse(Reason::ChangesKey, "The key is set in several shards");

@@ -91,7 +91,8 @@ impl Scope<'_> {
         self.edits.dedup();
         let edits = self.edits.clone();
         let database = tables.database.name.clone();
-        let plan = Routed { database, keyspace: tables.keyspace, verb, sites, many, edits };
+        let ignores = if self.ignores() { key.to_vec() } else { Vec::new() };
+        let plan = Routed { database, keyspace: tables.keyspace, verb, sites, many, edits, ignores };
         Ok(Planned::Routed(Box::new(plan)))
     }
 
@@ -103,6 +104,16 @@ impl Scope<'_> {
         let verb = if insert.replace { Verb::Replace } else { Verb::Insert };
         let selects = matches!(insert.rows, Rows::Query(_));
         self.copies(verb, Besides { selects, returning: insert.returning.is_some(), limited: false }, uses)
+    }
+
+    /// INSERT IGNORE, UPDATE IGNORE: values that do not fit are stored as what fits.
+    pub(super) fn ignores(&self) -> bool {
+        let text = self.text;
+        let begins = |at: &u32| text.is_one_of(*at, &[b"INSERT", b"UPDATE"]);
+        let Some(first) = (0..text.len()).find(begins) else { return false };
+        let mut behind = (first + 1..text.len())
+            .skip_while(|at| text.is_one_of(*at, &[b"LOW_PRIORITY", b"HIGH_PRIORITY", b"DELAYED"]));
+        behind.next().is_some_and(|at| text.is_word(at, b"IGNORE"))
     }
 
     /// Names in rows, which are not parsed: DATABASE() is the only one that may stand there.

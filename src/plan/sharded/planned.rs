@@ -55,6 +55,8 @@ pub struct Routed {
     pub many: Result<Merge, Refusal>,
     /// Names to be replaced for a shard, in the order of the text.
     pub edits: Vec<NameEdit>,
+    /// INSERT IGNORE: the columns of the key. Where the server stores another value than it was given, the row is in the wrong shard.
+    pub ignores: Vec<String>,
 }
 
 /// A change of all copies of a reference table.

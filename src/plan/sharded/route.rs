@@ -293,6 +293,7 @@ pub(super) fn routed(
         sites,
         many,
         edits,
+        ignores: Vec::new(),
     })))
 }
 

@@ -9,7 +9,7 @@ use super::edits::NameEdit;
 use super::parse::text::{At, counts};
 use super::planned::InsertedRow;
 use crate::sql::Lexing;
-use crate::sql::lexer::{Kind, Lexer};
+use crate::sql::lexer::Lexer;
 
 /// An INSERT by its rows.
 #[derive(Debug)]
@@ -17,15 +17,13 @@ pub struct Split<'a> {
     sql: &'a [u8],
     rows: &'a [InsertedRow],
     spans: Vec<Range<usize>>,
-    /// INSERT IGNORE.
-    pub ignores: bool,
 }
 
 impl<'a> Split<'a> {
     /// Finds the rows of a plan in a text of its shape, in one pass; `None` where they are not there.
     pub fn of(sql: &'a [u8], lexing: &Lexing, rows: &'a [InsertedRow]) -> Option<Self> {
         let mut spans = Vec::with_capacity(rows.len());
-        let (mut start, mut ignores) = (0, false);
+        let mut start = 0;
         let tokens = Lexer::new(sql, lexing).filter(|token| counts(token.kind)).zip(0..);
         for (token, number) in tokens {
             let Some(row) = rows.get(spans.len()) else { break };
@@ -35,13 +33,8 @@ impl<'a> Split<'a> {
             if number + 1 == row.tokens.end {
                 spans.push(start..token.end);
             }
-            // Reserved: it can be no name.
-            ignores |= spans.is_empty()
-                && token.kind == Kind::Word
-                && number < row.tokens.start
-                && token.text(sql).eq_ignore_ascii_case(b"IGNORE");
         }
-        (spans.len() == rows.len() && !rows.is_empty()).then_some(Self { sql, rows, spans, ignores })
+        (spans.len() == rows.len() && !rows.is_empty()).then_some(Self { sql, rows, spans })
     }
 
     /// The text with these rows alone, in their order, and the edits as they are there.
@@ -106,7 +99,7 @@ mod tests {
         key_type: integer\n        slots: 2\n        shards: {s0: {cluster: main, schema: shop_0, slots: 0}, s1: {cluster: main, \
         schema: shop_1, slots: 1}}\n        tables: {orders: id}\n";
 
-    fn texts(sql: &str, kept: &[&[usize]]) -> (Vec<String>, bool) {
+    fn texts(sql: &str, kept: &[&[usize]]) -> Vec<String> {
         let config = crate::config::load(RULES, "rules", &|_| None).unwrap();
         let planner = Planner::new(std::sync::Arc::new(config.rules));
         let request = Request {
@@ -126,28 +119,27 @@ mod tests {
             let text = text_for(&text, &MYSQL, &edits, &place).unwrap_or(text);
             String::from_utf8(text).unwrap()
         };
-        (kept.iter().map(text).collect(), split.ignores)
+        kept.iter().map(text).collect()
     }
 
     #[test]
     fn each_part_has_the_head_its_rows_and_the_tail() {
         let sql = "insert /* bulk */ into orders (id, t) values (1, 'a),('), /* two */ (2, 'b') ,\n(3, (1 + 2)) -- end\n\
                    on duplicate key update t = values(t);";
-        let (texts, ignores) = texts(sql, &[&[0, 2], &[1]]);
+        let texts = texts(sql, &[&[0, 2], &[1]]);
         let tail = " -- end\non duplicate key update t = values(t);";
         assert_eq!(
             texts[0],
             format!("insert /* bulk */ into orders (id, t) values (1, 'a),('),(3, (1 + 2)){tail}")
         );
         assert_eq!(texts[1], format!("insert /* bulk */ into orders (id, t) values (2, 'b'){tail}"));
-        assert!(!ignores);
     }
 
     #[test]
     fn names_are_found_again_wherever_they_stand() {
         let sql = "INSERT IGNORE INTO shop.orders (id, t) VALUES (1, DATABASE()), (2, 'b'), (3, SCHEMA()) \
                    ON DUPLICATE KEY UPDATE shop.orders.t = CONCAT(shop.orders.t, DATABASE())";
-        let (texts, ignores) = texts(sql, &[&[0, 1, 2], &[0], &[1], &[2], &[1, 2]]);
+        let texts = texts(sql, &[&[0, 1, 2], &[0], &[1], &[2], &[1, 2]]);
         let head = "INSERT IGNORE INTO `shop_1`.orders (id, t) VALUES ";
         let tail = " ON DUPLICATE KEY UPDATE `shop_1`.orders.t = CONCAT(`shop_1`.orders.t, 'shop')";
         let rows = ["(1, 'shop')", "(2, 'b')", "(3, 'shop')"];
@@ -156,6 +148,5 @@ mod tests {
             format!("{head}{}{tail}", kept.join(","))
         });
         assert_eq!(texts, expected);
-        assert!(ignores);
     }
 }
