@@ -347,7 +347,8 @@ impl Session {
             self.visit(&portion.share.site).await;
             let topology = self.topology.snapshot();
             let stands = self.held.as_mut().is_some_and(|held| {
-                let open = held.status.contains(Status::IN_TRANSACTION) && !held.is_stale();
+                held.broken |= held.is_stale();
+                let open = held.status.contains(Status::IN_TRANSACTION) && !held.broken;
                 open && topology.server(held.server).is_some_and(|server| !server.replaced)
             });
             if !stands {
@@ -431,6 +432,9 @@ impl Session {
     async fn roll_back(&mut self, held: &mut Connection, run: &Run<'_>) {
         let mut buffer = self.worker.buffers.take();
         for _ in 0..2 {
+            if held.broken {
+                return;
+            }
             let answered = timeout(PRELUDE_LIMIT, end_part(held, &run.restores, ROLLBACK, &mut buffer)).await;
             held.broken |= !matches!(answered, Ok(Ok(_)));
             if held.broken || !held.status.contains(Status::IN_TRANSACTION) {

@@ -109,11 +109,12 @@ impl Scope<'_> {
     /// INSERT IGNORE, UPDATE IGNORE: values that do not fit are stored as what fits.
     pub(super) fn ignores(&self) -> bool {
         let text = self.text;
-        let begins = |at: &u32| text.is_one_of(*at, &[b"INSERT", b"UPDATE"]);
-        let Some(first) = (0..text.len()).find(begins) else { return false };
-        let mut behind = (first + 1..text.len())
-            .skip_while(|at| text.is_one_of(*at, &[b"LOW_PRIORITY", b"HIGH_PRIORITY", b"DELAYED"]));
-        behind.next().is_some_and(|at| text.is_word(at, b"IGNORE"))
+        // Reserved: it is no name. IGNORE INDEX stands behind a table.
+        (1..text.len()).filter(|at| text.is_word(*at, b"IGNORE")).any(|at| {
+            let priority = text.is_one_of(at - 1, &[b"LOW_PRIORITY", b"HIGH_PRIORITY", b"DELAYED"]);
+            let before = if priority { at.saturating_sub(2) } else { at - 1 };
+            text.is_one_of(before, &[b"INSERT", b"UPDATE"])
+        })
     }
 
     /// Names in rows, which are not parsed: DATABASE() is the only one that may stand there.

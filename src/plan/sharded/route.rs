@@ -109,6 +109,7 @@ fn explained(planned: Planned) -> Planned {
         other => return other,
     };
     routed.verb = Verb::Explain;
+    routed.ignores.clear();
     routed.many =
         Err(Refusal::new(Reason::ExplainAcrossShards, "EXPLAIN of a statement that runs on several shards"));
     Planned::Routed(routed)
