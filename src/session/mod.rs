@@ -5,6 +5,7 @@
 //! tracking); a session holds a server connection only while a transaction is open or a pin stands.
 
 mod attempt;
+mod bracket;
 mod branches;
 mod change;
 mod choice;

@@ -56,6 +56,11 @@ async fn rows_of_one_insert_go_to_their_shards(scenario: Scenario) {
         "REPLACE customers (id, name) VALUE (1, 'again'), (2, 'again')",
         "INSERT INTO orders (customer_id, id, total) VALUES (1, 1, 1.5), (2, 1, 2.5), (1, 2, 3.5);",
         "INSERT INTO customers (id) VALUES (20), (22)",
+        // In one shard.
+        "INSERT INTO orders SET customer_id = 3, id = 1, total = 5",
+        "INSERT INTO orders (customer_id, id, total) SELECT 1, id + 10, total FROM orders WHERE customer_id = 1",
+        "INSERT INTO orders (customer_id, id, total) SELECT customer_id, id + 20, total FROM orders WHERE customer_id = 3",
+        "REPLACE INTO orders (customer_id, id, total) SELECT customer_id, id, total + 1 FROM orders WHERE customer_id = 1",
     ] {
         split.same(&mut client, &mut direct, sql).await;
     }
