@@ -112,7 +112,7 @@ impl Session {
     /// Begins here what was begun elsewhere, where it is not open here yet.
     pub(super) async fn begin_here(&mut self, statement: Recognised) -> Result<(), Problem> {
         let Some(begin) = self.sites.begin.clone() else { return Ok(()) };
-        if self.held.is_some() {
+        if self.held.is_some() && self.status.contains(Status::IN_TRANSACTION) {
             return Ok(());
         }
         let access = match self.recognise(&begin).class {

@@ -13,11 +13,11 @@ use super::{Problem, Session};
 use crate::execute::names::Names;
 use crate::merge;
 use crate::plan::sharded::{
-    self, Arguments, Chosen, Merge, NameEdit, Operand, Place, Planned, Planner, Refusal, Request, Routed,
-    SortBy, Total, Verb,
+    self, Arguments, Chosen, Merge, Modes, NameEdit, Operand, Place, Planned, Planner, Refusal, Request,
+    Routed, SortBy, Total, Verb,
 };
 use crate::shard::{Charset, Database, Rules, Shard, ShardIx, ShardSet};
-use crate::sql::{self, Class, Literal, Recognised, Uses};
+use crate::sql::{self, Class, Lexing, Literal, Recognised, Uses};
 use crate::wire::err::ErrPacket;
 
 /// The rules for databases, as sessions use them.
@@ -36,9 +36,27 @@ impl Directory {
     }
 
     /// Whether a table of any database is listed.
-    fn lists_any(&self) -> bool {
+    pub(super) fn lists_any(&self) -> bool {
         !self.planner.is_idle()
     }
+
+    /// Which rules these are.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What the plan is for.
+    pub(super) fn database(&self, routed: &Routed) -> Result<&Database, Problem> {
+        self.planner.rules().database(&routed.database).ok_or(RULES_CHANGED)
+    }
+}
+
+/// How a text is read, as far as its plan depends on that beside the default database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub lexing: Lexing,
+    pub modes: Modes,
+    pub charset: Charset,
 }
 
 /// Where a statement runs, and as what.
@@ -86,7 +104,11 @@ impl Session {
         let directed = match &*planned {
             Planned::Home => self.stay_home(text, statement).await,
             Planned::Refused(refusal) => Err(refused(refusal)),
-            Planned::Routed(routed) => self.follow(directory, routed, text, statement, &literals).await,
+            Planned::Routed(routed) => {
+                let (lexing, charset, literals) = (self.lexing, self.charset, &literals[..]);
+                let arguments = Arguments { sql: text, lexing: &lexing, literals, parameters: &[], charset };
+                self.follow(directory, routed, &arguments, statement).await
+            }
             Planned::Copies(copies) => match directory.planner.rules().database(&copies.database) {
                 Some(database) if database.copies().is_empty() => self.stay_home(text, statement).await,
                 Some(database) => self.spread_copies(database, copies, text),
@@ -99,7 +121,11 @@ impl Session {
     }
 
     /// A statement that names no listed table runs at home, unless it names none at all.
-    async fn stay_home(&mut self, text: &[u8], statement: Recognised) -> Result<Directed, Problem> {
+    pub(super) async fn stay_home(
+        &mut self,
+        text: &[u8],
+        statement: Recognised,
+    ) -> Result<Directed, Problem> {
         let home = Site::home(self.home());
         if !self.sites.is_at(&home) && !sql::uses_no_table(text, &self.lexing) {
             self.visit(&home).await;
@@ -111,6 +137,11 @@ impl Session {
         Ok(Directed::Here)
     }
 
+    /// How the session's texts are read now.
+    pub(super) fn reading(&self) -> Reading {
+        Reading { lexing: self.lexing, modes: self.modes, charset: self.charset }
+    }
+
     /// The plan for the statement, made where none is kept.
     fn planned(
         &self,
@@ -119,64 +150,52 @@ impl Session {
         statement: Recognised,
         literals: &mut Vec<Literal>,
     ) -> Arc<Planned> {
-        let database = self.logical_schema();
-        let modes = self.modes;
-        let shape = sql::shape(
-            text,
-            &self.lexing,
-            self.worker.seed(database, self.lexing, modes, self.charset),
-            literals,
-        );
+        self.planned_as(directory, text, statement, self.logical_schema(), self.reading(), literals)
+    }
+
+    /// The same of a text that is, or was, read so in this default database.
+    pub(super) fn planned_as(
+        &self,
+        directory: &Directory,
+        text: &[u8],
+        statement: Recognised,
+        database: &[u8],
+        Reading { lexing, modes, charset }: Reading,
+        literals: &mut Vec<Literal>,
+    ) -> Arc<Planned> {
+        let seed = self.worker.seed(database, lexing, modes, charset);
+        let shape = sql::shape(text, &lexing, seed, literals);
         let mut plans = self.worker.plans.borrow_mut();
         if let Some(known) = plans.get(directory.generation, shape) {
             return known;
         }
         let database = (!database.is_empty()).then_some(database);
-        let (lexing, charset) = (&self.lexing, self.charset);
-        let request = Request { sql: text, lexing, modes, database, recognised: statement, charset };
+        let request = Request { sql: text, lexing: &lexing, modes, database, recognised: statement, charset };
         let planned = Arc::new(directory.planner.plan(&request));
         plans.keep(shape, Arc::clone(&planned));
         planned
     }
 
-    /// What is prepared for an execution must not be about a listed table.
-    ///
-    /// # Errors
-    /// It is, or the plan refuses it.
-    pub(super) fn check_prepared(&self, text: &[u8], statement: Recognised) -> Result<(), Problem> {
-        let directory = self.worker.directory.load();
-        if !directory.lists_any() || !may_name_tables(statement) {
-            return Ok(());
-        }
-        match &*self.planned(&directory, text, statement, &mut Vec::new()) {
-            Planned::Home => Ok(()),
-            Planned::Refused(refusal) => Err(refused(refusal)),
-            Planned::Routed(_) | Planned::Copies(_) => Err(Problem::Unsupported(PREPARED.into())),
-        }
-    }
-
     /// Goes to the shard, or to none where there are several.
-    async fn follow(
+    pub(super) async fn follow(
         &mut self,
         directory: &Directory,
         routed: &Routed,
-        text: &[u8],
+        arguments: &Arguments<'_>,
         statement: Recognised,
-        literals: &[Literal],
     ) -> Result<Directed, Problem> {
-        let database = directory.planner.rules().database(&routed.database).ok_or(RULES_CHANGED)?;
+        let database = directory.database(routed)?;
         if matches!(routed.verb, Verb::Insert | Verb::Replace) && !self.strict {
             return Err(Problem::Unsupported(NOT_STRICT.into()));
         }
-        let charset = self.charset;
-        let arguments = Arguments { sql: text, lexing: &self.lexing, literals, parameters: &[], charset };
+        let (text, lexing) = (arguments.sql, arguments.lexing);
         let on = On { routed, database };
-        match routed.choose(&arguments, database).map_err(|refusal| refused(&refusal))? {
+        match routed.choose(arguments, database).map_err(|refusal| refused(&refusal))? {
             Chosen::One(shard) if !routed.ignores.is_empty() => {
-                self.spread_over(&on, &ShardSet::one(shard), &arguments)
+                self.spread_over(&on, &ShardSet::one(shard), arguments)
             }
             Chosen::One(shard) => {
-                let share = on.share(shard, text, &routed.edits, self).ok_or(RULES_CHANGED)?;
+                let share = on.share(shard, text, &routed.edits, lexing).ok_or(RULES_CHANGED)?;
                 self.visit(&share.site).await;
                 self.begin_here(statement).await?;
                 self.note_write(statement)?;
@@ -184,12 +203,12 @@ impl Session {
             }
             Chosen::Several(shards) => {
                 if routed.verb.writes() {
-                    return self.spread_over(&on, &shards, &arguments);
+                    return self.spread_over(&on, &shards, arguments);
                 }
                 let merge = routed.many.as_ref().map_err(refused)?;
-                let (merging, text) = on.merging(merge, text, &arguments)?;
+                let (merging, text) = on.merging(merge, text, arguments)?;
                 let share = |shard| {
-                    let mut share = on.share(shard, &text, &routed.edits, self)?;
+                    let mut share = on.share(shard, &text, &routed.edits, lexing)?;
                     if share.sql.is_empty() {
                         share.sql.clone_from(&text);
                     }
@@ -226,11 +245,11 @@ impl On<'_> {
         shard: ShardIx,
         text: &[u8],
         edits: &[NameEdit],
-        session: &Session,
+        lexing: &Lexing,
     ) -> Option<Share> {
         let keyspace = self.database.keyspaces.get(self.routed.keyspace)?;
         let shard = keyspace.shard(shard)?;
-        Some(share(self.database, shard, text, edits, session))
+        Some(share(self.database, shard, text, edits, lexing))
     }
 
     /// How the shards' rows become one, and the text that each of them gets.
@@ -263,7 +282,8 @@ impl On<'_> {
                     let (count, offset) =
                         (number(cut.count)?, cut.offset.map(number).transpose()?.unwrap_or(0));
                     spec.limit = merge::Limit { offset, count: Some(count) };
-                    sql = sharded::with_limit(text, arguments.lexing, cut, count.saturating_add(offset));
+                    let rows = arguments.written(count.saturating_add(offset));
+                    sql = sharded::with_limit(text, arguments.lexing, cut, &rows);
                 }
             }
             Merge::Totals(totals) => {
@@ -292,15 +312,15 @@ pub(super) fn share(
     shard: &Shard,
     text: &[u8],
     edits: &[NameEdit],
-    session: &Session,
+    lexing: &Lexing,
 ) -> Share {
     let place = Place {
         database: database.name.as_bytes(),
         schema: shard.schema.as_bytes(),
         suffix: shard.suffix.as_deref().unwrap_or_default().as_bytes(),
     };
-    let sql = sharded::text_for(text, &session.lexing, edits, &place).unwrap_or_default();
-    Share { site: Site { cluster: shard.cluster, names: Some(names(database, shard)) }, sql }
+    let sql = sharded::text_for(text, lexing, edits, &place).unwrap_or_default();
+    Share { site: Site { cluster: shard.cluster, names: Some(names(database, shard)) }, sql, source: None }
 }
 
 /// What is called otherwise there.
@@ -312,7 +332,7 @@ fn names(database: &Database, shard: &Shard) -> Arc<Names> {
 }
 
 /// Whether a statement may be about a listed table.
-fn may_name_tables(statement: Recognised) -> bool {
+pub(super) fn may_name_tables(statement: Recognised) -> bool {
     use Class::{Begin, Diagnostics, Empty, EndOrSavepoint, Kill, Set, SetGlobal, Use};
     let names_none = matches!(statement.class, Begin(_) | Diagnostics | Empty | EndOrSavepoint | Kill | Use)
         || matches!(statement.class, Set | SetGlobal) && !statement.uses.contains(Uses::SUBQUERY);
@@ -337,5 +357,3 @@ const BAD_LIMIT: Problem = Problem::Request(
 );
 const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server could \
                           store another key than the one that the shard was chosen by";
-const PREPARED: &str = "prepared statements on sharded tables are not in this release: let the driver send values within the text \
-                        (client-side prepared statements)";

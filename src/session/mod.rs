@@ -4,7 +4,9 @@
 //! clients prove who they are, how replies are framed. Invariant: the server's word decides (status flags, session
 //! tracking); a session holds a server connection only while a transaction is open or a pin stands.
 
+mod abroad;
 mod attempt;
+mod bound;
 mod bracket;
 mod branches;
 mod change;

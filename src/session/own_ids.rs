@@ -91,7 +91,7 @@ impl Session {
         source: Arc<Source>,
         statement: Recognised,
     ) -> Arc<Source> {
-        let waits = self.statements.long_data.contains(&id) || self.statements.cursors.contains(&id);
+        let waits = self.statements.open.has(id);
         let written = self.statements.known.get(&id).and_then(|known| known.written.clone());
         let Some(text) = written.filter(|_| !waits) else { return source };
         let Some(listed) = self.in_own_ids(&text, statement).await else { return source };

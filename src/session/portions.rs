@@ -66,9 +66,9 @@ impl Session {
         text: &[u8],
     ) -> Result<Directed, Problem> {
         self.outside_of_transactions()?;
-        let home = Share { site: Site::home(database.home.cluster), sql: Vec::new() };
+        let home = Share { site: Site::home(database.home.cluster), sql: Vec::new(), source: None };
         let on_shard = |shard: &Shard| Portion {
-            share: direct::share(database, shard, text, &copies.edits, self),
+            share: direct::share(database, shard, text, &copies.edits, &self.lexing),
             name: shard.name.clone(),
             rows: Vec::new(),
         };
@@ -100,7 +100,7 @@ impl On<'_> {
             return self.split(rows, arguments, session);
         }
         let portion = |shard| {
-            let share = self.share(shard, arguments.sql, &self.routed.edits, session)?;
+            let share = self.share(shard, arguments.sql, &self.routed.edits, arguments.lexing)?;
             Some(Portion { share, name: self.name(shard)?, rows: Vec::new() })
         };
         let portions = shards.iter().map(portion).collect::<Option<_>>().ok_or(RULES_CHANGED)?;
@@ -128,7 +128,7 @@ impl On<'_> {
         };
         let portion = |(shard, rows): (ShardIx, Vec<usize>)| {
             let (text, edits) = split.only(&rows, &self.routed.edits);
-            let mut share = self.share(shard, &text, &edits, session)?;
+            let mut share = self.share(shard, &text, &edits, arguments.lexing)?;
             if share.sql.is_empty() {
                 share.sql = text;
             }

@@ -1,13 +1,16 @@
 //! The commands about prepared statements: one identity per client statement, prepared where it runs.
 //!
-//! Owns: what each command does and refuses. Does not know: servers' ids of statements (`execution`).
+//! Owns: what each command does and refuses. Does not know: servers' ids of statements (`execution`), shards (`bound`).
 
 use std::sync::Arc;
 
+use super::abroad::{Abroad, Ahead};
+use super::bound::{Bindings, Bound, Prepare};
 use super::execution::Execution;
 use super::incoming::Command;
 use super::pins::Pins;
 use super::query::COUNTS;
+use super::scatter::{Merging, Share};
 use super::statements::Known;
 use super::work::Work;
 use super::{Flow, Problem, Session, reply};
@@ -35,22 +38,26 @@ impl Session {
         }
         let text = &command.payload()[1..];
         let statement = self.recognise(text);
-        if let Err(problem) = self.check_prepared(text, statement) {
-            return self.refuse(&problem).await;
-        }
+        let Prepare { sql, back } = match self.direct_prepare(text, statement).await {
+            Ok(prepare) => prepare,
+            Err(problem) => return self.refuse(&problem).await,
+        };
+        let (asked, text) = (text, sql.as_deref().unwrap_or(text));
         let own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
             true => self.in_own_ids(text, statement).await,
             false => None,
         };
-        let packets = own.as_deref().map(|own| command.with_text(text, own));
-        self.statements.written = own.as_ref().map(|_| text.into());
         let text = own.as_deref().unwrap_or(text);
-        let source = Arc::new(Source::new(
-            text.into(),
-            Arc::clone(&self.desired),
-            |kin| self.statements.copy(kin),
-            &self.worker.hasher,
-        ));
+        let packets = (sql.is_some() || own.is_some()).then(|| command.with_text(asked, text));
+        let hasher = &self.worker.hasher;
+        let source = |text: &[u8], state| {
+            Arc::new(Source::new(text.into(), state, |kin| self.statements.copy(kin), hasher))
+        };
+        let base = if sql.is_none() { text } else { asked };
+        let base = self.is_at_shard().then(|| source(base, self.logical_state()));
+        let source = source(text, Arc::clone(&self.desired));
+        self.statements.written = own.as_ref().filter(|_| sql.is_none()).map(|_| asked.into());
+        self.statements.base = base;
         let id = self.statements.free_id();
         self.settle_before(statement, text).await;
         let route = plan::route(statement, self.situation());
@@ -62,27 +69,34 @@ impl Session {
             ..Work::command(packets.as_deref().unwrap_or(command.packets()), Expect::Prepared, neutral)
         };
         self.statements.last = id;
-        self.perform(&work, route).await
+        let flow = self.perform(&work, route).await;
+        if let Some(back) = back.filter(|_| self.held.is_none()) {
+            Box::pin(self.visit(&back)).await; // where the session's transaction is
+        }
+        flow
     }
 
     /// COM_STMT_PREPARE has been answered.
     pub(super) fn prepared(&mut self, connection: &mut Connection, end: &End, source: &Arc<Source>, id: u32) {
-        let written = self.statements.written.take();
+        let (written, base) = (self.statements.written.take(), self.statements.base.take());
         let Some(prepared) = end.prepared.filter(|_| end.error.is_none()) else { return };
         let max = self.open_max();
         connection.statements.insert(Arc::clone(source), prepared.id, max);
+        let abroad = Abroad::prepared_as(base.is_some().then(|| Arc::clone(source)));
+        let source = base.unwrap_or_else(|| Arc::clone(source));
         let text = written.as_deref().unwrap_or(&source.text);
         let (statement, digest) = (self.recognise(text), self.digest(text));
-        let parameters = prepared.parameters;
         let known = Known {
-            source: Arc::clone(source),
             kin: source.kin,
+            source,
             statement,
             digest,
             written,
-            parameters,
+            parameters: prepared.parameters,
             types: None,
             long_data_failed: false,
+            reading: self.reading(),
+            abroad,
         };
         self.statements.add(id, known);
     }
@@ -112,7 +126,6 @@ impl Session {
             true => self.list_anew(id, source, statement).await,
             false => source,
         };
-        self.settle_before(statement, &source.text).await;
         if self.statements.known.get_mut(&id).is_some_and(|known| std::mem::take(&mut known.long_data_failed))
         {
             let message = "Tidegate: the data of COM_STMT_SEND_LONG_DATA was lost with its server connection";
@@ -123,24 +136,42 @@ impl Session {
         {
             return self.tell(&answer).await;
         }
-        let counted = self.begin_statement(digest, &source.text);
+        let bound = match self.direct_execution(id, payload).await {
+            Ok(bound) => bound,
+            Err(problem) => return self.refuse(&problem).await,
+        };
+        let (is_ruled, asked) = (bound.is_some(), source);
+        let (here, bindings) = match bound {
+            None => (None, None),
+            Some(Bound::Here(here, bindings)) => (Some(here), bindings),
+            Some(Bound::Scattered(shares, merging, bindings)) => {
+                let (text, about) = (&asked.text, (statement, digest));
+                return Box::pin(self.execute_scattered(text, about, &shares, &merging, &bindings)).await;
+            }
+        };
+        let mut source = here.as_ref().unwrap_or(&asked);
+        self.settle_before(statement, &source.text).await;
+        let counted = self.begin_statement(digest, &asked.text);
         let mut situation = self.situation();
         situation.pinned |= self.pins.intersects(Pins::LONG_DATA | Pins::CURSOR);
         let mut route = plan::route(statement, situation);
         if asks_for_cursor(payload) {
             route = self.for_pin(route, Pins::CURSOR);
         }
-        let mut source = source;
+        let with_counts;
         if statement.uses.intersects(COUNTS)
             && let Some(told) = self.with_counts(&source.text, statement, route.target)
         {
             let (state, copy) = (Arc::clone(&source.state), source.copy);
-            source = Arc::new(Source::new(told.into(), state, |_| copy, &self.worker.hasher));
+            with_counts = Arc::new(Source::new(told.into(), state, |_| copy, &self.worker.hasher));
+            source = &with_counts;
             statement.uses.remove(COUNTS);
         }
         let (bound_at, carries_types) = (layout.bound_at, layout.types.is_some());
-        let execution =
-            Execution { id, source: &source, payload, types, bound_at, carries_types, executes: true };
+        let execution = match &bindings {
+            Some(bindings) => bindings.execution(source),
+            None => Execution { id, source, payload, types, bound_at, carries_types, executes: true },
+        };
         let work = Work {
             execution: Some(execution),
             ..Work::command(
@@ -150,6 +181,26 @@ impl Session {
             )
         };
         let flow = self.perform(&work, route).await;
+        self.end_statement(counted, route);
+        if is_ruled {
+            Box::pin(self.note_parts(&asked.text, statement)).await;
+        }
+        flow
+    }
+
+    /// An execution at several sites, of a statement with this text, class and digest.
+    async fn execute_scattered(
+        &mut self,
+        text: &[u8],
+        (statement, digest): (Recognised, u64),
+        shares: &[Share],
+        merging: &Merging,
+        bindings: &Bindings,
+    ) -> Flow {
+        self.settle_before(statement, text).await;
+        let counted = self.begin_statement(digest, text);
+        let route = plan::route(statement, self.situation());
+        let flow = self.scatter(shares, merging, statement, route, Some(bindings)).await;
         self.end_statement(counted, route);
         flow
     }
@@ -167,6 +218,13 @@ impl Session {
         let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
             return Flow::Continue;
         };
+        if !self.statements.known.contains_key(&id) {
+            return Flow::Continue;
+        }
+        let (parameter, bytes) = (u16::from_le_bytes([payload[5], payload[6]]), &payload[LONG_DATA_MIN..]);
+        if self.keep_ahead(id, parameter, bytes).await {
+            return Flow::Continue;
+        }
         let Some(known) = self.statements.known.get(&id) else { return Flow::Continue };
         let (source, statement) = (Arc::clone(&known.source), known.statement);
         if self.may_be_bound_to_replica() {
@@ -175,7 +233,7 @@ impl Session {
         let route = plan::route(statement, self.situation());
         let mut route = self.for_pin(route, Pins::LONG_DATA);
         if self.forward_silently(&mut route, statement, id, &source, payload).await {
-            self.statements.long_data.insert(id);
+            self.statements.open.long_data.insert(id);
             self.set_pins(self.pins | Pins::LONG_DATA);
         } else if let Some(known) = self.statements.known.get_mut(&id) {
             known.long_data_failed = true;
@@ -244,9 +302,11 @@ impl Session {
             return self.unknown_statement(id, "mysqld_stmt_reset").await;
         };
         known.long_data_failed = false;
-        if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA) && self.held.is_some() {
-            self.statements.long_data.remove(&id);
-            self.set_pins(self.statements.pins(self.pins));
+        known.abroad.ahead = Ahead::default();
+        self.visit_open(id).await;
+        if self.statements.open.has(id) && self.held.is_some() {
+            self.statements.open.long_data.remove(&id);
+            self.set_pins(self.statements.open.pins(self.pins));
             return self.about_statement(command, Expect::Simple, "mysqld_stmt_reset").await;
         }
         self.make_status_sure().await;
@@ -261,15 +321,20 @@ impl Session {
         let Some(id) = statement_id(payload).map(|id| self.statements.resolve(id)) else {
             return self.malformed().await;
         };
-        let Some(known) = self.statements.known.get(&id) else {
+        if !self.statements.known.contains_key(&id) {
             return self.unknown_statement(id, function).await;
-        };
-        if self.held.is_none() || expect == Expect::Rows && !self.statements.cursors.contains(&id) {
+        }
+        self.visit_open(id).await;
+        if self.held.is_none() || expect == Expect::Rows && !self.statements.open.cursors.contains(&id) {
             let end = if self.lexing.server.dialect == Dialect::MySql { "." } else { "" };
             let message = format!("The statement ({id}) has no open cursor{end}");
             return self.refuse(&Problem::Request(1421, message.into())).await;
         }
-        let source = Arc::clone(&known.source);
+        let known = self.statements.known.get(&id);
+        let there = known.and_then(|known| known.abroad.last()).filter(|_| self.is_at_shard());
+        let Some(source) = there.or_else(|| Some(&known?.source)).map(Arc::clone) else {
+            return self.unknown_statement(id, function).await;
+        };
         let statement = Recognised::plain(Class::Read, Uses::empty());
         let execution = Execution {
             id,
@@ -282,8 +347,8 @@ impl Session {
         };
         let work = Work { execution: Some(execution), ..Work::command(command.packets(), expect, statement) };
         if expect == Expect::Simple {
-            self.statements.cursors.remove(&id);
-            self.set_pins(self.statements.pins(self.pins));
+            self.statements.open.cursors.remove(&id);
+            self.set_pins(self.statements.open.pins(self.pins));
         }
         let route = plan::Route { target: Target::Held, reason: plan::Reason::Pinned };
         self.perform(&work, route).await
@@ -295,14 +360,16 @@ impl Session {
             return Flow::Continue;
         };
         let Some(known) = self.statements.remove(id) else { return Flow::Continue };
+        if self.is_open_elsewhere(id) {
+            self.close_elsewhere(id, &known.sources());
+        }
         if self.pins.intersects(Pins::CURSOR | Pins::LONG_DATA)
             && let Some(mut held) = self.held.take()
         {
             // A cursor or long data of it ends with it.
-            held.statements.remove(&known.source);
-            self.statements.cursors.remove(&id);
-            self.statements.long_data.remove(&id);
-            self.set_pins(self.statements.pins(self.pins));
+            known.sources().iter().for_each(|source| held.statements.remove(source));
+            self.statements.open.close(id);
+            self.set_pins(self.statements.open.pins(self.pins));
             return self.keep_or_release(held);
         }
         Flow::Continue

@@ -73,7 +73,7 @@ impl Session {
         let counted = self.begin_statement(self.digest(asked), asked);
         let route = plan::route(statement, self.situation());
         if let Directed::Scattered(shares, spec) = &directed {
-            let flow = Box::pin(self.scatter(shares, spec, statement, route)).await;
+            let flow = Box::pin(self.scatter(shares, spec, statement, route, None)).await;
             self.end_statement(counted, route);
             return flow;
         }

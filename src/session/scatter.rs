@@ -4,10 +4,15 @@
 //! the statement is at each site (it comes in). Invariant: the client's reply has one head and one end; what fails before its first byte is
 //! an error of the statement, what fails later ends the reply by an error packet; a connection with more to come is never used again.
 
+use std::sync::Arc;
+
+use super::bound::Bindings;
 use super::diagnostics::Last;
 use super::sites::Site;
 use super::work::Work;
 use super::{Flow, Problem, Session};
+use crate::backend::connection::Connection;
+use crate::backend::statements::Source;
 use crate::execute::part::{Packet, Part, PartEnd};
 use crate::execute::relay::{End, RelayError};
 use crate::merge::{self, Arrival, Bounds, Format, Merger, Spec, Step, Want};
@@ -32,6 +37,8 @@ const SORT_LENGTH: usize = 1024;
 pub(super) struct Share {
     pub site: Site,
     pub sql: Vec<u8>,
+    /// The same, prepared.
+    pub source: Option<Arc<Source>>,
 }
 
 /// How rows of several shards become one result.
@@ -86,6 +93,20 @@ impl From<RelayError> for Failure {
     }
 }
 
+impl From<super::failure::Failure> for Failure {
+    /// Of what goes before an execution.
+    fn from(failure: super::failure::Failure) -> Self {
+        use super::failure::Failure as Before;
+        match failure {
+            Before::Prelude(error) | Before::Reprepare(error) => Self::Refused(error),
+            Before::Relay(error) => error.into(),
+            Before::Behind | Before::Unsent(_) => {
+                Self::Problem(Problem::Lost { outcome_unknown: false, state_lost: false })
+            }
+        }
+    }
+}
+
 impl From<merge::Error> for Failure {
     fn from(error: merge::Error) -> Self {
         let (code, state) = error.mysql_code();
@@ -108,18 +129,20 @@ impl Reply {
 }
 
 impl Session {
-    /// Runs a query at all these sites and gives the client one result.
+    /// Runs a query at all these sites, or executes it with these parameters, and gives the client one result.
     pub(super) async fn scatter(
         &mut self,
         shares: &[Share],
         merging: &Merging,
         statement: Recognised,
         route: Route,
+        bindings: Option<&Bindings>,
     ) -> Flow {
         let mut reply = Reply { bytes: Vec::new(), sequence: self.sequence, rows: 0, sent: 0 };
         let mut parts = Vec::with_capacity(shares.len());
-        let result = match self.ask_all(shares, statement, route, &mut parts).await {
-            Ok(()) => self.merge_into(&mut parts, shares, merging, &mut reply).await,
+        let format = if bindings.is_some() { Format::Binary } else { Format::Text };
+        let result = match self.ask_all(shares, statement, route, bindings, &mut parts).await {
+            Ok(()) => self.merge_into(&mut parts, shares, merging, format, &mut reply).await,
             Err(failure) => Err(failure),
         };
         self.entry.handle.runs_nothing();
@@ -165,9 +188,11 @@ impl Session {
         shares: &[Share],
         statement: Recognised,
         route: Route,
+        bindings: Option<&Bindings>,
         parts: &mut Vec<Part>,
     ) -> Result<(), Failure> {
         let packet_max = self.worker.config.limits.packet_max;
+        let mut packets = Vec::with_capacity(shares.len());
         for share in shares {
             self.visit(&share.site).await;
             self.begin_here(statement).await?;
@@ -175,11 +200,12 @@ impl Session {
                 Some(held) => held,
                 None => self.ready(&mut { route }, None).await?,
             };
-            parts.push(Part::new(connection, self.worker.buffers.take(), packet_max));
+            let mut part = Part::new(connection, self.worker.buffers.take(), packet_max);
+            let written = self.write_share(&mut part.connection, share, bindings).await;
+            parts.push(part);
+            packets.push(written?);
         }
-        for (part, share) in parts.iter_mut().zip(shares) {
-            let mut packets = Vec::with_capacity(share.sql.len() + 16);
-            command::put_query(&mut packets, &share.sql, part.connection.capabilities);
+        for (part, packets) in parts.iter_mut().zip(packets) {
             let written = part.connection.stream.write_all(&packets).await;
             if written.is_err() {
                 part.connection.broken = true;
@@ -190,12 +216,31 @@ impl Session {
         Ok(())
     }
 
+    /// The packets for a site, where the session is; a statement is prepared there first where it is not yet.
+    async fn write_share(
+        &self,
+        connection: &mut Connection,
+        share: &Share,
+        bindings: Option<&Bindings>,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut packets = Vec::with_capacity(share.sql.len() + 16);
+        match (&share.source, bindings) {
+            (Some(source), Some(bindings)) => {
+                let mut buffer = self.worker.buffers.take();
+                self.dress(connection, &bindings.execution(source), &mut packets, &mut buffer).await?;
+            }
+            _ => command::put_query(&mut packets, &share.sql, connection.capabilities),
+        }
+        Ok(packets)
+    }
+
     /// Reads all, merges, and sends what comes of it, up to the end. Each part's end.
     async fn merge_into(
         &mut self,
         parts: &mut [Part],
         shares: &[Share],
         merging: &Merging,
+        format: Format,
         reply: &mut Reply,
     ) -> Result<Vec<PartEnd>, Failure> {
         let mut columns = vec![Vec::new(); parts.len()];
@@ -217,7 +262,7 @@ impl Session {
         }
         let bounds = Bounds { memory_max: MEMORY_MAX, sort_length_max: self.sort_length() };
         let first = columns.first().map_or(&[][..], Vec::as_slice);
-        let mut merger = Merger::new(&merging.of(first)?, first, Format::Text, parts.len(), bounds)?;
+        let mut merger = Merger::new(&merging.of(first)?, first, format, parts.len(), bounds)?;
         for (shard, columns) in columns.iter().enumerate().skip(1) {
             merger.check(shard, columns)?;
         }
@@ -307,7 +352,10 @@ impl Session {
         let mut open = false;
         for (at, (part, share)) in parts.into_iter().zip(shares).enumerate() {
             self.visit(&share.site).await;
-            let connection = part.into_connection();
+            let mut connection = part.into_connection();
+            if let Some(source) = share.source.as_ref().filter(|_| ends.get(at).is_none()) {
+                connection.statements.forget_types(source); // it may have failed before the server took them
+            }
             if connection.broken {
                 self.lose(connection);
                 continue;

@@ -12,8 +12,10 @@ use super::course::Course;
 use super::freshness::Freshness;
 use super::ledger::Ledger;
 use super::pins::Pins;
+use super::statements::Open;
 use crate::backend::connection::Connection;
 use crate::backend::state::State;
+use crate::backend::statements::Source;
 use crate::execute::client::Signals;
 use crate::execute::names::Names;
 use crate::ids::ClusterId;
@@ -70,6 +72,8 @@ pub(super) struct Branch {
     status: Status,
     status_unsure: bool,
     pub(super) wrote: bool,
+    /// What of the client's statements is there.
+    open: Open,
 }
 
 impl Branch {
@@ -157,6 +161,7 @@ impl Session {
         let ledger = mem::take(&mut self.ledger);
         let (status, status_unsure) = (self.status, mem::take(&mut self.status_unsure));
         let wrote = mem::take(&mut self.sites.wrote);
+        let open = mem::take(&mut self.statements.open);
         self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
         if matches!(course, Course::Begun(..)) && pins.difference(Pins::PASSING).is_empty() {
             self.pins = pins;
@@ -164,17 +169,19 @@ impl Session {
             return self.release(held, false); // the pool rolls it back
         }
         let site = self.sites.here();
-        self.sites.parked.push(Branch { site, held, pins, ledger, course, status, status_unsure, wrote });
+        let branch = Branch { site, held, pins, ledger, course, status, status_unsure, wrote, open };
+        self.sites.parked.push(branch);
     }
 
     /// Is again where it has left something.
     fn take_up_branch(&mut self, branch: Branch) {
-        let Branch { held, pins, ledger, course, status, status_unsure, wrote, .. } = branch;
+        let Branch { held, pins, ledger, course, status, status_unsure, wrote, open, .. } = branch;
         if self.topology.snapshot().server(held.server).is_none_or(|server| server.replaced) {
             self.client.signals.raise(Signals::REPLACED); // others were told while the session was elsewhere
         }
         (self.pins, self.ledger, self.course) = (pins, ledger, course);
         (self.status, self.status_unsure, self.sites.wrote) = (status, status_unsure, wrote);
+        self.statements.open = open;
         self.held = Some(held);
     }
 
@@ -226,6 +233,48 @@ impl Session {
     /// Whether the session is at a shard, whose default database its client does not know.
     pub(super) fn is_at_shard(&self) -> bool {
         self.sites.away.is_some()
+    }
+
+    /// The session's state as the client knows it, its default database included.
+    pub(super) fn logical_state(&self) -> Arc<State> {
+        match &self.sites.away {
+            None => Arc::clone(&self.desired),
+            Some(away) if Arc::ptr_eq(&self.desired, &away.physical) => Arc::clone(&away.logical),
+            Some(away) => Arc::new(self.desired.in_schema(&away.logical.schema)),
+        }
+    }
+
+    /// Goes where a statement has a cursor, or data that waits for its execution.
+    pub(super) async fn visit_open(&mut self, id: u32) {
+        let there = self.sites.parked.iter().find(|branch| branch.open.has(id));
+        if let Some(site) = there.map(|branch| branch.site.clone()) {
+            Box::pin(self.visit(&site)).await;
+        }
+    }
+
+    /// Whether a statement has a cursor, or data that waits for its execution, at another site.
+    pub(super) fn is_open_elsewhere(&self, id: u32) -> bool {
+        self.sites.parked.iter().any(|branch| branch.open.has(id))
+    }
+
+    /// These end; `sources` are all that the statement may be known as there.
+    pub(super) fn close_elsewhere(&mut self, id: u32, sources: &[Arc<Source>]) {
+        for mut branch in mem::take(&mut self.sites.parked) {
+            if branch.open.close(id) {
+                sources.iter().for_each(|source| branch.held.statements.remove(source));
+                let here = mem::replace(&mut self.pins, branch.pins);
+                self.set_pins(branch.open.pins(self.pins));
+                branch.pins = mem::replace(&mut self.pins, here);
+            }
+            if branch.is_open() || branch.is_needed() {
+                self.sites.parked.push(branch);
+                continue;
+            }
+            let here = mem::replace(&mut self.pins, branch.pins);
+            self.set_pins(Pins::default());
+            self.pins = here;
+            self.release(branch.held, false);
+        }
     }
 
     /// Gives back what is held elsewhere. `leaving`: the session's state there is of no use any more.

@@ -1,13 +1,15 @@
 //! A client's prepared statements, by its ids.
 //!
-//! Owns: what is known of each, and which have a cursor or long data on the held connection. Does not know: servers' ids.
+//! Owns: what is known of each, and which have a cursor or long data on the held connection. Does not know: servers' ids, rules.
 //! Invariant: two statements of one client never share one on a server.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::Arc;
 
+use super::abroad::{Abroad, Ahead};
+use super::direct::Reading;
 use super::execution::Execution;
 use super::pins::Pins;
 use crate::backend::statements::{Carried, Source};
@@ -35,6 +37,47 @@ pub(super) struct Known {
     pub types: Option<Arc<[u8]>>,
     /// Why COM_STMT_SEND_LONG_DATA failed; told at the execution.
     pub long_data_failed: bool,
+    /// How its text is read.
+    pub reading: Reading,
+    /// What it is where the rules place it.
+    pub abroad: Abroad,
+}
+
+impl Known {
+    /// All that servers may know it as.
+    pub fn sources(&self) -> Vec<Arc<Source>> {
+        let own = std::iter::once(&self.source);
+        own.chain(self.abroad.sources()).map(Arc::clone).collect()
+    }
+}
+
+/// What of the statements is open on one connection.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// Those with an open cursor.
+    pub cursors: HashSet<u32>,
+    /// Those with long data that waits for an execution.
+    pub long_data: HashSet<u32>,
+}
+
+impl Open {
+    /// Whether it is there.
+    pub fn has(&self, id: u32) -> bool {
+        self.cursors.contains(&id) || self.long_data.contains(&id)
+    }
+
+    /// It is not there any more; whether it was.
+    pub fn close(&mut self, id: u32) -> bool {
+        let (cursor, long_data) = (self.cursors.remove(&id), self.long_data.remove(&id));
+        cursor || long_data
+    }
+
+    /// The pins that cursors and long data make.
+    pub fn pins(&self, mut pins: Pins) -> Pins {
+        pins.set(Pins::CURSOR, !self.cursors.is_empty());
+        pins.set(Pins::LONG_DATA, !self.long_data.is_empty());
+        pins
+    }
 }
 
 /// The client's statements.
@@ -46,10 +89,10 @@ pub(super) struct Statements {
     pub last: u32,
     /// The client's own text of the statement that is being prepared, where servers get another.
     pub written: Option<Arc<[u8]>>,
-    /// Those with an open cursor on the held connection.
-    pub cursors: HashSet<u32>,
-    /// Those with long data on the held connection that waits for an execution.
-    pub long_data: HashSet<u32>,
+    /// Its own source, where it is prepared at a shard.
+    pub base: Option<Arc<Source>>,
+    /// Of the held connection.
+    pub open: Open,
 }
 
 impl Statements {
@@ -76,13 +119,12 @@ impl Statements {
 
     /// The held connection is gone, with what was on it.
     pub fn lose(&mut self) {
-        self.cursors.clear();
-        self.long_data.clear();
+        self.open = Open::default();
     }
 
     /// The same where the session goes on: executions whose long data is lost must not run without it.
     pub fn give_up(&mut self) {
-        for id in &self.long_data {
+        for id in &self.open.long_data {
             if let Some(known) = self.known.get_mut(id) {
                 known.long_data_failed = true;
             }
@@ -90,27 +132,20 @@ impl Statements {
         self.lose();
     }
 
-    /// The pins that cursors and long data make.
-    pub fn pins(&self, mut pins: Pins) -> Pins {
-        pins.set(Pins::CURSOR, !self.cursors.is_empty());
-        pins.set(Pins::LONG_DATA, !self.long_data.is_empty());
-        pins
-    }
-
     /// What an execution, a fetch or a reset leaves; its pins.
     pub fn after(&mut self, execution: &Execution<'_>, end: &End, pins: Pins) -> Pins {
         if execution.executes {
-            self.long_data.remove(&execution.id);
+            self.open.long_data.remove(&execution.id);
         }
         let open = end.error.is_none() && !end.status.contains(Status::LAST_ROW_SENT);
         // A routine's own cursor shows in the flag, too (MariaDB), and is gone.
         let asked = !execution.executes || asks_for_cursor(execution.payload);
         if open && asked && end.status.contains(Status::CURSOR_EXISTS) {
-            self.cursors.insert(execution.id);
+            self.open.cursors.insert(execution.id);
         } else if execution.executes || !open {
-            self.cursors.remove(&execution.id);
+            self.open.cursors.remove(&execution.id);
         }
-        self.pins(pins)
+        self.open.pins(pins)
     }
 
     /// Which copy of a source of this kin the client prepares: two statements of one client must not share one on a server, or
@@ -121,22 +156,57 @@ impl Statements {
 
     /// A statement has been prepared.
     pub fn add(&mut self, id: u32, known: Known) {
-        let (open, next) = self.copies.entry(known.kin).or_default();
-        (*open, *next) = (*open + 1, known.source.copy.wrapping_add(1));
+        self.occupy(known.kin, known.source.copy);
+        known.abroad.sources().iter().for_each(|source| self.occupy(source.kin, source.copy));
         self.known.insert(id, known);
     }
 
     /// A statement is closed.
     pub fn remove(&mut self, id: u32) -> Option<Known> {
         let known = self.known.remove(&id)?;
-        if let Entry::Occupied(mut copies) = self.copies.entry(known.kin) {
+        self.vacate(known.kin);
+        known.abroad.sources().iter().for_each(|source| self.vacate(source.kin));
+        Some(known)
+    }
+
+    /// A statement as a shard knows it that has this text in this schema.
+    pub fn at_shard(
+        &mut self,
+        id: u32,
+        text: &[u8],
+        schema: &[u8],
+        hasher: &impl BuildHasher,
+    ) -> Option<Arc<Source>> {
+        let known = self.known.get(&id)?;
+        if let Some(source) = known.abroad.find(text, schema) {
+            return Some(Arc::clone(source));
+        }
+        let state = Arc::new(known.source.state.in_schema(schema));
+        let source = Arc::new(Source::new(text.into(), state, |kin| self.copy(kin), hasher));
+        self.occupy(source.kin, source.copy);
+        let gone = self.known.get_mut(&id)?.abroad.keep(Arc::clone(&source));
+        gone.iter().for_each(|source| self.vacate(source.kin));
+        Some(source)
+    }
+
+    /// What was sent ahead of the statement's next execution, which is now.
+    pub fn take_ahead(&mut self, id: u32) -> Ahead {
+        self.known.get_mut(&id).map(|known| std::mem::take(&mut known.abroad.ahead)).unwrap_or_default()
+    }
+
+    fn occupy(&mut self, kin: u64, copy: u32) {
+        let (open, next) = self.copies.entry(kin).or_default();
+        (*open, *next) = (*open + 1, copy.wrapping_add(1));
+    }
+
+    fn vacate(&mut self, kin: u64) {
+        if let Entry::Occupied(mut copies) = self.copies.entry(kin) {
             let (open, _) = copies.get_mut();
             *open -= 1;
             if *open == 0 {
                 copies.remove();
             }
         }
-        Some(known)
     }
 }
 
@@ -146,7 +216,20 @@ mod tests {
 
     use super::*;
     use crate::backend::state::State;
-    use crate::sql::{Class, Uses};
+    use crate::plan::sharded::Modes;
+    use crate::shard::Charset;
+    use crate::sql::{Class, Dialect, LexCharset, Lexing, ServerVersion, Uses};
+
+    const READING: Reading = Reading {
+        lexing: Lexing {
+            ansi_quotes: false,
+            no_backslash_escapes: false,
+            charset: LexCharset::AsciiSafe,
+            server: ServerVersion { dialect: Dialect::MySql, number: 90_700 },
+        },
+        modes: Modes { pipes_as_concat: false, high_not_precedence: false },
+        charset: Charset::Utf8,
+    };
 
     #[test]
     fn two_statements_of_one_text_are_never_one() {
@@ -167,6 +250,8 @@ mod tests {
                     parameters: 0,
                     types: None,
                     long_data_failed: false,
+                    reading: READING,
+                    abroad: Abroad::default(),
                 },
             );
             copy
@@ -178,5 +263,14 @@ mod tests {
         assert_eq!(prepare(&mut statements, 4, "a"), 2, "the second one is open still");
         assert!(statements.remove(2).is_some() && statements.remove(4).is_some());
         assert_eq!(prepare(&mut statements, 5, "a"), 0);
+        // Nor at a shard.
+        assert_eq!(prepare(&mut statements, 6, "a"), 1);
+        let mut at_shard = |id| statements.at_shard(id, b"a", b"shop_0", &hasher).unwrap();
+        let (five, six) = (at_shard(5), at_shard(6));
+        assert!(five != six && Arc::ptr_eq(&five, &at_shard(5)) && Arc::ptr_eq(&six, &at_shard(6)));
+        statements.remove(5);
+        statements.remove(6);
+        statements.remove(3);
+        assert!(statements.copies.is_empty(), "{:?}", statements.copies);
     }
 }

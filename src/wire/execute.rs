@@ -8,7 +8,7 @@ use super::command::{STMT_BULK_EXECUTE, STMT_EXECUTE};
 use super::frame::{lenenc, lenenc_string};
 
 /// Flag: the packet says itself how many parameters it has.
-const PARAMETER_COUNT_AVAILABLE: u8 = 8;
+pub(super) const PARAMETER_COUNT_AVAILABLE: u8 = 8;
 /// Flag of a bulk: the packet carries the parameters' types.
 const SEND_TYPES: u8 = 128;
 
@@ -27,9 +27,19 @@ pub struct Layout {
     pub types: Option<std::ops::Range<usize>>,
 }
 
-/// Whether an execution's payload asks for a cursor of any kind (flags CURSOR_TYPE_READ_ONLY, _FOR_UPDATE, _SCROLLABLE).
+/// Flags of an execution that ask for a cursor: CURSOR_TYPE_READ_ONLY, _FOR_UPDATE, _SCROLLABLE.
+const CURSORS: u8 = 0x07;
+
+/// Whether an execution's payload asks for a cursor of any kind.
 pub fn asks_for_cursor(payload: &[u8]) -> bool {
-    payload.get(5).is_some_and(|flags| flags & 0x07 != 0)
+    payload.get(5).is_some_and(|flags| flags & CURSORS != 0)
+}
+
+/// Asks for rows in the place of a cursor. A client takes them, as servers open no cursor for every statement.
+pub fn ask_for_rows(payload: &mut [u8]) {
+    if let Some(flags) = payload.get_mut(5) {
+        *flags &= !CURSORS;
+    }
 }
 
 impl Layout {

@@ -17,6 +17,7 @@ pub mod handshake;
 pub mod ok;
 pub mod packer;
 pub mod packet_io;
+pub mod parameters;
 pub mod proxy_header;
 pub mod reply;
 pub mod socket;

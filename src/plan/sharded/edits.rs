@@ -89,16 +89,16 @@ pub fn text_for(sql: &[u8], lexing: &Lexing, edits: &[NameEdit], place: &Place<'
     Some(splice(sql, &splices))
 }
 
-/// The text with a LIMIT of so many rows from the first on, in the place of its own.
-pub fn with_limit(sql: &[u8], lexing: &Lexing, cut: &Cut, count: u64) -> Vec<u8> {
+/// The text with a LIMIT of `count` rows from the first on, in the place of its own.
+pub fn with_limit(sql: &[u8], lexing: &Lexing, cut: &Cut, count: &[u8]) -> Vec<u8> {
     let tokens = Lexer::new(sql, lexing).filter(|token| counts(token.kind)).zip(0..);
     let edits = tokens.filter_map(|(token, number)| {
         let text = match () {
-            () if number == cut.count.token => count.to_string(),
-            () if cut.offset.is_some_and(|offset| number == offset.token) => "0".to_owned(),
+            () if number == cut.count.token => count,
+            () if cut.offset.is_some_and(|offset| number == offset.token) => b"0",
             () => return None,
         };
-        Some(sql::Edit { span: token.start..token.end, text: text.into_bytes() })
+        Some(sql::Edit { span: token.start..token.end, text: text.to_vec() })
     });
     splice(sql, &edits.collect::<Vec<_>>())
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::keys::{KeySource, Typed};
+use super::named::named_number;
 use crate::shard::{Charset, Date, Datetime, Value};
 use crate::sql::lexer::Kind;
 use crate::sql::{LexCharset, Lexing, Literal};
@@ -63,10 +64,19 @@ impl<'a> Arguments<'a> {
 
     /// The number that LIMIT or OFFSET gives; `None` where it is none.
     pub fn number(&self, source: KeySource) -> Option<u64> {
-        match self.read(source).value() {
-            Value::Integer(number) => u64::try_from(number).ok(),
+        match (self.read(source).value(), source) {
+            (Value::Integer(number), _) => u64::try_from(number).ok(),
+            // Drivers without whole numbers send them so, and servers take it.
+            (Value::Text(digits, _), KeySource::Parameter(_)) if digits.iter().all(u8::is_ascii_digit) => {
+                ascii(digits)?.parse().ok()
+            }
             _ => None,
         }
+    }
+
+    /// A number as it is put into the text: where parameters are bound, as one more of them, so that the text is one for all numbers.
+    pub fn written(&self, number: u64) -> Vec<u8> {
+        if self.parameters.is_empty() { number.to_string().into_bytes() } else { named_number(number) }
     }
 
     fn literal(&self, literal: &Literal, negative: bool, typed: Typed) -> Read<'a> {

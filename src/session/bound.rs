@@ -1,0 +1,468 @@
+//! Prepared statements by the rules: where one is prepared, which shards an execution runs on by the values that it brings.
+//!
+//! Owns: the way from a client's statement to that of a site, and from its packet to the site's. Does not know: where keys are (`shard`), SQL
+//! (`plan::sharded`), servers' ids of statements (`execution`). Invariant: an execution runs where the statement would run with its values
+//! as literals, or not at all; without rules for databases nothing here costs more than one look.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::abroad::{Ahead, Placed};
+use super::direct::{Directed, Directory, On, RULES_CHANGED, Reading, may_name_tables, refused};
+use super::execution::Execution;
+use super::scatter::{Merging, Share};
+use super::sites::Site;
+use super::{Problem, Session};
+use crate::backend::statements::Source;
+use crate::plan::sharded::{
+    Arguments, Chosen, Planned, Reason, Refusal, Routed, name_parameters, positional,
+};
+use crate::shard::{Charset, Date, Datetime, Value};
+use crate::sql::{self, Recognised, Uses};
+use crate::wire::capabilities::Capabilities;
+use crate::wire::command::STMT_BULK_EXECUTE;
+use crate::wire::execute::{Layout, ask_for_rows};
+use crate::wire::parameters::{Argument, Bulk, Parameter, Parameters};
+
+/// How a statement is prepared.
+#[derive(Default)]
+pub(super) struct Prepare {
+    /// As this text, where that is not the client's.
+    pub sql: Option<Vec<u8>>,
+    /// Where the session was, and has something open.
+    pub back: Option<Site>,
+}
+
+/// What an execution becomes.
+pub(super) enum Bound {
+    /// One where the session is, with other values where that is needed.
+    Here(Arc<Source>, Option<Bindings>),
+    /// One at several sites, whose rows are merged.
+    Scattered(Vec<Share>, Box<Merging>, Bindings),
+}
+
+/// An execution's values, for statements of any site.
+#[derive(Debug)]
+pub(super) struct Bindings {
+    id: u32,
+    payload: Vec<u8>,
+    bound_at: Option<usize>,
+    types: Option<Arc<[u8]>>,
+    carries_types: bool,
+}
+
+impl Bindings {
+    /// Those that a payload with so many parameters carries; its types are `earlier` where it has none.
+    fn new(
+        id: u32,
+        payload: Vec<u8>,
+        parameters: usize,
+        attributes: bool,
+        earlier: Option<Arc<[u8]>>,
+    ) -> Option<Self> {
+        let layout = Layout::of(&payload, u16::try_from(parameters).ok()?, attributes)?;
+        let carried = layout.types.and_then(|types| payload.get(types)).map(Arc::from);
+        let carries_types = carried.is_some();
+        let types = carried.or(earlier);
+        Some(Self { id, payload, bound_at: layout.bound_at, types, carries_types })
+    }
+
+    /// The execution of a statement with them.
+    pub fn execution<'a>(&'a self, source: &'a Arc<Source>) -> Execution<'a> {
+        let Self { id, payload, bound_at, types, carries_types } = self;
+        Execution {
+            id: *id,
+            source,
+            payload,
+            types: types.clone(),
+            bound_at: *bound_at,
+            carries_types: *carries_types,
+            executes: true,
+        }
+    }
+}
+
+/// An execution as the client has sent it.
+struct Given<'a> {
+    id: u32,
+    payload: &'a [u8],
+    base: Arc<Source>,
+    statement: Recognised,
+    reading: Reading,
+    parameters: u16,
+    types: Option<Arc<[u8]>>,
+    attributes: bool,
+    ahead: Ahead,
+}
+
+impl Given<'_> {
+    fn types(&self) -> &[u8] {
+        self.types.as_deref().unwrap_or_default()
+    }
+
+    fn parameters(&self) -> Result<Parameters<'_>, Problem> {
+        let ahead = |at| self.ahead.value(at);
+        Parameters::of(self.payload, self.parameters, self.attributes, self.types(), ahead).ok_or(MALFORMED)
+    }
+
+    fn bindings(&self, payload: Option<Vec<u8>>, parameters: usize) -> Result<Bindings, Problem> {
+        let earlier = self.types.clone();
+        payload
+            .and_then(|payload| Bindings::new(self.id, payload, parameters, self.attributes, earlier))
+            .ok_or(MALFORMED)
+    }
+
+    /// A parameter as keys are compared.
+    fn value<'v>(&self, parameter: Parameter<'v>, charset: Charset) -> Value<'v> {
+        match parameter {
+            Parameter::Null => Value::Null,
+            Parameter::Integer(number) => Value::Integer(number),
+            Parameter::Real(number) => Value::Double(number),
+            Parameter::Decimal(digits) => Value::Decimal(digits),
+            Parameter::Text(text) => Value::Text(text, charset),
+            Parameter::Bytes(bytes) => Value::Bytes(bytes),
+            Parameter::Date(year, month, day, None) => Value::Date(Date { year, month, day }),
+            Parameter::Date(year, month, day, Some(microseconds)) => {
+                Value::Datetime(Datetime { date: Date { year, month, day }, microseconds })
+            }
+            Parameter::Other => Value::Other,
+        }
+    }
+}
+
+impl Session {
+    /// Goes where a statement can be prepared.
+    ///
+    /// # Errors
+    /// The plan refuses it.
+    pub(super) async fn direct_prepare(
+        &mut self,
+        text: &[u8],
+        statement: Recognised,
+    ) -> Result<Prepare, Problem> {
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() || !may_name_tables(statement) {
+            return Ok(Prepare::default());
+        }
+        let directory = Arc::clone(&directory);
+        // Apart from the session's own future, whose size every client pays for.
+        Box::pin(self.direct_prepare_by(&directory, text, statement)).await
+    }
+
+    async fn direct_prepare_by(
+        &mut self,
+        directory: &Directory,
+        text: &[u8],
+        statement: Recognised,
+    ) -> Result<Prepare, Problem> {
+        let placed = self.place(directory, text, statement, self.logical_schema(), self.reading());
+        let (site, sql) = match &*placed.planned {
+            Planned::Refused(refusal) => return Err(refused(refusal)),
+            Planned::Home if sql::uses_no_table(text, &self.lexing) => return Ok(Prepare::default()),
+            Planned::Home => (Site::home(self.home()), None),
+            Planned::Routed(routed) => {
+                let on = On { routed, database: directory.database(routed)? };
+                let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
+                (site, (!sql.is_empty()).then_some(sql))
+            }
+        };
+        let back = (self.held.is_some() && !self.sites.is_at(&site)).then(|| self.sites.here());
+        self.visit(&site).await;
+        Ok(Prepare { sql, back })
+    }
+
+    /// A shard that says what the statement takes and gives: where the session is, else one by the text, whose cluster has a primary.
+    fn share_to_prepare(&self, on: &On<'_>, text: &[u8]) -> Option<Share> {
+        let keyspace = on.database.keyspaces.get(on.routed.keyspace)?;
+        let shards: Vec<_> = keyspace.all().iter().collect();
+        let here = self.sites.here();
+        let is_near = |shard: &&_| {
+            let schema = here.names.as_ref().map(|names| &names.schema.0[..]);
+            keyspace.shard(**shard).is_some_and(|shard| Some(shard.schema.as_bytes()) == schema)
+        };
+        for near in shards.iter().filter(is_near) {
+            let share = on.share(*near, text, &on.routed.edits, &self.lexing)?;
+            if self.sites.is_at(&share.site) {
+                return Some(share);
+            }
+        }
+        let count = u64::try_from(shards.len()).ok().filter(|count| *count > 0)?;
+        let start = usize::try_from(self.worker.hasher.hash_one(text) % count).ok()?;
+        let serves = |shard: &&_| {
+            let cluster = keyspace.shard(**shard).map(|shard| self.worker.clusters.of(shard.cluster));
+            cluster.is_some_and(|cluster| cluster.snapshot().primary.is_some())
+        };
+        let mut from_there = shards.iter().cycle().skip(start).take(shards.len());
+        let shard = from_there.find(serves).or_else(|| shards.get(start))?;
+        on.share(*shard, text, &on.routed.edits, &self.lexing)
+    }
+
+    /// What a statement is by the rules.
+    fn place(
+        &self,
+        directory: &Directory,
+        text: &[u8],
+        statement: Recognised,
+        database: &[u8],
+        reading: Reading,
+    ) -> Placed {
+        let (generation, mut literals) = (directory.generation(), Vec::new());
+        let planned = self.planned_as(directory, text, statement, database, reading, &mut literals);
+        if !matches!(*planned, Planned::Routed(_)) {
+            return Placed { generation, planned, text: Box::default(), literals: Vec::new() };
+        }
+        match name_parameters(text, &reading.lexing) {
+            Some(named) => {
+                sql::shape(&named, &reading.lexing, 0, &mut literals); // they are in other places there
+                Placed { generation, planned, text: named.into(), literals }
+            }
+            None => {
+                let what = "A parameter stands in a place that is not understood";
+                let planned = Arc::new(Planned::Refused(Refusal::new(Reason::NotParsed, what)));
+                Placed { generation, planned, text: Box::default(), literals: Vec::new() }
+            }
+        }
+    }
+
+    /// The same of a statement that the client has, kept as long as the rules.
+    fn placed(&mut self, directory: &Directory, id: u32) -> Option<Arc<Placed>> {
+        let known = self.statements.known.get(&id)?;
+        let kept = known.abroad.placed.as_ref();
+        if let Some(placed) = kept.filter(|placed| placed.generation == directory.generation()) {
+            return Some(Arc::clone(placed));
+        }
+        let Source { text, state, .. } = &*known.source;
+        let placed = self.place(directory, text, known.statement, &state.schema, known.reading);
+        let placed = Arc::new(placed);
+        self.statements.known.get_mut(&id)?.abroad.placed = Some(Arc::clone(&placed));
+        Some(placed)
+    }
+
+    /// Goes where an execution must run; `None` where there are no rules.
+    ///
+    /// # Errors
+    /// The plan refuses it, its values do, or it cannot run there in the open transaction.
+    pub(super) async fn direct_execution(
+        &mut self,
+        id: u32,
+        payload: &[u8],
+    ) -> Result<Option<Bound>, Problem> {
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() {
+            return Ok(None);
+        }
+        let directory = Arc::clone(&directory);
+        Box::pin(self.direct_execution_by(&directory, id, payload)).await.map(Some)
+    }
+
+    async fn direct_execution_by(
+        &mut self,
+        directory: &Directory,
+        id: u32,
+        payload: &[u8],
+    ) -> Result<Bound, Problem> {
+        let ahead = self.statements.take_ahead(id);
+        let known = self.statements.known.get(&id).ok_or(MALFORMED)?;
+        let given = Given {
+            id,
+            payload,
+            base: Arc::clone(&known.source),
+            statement: known.statement,
+            reading: known.reading,
+            parameters: known.parameters,
+            types: known.types.clone(),
+            attributes: self.class.capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
+            ahead,
+        };
+        let (base, statement) = (&given.base, given.statement);
+        self.end_parts_for(&base.text, statement).await?;
+        let placed = match may_name_tables(statement) {
+            true => self.placed(directory, id),
+            false => None,
+        };
+        match placed.as_deref() {
+            Some(Placed { planned, text, literals, .. }) => match &**planned {
+                Planned::Refused(refusal) => return Err(refused(refusal)),
+                Planned::Routed(routed) => {
+                    let asked = Arguments {
+                        sql: text,
+                        lexing: &given.reading.lexing,
+                        literals,
+                        parameters: &[],
+                        charset: given.reading.charset,
+                    };
+                    return self.bind(directory, routed, &given, asked).await;
+                }
+                Planned::Home => {
+                    self.stay_home(&base.text, statement).await?;
+                }
+            },
+            None => {}
+        }
+        self.close_cursor_elsewhere(id);
+        let bindings = match given.ahead.is_empty() {
+            true => None,
+            false => Some(given.bindings(given.parameters()?.whole(), given.parameters.into())?),
+        };
+        let source = self.source_here(&given, None).await?;
+        Ok(Bound::Here(source, bindings))
+    }
+
+    /// An execution of a statement that runs on shards.
+    async fn bind(
+        &mut self,
+        directory: &Directory,
+        routed: &Routed,
+        given: &Given<'_>,
+        asked: Arguments<'_>,
+    ) -> Result<Bound, Problem> {
+        let charset = self.charset;
+        if given.payload.first() == Some(&STMT_BULK_EXECUTE) {
+            return self.bind_bulk(directory, routed, given, asked).await;
+        }
+        let parameters = given.parameters()?;
+        let values: Vec<_> = parameters.values().map(|value| given.value(value, charset)).collect();
+        let asked = Arguments { parameters: &values, ..asked };
+        let same = |order: &[Argument]| {
+            let mut order = order.iter().enumerate();
+            order.len() == values.len() && order.all(|(at, argument)| *argument == Argument::Parameter(at))
+        };
+        match self.follow(directory, routed, &asked, given.statement).await? {
+            Directed::Here => {
+                let payload = (!given.ahead.is_empty()).then(|| parameters.whole());
+                let bindings = payload.map(|payload| given.bindings(payload, values.len())).transpose()?;
+                self.bound_here(given, None, bindings).await
+            }
+            Directed::As(sql) => {
+                let (sql, order) = positional(&sql, asked.lexing);
+                let changed = !same(&order) || !given.ahead.is_empty();
+                let payload = changed.then(|| parameters.arranged(&order));
+                let bindings = payload.map(|payload| given.bindings(payload, order.len())).transpose()?;
+                self.bound_here(given, Some(sql), bindings).await
+            }
+            Directed::Scattered(mut shares, merging) => {
+                self.close_cursor_here(given.id);
+                self.close_cursor_elsewhere(given.id);
+                let mut order = Vec::new();
+                for share in &mut shares {
+                    (share.sql, order) = positional(&share.sql, asked.lexing);
+                    let schema = share.site.names.as_ref().map_or(&[][..], |names| &names.schema.0);
+                    let hasher = &self.worker.hasher;
+                    share.source = self.statements.at_shard(given.id, &share.sql, schema, hasher);
+                }
+                let mut payload = parameters.arranged(&order);
+                payload.as_deref_mut().map(ask_for_rows);
+                let bindings = given.bindings(payload, order.len())?;
+                Ok(Bound::Scattered(shares, merging, bindings))
+            }
+        }
+    }
+
+    /// MariaDB's COM_STMT_BULK_EXECUTE: all of its rows go to one shard.
+    async fn bind_bulk(
+        &mut self,
+        directory: &Directory,
+        routed: &Routed,
+        given: &Given<'_>,
+        asked: Arguments<'_>,
+    ) -> Result<Bound, Problem> {
+        let database = directory.database(routed)?;
+        let mut bulk = Bulk::of(given.payload, given.parameters, given.types()).ok_or(MALFORMED)?;
+        let (mut row, mut values, mut shard) = (Vec::new(), Vec::new(), None);
+        while bulk.next(&mut row).ok_or(MALFORMED)? {
+            values.clear();
+            values.extend(row.iter().map(|value| given.value(*value, self.charset)));
+            let asked = Arguments { parameters: &values, ..asked };
+            match routed.choose(&asked, database).map_err(|refusal| refused(&refusal))? {
+                Chosen::One(one) if shard.replace(one).is_none_or(|before| before == one) => {}
+                _ => return Err(Problem::Unsupported(BULK_APART.into())),
+            }
+        }
+        if shard.is_none() {
+            return Err(MALFORMED);
+        }
+        let asked = Arguments { parameters: &values, ..asked };
+        let sql = match self.follow(directory, routed, &asked, given.statement).await? {
+            Directed::Here => None,
+            Directed::As(sql) => Some(positional(&sql, asked.lexing).0),
+            Directed::Scattered(..) => return Err(Problem::Unsupported(BULK_APART.into())),
+        };
+        self.bound_here(given, sql, None).await
+    }
+
+    /// One where the session is now.
+    async fn bound_here(
+        &mut self,
+        given: &Given<'_>,
+        sql: Option<Vec<u8>>,
+        bindings: Option<Bindings>,
+    ) -> Result<Bound, Problem> {
+        self.close_cursor_elsewhere(given.id);
+        let source = self.source_here(given, sql).await?;
+        Ok(Bound::Here(source, bindings))
+    }
+
+    /// The statement as it is known where the session is: as the client's text, or as this one.
+    async fn source_here(&mut self, given: &Given<'_>, sql: Option<Vec<u8>>) -> Result<Arc<Source>, Problem> {
+        if !self.is_at_shard() {
+            return Ok(Arc::clone(&given.base));
+        }
+        let text = sql.as_deref().unwrap_or(&given.base.text);
+        let own = match given.statement.uses.contains(Uses::CONNECTION_ID) {
+            true => self.in_own_ids(text, given.statement).await,
+            false => None,
+        };
+        let (text, schema) = (own.as_deref().unwrap_or(text), &self.desired.schema);
+        let source = self.statements.at_shard(given.id, text, schema, &self.worker.hasher);
+        let source = source.ok_or(MALFORMED)?;
+        if let Some(known) = self.statements.known.get_mut(&given.id) {
+            known.abroad.note_execution(&source);
+        }
+        Ok(source)
+    }
+
+    /// Keeps a value until it is known where it goes; false where that cannot be known, as no shard is asked.
+    pub(super) async fn keep_ahead(&mut self, id: u32, parameter: u16, bytes: &[u8]) -> bool {
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() {
+            return false;
+        }
+        let directory = Arc::clone(&directory);
+        let placed = self.placed(&directory, id);
+        if !placed.is_some_and(|placed| matches!(*placed.planned, Planned::Routed(_))) {
+            let home = Site::home(self.home());
+            Box::pin(self.visit(&home)).await;
+            return false;
+        }
+        if let Some(known) = self.statements.known.get_mut(&id) {
+            let kept = parameter < known.parameters && known.abroad.ahead.add(parameter, bytes, &self.worker);
+            known.long_data_failed |= !kept;
+        }
+        true
+    }
+
+    /// What the statement has open where the session is not ends: a client's statement has one cursor.
+    fn close_cursor_elsewhere(&mut self, id: u32) {
+        if self.is_open_elsewhere(id)
+            && let Some(known) = self.statements.known.get(&id)
+        {
+            self.close_elsewhere(id, &known.sources());
+        }
+    }
+
+    /// The same where it is.
+    fn close_cursor_here(&mut self, id: u32) {
+        if self.statements.open.close(id)
+            && let (Some(known), Some(held)) = (self.statements.known.get(&id), &mut self.held)
+        {
+            known.sources().iter().for_each(|source| held.statements.remove(source));
+            self.set_pins(self.statements.open.pins(self.pins));
+        }
+    }
+}
+
+const MALFORMED: Problem =
+    Problem::Request(1835, std::borrow::Cow::Borrowed("Malformed communication packet."));
+
+const BULK_APART: &str = "the rows of one bulk execution on a sharded table must lie in one shard: send those of each shard by themselves, or \
+                          execute the statement for each row";
