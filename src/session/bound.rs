@@ -280,23 +280,16 @@ impl Session {
             true => self.placed(directory, id),
             false => None,
         };
-        match placed.as_deref() {
-            Some(Placed { planned, text, literals, .. }) => match &**planned {
-                Planned::Refused(refusal) => return Err(refused(refusal)),
-                Planned::Routed(routed) => {
-                    let asked = Arguments {
-                        sql: text,
-                        lexing: &given.reading.lexing,
-                        literals,
-                        parameters: &[],
-                        charset: given.reading.charset,
-                    };
-                    return self.bind(directory, routed, &given, asked).await;
-                }
-                Planned::Home => {
-                    self.stay_home(&base.text, statement).await?;
-                }
-            },
+        match placed.as_deref().map(|placed| (placed, &*placed.planned)) {
+            Some((_, Planned::Refused(refusal))) => return Err(refused(refusal)),
+            Some((Placed { text, literals, .. }, Planned::Routed(routed))) => {
+                let Reading { lexing, charset, .. } = &given.reading;
+                let asked = Arguments { sql: text, lexing, literals, parameters: &[], charset: *charset };
+                return self.bind(directory, routed, &given, asked).await;
+            }
+            Some((_, Planned::Home)) => {
+                self.stay_home(&base.text, statement).await?;
+            }
             None => {}
         }
         self.close_cursor_elsewhere(id);

@@ -47,6 +47,8 @@ pub enum Param<'a> {
     Int(i64),
     Unsigned(u64),
     Text(&'a [u8]),
+    /// A value of this type with these flags, as it is written.
+    Typed(u8, u8, &'a [u8]),
     /// Sent before by COM_STMT_SEND_LONG_DATA.
     Sent,
 }
@@ -254,6 +256,7 @@ impl RawClient {
                     Param::Int(_) => (8, 0),
                     Param::Unsigned(_) => (8, 0x80),
                     Param::Text(_) | Param::Sent => (0xfd, 0),
+                    Param::Typed(kind, flags, _) => (*kind, *flags),
                 };
                 kinds.extend_from_slice(&[kind, sign]);
                 match param {
@@ -261,6 +264,7 @@ impl RawClient {
                     Param::Int(value) => values.extend_from_slice(&value.to_le_bytes()),
                     Param::Unsigned(value) => values.extend_from_slice(&value.to_le_bytes()),
                     Param::Text(text) => put_lenenc_bytes(&mut values, text),
+                    Param::Typed(_, _, bytes) => values.extend_from_slice(bytes),
                     Param::Sent => {}
                 }
             }

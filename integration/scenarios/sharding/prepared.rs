@@ -1,0 +1,463 @@
+//! Prepared statements on sharded tables, beside the same statements on one server that has all rows.
+
+use tidegate::execute::names::Names;
+use tidegate::wire::capabilities::Capabilities;
+use tidegate::wire::command as com;
+use tidegate::wire::ok::Status;
+
+use super::{Split, fill, tell};
+use crate::harness::packets::{Param, Prepared};
+use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario};
+
+const READ_ONLY_CURSOR: u8 = 1;
+
+/// Two sessions that do the same: one at Tidegate, one on the server that holds all.
+struct Pair {
+    ours: RawClient,
+    theirs: RawClient,
+    own: Names,
+}
+
+/// A statement of both.
+#[derive(Clone, Copy)]
+struct Both {
+    ours: Prepared,
+    theirs: Prepared,
+}
+
+impl Pair {
+    async fn of(split: &Split) -> Self {
+        let (ours, theirs) = split.both().await;
+        Self { ours, theirs, own: split.names() }
+    }
+
+    /// The same, whose clients have these flags.
+    async fn with(split: &Split, flags: Capabilities) -> Self {
+        let login =
+            |schema: &str| Login { capabilities: flags, database: Some(schema.into()), ..Login::default() };
+        let direct = RawClient::login(split.stage.cluster.address(0), &login(&split.whole)).await;
+        let ours = split.stage.raw_with(login(&split.stage.schema)).await;
+        Self { ours, theirs: direct.expect("the login works"), own: split.names() }
+    }
+
+    /// Prepares a statement, `{db}` in which is the database; what is told of it is the same.
+    async fn prepare(&mut self, sql: &str) -> Both {
+        let (here, there) =
+            (sql.replace("{db}", &text(&self.own.schema.1)), sql.replace("{db}", &text(&self.own.schema.0)));
+        let (ours, told) = described(&mut self.ours, &here).await;
+        let (theirs, mut expected) = described(&mut self.theirs, &there).await;
+        for column in &mut expected {
+            *column = self.own.of_definition(column).unwrap_or(std::mem::take(column));
+        }
+        assert_eq!(told, expected, "{sql}");
+        Both { ours, theirs }
+    }
+
+    /// Executes it; the answers are the same to the byte.
+    async fn execute(&mut self, both: Both, params: &[Param<'_>]) {
+        self.execute_as(both, 0, params, true).await;
+    }
+
+    async fn execute_as(&mut self, both: Both, cursor: u8, params: &[Param<'_>], types: bool) {
+        self.ours.send_execute(both.ours, cursor, params, types).await;
+        self.theirs.send_execute(both.theirs, cursor, params, types).await;
+        let ours = tell(self.ours.outcome().await, &self.own);
+        let theirs = tell(self.theirs.outcome().await, &self.own);
+        assert_eq!(ours, theirs, "{params:?}");
+    }
+
+    /// Prepares it and executes it with each of these.
+    async fn all(&mut self, sql: &str, executions: &[&[Param<'_>]]) {
+        let both = self.prepare(sql).await;
+        for params in executions {
+            self.execute(both, params).await;
+        }
+        self.close(both).await;
+    }
+
+    async fn close(&mut self, both: Both) {
+        self.ours.command(com::STMT_CLOSE, &both.ours.id.to_le_bytes()).await;
+        self.theirs.command(com::STMT_CLOSE, &both.theirs.id.to_le_bytes()).await;
+    }
+
+    /// A text statement.
+    async fn query(&mut self, sql: &str) {
+        let ours = tell(self.ours.query(sql).await.pop().expect("a result"), &self.own);
+        let theirs = tell(self.theirs.query(sql).await.pop().expect("a result"), &self.own);
+        assert_eq!(ours, theirs, "{sql}");
+    }
+
+    /// Our execution is refused for this reason, and nothing is lost by it.
+    async fn refused(&mut self, sql: &str, params: &[Param<'_>], reason: &str) {
+        let statement = self.ours.prepare(sql).await.expect("prepared");
+        let error = self.ours.execute(statement, params).await.err();
+        assert!(text(&error.message).contains(reason), "{sql}: {error}");
+        self.ours.command(com::STMT_CLOSE, &statement.id.to_le_bytes()).await;
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A statement with the definitions of its parameters and columns.
+async fn described(client: &mut RawClient, sql: &str) -> (Prepared, Vec<Vec<u8>>) {
+    client.command(com::STMT_PREPARE, sql.as_bytes()).await;
+    let first = client.read().await;
+    assert_eq!(first[0], 0, "{sql}: {}", text(&first));
+    let number = |at: usize| u16::from_le_bytes([first[at], first[at + 1]]);
+    let id = u32::from_le_bytes([first[1], first[2], first[3], first[4]]);
+    let prepared = Prepared { id, columns: number(5), parameters: number(7) };
+    let mut definitions = client.definitions(prepared.parameters.into()).await;
+    definitions.extend(client.definitions(prepared.columns.into()).await);
+    (prepared, definitions)
+}
+
+async fn a_key_among_the_parameters_leads_to_its_shard(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    for flags in [Login::default().capabilities, Login::OLD] {
+        let mut pair = Pair::with(&split, flags).await;
+        let (one, two, three) = (Param::Int(1), Param::Int(2), Param::Int(3));
+        pair.all(
+            "INSERT INTO customers (id, name, score) VALUES (?, ?, ?)",
+            &[
+                &[one.clone(), Param::Text(b"odd"), Param::Int(5)],
+                &[Param::Unsigned(2), Param::Text(b"even"), Param::Null],
+                &[Param::Text(b"3"), Param::Text("d\u{e9}j\u{e0}".as_bytes()), Param::Text(b"9")],
+                &[one.clone(), Param::Text(b"again"), Param::Null],
+            ],
+        )
+        .await;
+        pair.all(
+            "SELECT id, name, score, ? AS given FROM customers WHERE id = ?",
+            &[
+                &[Param::Int(7), one.clone()],
+                &[Param::Text(b"x"), two.clone()],
+                &[Param::Null, Param::Text(b"3")],
+                &[Param::Null, Param::Null],
+                &[Param::Int(7), Param::Typed(1, 0, &[1])],
+                &[Param::Int(7), Param::Typed(2, 0x80, &[2, 0])],
+                &[Param::Int(7), Param::Typed(3, 0, &[3, 0, 0, 0])],
+                &[Param::Int(7), Param::Typed(5, 0, &2f64.to_le_bytes())],
+                &[Param::Int(7), Param::Typed(246, 0, b"\x033.0")],
+                &[Param::Int(7), Param::Int(1000)],
+            ],
+        )
+        .await;
+        pair.all(
+            "SELECT {db}.customers.name FROM {db}.customers WHERE id = ?",
+            &[&[one.clone()], &[two.clone()]],
+        )
+        .await;
+        pair.all(
+            "SELECT DATABASE() IS NULL, name FROM customers WHERE ? = id",
+            &[&[one.clone()], &[two.clone()]],
+        )
+        .await;
+        pair.all(
+            "UPDATE customers SET score = score + ? WHERE id = ?",
+            &[&[one.clone(), one.clone()], &[two.clone(), three.clone()]],
+        )
+        .await;
+        pair.all(
+            "SELECT id FROM customers WHERE id IN (?, ?) ORDER BY id",
+            &[&[one.clone(), three.clone()], &[one.clone(), two.clone()], &[two.clone(), Param::Null]],
+        )
+        .await;
+        pair.all("SELECT id, name FROM customers WHERE id = 2 AND name <> ?", &[&[Param::Text(b"")]]).await;
+        pair.all(
+            "SELECT COUNT(*), MAX(score) FROM customers WHERE id = ? AND score > ?",
+            &[&[one.clone(), Param::Int(0)]],
+        )
+        .await;
+        pair.all("DELETE FROM customers WHERE id = ? LIMIT 1", &[&[one.clone()], &[one], &[two], &[three]])
+            .await;
+    }
+}
+
+async fn t42_types_need_not_be_sent_again(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let mut pair = Pair::of(&split).await;
+    fill(&split, &mut pair.ours, &mut pair.theirs).await;
+    let point = pair.prepare("SELECT id, name FROM customers WHERE id = ?").await;
+    let several = pair.prepare("SELECT id FROM customers WHERE id > ? ORDER BY id LIMIT ?").await;
+    for id in 1..=5 {
+        // First without any: then it is an error, but for NULL.
+        pair.execute_as(point, 0, &[Param::Int(id)], id == 1).await;
+        pair.execute_as(several, 0, &[Param::Int(id), Param::Int(2)], id == 1).await;
+        pair.execute_as(point, 0, &[Param::Null], id == 3).await;
+        pair.execute_as(point, 0, &[Param::Int(id)], id == 3).await;
+    }
+    pair.execute(point, &[Param::Text(b"7")]).await;
+    pair.execute_as(point, 0, &[Param::Text(b"8")], false).await;
+    // Another session's statement on the same connections has other types.
+    let mut other = Pair::of(&split).await;
+    let theirs = other.prepare("SELECT id, name FROM customers WHERE id = ?").await;
+    other.execute(theirs, &[Param::Int(2)]).await;
+    pair.execute_as(point, 0, &[Param::Text(b"2")], false).await;
+    other.execute_as(theirs, 0, &[Param::Int(8)], false).await;
+    let never = pair.prepare("SELECT id FROM customers WHERE id = ? OR id = ?").await;
+    pair.execute_as(never, 0, &[Param::Null, Param::Null], false).await;
+}
+
+async fn reads_of_several_shards_are_one_binary_result(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    for flags in [Login::default().capabilities, Login::OLD] {
+        let mut pair = Pair::with(&split, flags).await;
+        pair.query("DELETE FROM customers WHERE id = 0").await;
+        if flags == Login::default().capabilities {
+            fill(&split, &mut pair.ours, &mut pair.theirs).await;
+        }
+        let int = Param::Int;
+        pair.all(
+            "SELECT id, score, name FROM customers WHERE score >= ? ORDER BY score DESC, id LIMIT ?",
+            &[
+                &[int(0), int(3)],
+                &[int(2), int(100)],
+                &[int(9), int(1)],
+                &[Param::Null, int(1)],
+                &[int(0), int(0)],
+            ],
+        )
+        .await;
+        pair.all(
+            "SELECT id, score FROM customers ORDER BY id LIMIT ?, ?",
+            &[&[int(0), int(2)], &[int(2), int(3)], &[int(7), int(5)], &[int(50), int(1)]],
+        )
+        .await;
+        pair.all("SELECT id, ? FROM customers ORDER BY id LIMIT ? OFFSET 3", &[&[Param::Text(b"x"), int(2)]])
+            .await;
+        pair.all(
+            "SELECT id FROM customers ORDER BY id DESC LIMIT 3 OFFSET ?",
+            &[&[int(0)], &[int(4)], &[int(6)]],
+        )
+        .await;
+        pair.all("SELECT id FROM customers WHERE id < ? ORDER BY id LIMIT 2, 2", &[&[int(8)], &[int(3)]])
+            .await;
+        pair.all("SELECT id FROM customers ORDER BY id LIMIT 3", &[&[]]).await;
+        pair.all(
+            "SELECT COUNT(*), SUM(score), MIN(id), MAX(score) FROM {db}.customers WHERE id <> ?",
+            &[&[int(1)], &[int(4)]],
+        )
+        .await;
+        pair.all(
+            "SELECT COUNT(*), SUM(total) FROM orders WHERE total > ?",
+            &[&[Param::Typed(246, 0, b"\x044.00")]],
+        )
+        .await;
+        // A key in one execution, keys in several in the next.
+        pair.all(
+            "SELECT id, name FROM customers WHERE id IN (?, ?, ?) ORDER BY id",
+            &[&[int(1), int(3), int(5)], &[int(1), int(2), int(8)], &[int(4), int(4), int(6)]],
+        )
+        .await;
+        pair.all("SELECT id FROM customers WHERE name = ? ORDER BY id", &[&[Param::Text(b"nobody")]]).await;
+        // Rows at once in the place of a cursor, as of statements for which servers open none.
+        let both = pair.prepare("SELECT id FROM customers WHERE id > ? ORDER BY id").await;
+        pair.ours.send_execute(both.ours, READ_ONLY_CURSOR, &[int(3)], true).await;
+        let rows = pair.ours.outcome().await.rows();
+        assert!(rows.rows.len() == 5 && !rows.end.status.contains(Status::CURSOR_EXISTS), "{rows:?}");
+        pair.execute(both, &[int(6)]).await;
+    }
+}
+
+async fn prepared_statements_are_parts_of_transactions(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let mut pair = Pair::of(&split).await;
+    fill(&split, &mut pair.ours, &mut pair.theirs).await;
+    let point = pair.prepare("SELECT score FROM customers WHERE id = ?").await;
+    let all = pair.prepare("SELECT id, score FROM customers WHERE id > ? ORDER BY id").await;
+    let change = pair.prepare("UPDATE customers SET score = ? WHERE id = ?").await;
+    let plain = pair.prepare("SELECT COUNT(*) FROM plain WHERE id > ?").await;
+    let (begin, commit, rollback) =
+        (pair.prepare("BEGIN").await, pair.prepare("COMMIT").await, pair.prepare("ROLLBACK").await);
+    let tableless = pair.prepare("SELECT ? + 1").await;
+    let int = Param::Int;
+    for (end, other) in [(rollback, commit), (commit, rollback)] {
+        for (statement, params) in [
+            (begin, &[][..]),
+            (point, &[int(1)]),
+            (point, &[int(2)]),
+            (change, &[int(90), int(1)]),
+            (all, &[int(0)]),
+            (plain, &[int(0)]),
+            (tableless, &[int(1)]),
+            (point, &[int(1)]),
+            (end, &[]),
+            (all, &[int(0)]),
+            (other, &[]),
+        ] {
+            pair.execute(statement, params).await;
+        }
+    }
+    // A statement that is prepared inside is none of the transaction's, wherever it is prepared.
+    pair.query("BEGIN").await;
+    pair.execute(change, &[int(91), int(2)]).await;
+    let inside = pair.prepare("SELECT score FROM customers WHERE id = ? AND score > ?").await;
+    let home = pair.prepare("SELECT text FROM plain WHERE id = ?").await;
+    pair.execute(inside, &[int(2), int(0)]).await;
+    pair.execute(home, &[int(1)]).await;
+    pair.query("ROLLBACK").await;
+    pair.execute(all, &[int(0)]).await;
+    pair.query("SET autocommit = 0").await;
+    pair.execute(point, &[int(1)]).await;
+    pair.execute(change, &[int(92), int(3)]).await;
+    pair.execute(commit, &[]).await;
+    pair.query("SET autocommit = 1").await;
+    pair.execute(all, &[int(0)]).await;
+    // One writes in one place.
+    pair.query("BEGIN").await;
+    pair.execute(change, &[int(1), int(1)]).await;
+    let error = pair.ours.execute(change.ours, &[int(1), int(2)]).await.err();
+    assert_eq!(error.code, 1235, "{error}");
+    pair.query("ROLLBACK").await;
+    pair.execute(all, &[int(0)]).await;
+}
+
+/// Opens a cursor in both sessions.
+async fn open(pair: &mut Pair, both: Both, params: &[Param<'_>]) {
+    for (client, statement) in [(&mut pair.ours, both.ours), (&mut pair.theirs, both.theirs)] {
+        client.send_execute(statement, READ_ONLY_CURSOR, params, true).await;
+        let columns = client.read().await[0];
+        for _ in 0..columns {
+            client.read().await;
+        }
+        let opened = client.rows(vec![]).await.rows();
+        assert!(opened.rows.is_empty() && opened.end.status.contains(Status::CURSOR_EXISTS), "{opened:?}");
+    }
+}
+
+async fn fetch(pair: &mut Pair, both: Both) {
+    let mut told = Vec::new();
+    for (client, statement) in [(&mut pair.ours, both.ours), (&mut pair.theirs, both.theirs)] {
+        let fetch = [&statement.id.to_le_bytes()[..], &2u32.to_le_bytes()].concat();
+        client.command(com::STMT_FETCH, &fetch).await;
+        let Outcome::Rows(rows) = client.rows(vec![]).await else { panic!("no rows") };
+        told.push((rows.rows, rows.end.status.contains(Status::LAST_ROW_SENT)));
+    }
+    assert_eq!(told[0], told[1]);
+}
+
+async fn cursors_stay_where_they_were_opened(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let mut pair = Pair::of(&split).await;
+    let int = Param::Int;
+    let insert = pair.prepare("INSERT INTO orders (customer_id, id, total) VALUES (?, ?, 1)").await;
+    let home = pair.prepare("INSERT INTO plain VALUES (?, 'x')").await;
+    for id in 1..=5 {
+        pair.execute(insert, &[int(1), int(id)]).await;
+        pair.execute(insert, &[int(2), int(id + 10)]).await;
+        pair.execute(home, &[int(id)]).await;
+    }
+    let sql = "SELECT id FROM orders WHERE customer_id = ? ORDER BY id";
+    let (first, second) = (pair.prepare(sql).await, pair.prepare(sql).await);
+    let plain = pair.prepare("SELECT id FROM plain WHERE id > ? ORDER BY id").await;
+    open(&mut pair, first, &[int(1)]).await;
+    open(&mut pair, second, &[int(2)]).await;
+    open(&mut pair, plain, &[int(0)]).await;
+    for both in [first, plain, second, second, first, plain] {
+        fetch(&mut pair, both).await;
+        pair.query("SELECT COUNT(*) FROM plain").await;
+        pair.query("SELECT COUNT(*) FROM orders").await;
+    }
+    // Opened again elsewhere: the one before is gone.
+    open(&mut pair, first, &[int(2)]).await;
+    open(&mut pair, second, &[int(1)]).await;
+    fetch(&mut pair, first).await;
+    fetch(&mut pair, second).await;
+    for (client, id) in [(&mut pair.ours, first.ours.id), (&mut pair.theirs, first.theirs.id)] {
+        client.command(com::STMT_RESET, &id.to_le_bytes()).await;
+        client.outcome().await.ok();
+        client.command(com::STMT_FETCH, &[&id.to_le_bytes()[..], &2u32.to_le_bytes()].concat()).await;
+        let error = client.outcome().await.err();
+        assert_eq!(error.code, 1421, "{error}");
+    }
+    fetch(&mut pair, second).await;
+    pair.close(second).await;
+    pair.close(plain).await;
+    // Nothing holds a connection any more.
+    let pinned = async || {
+        split
+            .stage
+            .proxy
+            .until_metric("tidegate_pinned_sessions", &["reason=\"cursor\""], |sessions| sessions == 0)
+            .await
+    };
+    pinned().await;
+    open(&mut pair, first, &[int(1)]).await;
+    pair.ours.command(com::RESET_CONNECTION, &[]).await;
+    pair.ours.outcome().await.ok();
+    pinned().await;
+}
+
+async fn long_data_waits_until_its_shard_is_known(scenario: Scenario) {
+    let split = Split::of(
+        scenario,
+        &[
+            "notes (k VARCHAR(40) COLLATE utf8mb4_bin PRIMARY KEY, data LONGTEXT)",
+            "plain (id INT PRIMARY KEY, data LONGTEXT)",
+        ],
+        |schema, second| keyspace(schema, second, "string\n        collation: utf8mb4_bin", "notes: k"),
+    )
+    .await;
+    let mut pair = Pair::of(&split).await;
+    let part = vec![b'x'; 1 << 20];
+    let insert = pair.prepare("INSERT INTO notes (k, data) VALUES (?, ?)").await;
+    let home = pair.prepare("INSERT INTO plain (id, data) VALUES (?, ?)").await;
+    for round in 0..4u8 {
+        let key = format!("key {round}");
+        send(&mut pair, insert, 0, key[..3].as_bytes()).await;
+        send(&mut pair, home, 1, b"at home").await;
+        for _ in 0..2 {
+            send(&mut pair, insert, 1, &part).await;
+        }
+        pair.query("SELECT COUNT(*) FROM notes").await;
+        send(&mut pair, insert, 0, key[3..].as_bytes()).await;
+        pair.execute(insert, &[Param::Sent, Param::Sent]).await;
+        pair.execute(home, &[Param::Int(round.into()), Param::Sent]).await;
+        pair.execute(insert, &[Param::Text(format!("without {round}").as_bytes()), Param::Null]).await;
+    }
+    // What was sent can be taken back.
+    send(&mut pair, insert, 1, b"gone").await;
+    for (client, id) in [(&mut pair.ours, insert.ours.id), (&mut pair.theirs, insert.theirs.id)] {
+        client.command(com::STMT_RESET, &id.to_le_bytes()).await;
+        client.outcome().await.ok();
+    }
+    pair.execute(insert, &[Param::Text(b"kept"), Param::Text(b"kept")]).await;
+    let lengths = "SELECT k, LENGTH(data) FROM notes WHERE k = ?";
+    let keys = ["key 0", "key 1", "key 2", "key 3", "without 0", "kept"];
+    let lengths = pair.prepare(lengths).await;
+    for key in keys {
+        pair.execute(lengths, &[Param::Text(key.as_bytes())]).await;
+    }
+    pair.query("SELECT id, data FROM plain").await;
+}
+
+/// COM_STMT_SEND_LONG_DATA to both.
+async fn send(pair: &mut Pair, both: Both, parameter: u16, bytes: &[u8]) {
+    for (client, id) in [(&mut pair.ours, both.ours.id), (&mut pair.theirs, both.theirs.id)] {
+        let head = [&id.to_le_bytes()[..], &parameter.to_le_bytes()].concat();
+        client.command(com::STMT_SEND_LONG_DATA, &[&head[..], bytes].concat()).await;
+    }
+}
+
+/// Rules with one keyspace of two shards by hash.
+fn keyspace(schema: &str, second: &Cluster, key: &str, tables: &str) -> Rules {
+    let server = &second.servers[0];
+    let top = format!(
+        "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      all:\n        \
+         method: hash\n        key_type: {key}\n        slots: 64\n        shards:\n          s0: {{cluster: main, schema: {schema}_0, slots: 0-31}}\n          \
+         s1: {{cluster: second, schema: {schema}_1, slots: 32-63}}\n        tables:\n          {tables}"
+    );
+    let clusters = format!("  second:\n    servers: [\"{}:{}\"]\n", server.host, server.port);
+    Rules { top, clusters, reads: "consistency: session".into(), ..Rules::default() }
+}
+
+both_dialects! {
+    a_key_among_the_parameters_leads_to_its_shard,
+    cursors_stay_where_they_were_opened,
+    long_data_waits_until_its_shard_is_known,
+    prepared_statements_are_parts_of_transactions,
+    reads_of_several_shards_are_one_binary_result,
+    t42_types_need_not_be_sent_again,
+}
