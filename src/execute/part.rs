@@ -199,6 +199,16 @@ impl Part {
         }
     }
 
+    /// Whether the reply has ended.
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    /// The connection, where nothing has been sent.
+    pub fn into_unasked(self) -> Box<Connection> {
+        self.connection
+    }
+
     /// The connection, once the reply has ended; one on which more may come is broken.
     pub fn into_connection(mut self) -> Box<Connection> {
         let more = self.connection.status.contains(Status::MORE_RESULTS);

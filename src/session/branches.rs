@@ -59,7 +59,7 @@ impl Session {
 
     /// Where the part is that has written; else any part where the session is at none.
     fn part_to_tell(&self) -> Option<Site> {
-        let writer = self.sites.parked.iter().find(|branch| branch.wrote);
+        let writer = self.sites.parked.iter().find(|branch| branch.wrote());
         let here = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
         let any = || self.sites.parked.iter().find(|branch| branch.is_open()).filter(|_| !here);
         writer.or_else(any).map(|branch| branch.site().clone())
@@ -67,13 +67,13 @@ impl Session {
 
     /// Ends all parts but that of the site where the session is: the one that has written first.
     async fn end_parts(&mut self, sql: &'static [u8]) -> Result<(), Problem> {
-        self.sites.parked.sort_by_key(|branch| !branch.wrote);
+        self.sites.parked.sort_by_key(|branch| !branch.wrote());
         let mut stay = Vec::new();
         let mut failed = None;
         for mut branch in std::mem::take(&mut self.sites.parked) {
             if branch.is_open() {
                 let ended = end(&mut branch.held, sql, &mut self.worker.buffers.take()).await;
-                if branch.wrote && failed.is_none() {
+                if branch.wrote() && failed.is_none() {
                     failed = ended.err();
                 }
                 branch.ended();
@@ -95,7 +95,7 @@ impl Session {
         if !may_write(statement) || !self.is_in_transaction() {
             return Ok(());
         }
-        if self.sites.parked.iter().any(|branch| branch.wrote) {
+        if self.sites.parked.iter().any(|branch| branch.wrote()) {
             return Err(Problem::Unsupported(SECOND_WRITER.into()));
         }
         self.sites.wrote = true;

@@ -33,6 +33,7 @@ mod locks;
 mod observed;
 mod own;
 mod own_ids;
+mod parts;
 mod perform;
 mod pins;
 mod plans;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use super::bound::Bindings;
 use super::diagnostics::Last;
+use super::failure::Failure as Before;
+use super::parts::Asked;
 use super::sites::Site;
-use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::statements::Source;
-use crate::execute::part::{Packet, Part, PartEnd};
-use crate::execute::relay::{End, RelayError};
+use crate::execute::part::Packet;
+use crate::execute::relay::RelayError;
 use crate::merge::{self, Arrival, Bounds, Format, Merger, Spec, Step, Want};
 use crate::plan::Route;
 use crate::sql::Recognised;
@@ -23,7 +24,6 @@ use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::frame::{put_lenenc, put_packet};
 use crate::wire::ok::{Status, put_end};
-use crate::wire::reply::Expect;
 
 /// Bytes of the client's reply that are collected before they are sent.
 const CHUNK: usize = 16 << 10;
@@ -93,10 +93,9 @@ impl From<RelayError> for Failure {
     }
 }
 
-impl From<super::failure::Failure> for Failure {
+impl From<Before> for Failure {
     /// Of what goes before an execution.
-    fn from(failure: super::failure::Failure) -> Self {
-        use super::failure::Failure as Before;
+    fn from(failure: Before) -> Self {
         match failure {
             Before::Prelude(error) | Before::Reprepare(error) => Self::Refused(error),
             Before::Relay(error) => error.into(),
@@ -145,14 +144,14 @@ impl Session {
             Ok(()) => self.merge_into(&mut parts, shares, merging, format, &mut reply).await,
             Err(failure) => Err(failure),
         };
+        self.drain_parts(&mut parts, result.is_err()).await;
         self.entry.handle.runs_nothing();
-        let ends = result.as_ref().ok().map_or(&[][..], |ends| ends);
-        let open = self.give_back(parts, shares, ends, statement).await;
-        match result {
-            Ok(ends) => {
+        let warnings = parts.iter().map(Asked::warnings).sum::<u32>();
+        let left = self.give_back(parts, shares, statement).await;
+        let flow = match result {
+            Ok(()) => {
                 let mut status = self.standing();
-                status.set(Status::IN_TRANSACTION, open);
-                let warnings = ends.iter().map(|end| u32::from(end.warnings)).sum::<u32>();
+                status.set(Status::IN_TRANSACTION, left.open);
                 let mut payload = Vec::new();
                 let warnings = u16::try_from(warnings).unwrap_or(u16::MAX);
                 self.last = Last {
@@ -179,7 +178,9 @@ impl Session {
                 reply.put(&error.encode());
                 self.send_reply(&mut reply).await
             }
-        }
+        };
+        // What the client sends next is meant for the state that is lost.
+        if left.lost { Flow::Close } else { flow }
     }
 
     /// Sends the statement to each site.
@@ -189,28 +190,18 @@ impl Session {
         statement: Recognised,
         route: Route,
         bindings: Option<&Bindings>,
-        parts: &mut Vec<Part>,
+        parts: &mut Vec<Asked>,
     ) -> Result<(), Failure> {
-        let packet_max = self.worker.config.limits.packet_max;
         let mut packets = Vec::with_capacity(shares.len());
         for share in shares {
             self.visit(&share.site).await;
-            self.begin_here(statement).await?;
-            let connection = match self.held.take() {
-                Some(held) => held,
-                None => self.ready(&mut { route }, None).await?,
-            };
-            let mut part = Part::new(connection, self.worker.buffers.take(), packet_max);
-            let written = self.write_share(&mut part.connection, share, bindings).await;
-            parts.push(part);
+            let mut asked = self.take_part(route, statement).await?;
+            let written = self.write_share(asked.connection(), share, bindings).await;
+            parts.push(asked);
             packets.push(written?);
         }
-        for (part, packets) in parts.iter_mut().zip(packets) {
-            let written = part.connection.stream.write_all(&packets).await;
-            if written.is_err() {
-                part.connection.broken = true;
-                return Err(Problem::Lost { outcome_unknown: false, state_lost: false }.into());
-            }
+        for (asked, packets) in parts.iter_mut().zip(packets) {
+            asked.send(&packets).await?;
             self.worker.counters.statements.count(route.target as usize, route.reason as usize);
         }
         Ok(())
@@ -227,7 +218,11 @@ impl Session {
         match (&share.source, bindings) {
             (Some(source), Some(bindings)) => {
                 let mut buffer = self.worker.buffers.take();
-                self.dress(connection, &bindings.execution(source), &mut packets, &mut buffer).await?;
+                let execution = bindings.execution(source);
+                if let Err(failure) = self.dress(connection, &execution, &mut packets, &mut buffer).await {
+                    connection.broken |= !matches!(failure, Before::Prelude(_) | Before::Reprepare(_));
+                    return Err(failure.into());
+                }
             }
             _ => command::put_query(&mut packets, &share.sql, connection.capabilities),
         }
@@ -237,19 +232,19 @@ impl Session {
     /// Reads all, merges, and sends what comes of it, up to the end. Each part's end.
     async fn merge_into(
         &mut self,
-        parts: &mut [Part],
+        parts: &mut [Asked],
         shares: &[Share],
         merging: &Merging,
         format: Format,
         reply: &mut Reply,
-    ) -> Result<Vec<PartEnd>, Failure> {
+    ) -> Result<(), Failure> {
         let mut columns = vec![Vec::new(); parts.len()];
-        for ((part, share), columns) in parts.iter_mut().zip(shares).zip(&mut columns) {
-            self.entry.handle.runs_on(part.connection.server, part.connection.id);
+        for ((asked, share), columns) in parts.iter_mut().zip(shares).zip(&mut columns) {
+            self.note_waits_for(asked);
             loop {
-                match part.next(&mut self.client).await? {
+                match asked.next(&mut self.client).await? {
                     Packet::Column(range) => {
-                        let payload = part.bytes(range);
+                        let payload = asked.bytes(range);
                         let own = share.site.names.as_ref().and_then(|names| names.of_definition(payload));
                         let column = Column::parse(own.as_deref().unwrap_or(payload));
                         columns.push(column.ok_or(RelayError::Protocol)?);
@@ -267,7 +262,6 @@ impl Session {
             merger.check(shard, columns)?;
         }
         self.put_columns(&merger, reply);
-        let mut ends: Vec<Option<PartEnd>> = parts.iter().map(|_| None).collect();
         let mut row = Vec::new();
         loop {
             row.clear();
@@ -282,34 +276,34 @@ impl Session {
                 }
                 Step::Done => break,
                 Step::Wants(Want::Shard(shard)) => shard,
-                Step::Wants(Want::Any) => ends.iter().position(Option::is_none).unwrap_or_default(),
+                Step::Wants(Want::Any) => {
+                    parts.iter().position(|asked| !asked.has_ended()).unwrap_or_default()
+                }
             };
-            if let Some(end) = self.feed(&mut merger, parts, shard).await? {
-                merger.ended(shard)?;
-                ends[shard] = Some(end);
-            }
+            self.feed(&mut merger, parts, shard).await?;
         }
-        Ok(ends.into_iter().map(Option::unwrap_or_default).collect())
+        Ok(())
     }
 
     /// Reads one packet of a shard's rows.
-    async fn feed(
-        &mut self,
-        merger: &mut Merger,
-        parts: &mut [Part],
-        shard: usize,
-    ) -> Result<Option<PartEnd>, Failure> {
-        let part = parts.get_mut(shard).ok_or(RelayError::Protocol)?;
-        self.entry.handle.runs_on(part.connection.server, part.connection.id);
-        match part.next(&mut self.client).await? {
-            Packet::Row(range) => {
-                merger.push(shard, part.bytes(range))?;
-                Ok(None)
+    async fn feed(&mut self, merger: &mut Merger, parts: &mut [Asked], shard: usize) -> Result<(), Failure> {
+        let asked = parts.get_mut(shard).ok_or(RelayError::Protocol)?;
+        self.note_waits_for(asked);
+        match asked.next(&mut self.client).await? {
+            Packet::Row(range) => Ok(merger.push(shard, asked.bytes(range))?),
+            Packet::End(end) => {
+                asked.ended(end);
+                Ok(merger.ended(shard)?)
             }
-            Packet::End(end) => Ok(Some(end)),
             Packet::Error(error) => Err(Failure::Refused(error)),
             Packet::Column(_) | Packet::Columns => Err(RelayError::Protocol.into()),
         }
+    }
+
+    /// A KILL ends the statement at this site.
+    fn note_waits_for(&self, asked: &mut Asked) {
+        let connection = asked.connection();
+        self.entry.handle.runs_on(connection.server, connection.id);
     }
 
     fn put_columns(&self, merger: &Merger, reply: &mut Reply) {
@@ -339,45 +333,5 @@ impl Session {
         reply.sent += reply.bytes.len() as u64;
         reply.bytes.clear();
         flow
-    }
-
-    /// Takes in what each part has said, and keeps or gives back its connection. Whether a transaction is open.
-    async fn give_back(
-        &mut self,
-        parts: Vec<Part>,
-        shares: &[Share],
-        ends: &[PartEnd],
-        statement: Recognised,
-    ) -> bool {
-        let mut open = false;
-        for (at, (part, share)) in parts.into_iter().zip(shares).enumerate() {
-            self.visit(&share.site).await;
-            let mut connection = part.into_connection();
-            if let Some(source) = share.source.as_ref().filter(|_| ends.get(at).is_none()) {
-                connection.statements.forget_types(source); // it may have failed before the server took them
-            }
-            if connection.broken {
-                self.lose(connection);
-                continue;
-            }
-            if let Some(end) = ends.get(at) {
-                let end = End {
-                    status: end.status,
-                    warnings: end.warnings,
-                    changes: end.changes.clone(),
-                    ..End::default()
-                };
-                let work = Work { text: Some(&share.sql), ..Work::command(&[], Expect::Results, statement) };
-                self.note_freshness(connection.server, &work, &end);
-            }
-            self.status = connection.status;
-            open |= connection.status.contains(Status::IN_TRANSACTION);
-            if connection.status.contains(Status::IN_TRANSACTION) {
-                self.hold(connection);
-            } else {
-                self.release(connection, false);
-            }
-        }
-        open
     }
 }

@@ -66,12 +66,18 @@ struct Away {
 pub(super) struct Branch {
     site: Site,
     pub(super) held: Box<Connection>,
+    aside: Aside,
+}
+
+/// What the session has at a site, on one connection.
+#[derive(Debug)]
+pub(super) struct Aside {
     pins: Pins,
     ledger: Ledger,
     course: Course,
     status: Status,
     status_unsure: bool,
-    pub(super) wrote: bool,
+    wrote: bool,
     /// What of the client's statements is there.
     open: Open,
 }
@@ -84,18 +90,23 @@ impl Branch {
 
     /// A part of the open transaction.
     pub fn is_open(&self) -> bool {
-        self.status.contains(Status::IN_TRANSACTION)
+        self.aside.status.contains(Status::IN_TRANSACTION)
+    }
+
+    /// Whether that has written.
+    pub fn wrote(&self) -> bool {
+        self.aside.wrote
     }
 
     /// Its part of the transaction has ended.
     pub fn ended(&mut self) {
-        self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
-        (self.status_unsure, self.wrote, self.course) = (false, false, Course::Untold);
+        self.aside.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
+        (self.aside.status_unsure, self.aside.wrote, self.aside.course) = (false, false, Course::Untold);
     }
 
     /// Whether something else of the session is there.
     pub fn is_needed(&self) -> bool {
-        !self.held.broken && !self.pins.difference(Pins::PASSING).is_empty()
+        !self.held.broken && !self.aside.pins.difference(Pins::PASSING).is_empty()
     }
 }
 
@@ -150,38 +161,50 @@ impl Session {
     }
 
     /// Whether there is something on the held connection that would be lost with it.
-    fn is_held_for_more_than_questions(&self) -> bool {
+    pub(super) fn is_held_for_more_than_questions(&self) -> bool {
         self.status.contains(Status::IN_TRANSACTION) || !self.pins.difference(Pins::PASSING).is_empty()
+    }
+
+    /// What the session has here, whose connection it does not hold any more.
+    pub(super) fn set_aside(&mut self) -> Aside {
+        let aside = Aside {
+            pins: mem::take(&mut self.pins),
+            ledger: mem::take(&mut self.ledger),
+            course: mem::take(&mut self.course),
+            status: self.status,
+            status_unsure: mem::take(&mut self.status_unsure),
+            wrote: mem::take(&mut self.sites.wrote),
+            open: mem::take(&mut self.statements.open),
+        };
+        self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
+        aside
+    }
+
+    /// It has that again.
+    pub(super) fn have_again(&mut self, aside: Aside) {
+        let Aside { pins, ledger, course, status, status_unsure, wrote, open } = aside;
+        (self.pins, self.ledger, self.course) = (pins, ledger, course);
+        (self.status, self.status_unsure, self.sites.wrote) = (status, status_unsure, wrote);
+        self.statements.open = open;
     }
 
     /// Leaves what is held here. A transaction in which nothing has run is not worth a connection.
     fn park(&mut self, held: Box<Connection>) {
-        let pins = mem::take(&mut self.pins);
-        let course = mem::take(&mut self.course);
-        let ledger = mem::take(&mut self.ledger);
-        let (status, status_unsure) = (self.status, mem::take(&mut self.status_unsure));
-        let wrote = mem::take(&mut self.sites.wrote);
-        let open = mem::take(&mut self.statements.open);
-        self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
-        if matches!(course, Course::Begun(..)) && pins.difference(Pins::PASSING).is_empty() {
-            self.pins = pins;
+        let aside = self.set_aside();
+        if matches!(aside.course, Course::Begun(..)) && aside.pins.difference(Pins::PASSING).is_empty() {
+            self.pins = aside.pins;
             self.set_pins(Pins::default());
             return self.release(held, false); // the pool rolls it back
         }
-        let site = self.sites.here();
-        let branch = Branch { site, held, pins, ledger, course, status, status_unsure, wrote, open };
-        self.sites.parked.push(branch);
+        self.sites.parked.push(Branch { site: self.sites.here(), held, aside });
     }
 
     /// Is again where it has left something.
-    fn take_up_branch(&mut self, branch: Branch) {
-        let Branch { held, pins, ledger, course, status, status_unsure, wrote, open, .. } = branch;
+    fn take_up_branch(&mut self, Branch { held, aside, .. }: Branch) {
         if self.topology.snapshot().server(held.server).is_none_or(|server| server.replaced) {
             self.client.signals.raise(Signals::REPLACED); // others were told while the session was elsewhere
         }
-        (self.pins, self.ledger, self.course) = (pins, ledger, course);
-        (self.status, self.status_unsure, self.sites.wrote) = (status, status_unsure, wrote);
-        self.statements.open = open;
+        self.have_again(aside);
         self.held = Some(held);
     }
 
@@ -246,7 +269,7 @@ impl Session {
 
     /// Goes where a statement has a cursor, or data that waits for its execution.
     pub(super) async fn visit_open(&mut self, id: u32) {
-        let there = self.sites.parked.iter().find(|branch| branch.open.has(id));
+        let there = self.sites.parked.iter().find(|branch| branch.aside.open.has(id));
         if let Some(site) = there.map(|branch| branch.site.clone()) {
             Box::pin(self.visit(&site)).await;
         }
@@ -254,32 +277,35 @@ impl Session {
 
     /// Whether a statement has a cursor, or data that waits for its execution, at another site.
     pub(super) fn is_open_elsewhere(&self, id: u32) -> bool {
-        self.sites.parked.iter().any(|branch| branch.open.has(id))
+        self.sites.parked.iter().any(|branch| branch.aside.open.has(id))
     }
 
     /// These end; `sources` are all that the statement may be known as there.
     pub(super) fn close_elsewhere(&mut self, id: u32, sources: &[Arc<Source>]) {
         for mut branch in mem::take(&mut self.sites.parked) {
-            if branch.open.close(id) {
+            if branch.aside.open.close(id) {
                 sources.iter().for_each(|source| branch.held.statements.remove(source));
-                let here = mem::replace(&mut self.pins, branch.pins);
-                self.set_pins(branch.open.pins(self.pins));
-                branch.pins = mem::replace(&mut self.pins, here);
+                self.show_pins_of(&mut branch, |aside| aside.open.pins(aside.pins));
             }
             if branch.is_open() || branch.is_needed() {
                 self.sites.parked.push(branch);
-                continue;
+            } else {
+                self.show_pins_of(&mut branch, |_| Pins::default());
+                self.release(branch.held, false);
             }
-            let here = mem::replace(&mut self.pins, branch.pins);
-            self.set_pins(Pins::default());
-            self.pins = here;
-            self.release(branch.held, false);
         }
+    }
+
+    /// Changes the pins of a place where the session is not, and what the metrics show.
+    fn show_pins_of(&mut self, branch: &mut Branch, pins: impl Fn(&Aside) -> Pins) {
+        let here = mem::replace(&mut self.pins, branch.aside.pins);
+        self.set_pins(pins(&branch.aside));
+        branch.aside.pins = mem::replace(&mut self.pins, here);
     }
 
     /// Gives back what is held elsewhere. `leaving`: the session's state there is of no use any more.
     pub(super) fn leave_sites(&mut self) {
-        for Branch { held, pins, .. } in mem::take(&mut self.sites.parked) {
+        for Branch { held, aside: Aside { pins, .. }, .. } in mem::take(&mut self.sites.parked) {
             let here = mem::replace(&mut self.pins, pins);
             self.release(held, true);
             self.set_pins(Pins::default());

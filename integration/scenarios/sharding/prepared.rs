@@ -7,7 +7,7 @@ use tidegate::wire::ok::Status;
 
 use super::{Split, fill, tell};
 use crate::harness::packets::{Param, Prepared};
-use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario};
+use crate::harness::{Cluster, Login, RawClient, Rules, Scenario};
 
 const READ_ONLY_CURSOR: u8 = 1;
 
@@ -132,9 +132,9 @@ async fn a_key_among_the_parameters_leads_to_its_shard(scenario: Scenario) {
             "SELECT id, name, score, ? AS given FROM customers WHERE id = ?",
             &[
                 &[Param::Int(7), one.clone()],
-                &[Param::Text(b"x"), two.clone()],
-                &[Param::Null, Param::Text(b"3")],
-                &[Param::Null, Param::Null],
+                &[Param::Int(7), two.clone()],
+                &[Param::Int(-7), Param::Text(b"3")],
+                &[Param::Int(7), Param::Null],
                 &[Param::Int(7), Param::Typed(1, 0, &[1])],
                 &[Param::Int(7), Param::Typed(2, 0x80, &[2, 0])],
                 &[Param::Int(7), Param::Typed(3, 0, &[3, 0, 0, 0])],
@@ -150,7 +150,7 @@ async fn a_key_among_the_parameters_leads_to_its_shard(scenario: Scenario) {
         )
         .await;
         pair.all(
-            "SELECT DATABASE() IS NULL, name FROM customers WHERE ? = id",
+            "SELECT DATABASE() IS NULL AS none, name FROM customers WHERE ? = id",
             &[&[one.clone()], &[two.clone()]],
         )
         .await;
@@ -269,26 +269,28 @@ async fn prepared_statements_are_parts_of_transactions(scenario: Scenario) {
     let all = pair.prepare("SELECT id, score FROM customers WHERE id > ? ORDER BY id").await;
     let change = pair.prepare("UPDATE customers SET score = ? WHERE id = ?").await;
     let plain = pair.prepare("SELECT COUNT(*) FROM plain WHERE id > ?").await;
-    let (begin, commit, rollback) =
-        (pair.prepare("BEGIN").await, pair.prepare("COMMIT").await, pair.prepare("ROLLBACK").await);
+    let commit = pair.prepare("COMMIT").await;
     let tableless = pair.prepare("SELECT ? + 1").await;
     let int = Param::Int;
-    for (end, other) in [(rollback, commit), (commit, rollback)] {
+    for begins in ["BEGIN", "START TRANSACTION"] {
+        pair.query(begins).await;
         for (statement, params) in [
-            (begin, &[][..]),
-            (point, &[int(1)]),
+            (point, &[int(1)][..]),
             (point, &[int(2)]),
             (change, &[int(90), int(1)]),
             (all, &[int(0)]),
             (plain, &[int(0)]),
             (tableless, &[int(1)]),
             (point, &[int(1)]),
-            (end, &[]),
-            (all, &[int(0)]),
-            (other, &[]),
         ] {
             pair.execute(statement, params).await;
         }
+        match begins {
+            "BEGIN" => pair.query("ROLLBACK").await,
+            _ => pair.execute(commit, &[]).await,
+        }
+        pair.execute(all, &[int(0)]).await;
+        pair.execute(commit, &[]).await;
     }
     // A statement that is prepared inside is none of the transaction's, wherever it is prepared.
     pair.query("BEGIN").await;
@@ -314,6 +316,40 @@ async fn prepared_statements_are_parts_of_transactions(scenario: Scenario) {
     pair.execute(all, &[int(0)]).await;
 }
 
+async fn a_transaction_outlasts_what_is_read_of_several_shards(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let mut pair = Pair::of(&split).await;
+    fill(&split, &mut pair.ours, &mut pair.theirs).await;
+    let some = pair.prepare("SELECT id FROM customers WHERE id > ? ORDER BY id LIMIT 2").await;
+    let mut elsewhere = Pair::of(&split).await;
+    for (first, sql) in
+        [(1, "SELECT id, score FROM customers ORDER BY id LIMIT 1"), (2, "SELECT COUNT(*) FROM customers")]
+    {
+        pair.query("BEGIN").await;
+        pair.query(&format!("UPDATE customers SET score = score + 10 WHERE id = {first}")).await;
+        pair.query(sql).await;
+        pair.execute(some, &[Param::Int(0)]).await;
+        pair.query("SELECT id, missing FROM customers ORDER BY id").await;
+        // Of one moment, whatever others do: on all shards that it has read.
+        elsewhere.query("UPDATE customers SET score = score + 1 WHERE id = 5").await;
+        elsewhere.query("UPDATE customers SET score = score + 1 WHERE id = 6").await;
+        pair.query("SELECT id, score FROM customers ORDER BY id").await;
+        let error = pair.ours.error("SELECT id, name FROM customers ORDER BY name").await;
+        assert!(text(&error.message).contains("cannot be compared across shards"), "{error}");
+        let error = pair.ours.error(format!("UPDATE customers SET score = 0 WHERE id = {}", first + 1)).await;
+        assert_eq!(error.code, 1235, "{error}");
+        pair.query("COMMIT").await;
+        pair.query("SELECT id, score FROM customers ORDER BY id").await;
+    }
+    // A connection is not worth less for rows that LIMIT leaves.
+    let opened = split.stage.proxy.metric("tidegate_pool_opened_total", &[]).await;
+    for _ in 0..20 {
+        pair.execute(some, &[Param::Int(1)]).await;
+    }
+    let after = split.stage.proxy.metric("tidegate_pool_opened_total", &[]).await;
+    assert!(after <= opened + 2, "{opened} to {after} connections opened");
+}
+
 /// Opens a cursor in both sessions.
 async fn open(pair: &mut Pair, both: Both, params: &[Param<'_>]) {
     for (client, statement) in [(&mut pair.ours, both.ours), (&mut pair.theirs, both.theirs)] {
@@ -332,7 +368,7 @@ async fn fetch(pair: &mut Pair, both: Both) {
     for (client, statement) in [(&mut pair.ours, both.ours), (&mut pair.theirs, both.theirs)] {
         let fetch = [&statement.id.to_le_bytes()[..], &2u32.to_le_bytes()].concat();
         client.command(com::STMT_FETCH, &fetch).await;
-        let Outcome::Rows(rows) = client.rows(vec![]).await else { panic!("no rows") };
+        let rows = client.rows(vec![]).await.rows();
         told.push((rows.rows, rows.end.status.contains(Status::LAST_ROW_SENT)));
     }
     assert_eq!(told[0], told[1]);
@@ -454,6 +490,7 @@ fn keyspace(schema: &str, second: &Cluster, key: &str, tables: &str) -> Rules {
 }
 
 both_dialects! {
+    a_transaction_outlasts_what_is_read_of_several_shards,
     a_key_among_the_parameters_leads_to_its_shard,
     cursors_stay_where_they_were_opened,
     long_data_waits_until_its_shard_is_known,
