@@ -33,6 +33,7 @@ both_dialects! {
     query_attributes_are_taken,
     found_rows_is_the_clients_choice,
     procedures_give_all_their_results,
+    t40_what_others_have_executed_changes_nothing,
 }
 
 /// What `work` sees, without what a server counts by itself.
@@ -305,6 +306,40 @@ async fn fetch_ids(client: &mut RawClient, statement: Prepared) -> Vec<u8> {
     let fetch = [&statement.id.to_le_bytes()[..], &2u32.to_le_bytes()].concat();
     client.command(com::STMT_FETCH, &fetch).await;
     client.rows(vec![]).await.rows().rows.iter().map(|row| row[2]).collect()
+}
+
+/// A server's statement serves several clients. MySQL's goes on comparing a parameter as what it was before, and one that has had a cursor
+/// gives rows of another form.
+async fn t40_what_others_have_executed_changes_nothing(scenario: Scenario) {
+    let rules = Rules { weights: vec![1, 0, 0], ..Rules::pool("{max: 2}") };
+    let stage = scenario.stage_with(rules).await;
+    stage
+        .given(&[
+            "CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR(20))",
+            "INSERT INTO t VALUES (1, '5'), (2, '05'), (3, '5.0'), (9007199254740992, 'x'), (9007199254740993, 'y')",
+        ])
+        .await;
+    let (mut one, mut other) = (stage.raw().await, stage.raw().await);
+    let (by_name, by_id) = ("SELECT id FROM t WHERE name = ? ORDER BY id", "SELECT id FROM t WHERE id = ?");
+    let (ours, theirs) = (one.prepare(by_name).await.unwrap(), other.prepare(by_name).await.unwrap());
+    let (our_id, their_id) = (one.prepare(by_id).await.unwrap(), other.prepare(by_id).await.unwrap());
+    let (big, half) = (9_007_199_254_740_993i64, 2.5f64.to_le_bytes());
+    for _ in 0..3 {
+        assert_eq!(one.execute(ours, &[Param::Int(5)]).await.rows().rows.len(), 3, "compared as numbers");
+        assert_eq!(
+            other.execute(theirs, &[Param::Text(b"5")]).await.rows().rows.len(),
+            1,
+            "compared as texts"
+        );
+        assert!(one.execute(our_id, &[Param::Typed(5, 0, &half)]).await.rows().rows.is_empty());
+        let found = other.execute(their_id, &[Param::Int(big)]).await.rows();
+        assert_eq!(found.rows, [[&[0, 0][..], &big.to_le_bytes()].concat()]);
+        one.send_execute(ours, 1, &[Param::Int(5)], true).await;
+        assert_eq!(one.read().await, [1]);
+        one.read().await;
+        one.rows(vec![]).await.rows();
+        while fetch_ids(&mut one, ours).await.len() == 2 {}
+    }
 }
 
 async fn statements_of_one_client_do_not_share_cursors_or_data(scenario: Scenario) {

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
+use super::connection::User;
 use super::state::State;
+use crate::wire::execute::{Class, classes};
 
 /// What a prepared statement was made from: equal sources can share one statement on a connection.
 #[derive(Debug)]
@@ -84,10 +86,66 @@ pub struct Open {
     pub types: Option<Arc<[u8]>>,
     /// It may remember some.
     typed: bool,
+    /// What each parameter was of when it was not NULL last.
+    classes: Vec<Class>,
+    /// Who has executed it; `None` also where several have.
+    by: Option<User>,
+    /// It has been executed with a cursor.
+    had_cursor: bool,
     used: u64,
 }
 
+/// An execution, as far as a server's statement may not fit it.
+#[derive(Clone, Copy, Debug)]
+pub struct Use<'a> {
+    /// The parameters' types.
+    pub types: Option<&'a Arc<[u8]>>,
+    /// They have names.
+    pub named: bool,
+    /// It asks for a cursor.
+    pub with_cursor: bool,
+    /// Whose it is.
+    pub by: User,
+    /// What the same session has done before must not count either.
+    pub strict: bool,
+}
+
 impl Open {
+    /// Whether an execution on MySQL is there what it is on a statement of its own. MySQL 9.7 goes on comparing a parameter as what it was
+    /// before: a text as a number, a whole number as a floating-point one. And what has had a cursor gives its rows without one in another
+    /// form, and no end to them.
+    pub fn fits(&self, wanted: &Use<'_>) -> bool {
+        if self.had_cursor && !wanted.with_cursor {
+            return false;
+        }
+        let Some(types) = wanted.types else { return true };
+        let own = self.by == Some(wanted.by) && !wanted.strict;
+        own || self.types.as_ref().is_some_and(|known| Arc::ptr_eq(known, types) || known == types)
+            || self.classes.iter().zip(classes(types, wanted.named)).all(|(before, now)| before.lets(now))
+    }
+
+    /// It is executed so.
+    pub fn note_use(&mut self, wanted: &Use<'_>) {
+        self.had_cursor |= wanted.with_cursor;
+        let first = self.classes.is_empty() && self.by.is_none();
+        self.by = Some(wanted.by).filter(|by| first || self.by == Some(*by));
+        let Some(types) = wanted.types else { return };
+        if self.types.as_ref().is_some_and(|known| Arc::ptr_eq(known, types)) {
+            return;
+        }
+        for (at, now) in classes(types, wanted.named).enumerate() {
+            match self.classes.get_mut(at) {
+                Some(before) if now != Class::Null => *before = now,
+                Some(_) => {}
+                None => self.classes.push(now),
+            }
+        }
+    }
+
+    fn new(id: u32, used: u64) -> Self {
+        Self { id, types: None, typed: false, classes: Vec::new(), by: None, had_cursor: false, used }
+    }
+
     /// An execution with these parameter types, or with none, is sent.
     pub fn note_types(&mut self, types: &Option<Arc<[u8]>>) {
         self.typed |= types.is_some();
@@ -142,9 +200,7 @@ impl Statements {
             self.remove(&oldest);
         }
         self.clock += 1;
-        if let Some(before) =
-            self.open.insert(source, Open { id, types: None, typed: false, used: self.clock })
-        {
+        if let Some(before) = self.open.insert(source, Open::new(id, self.clock)) {
             self.closing.push(before.id);
         }
     }
@@ -176,6 +232,7 @@ impl Statements {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ClientId;
     use std::hash::RandomState;
 
     fn source(text: &str, schema: &str) -> Arc<Source> {
@@ -201,6 +258,54 @@ mod tests {
         statements.insert(source("c", ""), 3, 2);
         assert_eq!(statements.take_closing(), [2]);
         assert!(statements.get(&source("b", "")).is_none() && !statements.has_closing());
+    }
+
+    #[test]
+    fn t40_what_others_have_executed_changes_nothing() {
+        let (int, double, text, null, day) = ([8, 0x80], [5, 0], [0xfd, 0], [6, 0], [12, 0]);
+        let user = |client| User { client: ClientId(client), incarnation: 0, epoch: 0 };
+        let wanted =
+            |types, by, strict| Use { types: Some(types), named: false, with_cursor: false, by, strict };
+        let types = |kinds: &[[u8; 2]]| Arc::<[u8]>::from(kinds.concat());
+        for (before, now, fits) in [
+            ([int, int], [int, int], true),
+            ([text, int], [int, int], true),
+            ([null, null], [text, day], true),
+            ([int, double], [null, double], true),
+            ([int, int], [int, text], false),
+            ([double, int], [int, int], false),
+            ([day, int], [text, int], false),
+            ([day, int], [double, int], false),
+        ] {
+            let (before, now) = (types(&before), types(&now));
+            let mut open = Open::new(1, 0);
+            assert!(open.fits(&wanted(&before, user(1), true)));
+            open.note_use(&wanted(&before, user(1), false));
+            open.note_types(&Some(Arc::clone(&before)));
+            assert_eq!(open.fits(&wanted(&now, user(2), false)), fits, "{before:?} {now:?}");
+            assert_eq!(open.fits(&wanted(&now, user(1), true)), fits, "{before:?} {now:?}");
+            // Its own, as on a connection of its own.
+            assert!(open.fits(&wanted(&now, user(1), false)));
+            open.note_use(&wanted(&before, user(2), false));
+            assert_eq!(open.fits(&wanted(&now, user(1), false)), fits, "not its own any more");
+        }
+        // NULL leaves what was before.
+        let mut open = Open::new(1, 0);
+        for one in [[double], [null]] {
+            open.note_use(&wanted(&types(&one), user(1), false));
+            open.note_types(&Some(types(&one)));
+        }
+        assert!(!open.fits(&wanted(&types(&[int]), user(2), false)));
+    }
+
+    #[test]
+    fn what_has_had_a_cursor_gets_one() {
+        let by = User { client: ClientId(1), incarnation: 0, epoch: 0 };
+        let wanted = |with_cursor| Use { types: None, named: false, with_cursor, by, strict: false };
+        let mut open = Open::new(1, 0);
+        assert!(open.fits(&wanted(true)) && open.fits(&wanted(false)));
+        open.note_use(&wanted(true));
+        assert!(open.fits(&wanted(true)) && !open.fits(&wanted(false)));
     }
 
     #[test]

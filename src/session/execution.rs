@@ -11,11 +11,13 @@ use super::pins::Pins;
 use crate::backend::connection::Connection;
 use crate::backend::exchange::{self, Answer};
 use crate::backend::state::{Difference, State};
-use crate::backend::statements::Source;
+use crate::backend::statements::{Source, Use};
 use crate::execute::relay::RelayError;
+use crate::sql::Dialect;
 use crate::wire::buffer::Buffer;
+use crate::wire::capabilities::Capabilities;
 use crate::wire::command;
-use crate::wire::execute::with_types;
+use crate::wire::execute::{asks_for_cursor, with_types};
 use crate::wire::frame::{HEADER, PAYLOAD_MAX, put_packet};
 use crate::wire::reply::Expect;
 
@@ -53,12 +55,23 @@ impl Session {
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
         let source = execution.source;
-        if connection.statements.get(source).is_none() {
+        let wanted = self.wanted(connection, execution);
+        let is_there = match (connection.statements.get(source), &wanted) {
+            (Some(open), Some(wanted)) if !open.fits(wanted) => {
+                connection.statements.remove(source);
+                false
+            }
+            (open, _) => open.is_some(),
+        };
+        if !is_there {
             self.unless_interrupted(self.prepare_again(connection, source, buffer)).await?;
         }
         let Some(open) = connection.statements.get(source) else {
             return Err(Failure::Unsent(std::io::ErrorKind::NotFound.into()));
         };
+        if let Some(wanted) = &wanted {
+            open.note_use(wanted);
+        }
         let id = open.id.to_le_bytes();
         let knows_types = execution.bound_at.is_none()
             || execution.carries_types
@@ -82,6 +95,19 @@ impl Session {
             place.copy_from_slice(&id);
         }
         Ok(())
+    }
+
+    /// What an execution wants of a server's statement: of MySQL's, which remember. With data that was sent ahead it has to take what there is.
+    fn wanted<'a>(&self, connection: &Connection, execution: &'a Execution<'_>) -> Option<Use<'a>> {
+        let remembers = self.lexing.server.dialect == Dialect::MySql;
+        let may_choose = execution.executes && !self.statements.open.long_data.contains(&execution.id);
+        (remembers && may_choose).then(|| Use {
+            types: execution.types.as_ref().filter(|_| execution.bound_at.is_some()),
+            named: connection.capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
+            with_cursor: asks_for_cursor(execution.payload),
+            by: self.me(),
+            strict: self.is_at_shard(),
+        })
     }
 
     /// Does something before a statement that is not sent yet: as long as the server takes, for it may wait for a lock, and as long as the

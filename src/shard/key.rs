@@ -172,7 +172,7 @@ impl KeyType {
 
 impl Value<'_> {
     /// Whether servers compare it with a number by way of floating-point numbers, at least in some places.
-    pub(super) fn is_double(&self) -> bool {
+    pub fn is_double(&self) -> bool {
         matches!(self, Self::Text(..) | Self::Double(_))
     }
 }

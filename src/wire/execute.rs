@@ -4,7 +4,9 @@
 //! Owns: the places of the statement's id and of the parameters' types, so that both can be replaced. Does not know:
 //! values. Invariant: every place lies inside the payload.
 
+use super::column::kind;
 use super::command::{STMT_BULK_EXECUTE, STMT_EXECUTE};
+use super::cursor::Cursor;
 use super::frame::{lenenc, lenenc_string};
 
 /// Flag: the packet says itself how many parameters it has.
@@ -92,6 +94,54 @@ impl Layout {
         (!carried || payload.len() >= types.end)
             .then_some(Self { bound_at: Some(5), types: carried.then_some(types) })
     }
+}
+
+/// What a parameter is of, as far as MySQL goes on taking it for that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)] // as in `kind`
+pub enum Class {
+    Null,
+    Integer,
+    Real,
+    Decimal,
+    Date,
+    Datetime,
+    Time,
+    String,
+}
+
+impl Class {
+    fn of(kind: u8) -> Self {
+        match kind {
+            kind::NULL => Self::Null,
+            kind::TINY | kind::SHORT | kind::LONG | kind::INT24 | kind::LONGLONG | kind::YEAR => {
+                Self::Integer
+            }
+            kind::FLOAT | kind::DOUBLE => Self::Real,
+            kind::DECIMAL | kind::NEWDECIMAL => Self::Decimal,
+            kind::DATE | kind::NEWDATE => Self::Date,
+            kind::DATETIME | kind::TIMESTAMP => Self::Datetime,
+            kind::TIME => Self::Time,
+            _ => Self::String,
+        }
+    }
+
+    /// Whether a parameter that was of this class is taken for what it is when it is of another one.
+    pub fn lets(self, now: Self) -> bool {
+        self == now || matches!(self, Self::Null | Self::String) || now == Self::Null
+    }
+}
+
+/// The classes of parameters of these types, which have names where the connection has query attributes.
+pub fn classes(types: &[u8], named: bool) -> impl Iterator<Item = Class> + '_ {
+    let mut types = Cursor::new(types);
+    std::iter::from_fn(move || {
+        let (kind, _) = (types.u8()?, types.u8()?);
+        if named {
+            types.lenenc_bytes()?;
+        }
+        Some(Class::of(kind))
+    })
 }
 
 /// The payload with `types` added, which it does not carry; `bound_at` is its layout's.

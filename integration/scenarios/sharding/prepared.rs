@@ -7,7 +7,7 @@ use tidegate::wire::ok::Status;
 
 use super::{Split, fill, tell};
 use crate::harness::packets::{Param, Prepared};
-use crate::harness::{Cluster, Login, RawClient, Rules, Scenario};
+use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario};
 
 const READ_ONLY_CURSOR: u8 = 1;
 
@@ -411,6 +411,15 @@ async fn cursors_stay_where_they_were_opened(scenario: Scenario) {
     fetch(&mut pair, second).await;
     pair.close(second).await;
     pair.close(plain).await;
+    // One that has had a cursor gives its rows at once elsewhere.
+    let several = pair.prepare("SELECT id FROM orders WHERE customer_id IN (?, ?) ORDER BY id").await;
+    open(&mut pair, several, &[int(1), int(3)]).await;
+    for _ in 0..3 {
+        fetch(&mut pair, several).await;
+    }
+    pair.ours.send_execute(several.ours, READ_ONLY_CURSOR, &[int(1), int(2)], true).await;
+    assert_eq!(pair.ours.outcome().await.rows().rows.len(), 10);
+    pair.close(several).await;
     // Nothing holds a connection any more.
     let pinned = async || {
         split
@@ -433,7 +442,7 @@ async fn long_data_waits_until_its_shard_is_known(scenario: Scenario) {
             "notes (k VARCHAR(40) COLLATE utf8mb4_bin PRIMARY KEY, data LONGTEXT)",
             "plain (id INT PRIMARY KEY, data LONGTEXT)",
         ],
-        |schema, second| keyspace(schema, second, "string\n        collation: utf8mb4_bin", "notes: k"),
+        |schema, second| keyspaces(schema, second, &[("string, collation: utf8mb4_bin", "notes: k")]),
     )
     .await;
     let mut pair = Pair::of(&split).await;
@@ -477,24 +486,280 @@ async fn send(pair: &mut Pair, both: Both, parameter: u16, bytes: &[u8]) {
     }
 }
 
-/// Rules with one keyspace of two shards by hash.
-fn keyspace(schema: &str, second: &Cluster, key: &str, tables: &str) -> Rules {
+/// Rules with keyspaces of two shards by hash: the lines of each one's key, and its table.
+fn keyspaces(schema: &str, second: &Cluster, keyspaces: &[(&str, &str)]) -> Rules {
     let server = &second.servers[0];
-    let top = format!(
-        "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      all:\n        \
-         method: hash\n        key_type: {key}\n        slots: 64\n        shards:\n          s0: {{cluster: main, schema: {schema}_0, slots: 0-31}}\n          \
-         s1: {{cluster: second, schema: {schema}_1, slots: 32-63}}\n        tables:\n          {tables}"
+    let mut top = format!(
+        "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:"
     );
+    for (at, (key, table)) in keyspaces.iter().enumerate() {
+        let key = key.replace(", ", "\n        ");
+        top += &format!(
+            "\n      space{at}:\n        method: hash\n        key_type: {key}\n        slots: 64\n        shards:\n          \
+             s0: {{cluster: main, schema: {schema}_0, slots: 0-31}}\n          s1: {{cluster: second, schema: {schema}_1, slots: 32-63}}\n        \
+             tables:\n          {table}"
+        );
+    }
     let clusters = format!("  second:\n    servers: [\"{}:{}\"]\n", server.host, server.port);
     Rules { top, clusters, reads: "consistency: session".into(), ..Rules::default() }
+}
+
+/// Tables with keys of each type, and their keyspaces.
+const TYPES: [(&str, &str, &str); 7] = [
+    ("numbers (k BIGINT PRIMARY KEY, v INT)", "integer", "numbers: k"),
+    (
+        "texts (k VARCHAR(40) COLLATE utf8mb4_bin PRIMARY KEY, v INT)",
+        "string, collation: utf8mb4_bin",
+        "texts: k",
+    ),
+    ("decimals (k DECIMAL(10,2) PRIMARY KEY, v INT)", "decimal, scale: 2", "decimals: k"),
+    ("strings (k VARBINARY(40) PRIMARY KEY, v INT)", "bytes", "strings: k"),
+    ("uuids (k BINARY(16) PRIMARY KEY, v INT)", "uuid", "uuids: k"),
+    ("days (k DATE PRIMARY KEY, v INT)", "date", "days: k"),
+    ("moments (k DATETIME PRIMARY KEY, v INT)", "datetime", "moments: k"),
+];
+
+async fn keys_of_all_types_are_found_however_they_are_sent(scenario: Scenario) {
+    let tables = TYPES.map(|(table, ..)| table);
+    let rules = |schema: &str, second: &Cluster| {
+        keyspaces(schema, second, &TYPES.map(|(_, key, table)| (key, table)))
+    };
+    let split = Split::of(scenario, &tables, rules).await;
+    let mut pair = Pair::of(&split).await;
+    let (blob, decimal, double, date, datetime) = (252, 246, 5, 10, 12);
+    let (two, nine) = (2f64.to_le_bytes(), 9e15f64.to_le_bytes());
+    let values: [(&str, &[Param<'_>]); 7] = [
+        (
+            "numbers",
+            &[
+                Param::Int(1),
+                Param::Int(-7),
+                Param::Text(b"2"),
+                Param::Text(b" 3.0"),
+                Param::Typed(double, 0, &two),
+                Param::Typed(decimal, 0, b"\x034.0"),
+                Param::Typed(1, 0x80, &[200]),
+                Param::Typed(1, 0, &[200]),
+                Param::Int(9_007_199_254_740_992),
+                Param::Int(9_007_199_254_740_993),
+                Param::Text(b"9007199254740993"),
+                Param::Text(b"9007199254740994"),
+                Param::Typed(double, 0, &nine),
+                Param::Unsigned(u64::MAX),
+            ],
+        ),
+        (
+            "texts",
+            &[
+                Param::Text(b"abc"),
+                Param::Text(b"ABC"),
+                Param::Text(b"abc "),
+                Param::Text(b""),
+                Param::Text("d\u{e9}j\u{e0} vu \u{1f600}".as_bytes()),
+                Param::Typed(blob, 0, b"\x03xyz"),
+                Param::Text(b"it's \\ a 'test'"),
+            ],
+        ),
+        (
+            "decimals",
+            &[
+                Param::Typed(decimal, 0, b"\x041.50"),
+                Param::Text(b"1.5"),
+                Param::Int(3),
+                Param::Text(b"3.00"),
+                Param::Typed(double, 0, &two),
+                Param::Int(-12),
+            ],
+        ),
+        (
+            "strings",
+            &[
+                Param::Typed(blob, 0, b"\x03a\xff\x01"),
+                Param::Text(b"a"),
+                Param::Typed(blob, 0, b"\x01a"),
+                Param::Text(b""),
+            ],
+        ),
+        (
+            "uuids",
+            &[
+                Param::Typed(blob, 0, b"\x100123456789abcdef"),
+                Param::Text(b"0123456789abcdeg"),
+                Param::Text(b"0123456789abcdef"),
+            ],
+        ),
+        (
+            "days",
+            &[
+                Param::Typed(date, 0, &[4, 0xea, 7, 1, 5]),
+                Param::Text(b"2026-01-05"),
+                Param::Text(b"2026-1-6"),
+                Param::Typed(datetime, 0, &[4, 0xea, 7, 2, 28]),
+                Param::Typed(datetime, 0, &[7, 0xea, 7, 3, 1, 0, 0, 0]),
+                Param::Typed(date, 0, &[7, 0xea, 7, 3, 2, 9, 9, 9]),
+            ],
+        ),
+        (
+            "moments",
+            &[
+                Param::Typed(datetime, 0, &[7, 0xea, 7, 1, 5, 10, 20, 30]),
+                Param::Text(b"2026-01-05 10:20:30"),
+                Param::Typed(date, 0, &[4, 0xea, 7, 1, 6]),
+                Param::Text(b"2026-01-06 00:00:00"),
+                Param::Typed(7, 0, &[11, 0xea, 7, 1, 7, 1, 2, 3, 0, 0, 0, 0]),
+            ],
+        ),
+    ];
+    for (table, keys) in values {
+        let (insert, select) = (
+            format!("INSERT INTO {table} (k, v) VALUES (?, ?)"),
+            format!("SELECT k, v FROM {table} WHERE k = ?"),
+        );
+        let list = format!("SELECT COUNT(*) FROM {table} WHERE k IN (?, ?)");
+        // Each by a statement of its own: MySQL goes on taking a parameter for what it was before.
+        for (at, key) in keys.iter().enumerate() {
+            // Equal ones are in one place, whose server refuses the second.
+            pair.all(&insert, &[&[key.clone(), Param::Int(at as i64)]]).await;
+        }
+        for (at, key) in keys.iter().enumerate() {
+            pair.all(&select, &[&[key.clone()]]).await;
+            pair.all(&list, &[&[key.clone(), Param::Null]]).await;
+            pair.all(&list, &[&[key.clone(), keys[(at + 1) % keys.len()].clone()]]).await;
+        }
+        // As here, whatever came before.
+        let again = pair.ours.prepare(&select).await.expect("prepared");
+        for key in keys {
+            let theirs = pair.theirs.prepare(&select).await.expect("prepared");
+            pair.execute(Both { ours: again, theirs }, &[key.clone()]).await;
+        }
+        pair.query(&format!("SELECT COUNT(*), SUM(v) FROM {table}")).await;
+    }
+    for (sql, value) in [
+        ("UPDATE numbers SET v = 0 WHERE k = ?", Param::Text(b"5abc")),
+        ("DELETE FROM numbers WHERE k = ?", Param::Typed(double, 0, &2.5f64.to_le_bytes())),
+        ("DELETE FROM texts WHERE k = ?", Param::Int(5)),
+        ("DELETE FROM days WHERE k = ?", Param::Typed(datetime, 0, &[7, 0xea, 7, 3, 1, 1, 0, 0])),
+        ("DELETE FROM days WHERE k = ?", Param::Typed(date, 0, &[0])),
+        ("INSERT INTO moments (k, v) VALUES (?, 1)", Param::Typed(11, 0, &[0])),
+        ("INSERT INTO decimals (k, v) VALUES (?, 1)", Param::Text(b"1.005")),
+    ] {
+        pair.refused(sql, &[value], "doubtful-key").await;
+    }
+    pair.refused("INSERT INTO days (k, v) VALUES (?, 1)", &[Param::Null], "null-key").await;
+}
+
+async fn what_no_shard_can_do_alone_is_refused(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let flags = Login::default().capabilities | Capabilities::STMT_BULK_OPERATIONS;
+    let mut pair = Pair::with(&split, flags).await;
+    fill(&split, &mut pair.ours, &mut pair.theirs).await;
+    let int = Param::Int;
+    for (sql, params, reason) in [
+        ("UPDATE customers SET id = ? WHERE id = 1", &[int(2)][..], "changes-key"),
+        ("SELECT id FROM customers WHERE id > 0 ORDER BY id LIMIT ?", &[Param::Int(-1)], "LIMIT"),
+        ("SELECT id FROM customers WHERE id > 0 ORDER BY id LIMIT ?", &[Param::Null], "LIMIT"),
+        ("DELETE FROM orders WHERE customer_id IN (?, ?) LIMIT 1", &[int(1), int(2)], "limit-across-shards"),
+    ] {
+        pair.refused(sql, params, reason).await;
+    }
+    for (sql, reason) in [
+        ("UPDATE customers SET score = ?", "write-without-key"),
+        ("INSERT INTO customers (name) VALUES (?)", "missing-key"),
+        ("DROP TABLE customers", "definition"),
+        ("SELECT @tidegate$p0, id FROM customers WHERE id = ?", "not-parsed"),
+    ] {
+        let error = pair.ours.prepare(sql).await.expect_err("refused");
+        assert!(text(&error.message).contains(reason), "{sql}: {error}");
+    }
+    if !scenario.is_mysql() {
+        let insert = pair.prepare("INSERT INTO orders (customer_id, id, total) VALUES (?, ?, 1)").await;
+        for (types, rows) in [(true, &[(1, 70), (3, 71), (1, 72)][..]), (false, &[(2, 73), (4, 74)])] {
+            for (client, statement) in [(&mut pair.ours, insert.ours), (&mut pair.theirs, insert.theirs)] {
+                bulk(client, statement, rows, types).await.ok();
+            }
+        }
+        let error = bulk(&mut pair.ours, insert.ours, &[(1, 75), (2, 76)], true).await.err();
+        assert!(text(&error.message).contains("one bulk execution"), "{error}");
+        pair.execute(insert, &[int(1), int(77)]).await;
+    }
+    // Nothing of it was done, and the session goes on.
+    for sql in ["SELECT COUNT(*), SUM(score), MAX(id) FROM customers", "SELECT COUNT(*), SUM(id) FROM orders"]
+    {
+        pair.query(sql).await;
+    }
+}
+
+/// COM_STMT_BULK_EXECUTE of rows with two numbers.
+async fn bulk(client: &mut RawClient, statement: Prepared, rows: &[(i64, i64)], types: bool) -> Outcome {
+    let mut payload = [&statement.id.to_le_bytes()[..], &[if types { 128 } else { 0 }, 0]].concat();
+    payload.extend_from_slice(if types { &[8, 0, 8, 0] } else { &[] });
+    for (one, other) in rows {
+        payload.extend([&[0], &one.to_le_bytes()[..], &[0], &other.to_le_bytes()].concat());
+    }
+    client.command(com::STMT_BULK_EXECUTE, &payload).await;
+    client.outcome().await
+}
+
+async fn statements_outlast_definitions_and_rules(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let mut pair = Pair::of(&split).await;
+    fill(&split, &mut pair.ours, &mut pair.theirs).await;
+    let (stage, cluster) = (&split.stage, &split.stage.cluster);
+    let places = [
+        (cluster, format!("{}_0", stage.schema)),
+        (&split.second, format!("{}_1", stage.schema)),
+        (cluster, split.whole.clone()),
+    ];
+    let point = pair.prepare("SELECT * FROM customers WHERE id = ?").await;
+    let all = pair.prepare("SELECT * FROM customers WHERE id > ? ORDER BY id LIMIT 3").await;
+    let int = Param::Int;
+    for column in ["one", "two"] {
+        for id in 1..=3 {
+            pair.execute(point, &[int(id)]).await;
+            pair.execute(all, &[int(id)]).await;
+        }
+        for (cluster, schema) in &places {
+            cluster.run(0, &[&format!("ALTER TABLE {schema}.customers ADD COLUMN {column} INT")]).await;
+        }
+        cluster.caught_up().await;
+    }
+    pair.execute(point, &[int(4)]).await;
+    pair.execute(all, &[int(4)]).await;
+    // What is at home becomes sharded.
+    for (cluster, schema) in &places {
+        cluster.run(0, &[&format!("CREATE TABLE {schema}.later (id INT PRIMARY KEY, v INT)")]).await;
+    }
+    cluster.run(0, &[&format!("CREATE TABLE {}.later (id INT PRIMARY KEY, v INT)", stage.schema)]).await;
+    cluster.caught_up().await;
+    let insert = pair.prepare("INSERT INTO later (id, v) VALUES (?, ?)").await;
+    let select = pair.prepare("SELECT id, v FROM later WHERE id > ? ORDER BY id").await;
+    pair.execute(insert, &[int(1), int(1)]).await;
+    pair.execute(select, &[int(0)]).await;
+    pair.query("DELETE FROM later WHERE id = 1").await;
+    let before = super::rules(&stage.schema, &split.second).yaml(cluster);
+    stage.proxy.reload_text(&before.replace("customers: id\n", "customers: id\n          later: id\n"));
+    stage.proxy.until_logged("the rules were read again changes=").await;
+    for id in 1..=4 {
+        pair.execute(insert, &[int(id), int(id)]).await;
+        pair.execute(point, &[int(id)]).await;
+    }
+    pair.execute(select, &[int(0)]).await;
+    pair.query("SELECT COUNT(*) FROM later").await;
+    // And goes home again.
+    stage.proxy.reload_text(&before);
+    stage.proxy.until_logged("the rules were read again changes=").await;
+    pair.execute(point, &[int(1)]).await;
 }
 
 both_dialects! {
     a_transaction_outlasts_what_is_read_of_several_shards,
     a_key_among_the_parameters_leads_to_its_shard,
     cursors_stay_where_they_were_opened,
+    keys_of_all_types_are_found_however_they_are_sent,
     long_data_waits_until_its_shard_is_known,
     prepared_statements_are_parts_of_transactions,
     reads_of_several_shards_are_one_binary_result,
+    statements_outlast_definitions_and_rules,
     t42_types_need_not_be_sent_again,
+    what_no_shard_can_do_alone_is_refused,
 }

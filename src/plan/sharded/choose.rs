@@ -7,7 +7,7 @@ use super::keys::{Bound, KeySource, Narrow};
 use super::planned::{InsertedRow, Routed, Sites};
 use super::refusal::{Reason, Refusal};
 use super::values::{Arguments, Read};
-use crate::shard::{Database, Doubt, Keyspace, NoMatch, NoPlace, Policy, ShardIx, ShardSet};
+use crate::shard::{Database, Doubt, Keyspace, NoMatch, NoPlace, Policy, ShardIx, ShardSet, Value};
 
 /// The shards of one execution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,12 +151,31 @@ impl Placing<'_> {
         })
     }
 
+    /// Why a list of values is in doubt of which each has a place: servers may compare values of several types by other rules than each by itself.
+    fn doubt_of_list(&self, keys: &[Vec<KeySource>]) -> Option<Doubt> {
+        let one = keys.iter().map(|key| <&[_; 1]>::try_from(&key[..]).ok());
+        let read: Vec<_> =
+            one.map(|key| key.map(|[one]| self.arguments.read(*one))).collect::<Option<_>>()?;
+        let values: Vec<_> = read.iter().map(Read::value).filter(|value| *value != Value::Null).collect();
+        let first = values.first()?.is_double();
+        if values.iter().all(|value| value.is_double() == first) {
+            return None;
+        }
+        match self.keyspace.locate_any(&values) {
+            Err(NoPlace::Doubt(doubt)) => Some(doubt),
+            _ => None,
+        }
+    }
+
     /// The shards that a condition leaves.
     fn left(&self, narrow: &Narrow) -> Result<Left, Refusal> {
         let all = || self.keyspace.all();
         Ok(match narrow {
             Narrow::All => Left { shards: all(), doubt: None },
             Narrow::Keys(keys) => {
+                if let Some(doubt) = self.doubt_of_list(keys) {
+                    return Ok(Left { shards: all(), doubt: Some(doubt) });
+                }
                 let mut left = Left { shards: ShardSet::EMPTY, doubt: None };
                 for key in keys {
                     match self.place(key) {
