@@ -81,7 +81,9 @@ impl Split {
             }
         }
         let stage = scenario.stage_with(rules(&schema, &second)).await;
-        for table in tables.iter().filter(|table| table.starts_with("plain") || table.starts_with("countries")) {
+        for table in
+            tables.iter().filter(|table| table.starts_with("plain") || table.starts_with("countries"))
+        {
             stage.given(&[&format!("CREATE TABLE {table}")]).await;
         }
         Self { stage, second, whole }

@@ -260,12 +260,14 @@ mod tests {
         assert!(statements.get(&source("b", "")).is_none() && !statements.has_closing());
     }
 
+    fn wanted(types: &Arc<[u8]>, by: User, strict: bool) -> Use<'_> {
+        Use { types: Some(types), named: false, with_cursor: false, by, strict }
+    }
+
     #[test]
     fn t40_what_others_have_executed_changes_nothing() {
         let (int, double, text, null, day) = ([8, 0x80], [5, 0], [0xfd, 0], [6, 0], [12, 0]);
         let user = |client| User { client: ClientId(client), incarnation: 0, epoch: 0 };
-        let wanted =
-            |types, by, strict| Use { types: Some(types), named: false, with_cursor: false, by, strict };
         let types = |kinds: &[[u8; 2]]| Arc::<[u8]>::from(kinds.concat());
         for (before, now, fits) in [
             ([int, int], [int, int], true),

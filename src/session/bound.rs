@@ -160,8 +160,12 @@ impl Session {
             Planned::Refused(refusal) => return Err(refused(refusal)),
             Planned::Home if sql::uses_no_table(text, &self.lexing) => return Ok(Prepare::default()),
             Planned::Home => (Site::home(self.home()), None),
+            Planned::Copies(copies) => match directory.rules_of(&copies.database)?.copies().is_empty() {
+                true => (Site::home(self.home()), None),
+                false => return Err(Problem::Unsupported(SEVERAL.into())),
+            },
             Planned::Routed(routed) => {
-                let on = On { routed, database: directory.database(routed)? };
+                let on = On { routed, database: directory.rules_of(&routed.database)? };
                 let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
                 (site, (!sql.is_empty()).then_some(sql))
             }
@@ -287,7 +291,12 @@ impl Session {
                 let asked = Arguments { sql: text, lexing, literals, parameters: &[], charset: *charset };
                 return self.bind(directory, routed, &given, asked).await;
             }
-            Some((_, Planned::Home)) => {
+            Some((_, Planned::Copies(copies)))
+                if !directory.rules_of(&copies.database)?.copies().is_empty() =>
+            {
+                return Err(Problem::Unsupported(SEVERAL.into()));
+            }
+            Some((_, Planned::Home | Planned::Copies(_))) => {
                 self.stay_home(&base.text, statement).await?;
             }
             None => {}
@@ -348,6 +357,7 @@ impl Session {
                 let bindings = given.bindings(payload, order.len())?;
                 Ok(Bound::Scattered(shares, merging, bindings))
             }
+            Directed::Spread(_) => Err(Problem::Unsupported(SEVERAL.into())),
         }
     }
 
@@ -359,7 +369,7 @@ impl Session {
         given: &Given<'_>,
         asked: Arguments<'_>,
     ) -> Result<Bound, Problem> {
-        let database = directory.database(routed)?;
+        let database = directory.rules_of(&routed.database)?;
         let mut bulk = Bulk::of(given.payload, given.parameters, given.types()).ok_or(MALFORMED)?;
         let (mut row, mut values, mut shard) = (Vec::new(), Vec::new(), None);
         while bulk.next(&mut row).ok_or(MALFORMED)? {
@@ -379,6 +389,7 @@ impl Session {
             Directed::Here => None,
             Directed::As(sql) => Some(positional(&sql, asked.lexing).0),
             Directed::Scattered(..) => return Err(Problem::Unsupported(BULK_APART.into())),
+            Directed::Spread(_) => return Err(Problem::Unsupported(SEVERAL.into())),
         };
         self.bound_here(given, sql, None).await
     }
@@ -456,6 +467,9 @@ impl Session {
 
 const MALFORMED: Problem =
     Problem::Request(1835, std::borrow::Cow::Borrowed("Malformed communication packet."));
+
+const SEVERAL: &str = "this change cannot be prepared in this release, as it is made in several places at once, or looked at before it is committed (INSERT IGNORE): \
+                       execute it for each shard by itself, or let the driver send values within the text";
 
 const BULK_APART: &str = "the rows of one bulk execution on a sharded table must lie in one shard: send those of each shard by themselves, or \
                           execute the statement for each row";

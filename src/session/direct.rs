@@ -45,9 +45,9 @@ impl Directory {
         self.generation
     }
 
-    /// What the plan is for.
-    pub(super) fn database(&self, routed: &Routed) -> Result<&Database, Problem> {
-        self.planner.rules().database(&routed.database).ok_or(RULES_CHANGED)
+    /// The rules of a database that a plan is for.
+    pub(super) fn rules_of(&self, database: &str) -> Result<&Database, Problem> {
+        self.planner.rules().database(database).ok_or(RULES_CHANGED)
     }
 }
 
@@ -109,10 +109,10 @@ impl Session {
                 let arguments = Arguments { sql: text, lexing: &lexing, literals, parameters: &[], charset };
                 self.follow(directory, routed, &arguments, statement).await
             }
-            Planned::Copies(copies) => match directory.planner.rules().database(&copies.database) {
-                Some(database) if database.copies().is_empty() => self.stay_home(text, statement).await,
-                Some(database) => self.spread_copies(database, copies, text),
-                None => Err(RULES_CHANGED),
+            Planned::Copies(copies) => match directory.rules_of(&copies.database) {
+                Ok(database) if database.copies().is_empty() => self.stay_home(text, statement).await,
+                Ok(database) => self.spread_copies(database, copies, text),
+                Err(problem) => Err(problem),
             },
         };
         literals.shrink_to(LITERALS_KEPT); // after a bulk load
@@ -184,7 +184,7 @@ impl Session {
         arguments: &Arguments<'_>,
         statement: Recognised,
     ) -> Result<Directed, Problem> {
-        let database = directory.database(routed)?;
+        let database = directory.rules_of(&routed.database)?;
         if matches!(routed.verb, Verb::Insert | Verb::Replace) && !self.strict {
             return Err(Problem::Unsupported(NOT_STRICT.into()));
         }

@@ -438,6 +438,7 @@ async fn cursors_stay_where_they_were_opened(scenario: Scenario) {
 async fn long_data_waits_until_its_shard_is_known(scenario: Scenario) {
     let split = Split::of(
         scenario,
+        Cluster::own(scenario.dialect, 0),
         &[
             "notes (k VARCHAR(40) COLLATE utf8mb4_bin PRIMARY KEY, data LONGTEXT)",
             "plain (id INT PRIMARY KEY, data LONGTEXT)",
@@ -524,7 +525,7 @@ async fn keys_of_all_types_are_found_however_they_are_sent(scenario: Scenario) {
     let rules = |schema: &str, second: &Cluster| {
         keyspaces(schema, second, &TYPES.map(|(_, key, table)| (key, table)))
     };
-    let split = Split::of(scenario, &tables, rules).await;
+    let split = Split::of(scenario, Cluster::own(scenario.dialect, 0), &tables, rules).await;
     let mut pair = Pair::of(&split).await;
     let (blob, decimal, double, date, datetime) = (252, 246, 5, 10, 12);
     let (two, nine) = (2f64.to_le_bytes(), 9e15f64.to_le_bytes());
