@@ -1,5 +1,7 @@
 //! Prepared statements on sharded tables, beside the same statements on one server that has all rows.
 
+use std::slice;
+
 use tidegate::execute::names::Names;
 use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::command as com;
@@ -146,12 +148,12 @@ async fn a_key_among_the_parameters_leads_to_its_shard(scenario: Scenario) {
         .await;
         pair.all(
             "SELECT {db}.customers.name FROM {db}.customers WHERE id = ?",
-            &[&[one.clone()], &[two.clone()]],
+            &[slice::from_ref(&one), slice::from_ref(&two)],
         )
         .await;
         pair.all(
             "SELECT DATABASE() IS NULL AS none, name FROM customers WHERE ? = id",
-            &[&[one.clone()], &[two.clone()]],
+            &[slice::from_ref(&one), slice::from_ref(&two)],
         )
         .await;
         pair.all(
@@ -170,8 +172,11 @@ async fn a_key_among_the_parameters_leads_to_its_shard(scenario: Scenario) {
             &[&[one.clone(), Param::Int(0)]],
         )
         .await;
-        pair.all("DELETE FROM customers WHERE id = ? LIMIT 1", &[&[one.clone()], &[one], &[two], &[three]])
-            .await;
+        pair.all(
+            "DELETE FROM customers WHERE id = ? LIMIT 1",
+            &[slice::from_ref(&one), slice::from_ref(&one), &[two], &[three]],
+        )
+        .await;
     }
 }
 
@@ -452,13 +457,13 @@ async fn long_data_waits_until_its_shard_is_known(scenario: Scenario) {
     let home = pair.prepare("INSERT INTO plain (id, data) VALUES (?, ?)").await;
     for round in 0..4u8 {
         let key = format!("key {round}");
-        send(&mut pair, insert, 0, key[..3].as_bytes()).await;
+        send(&mut pair, insert, 0, &key.as_bytes()[..3]).await;
         send(&mut pair, home, 1, b"at home").await;
         for _ in 0..2 {
             send(&mut pair, insert, 1, &part).await;
         }
         pair.query("SELECT COUNT(*) FROM notes").await;
-        send(&mut pair, insert, 0, key[3..].as_bytes()).await;
+        send(&mut pair, insert, 0, &key.as_bytes()[3..]).await;
         pair.execute(insert, &[Param::Sent, Param::Sent]).await;
         pair.execute(home, &[Param::Int(round.into()), Param::Sent]).await;
         pair.execute(insert, &[Param::Text(format!("without {round}").as_bytes()), Param::Null]).await;
@@ -623,7 +628,7 @@ async fn keys_of_all_types_are_found_however_they_are_sent(scenario: Scenario) {
             pair.all(&insert, &[&[key.clone(), Param::Int(at as i64)]]).await;
         }
         for (at, key) in keys.iter().enumerate() {
-            pair.all(&select, &[&[key.clone()]]).await;
+            pair.all(&select, &[slice::from_ref(key)]).await;
             pair.all(&list, &[&[key.clone(), Param::Null]]).await;
             pair.all(&list, &[&[key.clone(), keys[(at + 1) % keys.len()].clone()]]).await;
         }
@@ -631,7 +636,7 @@ async fn keys_of_all_types_are_found_however_they_are_sent(scenario: Scenario) {
         let again = pair.ours.prepare(&select).await.expect("prepared");
         for key in keys {
             let theirs = pair.theirs.prepare(&select).await.expect("prepared");
-            pair.execute(Both { ours: again, theirs }, &[key.clone()]).await;
+            pair.execute(Both { ours: again, theirs }, slice::from_ref(key)).await;
         }
         pair.query(&format!("SELECT COUNT(*), SUM(v) FROM {table}")).await;
     }
