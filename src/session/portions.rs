@@ -52,7 +52,7 @@ impl Session {
             return Err(Problem::Unsupported(IGNORES.into()));
         }
         self.outside_of_transactions()?;
-        Ok(Directed::Spread(Box::new(on.spread(shards, arguments, self)?)))
+        Ok(Directed::Spread(Box::new(on.spread(shards, arguments)?)))
     }
 
     /// The statement changes a reference table: at home, then on the shards.
@@ -87,17 +87,12 @@ impl Session {
 
 impl On<'_> {
     /// What each of the shards gets.
-    pub(super) fn spread(
-        &self,
-        shards: &ShardSet,
-        arguments: &Arguments<'_>,
-        session: &Session,
-    ) -> Result<Spread, Problem> {
+    pub(super) fn spread(&self, shards: &ShardSet, arguments: &Arguments<'_>) -> Result<Spread, Problem> {
         self.routed.many.as_ref().map_err(refused)?;
         if let Sites::Rows(rows) = &self.routed.sites
             && shards.only().is_none()
         {
-            return self.split(rows, arguments, session);
+            return self.split(rows, arguments);
         }
         let portion = |shard| {
             let share = self.share(shard, arguments.sql, &self.routed.edits, arguments.lexing)?;
@@ -108,12 +103,7 @@ impl On<'_> {
     }
 
     /// Each row of an INSERT goes to its shard.
-    fn split(
-        &self,
-        rows: &[InsertedRow],
-        arguments: &Arguments<'_>,
-        session: &Session,
-    ) -> Result<Spread, Problem> {
+    fn split(&self, rows: &[InsertedRow], arguments: &Arguments<'_>) -> Result<Spread, Problem> {
         let places = self.routed.rows(arguments, self.database).map_err(|refusal| refused(&refusal))?;
         let last = places.last().copied();
         let mut of_shard: BTreeMap<ShardIx, Vec<usize>> = BTreeMap::new();

@@ -660,6 +660,13 @@ async fn what_no_shard_can_do_alone_is_refused(scenario: Scenario) {
     let int = Param::Int;
     for (sql, params, reason) in [
         ("UPDATE customers SET id = ? WHERE id = 1", &[int(2)][..], "changes-key"),
+        ("UPDATE customers SET score = 0 WHERE id IN (?, ?)", &[int(1), int(2)], "cannot be prepared"),
+        (
+            "INSERT INTO customers (id, score) VALUES (?, 1), (?, 1)",
+            &[int(91), int(92)],
+            "cannot be prepared",
+        ),
+        ("INSERT IGNORE INTO customers (id, score) VALUES (?, 1)", &[int(91)], "cannot be prepared"),
         ("SELECT id FROM customers WHERE id > 0 ORDER BY id LIMIT ?", &[Param::Int(-1)], "LIMIT"),
         ("SELECT id FROM customers WHERE id > 0 ORDER BY id LIMIT ?", &[Param::Null], "LIMIT"),
         ("DELETE FROM orders WHERE customer_id IN (?, ?) LIMIT 1", &[int(1), int(2)], "limit-across-shards"),
@@ -670,6 +677,7 @@ async fn what_no_shard_can_do_alone_is_refused(scenario: Scenario) {
         ("UPDATE customers SET score = ?", "write-without-key"),
         ("INSERT INTO customers (name) VALUES (?)", "missing-key"),
         ("DROP TABLE customers", "definition"),
+        ("INSERT INTO countries (id, name) VALUES (?, 'x')", "cannot be prepared"),
         ("SELECT @tidegate$p0, id FROM customers WHERE id = ?", "not-parsed"),
     ] {
         let error = pair.ours.prepare(sql).await.expect_err("refused");
