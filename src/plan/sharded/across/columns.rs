@@ -1,0 +1,330 @@
+//! The columns of the shards' rows: those that the client asks for, and hidden ones behind them.
+//!
+//! Owns: their places, what hidden ones are needed to compare by, where they stand in the text. Does not know: types: text's weights are
+//! asked for wherever a value may be text. Invariant: a hidden column is made of the statement's own tokens, means what these mean, has a
+//! name of its own, and is computed alike by all shards.
+
+use std::ops::Range;
+
+use super::super::edits::{Edit, NameEdit, Piece};
+use super::super::parse::text::{At, Text, is_literal};
+use super::super::parse::tree::{Alias, Expr, ExprKind, Item, Path, Select, Source};
+use super::super::planned::Merged;
+use super::super::refusal::{Reason, Refusal};
+use super::super::scope::{BlockIx, Scope, What};
+use crate::merge::{Key, Pad};
+use crate::shard::KeyType;
+use crate::sql::lexer::Kind;
+
+/// Functions whose answer depends on the server or the moment: two calls of one statement, or of two shards, differ.
+const VOLATILE: &[&[u8]] = &[
+    b"CURDATE",
+    b"CURRENT_DATE",
+    b"CURRENT_TIME",
+    b"CURRENT_TIMESTAMP",
+    b"CURTIME",
+    b"LOCALTIME",
+    b"LOCALTIMESTAMP",
+    b"NOW",
+    b"RAND",
+    b"RANDOM_BYTES",
+    b"SLEEP",
+    b"SYSDATE",
+    b"SYS_GUID",
+    b"UNIX_TIMESTAMP",
+    b"UTC_DATE",
+    b"UTC_TIME",
+    b"UTC_TIMESTAMP",
+    b"UUID",
+    b"UUID_SHORT",
+];
+/// Functions that give numbers.
+const NUMBERS: &[&[u8]] = &[
+    b"ABS",
+    b"AVG",
+    b"BIT_AND",
+    b"BIT_OR",
+    b"BIT_XOR",
+    b"CHAR_LENGTH",
+    b"COUNT",
+    b"DAY",
+    b"FLOOR",
+    b"HOUR",
+    b"LENGTH",
+    b"MINUTE",
+    b"MONTH",
+    b"ROUND",
+    b"SUM",
+    b"YEAR",
+];
+
+/// The statement's tokens of an expression.
+pub(super) fn copy(expr: &Expr) -> Piece {
+    Piece::Copy(expr.first..expr.end)
+}
+
+/// Words of our own.
+pub(super) fn text(words: &'static str) -> Piece {
+    Piece::Text(words.into())
+}
+
+/// The columns of one SELECT.
+pub(super) struct Columns<'q> {
+    pub scope: &'q Scope<'q>,
+    top: Option<BlockIx>,
+    /// Those of the select list; a star is `None`.
+    pub items: Vec<Option<(&'q Expr, Alias)>>,
+    hidden: Vec<Vec<Piece>>,
+}
+
+impl<'q> Columns<'q> {
+    pub fn new(scope: &'q Scope<'q>, select: &'q Select, top: Option<BlockIx>) -> Self {
+        let items = select.items.iter().map(|item| match item {
+            Item::Expr(expr, alias) => Some((expr, *alias)),
+            Item::Star | Item::TableStar(_) => None,
+        });
+        Self { scope, top, items: items.collect(), hidden: Vec::new() }
+    }
+
+    /// Whether a star is among the items.
+    pub fn have_star(&self) -> bool {
+        self.items.contains(&None)
+    }
+
+    /// How many tables the query has.
+    pub fn tables(&self) -> usize {
+        self.top.and_then(|top| self.scope.blocks.get(top)).map_or(0, |block| block.instances.len())
+    }
+
+    /// The place of an item; `None` where it is not known.
+    pub fn place(&self, item: usize) -> Option<usize> {
+        let is_star = |item: &Option<_>| item.is_none();
+        let before = self.items.get(..item)?.iter().any(is_star);
+        let after = self.items.get(item..)?.iter().any(is_star);
+        (!(before && after)).then_some(item)
+    }
+
+    /// How many columns are hidden.
+    pub fn hidden(&self) -> usize {
+        self.hidden.len()
+    }
+
+    /// Adds a hidden column; gives its place.
+    pub fn add(&mut self, pieces: Vec<Piece>) -> usize {
+        let same = |one: &Piece, other: &Piece| match (one, other) {
+            (Piece::Copy(one), Piece::Copy(other)) => self.same(one, other),
+            _ => one == other,
+        };
+        let known = self.hidden.iter().position(|own| {
+            own.len() == pieces.len() && own.iter().zip(&pieces).all(|(one, other)| same(one, other))
+        });
+        let at = known.unwrap_or_else(|| {
+            self.hidden.push(pieces);
+            self.hidden.len() - 1
+        });
+        self.items.len() + at
+    }
+
+    /// The place of an expression: that of an item which is the same, or of a hidden column. `None` where it cannot stand in the select
+    /// list once more.
+    pub fn expr(&mut self, expr: &Expr) -> Option<usize> {
+        if !self.copies(expr) {
+            return None;
+        }
+        let same = |item: usize| {
+            let (own, _) = self.items.get(item).copied().flatten()?;
+            self.same(&(own.first..own.end), &(expr.first..expr.end)).then(|| self.place(item))?
+        };
+        Some((0..self.items.len()).find_map(same).unwrap_or_else(|| self.add(vec![copy(expr)])))
+    }
+
+    /// Whether tokens are the same words. Literals are no part of the statement's shape: they may differ in the next one.
+    fn same(&self, one: &Range<At>, other: &Range<At>) -> bool {
+        let words = self.scope.text;
+        one.len() == other.len()
+            && one.clone().zip(other.clone()).all(|(one, other)| {
+                let kind = words.kind(one);
+                one == other
+                    || kind == words.kind(other)
+                        && !is_literal(kind)
+                        && words.bytes(one).eq_ignore_ascii_case(words.bytes(other))
+            })
+    }
+
+    /// Whether the expression can be computed once more, with the same result.
+    pub fn copies(&self, expr: &Expr) -> bool {
+        let words = self.scope.text;
+        (expr.first..expr.end).all(|at| match words.kind(at) {
+            // A parameter would be one more; an assignment is an effect.
+            Kind::Placeholder | Kind::UserVariable | Kind::Assign => false,
+            Kind::Word => !words.is_word(at, b"SELECT") && !words.is_one_of(at, VOLATILE),
+            _ => true,
+        })
+    }
+
+    /// What the values at `place` are compared by, which are this expression's.
+    pub fn key(&mut self, place: usize, expr: &Expr) -> Key {
+        let key = Key::at(place);
+        if self.is_number(expr) || !self.copies(expr) {
+            return key;
+        }
+        let own = || copy(expr);
+        let weight = self.add(vec![text("WEIGHT_STRING("), own(), text(")")]);
+        // A space's weight where the collation pads. The string is of a character set that becomes any other's.
+        let space = vec![
+            text("IF(CONCAT("),
+            own(),
+            text(", _latin1' ') = CONCAT("),
+            own(),
+            text("), WEIGHT_STRING(RIGHT(CONCAT("),
+            own(),
+            text(", _latin1' '), 1)), '')"),
+        ];
+        let space = self.add(space);
+        key.weighed(weight, Pad::At(space))
+    }
+
+    /// Whether the value is surely no text.
+    fn is_number(&self, expr: &Expr) -> bool {
+        match &expr.kind {
+            ExprKind::Call(call) => {
+                let name = self.scope.text.name(call.name.last());
+                NUMBERS.iter().any(|number| number.eq_ignore_ascii_case(&name))
+            }
+            ExprKind::Column(path) => self.key_type(path).is_some(),
+            ExprKind::Literal { at, typed: None, .. } => self.scope.text.kind(*at) != Kind::String,
+            _ => false,
+        }
+    }
+
+    /// The type of a sharding key's column that is no text.
+    fn key_type(&self, path: &Path) -> Option<KeyType> {
+        let (instance, column) = self.scope.key_column(path, self.top?)?;
+        let What::Sharded { database, keyspace, .. } = self.scope.instances.get(instance)?.what else {
+            return None;
+        };
+        let own = database.keyspaces.get(keyspace)?.key.get(column)?;
+        use KeyType::{Date, Datetime, Decimal, Integer};
+        matches!(own, Integer | Decimal { .. } | Date | Datetime { .. }).then_some(*own)
+    }
+
+    /// Whether the expression is the whole sharding key of a table, so that no two shards have equal values of it, NULL left out.
+    pub fn is_key(&self, expr: &Expr) -> bool {
+        self.key_of(expr).is_some_and(|(_, _, length)| length == 1)
+    }
+
+    /// Whether the expression is a column of a sharding key, which its table surely has.
+    pub fn is_sharding_column(&self, expr: &Expr) -> bool {
+        let ExprKind::Column(path) = &expr.kind else { return false };
+        self.top.is_some_and(|top| self.scope.key_column(path, top).is_some())
+    }
+
+    /// Whether a sharding key is among these expressions of GROUP BY: then each group is in one shard.
+    pub fn have_key(&self, group: &[Expr]) -> bool {
+        let found: Vec<_> = group.iter().filter_map(|expr| self.key_of(expr)).collect();
+        found.iter().any(|(instance, _, length)| {
+            // Rows without a partner have NULL there, in every shard.
+            let kept = self.scope.instances.get(*instance).is_some_and(|own| own.nullable.is_empty());
+            let has = |column| found.iter().any(|(other, own, _)| (other, *own) == (instance, column));
+            kept && (0..*length).all(has)
+        })
+    }
+
+    /// The column of a sharding key that an expression is: table, place in the key, the key's length. None where equal values may lie
+    /// apart, as texts can.
+    fn key_of(&self, expr: &Expr) -> Option<(usize, usize, usize)> {
+        let ExprKind::Column(path) = &expr.kind else { return None };
+        self.key_type(path)?;
+        let (instance, column) = self.scope.key_column(path, self.top?)?;
+        let own = self.scope.instances.get(instance)?;
+        // Of several tables' columns the select list may mean another one.
+        let clear = !path.qualifiers().is_empty() || self.tables() == 1 || self.is_unnamed(path);
+        let What::Sharded { key, .. } = own.what else { return None };
+        (clear && Some(own.block) == self.top).then_some((instance, column, key.len()))
+    }
+
+    /// Whether no item can have this name.
+    fn is_unnamed(&self, path: &Path) -> bool {
+        let words = self.scope.text;
+        let name = words.name(path.last());
+        let same = |other: At| words.name(other).eq_ignore_ascii_case(&name);
+        self.items.iter().all(|item| match item {
+            None | Some((_, Alias::Text)) => false,
+            Some((_, Alias::Name(alias))) => !same(*alias),
+            Some((Expr { kind: ExprKind::Column(own), .. }, Alias::None)) => !same(own.last()),
+            Some((_, Alias::None)) => true,
+        })
+    }
+
+    /// A column that no shard computes where a table has a column of this alias' name: they refuse it as ambiguous. GROUP BY would mean
+    /// that column.
+    pub fn guard(&mut self, alias: At, select: &Select) -> Option<()> {
+        let mut names = Vec::new();
+        select.from.iter().try_for_each(|source| tables(self.scope.text, source, &mut names))?;
+        let mut pieces = vec![text("(SELECT "), Piece::Copy(alias..alias + 1), text(" FROM ")];
+        for name in names {
+            pieces.extend([Piece::Copy(name), text(", ")]);
+        }
+        pieces.extend([
+            text("(SELECT NULL AS "),
+            Piece::Copy(alias..alias + 1),
+            text(") AS `tidegate` LIMIT 0)"),
+        ]);
+        self.add(pieces);
+        Some(())
+    }
+
+    /// Completes the merge with what is known of all columns.
+    pub fn finish(self, select: &Select, merged: &mut Merged) -> Result<(), Refusal> {
+        merged.width = self.items.len() + self.hidden.len();
+        merged.star = self.items.iter().rposition(Option::is_none);
+        if self.hidden.is_empty() {
+            return Ok(());
+        }
+        let Some(from) = select.from.first().and_then(|source| from(self.scope.text, source)) else {
+            let what = "ORDER BY or GROUP BY on several shards, of a query inside FROM";
+            return Err(Refusal::new(Reason::DerivedAcrossShards, what));
+        };
+        let mut pieces = Vec::new();
+        for (number, hidden) in self.hidden.into_iter().enumerate() {
+            pieces.push(text(", "));
+            pieces.extend(hidden);
+            pieces.push(Piece::Text(format!(" AS `tidegate {number}`").into()));
+        }
+        pieces.push(text(" "));
+        merged.edits.push(NameEdit { token: from, edit: Edit::Before(pieces) });
+        Ok(())
+    }
+}
+
+/// The token FROM, where a table's name follows it.
+fn from(text: &Text, source: &Source) -> Option<At> {
+    let name = match source {
+        Source::Table { name, .. } => name,
+        Source::Join(join) => return from(text, &join.left),
+        Source::Derived { .. } => return None,
+    };
+    let mut at = name.parts().first()?.checked_sub(1)?;
+    while text.is(at, b'(') {
+        at = at.checked_sub(1)?;
+    }
+    text.is_word(at, b"FROM").then_some(at)
+}
+
+/// The names of tables, each once; `None` where there is something else.
+fn tables(text: &Text, source: &Source, names: &mut Vec<Range<At>>) -> Option<()> {
+    match source {
+        Source::Table { name, .. } => {
+            let last = name.last();
+            if names.iter().all(|own| text.name(own.end - 1) != text.name(last)) {
+                names.push(*name.parts().first()?..last + 1);
+            }
+            Some(())
+        }
+        Source::Join(join) => {
+            tables(text, &join.left, names)?;
+            tables(text, &join.right, names)
+        }
+        Source::Derived { .. } => None,
+    }
+}
