@@ -188,7 +188,9 @@ impl Session {
                 let Merge::Rows(merged) = routed.many.as_ref().map_err(refused)? else {
                     return Err(RULES_CHANGED);
                 };
-                let (merging, edits) = merged.execution(&routed.edits, &arguments).ok_or(BAD_NUMBER)?;
+                let (merging, edits) = merged
+                    .execution(&routed.edits, &arguments)
+                    .map_err(|refusal| refused(&refusal))?;
                 let share = |shard| {
                     let mut share = on.share(shard, text, &edits, self)?;
                     if share.sql.is_empty() {
@@ -279,10 +281,6 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
 pub(super) const RULES_CHANGED: Problem = Problem::Request(
     1317,
     std::borrow::Cow::Borrowed("the rules have changed while the statement was planned: send it again"),
-);
-const BAD_NUMBER: Problem = Problem::Request(
-    1210,
-    std::borrow::Cow::Borrowed("LIMIT and OFFSET across shards must be whole numbers"),
 );
 const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server could \
                           store another key than the one that the shard was chosen by";

@@ -71,6 +71,11 @@ impl Words<'_> {
             Fold::Least(by) => format!("least {place} by {}", key(by)),
             Fold::Greatest(by) => format!("greatest {place} by {}", key(by)),
             Fold::Expression(expression) => format!("{place} = {}", self.expression(expression)),
+            Fold::CountDistinct(by) => format!("count {place} of different {}", keys(by)),
+            Fold::SumDistinct(of) => format!("sum {place} of different {}", key(&of.key)),
+            Fold::AverageDistinct(of) => {
+                format!("average {place} of different {} by {}", of.value + 1, key(&of.key))
+            }
             other => format!("{other:?} {place}").to_ascii_lowercase(),
         }
     }

@@ -6,6 +6,7 @@
 use super::edits::{Edit, NameEdit};
 use super::keys::KeySource;
 use super::planned::{Cut, Merged, Operand};
+use super::refusal::{Reason, Refusal};
 use super::values::Arguments;
 use crate::merge::{self, Arrival, Combine, Condition, Error, Expression, Fold, Key, Limit, Pad, Spec};
 
@@ -18,21 +19,37 @@ pub struct Merging {
 }
 
 impl Merged {
-    /// For these values: the merge, and what becomes of the text, `names` included. `None` where a number is none.
+    /// For these values: the merge, and what becomes of the text, `names` included.
+    ///
+    /// # Errors
+    /// A number is none, or an expression is another one than the plan takes it for.
     pub fn execution(
         &self,
         names: &[NameEdit],
         arguments: &Arguments<'_>,
-    ) -> Option<(Merging, Vec<NameEdit>)> {
+    ) -> Result<(Merging, Vec<NameEdit>), Refusal> {
+        let refuse = |reason, what: &str| Refusal::new(reason, what);
+        let literal = |ordinal: u32| {
+            let literal = arguments.literals.get(ordinal as usize)?;
+            arguments.sql.get(literal.span.clone())
+        };
+        if self.alike.iter().any(|(one, other)| literal(*one).is_none() || literal(*one) != literal(*other)) {
+            let what = "DISTINCT on several shards, in the order of something else";
+            return Err(refuse(Reason::DistinctAcrossShards, what));
+        }
         let mut spec = self.spec.clone();
         let mut edits = [names, &self.edits].concat();
         if let Some(cut) = &self.limit {
-            spec.limit = limit(cut, arguments, &mut edits)?;
+            let what = "LIMIT on several shards is no number";
+            spec.limit = limit(cut, arguments, &mut edits)
+                .ok_or_else(|| refuse(Reason::LimitNotConstant, what))?;
         }
         edits.sort_by_key(|edit| edit.token);
+        let what = "HAVING, or an expression of aggregates, on several shards with what is no number";
+        let no_number = || refuse(Reason::HavingAcrossShards, what);
         let numbers: Option<Vec<_>> = self.numbers.iter().map(|source| arguments.digits(*source)).collect();
-        fill(&mut spec, &numbers?)?;
-        Some((Merging { spec, width: self.width, star: self.star }, edits))
+        fill(&mut spec, &numbers.ok_or_else(no_number)?).ok_or_else(no_number)?;
+        Ok((Merging { spec, width: self.width, star: self.star }, edits))
     }
 }
 
@@ -48,9 +65,12 @@ fn limit(cut: &Cut, arguments: &Arguments<'_>, edits: &mut Vec<NameEdit>) -> Opt
     let mut put = |token, number: u64| {
         edits.push(NameEdit { token, edit: Edit::Text(number.to_string().into_bytes()) });
     };
-    put(cut.count.token, theirs);
-    if let Some(offset) = cut.offset {
-        put(offset.token, 0);
+    // Of no rows servers tell the columns in a way of its own.
+    if count > 0 {
+        put(cut.count.token, theirs);
+        if let Some(offset) = cut.offset {
+            put(offset.token, 0);
+        }
     }
     Some(Limit { offset, count: Some(count) })
 }

@@ -148,6 +148,8 @@ pub struct Merged {
     pub edits: Vec<NameEdit>,
     /// Where the numbers come from that rows are computed or compared with.
     pub numbers: Vec<KeySource>,
+    /// Literals that must be the same, by how many of them stand before each.
+    pub alike: Vec<(u32, u32)>,
     /// LIMIT.
     pub limit: Option<Cut>,
 }

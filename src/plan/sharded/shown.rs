@@ -35,8 +35,8 @@ pub fn describe_execution(routed: &Routed, arguments: &Arguments<'_>, database: 
         Ok(Chosen::Several(shards)) => {
             if let Ok(Merge::Rows(merged)) = &routed.many {
                 match merged.execution(&routed.edits, arguments) {
-                    Some((_, all)) => edits = all,
-                    None => return "  refused  a number is none\n".to_owned(),
+                    Ok((_, all)) => edits = all,
+                    Err(refusal) => return format!("  refused  {refusal}\n"),
                 }
             }
             shards.iter().collect()

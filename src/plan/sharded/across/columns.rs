@@ -12,8 +12,10 @@ use super::super::parse::tree::{Alias, Expr, ExprKind, Item, Path, Select, Sourc
 use super::super::planned::Merged;
 use super::super::refusal::{Reason, Refusal};
 use super::super::scope::{BlockIx, Scope, What};
+use super::aggregates::has_aggregate;
 use crate::merge::{Key, Pad};
 use crate::shard::KeyType;
+use crate::sql::Dialect;
 use crate::sql::lexer::Kind;
 
 /// Functions whose answer depends on the server or the moment: two calls of one statement, or of two shards, differ.
@@ -75,15 +77,19 @@ pub(super) struct Columns<'q> {
     /// Those of the select list; a star is `None`.
     pub items: Vec<Option<(&'q Expr, Alias)>>,
     hidden: Vec<Vec<Piece>>,
+    /// Each row is one of a group.
+    grouped: bool,
+    /// Literals that must be the same: so many of them stand before each in the statement.
+    alike: Vec<(u32, u32)>,
 }
 
 impl<'q> Columns<'q> {
-    pub fn new(scope: &'q Scope<'q>, select: &'q Select, top: Option<BlockIx>) -> Self {
+    pub fn new(scope: &'q Scope<'q>, select: &'q Select, top: Option<BlockIx>, grouped: bool) -> Self {
         let items = select.items.iter().map(|item| match item {
             Item::Expr(expr, alias) => Some((expr, *alias)),
             Item::Star | Item::TableStar(_) => None,
         });
-        Self { scope, top, items: items.collect(), hidden: Vec::new() }
+        Self { scope, top, items: items.collect(), hidden: Vec::new(), grouped, alike: Vec::new() }
     }
 
     /// Whether a star is among the items.
@@ -138,6 +144,26 @@ impl<'q> Columns<'q> {
         Some((0..self.items.len()).find_map(same).unwrap_or_else(|| self.add(vec![copy(expr)])))
     }
 
+    /// The item that is the same expression, where literals that stand in both are the same in each execution.
+    pub fn item_like(&mut self, expr: &Expr) -> Option<(usize, &'q Expr)> {
+        let words = self.scope.text;
+        if !self.copies(expr) {
+            return None;
+        }
+        for (place, item) in self.items.iter().enumerate() {
+            let Some((own, _)) = item else { continue };
+            let pairs = || (own.first..own.end).zip(expr.first..expr.end);
+            let literals = |pair: &(At, At)| is_literal(words.kind(pair.0)) && words.kind(pair.0) == words.kind(pair.1);
+            let same = |pair: &(At, At)| self.same(&(pair.0..pair.0 + 1), &(pair.1..pair.1 + 1));
+            if own.end - own.first == expr.end - expr.first && pairs().all(|pair| literals(&pair) || same(&pair)) {
+                let ordinals = pairs().filter(literals).map(|(one, other)| (words.ordinal(one), words.ordinal(other)));
+                self.alike.extend(ordinals);
+                return Some((place, *own));
+            }
+        }
+        None
+    }
+
     /// Whether tokens are the same words. Literals are no part of the statement's shape: they may differ in the next one.
     fn same(&self, one: &Range<At>, other: &Range<At>) -> bool {
         let words = self.scope.text;
@@ -168,20 +194,36 @@ impl<'q> Columns<'q> {
         if self.is_number(expr) || !self.copies(expr) {
             return key;
         }
-        let own = || copy(expr);
-        let weight = self.add(vec![text("WEIGHT_STRING("), own(), text(")")]);
+        // ONLY_FULL_GROUP_BY knows an expression of GROUP BY by itself, not inside others. All of a group's are equal.
+        let any = self.grouped
+            && !matches!(expr.kind, ExprKind::Column(_))
+            && !has_aggregate(self.scope.text, expr);
+        let mut weigh = |words: &[&'static str]| {
+            let mut pieces = Vec::new();
+            for (number, words) in words.iter().enumerate() {
+                if number > 0 && any {
+                    pieces.extend([text("MIN("), copy(expr), text(")")]);
+                } else if number > 0 {
+                    pieces.push(copy(expr));
+                }
+                pieces.push(text(words));
+            }
+            self.add(pieces)
+        };
+        let weight = weigh(&["WEIGHT_STRING(", ")"]);
         // A space's weight where the collation pads. The string is of a character set that becomes any other's.
-        let space = vec![
-            text("IF(CONCAT("),
-            own(),
-            text(", _latin1' ') = CONCAT("),
-            own(),
-            text("), WEIGHT_STRING(RIGHT(CONCAT("),
-            own(),
-            text(", _latin1' '), 1)), '')"),
-        ];
-        let space = self.add(space);
-        key.weighed(weight, Pad::At(space))
+        let space = weigh(&[
+            "IF(CONCAT(",
+            ", _latin1' ') = CONCAT(",
+            "), WEIGHT_STRING(RIGHT(CONCAT(",
+            ", _latin1' '), 1)), '')",
+        ]);
+        let key = key.weighed(weight, Pad::At(space));
+        // MySQL's weight of an ENUM, a SET or a FLOAT is what they are sorted by, of a column; MariaDB's is their text.
+        match (&expr.kind, self.scope.text.dialect()) {
+            (ExprKind::Column(_), Dialect::MySql) => key.numbered(weight),
+            _ => key,
+        }
     }
 
     /// Whether the value is surely no text.
@@ -278,6 +320,7 @@ impl<'q> Columns<'q> {
     pub fn finish(self, select: &Select, merged: &mut Merged) -> Result<(), Refusal> {
         merged.width = self.items.len() + self.hidden.len();
         merged.star = self.items.iter().rposition(Option::is_none);
+        merged.alike = self.alike;
         if self.hidden.is_empty() {
             return Ok(());
         }

@@ -3,12 +3,13 @@
 //! Owns: what rows of a group agree in, the columns of a group's row, the order of groups. Does not know: how one column is folded
 //! (`whole`), HAVING (`having`). Invariant: no shard leaves out a part of a group that is in the result.
 
+use super::super::edits::{Edit, NameEdit, Piece};
 use super::super::keys::KeySource;
 use super::super::parse::tree::{Alias, Expr, ExprKind, Path, Query, Select};
 use super::super::planned::Merged;
 use super::super::refusal::{Reason, Refusal};
 use super::aggregates::has_aggregate;
-use super::columns::Columns;
+use super::columns::{Columns, text};
 use super::cut;
 use super::order::Sorted;
 use super::rows::arrival;
@@ -26,6 +27,8 @@ pub(super) struct Grouping<'c, 'q> {
     pub numbers: Vec<KeySource>,
     /// All rows are one group.
     pub always: bool,
+    /// What shards group by besides, with its place: the values of aggregates that count each once.
+    pub finer: Vec<(usize, Piece)>,
 }
 
 /// What groups are sorted by.
@@ -39,11 +42,12 @@ enum By {
 impl<'c, 'q> Grouping<'c, 'q> {
     pub fn new(columns: &'c mut Columns<'q>, select: &'q Select) -> Self {
         let always = select.group.is_empty();
-        Self { columns, select, keys: Vec::new(), hidden: Vec::new(), numbers: Vec::new(), always }
+        let (keys, hidden, numbers, finer) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { columns, select, keys, hidden, numbers, always, finer }
     }
 
-    /// The merge.
-    pub fn merged(mut self, query: &'q Query) -> Result<Merged, Refusal> {
+    /// The merge; `is_bare` where nothing follows the query.
+    pub fn merged(mut self, query: &'q Query, is_bare: bool) -> Result<Merged, Refusal> {
         let select = self.select;
         for expr in &select.group {
             let key = self.group_key(expr)?;
@@ -56,7 +60,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
             };
             outputs.push(Output { place, fold: self.fold(expr, place)? });
         }
-        let (having, edit) = self.having()?;
+        let (having, without) = self.having()?;
         // One row needs no order.
         let orders = if self.always { &[][..] } else { &query.order };
         let mut by = Vec::new();
@@ -64,7 +68,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
             by.push((self.by(&order.expr, &outputs)?, order.descending));
         }
         let mut spec = Spec { having, ..Spec::default() };
-        let mut pushed = false;
+        let (mut pushed, mut by_keys) = (false, Vec::new());
         if by.iter().all(|(by, _)| matches!(by, By::Key(_))) {
             let sorted = by.into_iter().filter_map(|(by, descending)| match by {
                 By::Key(key) => Some(Key { descending, ..key }),
@@ -73,14 +77,23 @@ impl<'c, 'q> Grouping<'c, 'q> {
             let sorted: Vec<_> = sorted.collect();
             // The first groups of all are among the first of each shard that has them.
             let whole = self.keys.iter().all(|key| sorted.iter().any(|own| own.place == key.place));
-            pushed = whole && !self.always && spec.having.is_none();
+            pushed = whole && !self.always && spec.having.is_none() && self.finer.is_empty();
+            by_keys.clone_from(&sorted);
             spec.arrival = arrival(sorted);
         } else {
             for (by, descending) in by {
+                if let By::Key(key) = &by {
+                    by_keys.push(key.clone());
+                }
                 let key = self.order(by, &outputs);
                 spec.order.push(Key { descending, ..key });
             }
         }
+        if !self.finer.is_empty() && !self.is_whole(&outputs, &by_keys) {
+            return Err(grouped("A column that GROUP BY does not name, beside DISTINCT aggregates,"));
+        }
+        let mut edits = self.finer(query, is_bare)?;
+        edits.extend(without);
         let limit = cut(self.columns.scope, query.limit.as_ref(), pushed)?;
         spec.hidden = self.hidden.len();
         outputs.append(&mut self.hidden);
@@ -88,10 +101,58 @@ impl<'c, 'q> Grouping<'c, 'q> {
         Ok(Merged {
             spec,
             limit,
-            edits: edit.into_iter().collect(),
+            edits,
             numbers: self.numbers,
             ..Merged::default()
         })
+    }
+
+    /// Whether all that is shown or sorted by, and is no aggregate, is what GROUP BY names: in finer groups servers would allow more.
+    fn is_whole(&self, outputs: &[Output], by: &[Key]) -> bool {
+        let named = |place: usize| self.keys.iter().any(|key| key.place == place);
+        let shown = outputs.iter().filter(|output| output.fold == Fold::Any);
+        shown.map(|output| output.place).chain(by.iter().map(|key| key.place)).all(named)
+    }
+
+    /// The finer groups in the text.
+    fn finer(&self, query: &Query, is_bare: bool) -> Result<Vec<NameEdit>, Refusal> {
+        if self.finer.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = |first: &'static str| {
+            let mut pieces = Vec::new();
+            for (number, (_, piece)) in self.finer.iter().enumerate() {
+                pieces.extend([text(if number == 0 { first } else { ", " }), piece.clone()]);
+            }
+            pieces
+        };
+        if let Some(last) = self.select.group.last() {
+            return Ok(vec![NameEdit { token: last.end.saturating_sub(1), edit: Edit::After(list(", ")) }]);
+        }
+        let words = self.columns.scope.text;
+        let limit = query.limit.iter().flat_map(|limit| limit.offset.iter().chain([&limit.count]));
+        // The word that the next clause begins with.
+        let next = match (&self.select.having, query.order.first()) {
+            (Some(having), _) => having.first.checked_sub(1).filter(|at| words.is_word(*at, b"HAVING")),
+            (None, Some(order)) => order.expr.first.checked_sub(2).filter(|at| words.is_word(*at, b"ORDER")),
+            (None, None) => {
+                let first = limit.map(|expr| expr.first).min();
+                first.and_then(|at| at.checked_sub(1)).filter(|at| words.is_word(*at, b"LIMIT"))
+            }
+        };
+        let ends = self.select.having.is_none() && query.order.is_empty() && query.limit.is_none();
+        let edit = match next {
+            Some(token) => {
+                let mut pieces = list("GROUP BY ");
+                pieces.push(text(" "));
+                NameEdit { token, edit: Edit::Before(pieces) }
+            }
+            None if ends && is_bare => {
+                NameEdit { token: words.len().saturating_sub(1), edit: Edit::After(list(" GROUP BY ")) }
+            }
+            None => return Err(grouped("DISTINCT aggregates in parentheses")),
+        };
+        Ok(vec![edit])
     }
 
     /// What an item of GROUP BY is compared by. A name means a table's column before it means an alias.

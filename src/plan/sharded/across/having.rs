@@ -7,21 +7,38 @@ use super::super::edits::{Edit, NameEdit};
 use super::super::parse::tree::{Alias, Comparison, Expr, ExprKind};
 use super::super::refusal::{Reason, Refusal};
 use super::aggregates::has_aggregate;
+use super::columns::{copy, text};
 use super::groups::Grouping;
 use crate::merge::{Condition, Operand, Output, Test};
 use crate::sql::lexer::Kind;
 
 impl Grouping<'_, '_> {
     /// The condition, and what becomes of it in the text.
-    pub fn having(&mut self) -> Result<(Option<Condition>, Option<NameEdit>), Refusal> {
-        let Some(having) = &self.select.having else { return Ok((None, None)) };
-        if !self.always && self.is_shards(having) {
-            return Ok((None, None));
+    pub fn having(&mut self) -> Result<(Option<Condition>, Vec<NameEdit>), Refusal> {
+        let Some(having) = &self.select.having else { return Ok((None, Vec::new())) };
+        let conditions = match &having.kind {
+            ExprKind::And(list) => &list[..],
+            _ => std::slice::from_ref(having),
+        };
+        let (theirs, ours): (Vec<_>, Vec<_>) =
+            conditions.iter().partition(|condition| !self.always && self.is_shards(condition));
+        if ours.is_empty() {
+            return Ok((None, Vec::new()));
         }
-        let condition = self.condition(having).ok_or_else(refused)?;
+        let ours: Option<Vec<_>> = ours.into_iter().map(|condition| self.condition(condition)).collect();
+        let mut ours = ours.ok_or_else(refused)?;
         let word = having.first.checked_sub(1).filter(|at| self.columns.scope.text.is_word(*at, b"HAVING"));
-        let edit = NameEdit { token: word.ok_or_else(refused)?, edit: Edit::Without(having.end) };
-        Ok((Some(condition), Some(edit)))
+        let token = word.ok_or_else(refused)?;
+        let mut pieces = Vec::new();
+        for (number, condition) in theirs.into_iter().enumerate() {
+            pieces.extend([text(if number == 0 { "HAVING " } else { " AND " }), copy(condition)]);
+        }
+        let mut edits = vec![NameEdit { token, edit: Edit::Without(having.end) }];
+        if !pieces.is_empty() {
+            edits.insert(0, NameEdit { token, edit: Edit::Before(pieces) });
+        }
+        let condition = if ours.len() == 1 { ours.swap_remove(0) } else { Condition::All(ours) };
+        Ok((Some(condition), edits))
     }
 
     /// Whether it compares columns of GROUP BY with constants and nothing else: equal values, as GROUP BY takes them, compare alike.

@@ -59,13 +59,21 @@ pub(super) fn merge<'q>(
     uses: Uses,
 ) -> Result<Merge, Refusal> {
     state(uses)?;
-    let select = match &query.body {
-        Body::Select(select) => select,
-        // `(SELECT …) LIMIT 1`: two LIMITs may be there.
-        Body::Query(inner) if query.order.is_empty() && query.limit.is_none() && !query.locking => {
-            return merge(scope, inner, top, uses);
+    // The statement's last token is the query's.
+    let mut is_bare = true;
+    let mut query = query;
+    let select = loop {
+        match &query.body {
+            Body::Select(select) => break select,
+            // `(SELECT …) LIMIT 1`: two LIMITs may be there.
+            Body::Query(inner) if query.order.is_empty() && query.limit.is_none() && !query.locking => {
+                (query, is_bare) = (inner, false);
+            }
+            _ => {
+                let what = "A UNION, or parentheses, on several shards";
+                return refuse(Reason::UnionAcrossShards, what);
+            }
         }
-        _ => return refuse(Reason::UnionAcrossShards, "A UNION, or parentheses, on several shards"),
     };
     if query.locking {
         return refuse(Reason::LockingAcrossShards, "Rows of several shards are locked");
@@ -76,13 +84,13 @@ pub(super) fn merge<'q>(
     if select.elaborate {
         return refuse(Reason::GroupAcrossShards, "GROUP BY WITH ROLLUP on several shards");
     }
-    let mut columns = Columns::new(scope, select, top);
     let grouped = !select.group.is_empty() || aggregates(scope, select, query);
+    let mut columns = Columns::new(scope, select, top, grouped);
     let mut merged = match (grouped, select.distinct) {
         (true, true) => return refuse(Reason::DistinctAcrossShards, "DISTINCT of groups on several shards"),
         // Each group is in one shard, whole.
         (true, false) if columns.have_key(&select.group) => rows::rows(&mut columns, query)?,
-        (true, false) => Grouping::new(&mut columns, select).merged(query)?,
+        (true, false) => Grouping::new(&mut columns, select).merged(query, is_bare)?,
         (false, true) => rows::distinct(&mut columns, query)?,
         (false, false) => rows::rows(&mut columns, query)?,
     };

@@ -29,7 +29,11 @@ pub(super) fn distinct<'q>(columns: &mut Columns<'q>, query: &'q Query) -> Resul
     }
     let mut order = Vec::new();
     for item in &query.order {
-        let Sorted::Item(place, _) = columns.sorted(&item.expr)? else {
+        let place = match columns.sorted(&item.expr)? {
+            Sorted::Item(place, _) => Some(place),
+            Sorted::Other(expr) => columns.item_like(expr).map(|(place, _)| place),
+        };
+        let Some(place) = place else {
             return Err(refused("DISTINCT on several shards, in the order of something else"));
         };
         let key = keys.get(place).cloned().unwrap_or_default();

@@ -10,8 +10,11 @@ use super::super::refusal::{Reason, Refusal, shown};
 use super::aggregates::{has_aggregate, is_aggregate};
 use super::columns::{copy, text};
 use super::groups::Grouping;
-use crate::merge::{Expression, Fold, Operator, Output};
+use crate::merge::{Distinct, Expression, Fold, Key, Operator, Output};
 use crate::sql::lexer::Kind;
+
+/// Values that shards group by besides, at most: each shard sends a row for each combination.
+const FINER_MAX: usize = 3;
 
 impl Grouping<'_, '_> {
     /// How the column that is this expression, at `place` of the shards' rows, becomes the whole group's.
@@ -49,10 +52,39 @@ impl Grouping<'_, '_> {
             () if is(b"BIT_OR") => Some(Fold::BitOr),
             () if is(b"BIT_XOR") => Some(Fold::BitXor),
             () if is(b"ANY_VALUE") && !self.always => Some(Fold::Any),
-            () if !apart => None,
+            () if !apart => self.distinct(call, &name, place),
             () if is(b"COUNT") => Some(Fold::Count),
             () if is(b"SUM") => Some(Fold::Sum),
             () if is(b"AVG") => self.average(call),
+            () => None,
+        }
+    }
+
+    /// Each value counts once: the shards tell of each value of a group, in finer groups.
+    fn distinct(&mut self, call: &Call, name: &[u8], place: usize) -> Option<Fold> {
+        let mut keys = Vec::new();
+        for argument in &call.arguments {
+            let own = self.columns.expr(argument)?;
+            keys.push(self.columns.key(own, argument));
+            if self.finer.iter().all(|(place, _)| *place != own) {
+                self.finer.push((own, copy(argument)));
+            }
+        }
+        if self.finer.len() > FINER_MAX {
+            return None;
+        }
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        if is(b"COUNT") {
+            return Some(Fold::CountDistinct(keys));
+        }
+        // What is added up differs as numbers do: '1' and '01' are one.
+        let [argument] = &call.arguments[..] else { return None };
+        match () {
+            () if is(b"SUM") => Some(Fold::SumDistinct(Distinct { value: place, key: Key::at(place) })),
+            () if is(b"AVG") => {
+                let value = self.columns.add(vec![text("SUM(DISTINCT "), copy(argument), text(")")]);
+                Some(Fold::AverageDistinct(Distinct { value, key: Key::at(value) }))
+            }
             () => None,
         }
     }
