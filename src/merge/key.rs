@@ -141,7 +141,11 @@ impl Part {
         let incomparable = |needs| Error::Incomparable { place: key.place, needs };
         let (mut place, mut how) = (key.place, how(column(key.place)?, format));
         if let (Err(Needs::Number), Some(number)) = (&how, key.number) {
-            (place, how) = (number, self::how(column(number)?, format));
+            let numbered = self::how(column(number)?, format);
+            // Bytes stand for the number of an ENUM or a SET alone.
+            if column(key.place)?.is_enumerated() || !matches!(numbered, Ok(How::Bytes)) {
+                (place, how) = (number, numbered);
+            }
         }
         if let (Err(Needs::Weight), Some(weight)) = (&how, &key.weight) {
             let bytes = matches!(self::how(column(weight.place)?, format), Ok(How::Bytes));

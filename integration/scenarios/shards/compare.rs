@@ -68,7 +68,10 @@ fn difference(statement: &Statement, server: &ResultSet, tidegate: &ResultSet, n
         let count = |result: &ResultSet| format!("{} columns, {} rows", result.columns.len(), result.rows.len());
         return Some(format!("{} / {}", count(server), count(tidegate)));
     }
-    if server.end.warnings == 0 && tidegate.end.warnings != 0 {
+    // Beyond a LIMIT one server computes nothing that it could warn of. MySQL warns of MIN and MAX of dates that are all NULL where
+    // they are part of another expression.
+    let quiet = statement.limit.is_none() && !statement.sql().contains("MIN(") && !statement.sql().contains("MAX(");
+    if server.end.warnings == 0 && tidegate.end.warnings != 0 && quiet {
         return Some(format!("{} warnings", tidegate.end.warnings));
     }
     // Which rows come is open.

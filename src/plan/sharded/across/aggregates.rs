@@ -39,6 +39,12 @@ pub(super) fn is_aggregate(text: &Text, call: &Call) -> bool {
     AGGREGATES.iter().any(|aggregate| aggregate.eq_ignore_ascii_case(&name))
 }
 
+/// Whether DISTINCT makes no difference to it.
+pub(super) fn is_extreme(text: &Text, call: &Call) -> bool {
+    let name = text.name(call.name.last());
+    [&b"MIN"[..], b"MAX", b"BIT_AND", b"BIT_OR"].iter().any(|own| own.eq_ignore_ascii_case(&name))
+}
+
 /// Whether one stands in the expression, those inside other queries left out.
 pub(super) fn has_aggregate(text: &Text, expr: &Expr) -> bool {
     let own = matches!(&expr.kind, ExprKind::Call(call) if is_aggregate(text, call));

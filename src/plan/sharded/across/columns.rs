@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::super::edits::{Edit, NameEdit, Piece};
 use super::super::parse::text::{At, Text, is_literal};
-use super::super::parse::tree::{Alias, Expr, ExprKind, Item, Path, Select, Source};
+use super::super::parse::tree::{Alias, Call, Expr, ExprKind, Item, Path, Select, Source};
 use super::super::planned::Merged;
 use super::super::refusal::{Reason, Refusal};
 use super::super::scope::{BlockIx, Scope, What};
@@ -219,7 +219,7 @@ impl<'q> Columns<'q> {
             ", _latin1' '), 1)), '')",
         ]);
         let key = key.weighed(weight, Pad::At(space));
-        // MySQL's weight of an ENUM, a SET or a FLOAT is what they are sorted by, of a column; MariaDB's is their text.
+        // MySQL's weight of an ENUM or a SET is what they are sorted by, of a column; MariaDB's is their text.
         match (&expr.kind, self.scope.text.dialect()) {
             (ExprKind::Column(_), Dialect::MySql) => key.numbered(weight),
             _ => key,
@@ -250,9 +250,10 @@ impl<'q> Columns<'q> {
         matches!(own, Integer | Decimal { .. } | Date | Datetime { .. }).then_some(*own)
     }
 
-    /// Whether the expression is the whole sharding key of a table, so that no two shards have equal values of it, NULL left out.
-    pub fn is_key(&self, expr: &Expr) -> bool {
-        self.key_of(expr).is_some_and(|(_, _, length)| length == 1)
+    /// Whether the only argument is the whole sharding key of a table, so that no two shards have equal values of it, NULL left out.
+    pub fn is_keyed(&self, call: &Call) -> bool {
+        let [argument] = &call.arguments[..] else { return false };
+        self.key_of(argument).is_some_and(|(_, _, length)| length == 1)
     }
 
     /// Whether the expression is a column of a sharding key, which its table surely has.

@@ -5,10 +5,10 @@
 
 use super::super::edits::{Edit, NameEdit, Piece};
 use super::super::keys::KeySource;
-use super::super::parse::tree::{Alias, Expr, ExprKind, Path, Query, Select};
+use super::super::parse::tree::{Alias, Call, Expr, ExprKind, Path, Query, Select};
 use super::super::planned::Merged;
 use super::super::refusal::{Reason, Refusal};
-use super::aggregates::has_aggregate;
+use super::aggregates::{has_aggregate, is_aggregate, is_extreme};
 use super::columns::{Columns, text};
 use super::cut;
 use super::order::Sorted;
@@ -27,6 +27,8 @@ pub(super) struct Grouping<'c, 'q> {
     pub numbers: Vec<KeySource>,
     /// All rows are one group.
     pub always: bool,
+    /// Shards' groups are finer than those that are asked for.
+    pub is_finer: bool,
     /// What shards group by besides, with its place: the values of aggregates that count each once.
     pub finer: Vec<(usize, Piece)>,
 }
@@ -40,10 +42,16 @@ enum By {
 }
 
 impl<'c, 'q> Grouping<'c, 'q> {
-    pub fn new(columns: &'c mut Columns<'q>, select: &'q Select) -> Self {
+    /// For groups of which `calls` are asked.
+    pub fn new(columns: &'c mut Columns<'q>, select: &'q Select, calls: &[&Call]) -> Self {
         let always = select.group.is_empty();
+        let words = columns.scope.text;
+        let is_finer = calls.iter().any(|call| {
+            let once = call.distinct && is_aggregate(words, call) && !is_extreme(words, call);
+            once && !columns.is_keyed(call)
+        });
         let (keys, hidden, numbers, finer) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { columns, select, keys, hidden, numbers, always, finer }
+        Self { columns, select, keys, hidden, numbers, always, is_finer, finer }
     }
 
     /// The merge; `is_bare` where nothing follows the query.

@@ -90,7 +90,10 @@ pub(super) fn merge<'q>(
         (true, true) => return refuse(Reason::DistinctAcrossShards, "DISTINCT of groups on several shards"),
         // Each group is in one shard, whole.
         (true, false) if columns.have_key(&select.group) => rows::rows(&mut columns, query)?,
-        (true, false) => Grouping::new(&mut columns, select).merged(query, is_bare)?,
+        (true, false) => {
+            let calls: Vec<_> = calls(select, query).collect();
+            Grouping::new(&mut columns, select, &calls).merged(query, is_bare)?
+        }
         (false, true) => rows::distinct(&mut columns, query)?,
         (false, false) => rows::rows(&mut columns, query)?,
     };

@@ -43,8 +43,8 @@ impl Grouping<'_, '_> {
         if call.arguments.iter().any(|argument| has_aggregate(words, argument)) {
             return None;
         }
-        // Each shard has values of its own.
-        let apart = !call.distinct || matches!(&call.arguments[..], [one] if self.columns.is_key(one));
+        // Each shard has values of its own, unless its groups are finer.
+        let apart = !call.distinct || !self.is_finer && self.columns.is_keyed(call);
         match () {
             () if is(b"MIN") => Some(Fold::Least(self.columns.key(place, expr))),
             () if is(b"MAX") => Some(Fold::Greatest(self.columns.key(place, expr))),
