@@ -188,9 +188,8 @@ impl Session {
                 let Merge::Rows(merged) = routed.many.as_ref().map_err(refused)? else {
                     return Err(RULES_CHANGED);
                 };
-                let (merging, edits) = merged
-                    .execution(&routed.edits, &arguments)
-                    .map_err(|refusal| refused(&refusal))?;
+                let (merging, edits) =
+                    merged.execution(&routed.edits, &arguments).map_err(|refusal| refused(&refusal))?;
                 let share = |shard| {
                     let mut share = on.share(shard, text, &edits, self)?;
                     if share.sql.is_empty() {

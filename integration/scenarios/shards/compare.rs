@@ -30,10 +30,12 @@ pub fn judge(statement: &Statement, server: &Outcome, tidegate: &Outcome, names:
         (Outcome::Rows(_), Outcome::Err(error)) if matches!(error.code, 1235) => {
             Verdict::Refused(reason(&String::from_utf8_lossy(&error.message)))
         }
-        (Outcome::Rows(server), Outcome::Rows(tidegate)) => match difference(statement, server, tidegate, names) {
-            None => Verdict::Same,
-            Some(what) => Verdict::Differs(what),
-        },
+        (Outcome::Rows(server), Outcome::Rows(tidegate)) => {
+            match difference(statement, server, tidegate, names) {
+                None => Verdict::Same,
+                Some(what) => Verdict::Differs(what),
+            }
+        }
         (server, tidegate) => Verdict::Differs(format!("{} / {}", short(server), short(tidegate))),
     }
 }
@@ -55,7 +57,12 @@ fn reason(message: &str) -> String {
     }
 }
 
-fn difference(statement: &Statement, server: &ResultSet, tidegate: &ResultSet, names: &Names) -> Option<String> {
+fn difference(
+    statement: &Statement,
+    server: &ResultSet,
+    tidegate: &ResultSet,
+    names: &Names,
+) -> Option<String> {
     let definitions = |result: &ResultSet| -> Vec<Vec<u8>> {
         result.columns.iter().map(|column| names.of_definition(column).unwrap_or(column.clone())).collect()
     };
@@ -65,12 +72,14 @@ fn difference(statement: &Statement, server: &ResultSet, tidegate: &ResultSet, n
         }
     }
     if server.columns.len() != tidegate.columns.len() || server.rows.len() != tidegate.rows.len() {
-        let count = |result: &ResultSet| format!("{} columns, {} rows", result.columns.len(), result.rows.len());
+        let count =
+            |result: &ResultSet| format!("{} columns, {} rows", result.columns.len(), result.rows.len());
         return Some(format!("{} / {}", count(server), count(tidegate)));
     }
     // Beyond a LIMIT one server computes nothing that it could warn of. MySQL warns of MIN and MAX of dates that are all NULL where
     // they are part of another expression.
-    let quiet = statement.limit.is_none() && !statement.sql().contains("MIN(") && !statement.sql().contains("MAX(");
+    let quiet =
+        statement.limit.is_none() && !statement.sql().contains("MIN(") && !statement.sql().contains("MAX(");
     if server.end.warnings == 0 && tidegate.end.warnings != 0 && quiet {
         return Some(format!("{} warnings", tidegate.end.warnings));
     }
@@ -94,7 +103,8 @@ fn comparable(definition: &[u8]) -> Vec<u8> {
     const KEPT: u16 = UNSIGNED | 0x40 | 0x100 | 0x800; // ZEROFILL, ENUM, SET
     let column = Column::parse(definition).expect("a definition");
     let mut cursor = Cursor::new(definition);
-    let [_, schema, table, original, name, origin] = std::array::from_fn(|_| cursor.lenenc_bytes().expect("a name"));
+    let [_, schema, table, original, name, origin] =
+        std::array::from_fn(|_| cursor.lenenc_bytes().expect("a name"));
     // int<1> length, int<2> character set, int<4> length, int<1> type, int<2> flags, int<1> decimals, two bytes of filler
     let mut fixed = cursor.rest().to_vec();
     let computed = original.is_empty();
@@ -118,13 +128,15 @@ fn rows(statement: &Statement, result: &ResultSet) -> Vec<Vec<Option<String>>> {
         let open = statement.items.get(place).is_none_or(|item| item.open) && charset != 63;
         value.map(|value| if open { folded(&value) } else { value.escape_ascii().to_string() })
     };
-    let row = |row: Vec<Option<Vec<u8>>>| row.into_iter().enumerate().map(|(at, value)| text(at, value)).collect();
+    let row =
+        |row: Vec<Option<Vec<u8>>>| row.into_iter().enumerate().map(|(at, value)| text(at, value)).collect();
     result.bytes().into_iter().map(row).collect()
 }
 
 /// A text without what a collation may take for equal.
 fn folded(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(value).to_lowercase().replace('ß', "ss").replace('\0', "");
+    let text =
+        String::from_utf8_lossy(value).to_lowercase().replace('ß', "s").replace("ss", "s").replace('\0', "");
     let plain = text.trim_end_matches([' ']).chars().map(|c| match c {
         'á' | 'ä' => 'a',
         'é' => 'e',

@@ -64,9 +64,21 @@ impl Generator<'_> {
         let both = || [named("a.", one), named("b.", two)].concat();
         let unique = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         match self.random.below(7) {
-            0..=2 => Source { from: "one", columns: named("", one), unique: unique(&["id"]), key: "k".into() },
-            3 => Source { from: "two", columns: named("two.", two), unique: unique(&["two.id"]), key: "two.k".into() },
-            4 => Source { from: "one AS a", columns: named("a.", one), unique: unique(&["a.id"]), key: "a.k".into() },
+            0..=2 => {
+                Source { from: "one", columns: named("", one), unique: unique(&["id"]), key: "k".into() }
+            }
+            3 => Source {
+                from: "two",
+                columns: named("two.", two),
+                unique: unique(&["two.id"]),
+                key: "two.k".into(),
+            },
+            4 => Source {
+                from: "one AS a",
+                columns: named("a.", one),
+                unique: unique(&["a.id"]),
+                key: "a.k".into(),
+            },
             5 => Source {
                 from: "one a JOIN two b ON a.k = b.k",
                 columns: both(),
@@ -221,7 +233,11 @@ impl Generator<'_> {
         let mut statement = Statement::default();
         let (mut names, mut texts) = (Vec::new(), Vec::new());
         for at in 0..=self.random.below(2) {
-            let expr = if self.chance(15) { Expr { sql: source.key.clone(), nature: Nature::Number } } else { self.expr(source) };
+            let expr = if self.chance(15) {
+                Expr { sql: source.key.clone(), nature: Nature::Number }
+            } else {
+                self.expr(source)
+            };
             if names.contains(&expr.sql) {
                 continue;
             }

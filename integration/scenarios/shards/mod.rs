@@ -68,7 +68,9 @@ async fn random_selects_are_answered_as_by_one_server(scenario: Scenario) {
     let started = Instant::now();
     let mut tally = Tally::default();
     for seed in first.. {
-        if time.map_or(seed == first + SEEDS, |time| started.elapsed() > time) || tally.failures.len() >= TOLD_MAX {
+        if time.map_or(seed == first + SEEDS, |time| started.elapsed() > time)
+            || tally.failures.len() >= TOLD_MAX
+        {
             break;
         }
         eprintln!("seed {seed}");

@@ -28,7 +28,12 @@ pub struct Statement {
 impl Statement {
     pub fn sql(&self) -> String {
         let items: Vec<_> = self.items.iter().map(|item| &*item.sql).collect();
-        let mut sql = format!("SELECT {}{} FROM {}", if self.distinct { "DISTINCT " } else { "" }, items.join(", "), self.from);
+        let mut sql = format!(
+            "SELECT {}{} FROM {}",
+            if self.distinct { "DISTINCT " } else { "" },
+            items.join(", "),
+            self.from
+        );
         let order = [&self.order[..], &self.last].concat();
         for (word, list, between) in [
             ("WHERE", &self.filter, " AND "),

@@ -93,7 +93,8 @@ impl Table {
             for column in &self.columns {
                 let number = random.next();
                 // Few values, so that groups have several rows.
-                let value = if number.is_multiple_of(7) { "NULL".to_owned() } else { (column.values)(number >> 3) };
+                let value =
+                    if number.is_multiple_of(7) { "NULL".to_owned() } else { (column.values)(number >> 3) };
                 row += &format!(", {value}");
             }
             (key, row + ")")

@@ -47,7 +47,9 @@ impl World {
         let schema = scenario.schema();
         let stage = scenario.stage_with(rules(&schema, &main, &second)).await;
         let whole = format!("{schema}_w");
-        for (cluster, schema) in Self::schemas(&schema).map(|(shard, schema)| (Self::cluster(&stage, &second, shard), schema)) {
+        for (cluster, schema) in
+            Self::schemas(&schema).map(|(shard, schema)| (Self::cluster(&stage, &second, shard), schema))
+        {
             let drop = format!("DROP DATABASE IF EXISTS {schema}");
             let create = format!("CREATE DATABASE {schema} CHARACTER SET utf8mb4");
             cluster.run(0, &[&drop, &create]).await;
@@ -129,8 +131,14 @@ impl World {
                     values.collect::<Vec<_>>().join(" | ")
                 };
                 let rows: Vec<_> = rows.iter().take(40).map(row).collect();
-                let columns: Vec<_> = result.columns.iter().map(|column| column.escape_ascii().to_string()).collect();
-                format!("{}\n    {}\n    {} warnings", columns.join("\n    "), rows.join("\n    "), result.end.warnings)
+                let columns: Vec<_> =
+                    result.columns.iter().map(|column| column.escape_ascii().to_string()).collect();
+                format!(
+                    "{}\n    {}\n    {} warnings",
+                    columns.join("\n    "),
+                    rows.join("\n    "),
+                    result.end.warnings
+                )
             }
             Outcome::Err(error) => format!("{error}"),
             other => format!("{other:?}"),

@@ -2,9 +2,7 @@
 //!
 //! Owns: the words. Does not know: the statement; its numbers come in. Invariant: that of `shown`.
 
-use crate::merge::{
-    Arrival, Combine, Condition, Expression, Fold, Key, Operand, Operator, Pad, Spec, Test,
-};
+use crate::merge::{Arrival, Combine, Condition, Expression, Fold, Key, Operand, Operator, Pad, Spec, Test};
 
 /// A merge, whose numbers are these.
 pub(super) fn describe(spec: &Spec, numbers: &[String]) -> String {

@@ -34,15 +34,15 @@ impl Merged {
             arguments.sql.get(literal.span.clone())
         };
         if self.alike.iter().any(|(one, other)| literal(*one).is_none() || literal(*one) != literal(*other)) {
-            let what = "DISTINCT on several shards, in the order of something else";
+            let what = "DISTINCT on several shards, sorted or grouped by something else";
             return Err(refuse(Reason::DistinctAcrossShards, what));
         }
         let mut spec = self.spec.clone();
         let mut edits = [names, &self.edits].concat();
         if let Some(cut) = &self.limit {
             let what = "LIMIT on several shards is no number";
-            spec.limit = limit(cut, arguments, &mut edits)
-                .ok_or_else(|| refuse(Reason::LimitNotConstant, what))?;
+            spec.limit =
+                limit(cut, arguments, &mut edits).ok_or_else(|| refuse(Reason::LimitNotConstant, what))?;
         }
         edits.sort_by_key(|edit| edit.token);
         let what = "HAVING, or an expression of aggregates, on several shards with what is no number";

@@ -60,6 +60,9 @@ const NUMBERS: &[&[u8]] = &[
     b"YEAR",
 ];
 
+/// Hidden columns, at most. Each is compared with all.
+const HIDDEN_MAX: usize = 256;
+
 /// The statement's tokens of an expression.
 pub(super) fn copy(expr: &Expr) -> Piece {
     Piece::Copy(expr.first..expr.end)
@@ -125,6 +128,8 @@ impl<'q> Columns<'q> {
             own.len() == pieces.len() && own.iter().zip(&pieces).all(|(one, other)| same(one, other))
         });
         let at = known.unwrap_or_else(|| {
+            // One too many is enough to be refused.
+            self.hidden.truncate(HIDDEN_MAX);
             self.hidden.push(pieces);
             self.hidden.len() - 1
         });
@@ -153,10 +158,14 @@ impl<'q> Columns<'q> {
         for (place, item) in self.items.iter().enumerate() {
             let Some((own, _)) = item else { continue };
             let pairs = || (own.first..own.end).zip(expr.first..expr.end);
-            let literals = |pair: &(At, At)| is_literal(words.kind(pair.0)) && words.kind(pair.0) == words.kind(pair.1);
+            let literals =
+                |pair: &(At, At)| is_literal(words.kind(pair.0)) && words.kind(pair.0) == words.kind(pair.1);
             let same = |pair: &(At, At)| self.same(&(pair.0..pair.0 + 1), &(pair.1..pair.1 + 1));
-            if own.end - own.first == expr.end - expr.first && pairs().all(|pair| literals(&pair) || same(&pair)) {
-                let ordinals = pairs().filter(literals).map(|(one, other)| (words.ordinal(one), words.ordinal(other)));
+            if own.end - own.first == expr.end - expr.first
+                && pairs().all(|pair| literals(&pair) || same(&pair))
+            {
+                let ordinals =
+                    pairs().filter(literals).map(|(one, other)| (words.ordinal(one), words.ordinal(other)));
                 self.alike.extend(ordinals);
                 return Some((place, *own));
             }
@@ -324,6 +333,10 @@ impl<'q> Columns<'q> {
         merged.alike = self.alike;
         if self.hidden.is_empty() {
             return Ok(());
+        }
+        if self.hidden.len() > HIDDEN_MAX {
+            let what = "A statement on several shards compares too many columns";
+            return Err(Refusal::new(Reason::TooLong, what));
         }
         let Some(from) = select.from.first().and_then(|source| from(self.scope.text, source)) else {
             let what = "ORDER BY or GROUP BY on several shards, of a query inside FROM";

@@ -106,13 +106,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
         spec.hidden = self.hidden.len();
         outputs.append(&mut self.hidden);
         spec.combine = Combine::Groups(Groups { keys: self.keys, outputs, always: self.always });
-        Ok(Merged {
-            spec,
-            limit,
-            edits,
-            numbers: self.numbers,
-            ..Merged::default()
-        })
+        Ok(Merged { spec, limit, edits, numbers: self.numbers, ..Merged::default() })
     }
 
     /// Whether all that is shown or sorted by, and is no aggregate, is what GROUP BY names: in finer groups servers would allow more.
@@ -180,8 +174,14 @@ impl<'c, 'q> Grouping<'c, 'q> {
         {
             return Ok(self.columns.key(place, own));
         }
-        let place = self.columns.expr(expr).ok_or_else(|| grouped("What may differ each time"))?;
+        let place = self.expression_place(expr).ok_or_else(|| grouped("What may differ each time"))?;
         Ok(self.columns.key(place, expr))
+    }
+
+    /// The place of an expression. Where it matters that it is shown, an item may be told from it by literals only.
+    fn expression_place(&mut self, expr: &Expr) -> Option<usize> {
+        let item = if self.is_finer { self.columns.item_like(expr) } else { None };
+        item.map(|(place, _)| place).or_else(|| self.columns.expr(expr))
     }
 
     /// The item of the select list that a name in GROUP BY means; `None` for a column that is not selected.
@@ -218,7 +218,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
     fn by(&mut self, expr: &'q Expr, outputs: &[Output]) -> Result<By, Refusal> {
         let (place, expr) = match self.columns.sorted(expr)? {
             Sorted::Item(place, own) => (place, own),
-            Sorted::Other(expr) => (self.columns.expr(expr).ok_or_else(ordered)?, expr),
+            Sorted::Other(expr) => (self.expression_place(expr).ok_or_else(ordered)?, expr),
         };
         if has_aggregate(self.columns.scope.text, expr) {
             if place < outputs.len() {
@@ -242,7 +242,9 @@ impl<'c, 'q> Grouping<'c, 'q> {
                 let known = outputs.get(place).or_else(|| self.hidden.get(place - outputs.len()));
                 match known.map(|output| output.fold.clone()) {
                     Some(fold @ (Fold::Least(_) | Fold::Greatest(_))) => {
-                        let (Fold::Least(key) | Fold::Greatest(key)) = fold.clone() else { return Key::at(place) };
+                        let (Fold::Least(key) | Fold::Greatest(key)) = fold.clone() else {
+                            return Key::at(place);
+                        };
                         (place, key, fold)
                     }
                     _ => return Key::at(place),

@@ -22,6 +22,9 @@ use super::refusal::{Reason, Refusal};
 use super::scope::{BlockIx, Scope};
 use crate::sql::Uses;
 
+/// Columns of ORDER BY and GROUP BY together, at most. Each is looked for among those that are selected.
+const KEYS_MAX: usize = 256;
+
 /// Why what a statement uses besides tables cannot be had from several servers.
 pub(super) fn state(uses: Uses) -> Result<(), Refusal> {
     if uses.intersects(Uses::USER_VARIABLE_WRITE | Uses::CALC_FOUND_ROWS | Uses::INTO) {
@@ -83,6 +86,9 @@ pub(super) fn merge<'q>(
     }
     if select.elaborate {
         return refuse(Reason::GroupAcrossShards, "GROUP BY WITH ROLLUP on several shards");
+    }
+    if select.group.len() + query.order.len() > KEYS_MAX {
+        return refuse(Reason::TooLong, "ORDER BY and GROUP BY on several shards have too many columns");
     }
     let grouped = !select.group.is_empty() || aggregates(scope, select, query);
     let mut columns = Columns::new(scope, select, top, grouped);

@@ -21,7 +21,9 @@ impl<'q> Columns<'q> {
     pub fn sorted(&self, expr: &'q Expr) -> Result<Sorted<'q>, Refusal> {
         match &expr.kind {
             ExprKind::Literal { negative: false, typed: None, .. } if self.is_whole(expr) => {
-                let item = self.position(expr).and_then(|position| self.items.get(position).copied().flatten().zip(Some(position)));
+                let item = self
+                    .position(expr)
+                    .and_then(|position| self.items.get(position).copied().flatten().zip(Some(position)));
                 match item {
                     Some(((own, _), position)) if self.items.iter().take(position).all(Option::is_some) => {
                         Ok(Sorted::Item(position, own))

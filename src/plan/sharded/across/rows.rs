@@ -34,7 +34,7 @@ pub(super) fn distinct<'q>(columns: &mut Columns<'q>, query: &'q Query) -> Resul
             Sorted::Other(expr) => columns.item_like(expr).map(|(place, _)| place),
         };
         let Some(place) = place else {
-            return Err(refused("DISTINCT on several shards, in the order of something else"));
+            return Err(refused("DISTINCT on several shards, sorted or grouped by something else"));
         };
         let key = keys.get(place).cloned().unwrap_or_default();
         order.push(Key { descending: item.descending, ..key });
@@ -42,8 +42,7 @@ pub(super) fn distinct<'q>(columns: &mut Columns<'q>, query: &'q Query) -> Resul
     // Shards tell rows apart by what is hidden, too: of `a` and `a `, which are equal, they give both.
     let pushed = columns.hidden() == 0;
     let hidden = columns.hidden();
-    let spec =
-        Spec { arrival: arrival(order), combine: Combine::Distinct(keys), hidden, ..Spec::default() };
+    let spec = Spec { arrival: arrival(order), combine: Combine::Distinct(keys), hidden, ..Spec::default() };
     Ok(Merged { spec, limit: cut(columns.scope, query.limit.as_ref(), pushed)?, ..Merged::default() })
 }
 

@@ -29,7 +29,8 @@ impl Grouping<'_, '_> {
             ExprKind::Call(call) if is_aggregate(words, call) => {
                 let name = words.name(call.name.last());
                 let distinct = if call.distinct { "(DISTINCT …)" } else { "" };
-                self.aggregate(expr, call, place).ok_or_else(|| refused(&format!("{}{distinct}", shown(&name))))
+                self.aggregate(expr, call, place)
+                    .ok_or_else(|| refused(&format!("{}{distinct}", shown(&name))))
             }
             _ => self.expression(expr).map(Fold::Expression).ok_or_else(|| refused("An expression")),
         }
@@ -116,7 +117,8 @@ impl Grouping<'_, '_> {
             }
             ExprKind::Call(call) if !call.distinct && !call.over => {
                 let name = words.name(call.name.last());
-                let is_either = [&b"IFNULL"[..], b"COALESCE"].iter().any(|own| own.eq_ignore_ascii_case(&name));
+                let is_either =
+                    [&b"IFNULL"[..], b"COALESCE"].iter().any(|own| own.eq_ignore_ascii_case(&name));
                 let [value, other] = &call.arguments[..] else { return None };
                 let (value, other) = (self.expression(value)?, self.expression(other)?);
                 is_either.then(|| Expression::IfNull(value.into(), other.into()))
@@ -166,6 +168,7 @@ fn is_constant(expr: &Expr) -> bool {
 }
 
 fn refused(what: &str) -> Refusal {
-    let what = format!("{what} beside or of aggregates on several shards, which cannot be made of the shards' own");
+    let what =
+        format!("{what} beside or of aggregates on several shards, which cannot be made of the shards' own");
     Refusal::new(Reason::AggregateAcrossShards, what)
 }
