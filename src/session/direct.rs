@@ -190,6 +190,9 @@ impl Session {
                 };
                 let (merging, edits) =
                     merged.execution(&routed.edits, &arguments).map_err(|refusal| refused(&refusal))?;
+                if self.desired.get(b"sql_select_limit").is_some_and(|limit| *limit != *NO_LIMIT) {
+                    return Err(Problem::Unsupported(SELECT_LIMIT.into()));
+                }
                 let share = |shard| {
                     let mut share = on.share(shard, text, &edits, self)?;
                     if share.sql.is_empty() {
@@ -281,6 +284,10 @@ pub(super) const RULES_CHANGED: Problem = Problem::Request(
     1317,
     std::borrow::Cow::Borrowed("the rules have changed while the statement was planned: send it again"),
 );
+/// `sql_select_limit`, where nothing is limited.
+const NO_LIMIT: &[u8] = b"18446744073709551615";
+const SELECT_LIMIT: &str =
+    "sql_select_limit would cut the rows of each shard: set it to DEFAULT, and give the statement a LIMIT";
 const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server could \
                           store another key than the one that the shard was chosen by";
 const PREPARED: &str = "prepared statements on sharded tables are not in this release: let the driver send values within the text \

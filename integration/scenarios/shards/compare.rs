@@ -27,7 +27,10 @@ pub enum Verdict {
 pub fn judge(statement: &Statement, server: &Outcome, tidegate: &Outcome, names: &Names) -> Verdict {
     match (server, tidegate) {
         (Outcome::Err(_), Outcome::Err(_)) => Verdict::Error,
-        (Outcome::Rows(_), Outcome::Err(error)) if matches!(error.code, 1235) => {
+        (Outcome::Rows(_), Outcome::Err(error)) if error.code == 1052 => {
+            Verdict::Refused("an alias that is a column's name, too".to_owned())
+        }
+        (Outcome::Rows(_), Outcome::Err(error)) if error.code == 1235 => {
             Verdict::Refused(reason(&String::from_utf8_lossy(&error.message)))
         }
         (Outcome::Rows(server), Outcome::Rows(tidegate)) => {

@@ -165,9 +165,13 @@ impl Generator<'_> {
         let mut names = Vec::new();
         for at in 0..=self.random.below(3) {
             let expr = self.expr(source);
-            let alias = self.chance(30);
-            let sql = if alias { format!("{} AS c{at}", expr.sql) } else { expr.sql.clone() };
-            names.push(if alias { format!("c{at}") } else { expr.sql });
+            let alias = match self.random.below(10) {
+                0 | 1 => Some(format!("c{at}")),
+                2 => self.column(source).sql.rsplit('.').next().map(str::to_owned),
+                _ => None,
+            };
+            let sql = alias.as_ref().map_or(expr.sql.clone(), |alias| format!("{} AS {alias}", expr.sql));
+            names.push(alias.unwrap_or(expr.sql));
             statement.items.push(Item { sql, open: star });
         }
         for _ in 0..self.random.below(3) {
@@ -242,12 +246,17 @@ impl Generator<'_> {
                 continue;
             }
             let open = true;
+            // Names of columns, too: GROUP BY means the column, ORDER BY the alias.
+            let alias = match self.random.below(5) {
+                0 => self.column(source).sql.rsplit('.').next().unwrap_or_default().to_owned(),
+                _ => format!("g{at}"),
+            };
             match self.random.below(5) {
                 // Not selected.
                 0 => statement.group.push(expr.sql.clone()),
                 1 => {
-                    statement.items.push(Item { sql: format!("{} AS g{at}", expr.sql), open });
-                    statement.group.push(format!("g{at}"));
+                    statement.items.push(Item { sql: format!("{} AS {alias}", expr.sql), open });
+                    statement.group.push(alias);
                 }
                 2 => {
                     statement.items.push(Item { sql: expr.sql.clone(), open });

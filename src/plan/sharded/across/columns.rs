@@ -8,13 +8,12 @@ use std::ops::Range;
 
 use super::super::edits::{Edit, NameEdit, Piece};
 use super::super::parse::text::{At, Text, is_literal};
-use super::super::parse::tree::{Alias, Call, Expr, ExprKind, Item, Path, Select, Source};
+use super::super::parse::tree::{Alias, Expr, ExprKind, Item, Select, Source};
 use super::super::planned::Merged;
 use super::super::refusal::{Reason, Refusal};
-use super::super::scope::{BlockIx, Scope, What};
+use super::super::scope::{BlockIx, Scope};
 use super::aggregates::has_aggregate;
 use crate::merge::{Key, Pad};
-use crate::shard::KeyType;
 use crate::sql::Dialect;
 use crate::sql::lexer::Kind;
 
@@ -76,7 +75,7 @@ pub(super) fn text(words: &'static str) -> Piece {
 /// The columns of one SELECT.
 pub(super) struct Columns<'q> {
     pub scope: &'q Scope<'q>,
-    top: Option<BlockIx>,
+    pub top: Option<BlockIx>,
     /// Those of the select list; a star is `None`.
     pub items: Vec<Option<(&'q Expr, Alias)>>,
     hidden: Vec<Vec<Piece>>,
@@ -246,66 +245,6 @@ impl<'q> Columns<'q> {
             ExprKind::Literal { at, typed: None, .. } => self.scope.text.kind(*at) != Kind::String,
             _ => false,
         }
-    }
-
-    /// The type of a sharding key's column that is no text.
-    fn key_type(&self, path: &Path) -> Option<KeyType> {
-        let (instance, column) = self.scope.key_column(path, self.top?)?;
-        let What::Sharded { database, keyspace, .. } = self.scope.instances.get(instance)?.what else {
-            return None;
-        };
-        let own = database.keyspaces.get(keyspace)?.key.get(column)?;
-        use KeyType::{Date, Datetime, Decimal, Integer};
-        matches!(own, Integer | Decimal { .. } | Date | Datetime { .. }).then_some(*own)
-    }
-
-    /// Whether the only argument is the whole sharding key of a table, so that no two shards have equal values of it, NULL left out.
-    pub fn is_keyed(&self, call: &Call) -> bool {
-        let [argument] = &call.arguments[..] else { return false };
-        self.key_of(argument).is_some_and(|(_, _, length)| length == 1)
-    }
-
-    /// Whether the expression is a column of a sharding key, which its table surely has.
-    pub fn is_sharding_column(&self, expr: &Expr) -> bool {
-        let ExprKind::Column(path) = &expr.kind else { return false };
-        self.top.is_some_and(|top| self.scope.key_column(path, top).is_some())
-    }
-
-    /// Whether a sharding key is among these expressions of GROUP BY: then each group is in one shard.
-    pub fn have_key(&self, group: &[Expr]) -> bool {
-        let found: Vec<_> = group.iter().filter_map(|expr| self.key_of(expr)).collect();
-        found.iter().any(|(instance, _, length)| {
-            // Rows without a partner have NULL there, in every shard.
-            let kept = self.scope.instances.get(*instance).is_some_and(|own| own.nullable.is_empty());
-            let has = |column| found.iter().any(|(other, own, _)| (other, *own) == (instance, column));
-            kept && (0..*length).all(has)
-        })
-    }
-
-    /// The column of a sharding key that an expression is: table, place in the key, the key's length. None where equal values may lie
-    /// apart, as texts can.
-    fn key_of(&self, expr: &Expr) -> Option<(usize, usize, usize)> {
-        let ExprKind::Column(path) = &expr.kind else { return None };
-        self.key_type(path)?;
-        let (instance, column) = self.scope.key_column(path, self.top?)?;
-        let own = self.scope.instances.get(instance)?;
-        // Of several tables' columns the select list may mean another one.
-        let clear = !path.qualifiers().is_empty() || self.tables() == 1 || self.is_unnamed(path);
-        let What::Sharded { key, .. } = own.what else { return None };
-        (clear && Some(own.block) == self.top).then_some((instance, column, key.len()))
-    }
-
-    /// Whether no item can have this name.
-    fn is_unnamed(&self, path: &Path) -> bool {
-        let words = self.scope.text;
-        let name = words.name(path.last());
-        let same = |other: At| words.name(other).eq_ignore_ascii_case(&name);
-        self.items.iter().all(|item| match item {
-            None | Some((_, Alias::Text)) => false,
-            Some((_, Alias::Name(alias))) => !same(*alias),
-            Some((Expr { kind: ExprKind::Column(own), .. }, Alias::None)) => !same(own.last()),
-            Some((_, Alias::None)) => true,
-        })
     }
 
     /// A column that no shard computes where a table has a column of this alias' name: they refuse it as ambiguous. GROUP BY would mean

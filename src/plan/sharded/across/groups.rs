@@ -83,8 +83,10 @@ impl<'c, 'q> Grouping<'c, 'q> {
                 By::Output(_) => None,
             });
             let sorted: Vec<_> = sorted.collect();
-            // The first groups of all are among the first of each shard that has them.
-            let whole = self.keys.iter().all(|key| sorted.iter().any(|own| own.place == key.place));
+            // The first groups of all are among the first of each shard that has them; by anything else (the length of a text) parts of one
+            // group may stand apart.
+            let has = |keys: &[Key], one: &Key| keys.iter().any(|own| own.place == one.place);
+            let whole = self.keys.iter().all(|key| has(&sorted, key)) && sorted.iter().all(|key| has(&self.keys, key));
             pushed = whole && !self.always && spec.having.is_none() && self.finer.is_empty();
             by_keys.clone_from(&sorted);
             spec.arrival = arrival(sorted);

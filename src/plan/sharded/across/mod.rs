@@ -8,6 +8,7 @@ mod aggregates;
 mod columns;
 mod groups;
 mod having;
+mod keyed;
 mod order;
 mod rows;
 mod whole;
