@@ -73,7 +73,9 @@ impl Statement {
         with(&|one| (one.order.clear(), one.last.clear()).0);
         (0..self.items.len()).for_each(|at| with(&|one| drop(one.items.remove(at))));
         (0..self.order.len()).for_each(|at| with(&|one| drop(one.order.remove(at))));
-        (0..self.group.len()).for_each(|at| with(&|one| drop(one.group.remove(at))));
+        // Of finer groups the order may be open.
+        let groups = if self.order.is_empty() && self.last.is_empty() { self.group.len() } else { 0 };
+        (0..groups).for_each(|at| with(&|one| drop(one.group.remove(at))));
         (0..self.having.len()).for_each(|at| with(&|one| drop(one.having.remove(at))));
         all
     }

@@ -55,8 +55,12 @@ impl World {
             cluster.run(0, &[&drop, &create]).await;
         }
         let login = Login { database: Some(whole.clone()), ..Login::default() };
-        let direct = RawClient::login(stage.cluster.address(0), &login).await.expect("the login works");
-        let client = stage.raw().await;
+        let mut direct = RawClient::login(stage.cluster.address(0), &login).await.expect("the login works");
+        let mut client = stage.raw().await;
+        // MySQL's default: otherwise what is shown of a group is open.
+        for session in [&mut direct, &mut client] {
+            session.ok("SET sql_mode = CONCAT(@@sql_mode, ',ONLY_FULL_GROUP_BY')").await;
+        }
         let names = Names { schema: (whole.into(), schema.into()), tables: vec![] };
         Self { client, direct, stage, second, names }
     }

@@ -86,7 +86,8 @@ impl<'c, 'q> Grouping<'c, 'q> {
             // The first groups of all are among the first of each shard that has them; by anything else (the length of a text) parts of one
             // group may stand apart.
             let has = |keys: &[Key], one: &Key| keys.iter().any(|own| own.place == one.place);
-            let whole = self.keys.iter().all(|key| has(&sorted, key)) && sorted.iter().all(|key| has(&self.keys, key));
+            let whole = self.keys.iter().all(|key| has(&sorted, key))
+                && sorted.iter().all(|key| has(&self.keys, key));
             pushed = whole && !self.always && spec.having.is_none() && self.finer.is_empty();
             by_keys.clone_from(&sorted);
             spec.arrival = arrival(sorted);
