@@ -145,7 +145,18 @@ impl<'q> Columns<'q> {
             let (own, _) = self.items.get(item).copied().flatten()?;
             self.same(&(own.first..own.end), &(expr.first..expr.end)).then(|| self.place(item))?
         };
-        Some((0..self.items.len()).find_map(same).unwrap_or_else(|| self.add(vec![copy(expr)])))
+        Some((0..self.items.len()).find_map(same).unwrap_or_else(|| {
+            let pieces = self.once(expr);
+            self.add(pieces)
+        }))
+    }
+
+    /// An expression that may stand in the select list of groups. ONLY_FULL_GROUP_BY knows an expression of GROUP BY by itself, not inside
+    /// others (MySQL), or once (MariaDB); all of a group's are equal.
+    fn once(&self, expr: &Expr) -> Vec<Piece> {
+        let whole =
+            !self.grouped || matches!(expr.kind, ExprKind::Column(_)) || has_aggregate(self.scope.text, expr);
+        if whole { vec![copy(expr)] } else { vec![text("MIN("), copy(expr), text(")")] }
     }
 
     /// The item that is the same expression, where literals that stand in both are the same in each execution.
@@ -202,17 +213,12 @@ impl<'q> Columns<'q> {
         if self.is_number(expr) || !self.copies(expr) {
             return key;
         }
-        // ONLY_FULL_GROUP_BY knows an expression of GROUP BY by itself, not inside others. All of a group's are equal.
-        let any = self.grouped
-            && !matches!(expr.kind, ExprKind::Column(_))
-            && !has_aggregate(self.scope.text, expr);
+        let own = self.once(expr);
         let mut weigh = |words: &[&'static str]| {
             let mut pieces = Vec::new();
             for (number, words) in words.iter().enumerate() {
-                if number > 0 && any {
-                    pieces.extend([text("MIN("), copy(expr), text(")")]);
-                } else if number > 0 {
-                    pieces.push(copy(expr));
+                if number > 0 {
+                    pieces.extend_from_slice(&own);
                 }
                 pieces.push(text(words));
             }
