@@ -79,19 +79,26 @@ pub(super) struct Columns<'q> {
     /// Those of the select list; a star is `None`.
     pub items: Vec<Option<(&'q Expr, Alias)>>,
     hidden: Vec<Vec<Piece>>,
-    /// Each row is one of a group.
-    grouped: bool,
+    /// GROUP BY.
+    group: &'q [Expr],
     /// Literals that must be the same: so many of them stand before each in the statement.
     alike: Vec<(u32, u32)>,
 }
 
 impl<'q> Columns<'q> {
-    pub fn new(scope: &'q Scope<'q>, select: &'q Select, top: Option<BlockIx>, grouped: bool) -> Self {
+    pub fn new(scope: &'q Scope<'q>, select: &'q Select, top: Option<BlockIx>) -> Self {
         let items = select.items.iter().map(|item| match item {
             Item::Expr(expr, alias) => Some((expr, *alias)),
             Item::Star | Item::TableStar(_) => None,
         });
-        Self { scope, top, items: items.collect(), hidden: Vec::new(), grouped, alike: Vec::new() }
+        Self {
+            scope,
+            top,
+            items: items.collect(),
+            hidden: Vec::new(),
+            group: &select.group,
+            alike: Vec::new(),
+        }
     }
 
     /// Whether a star is among the items.
@@ -154,9 +161,24 @@ impl<'q> Columns<'q> {
     /// An expression that may stand in the select list of groups. ONLY_FULL_GROUP_BY knows an expression of GROUP BY by itself, not inside
     /// others (MySQL), or once (MariaDB); all of a group's are equal.
     fn once(&self, expr: &Expr) -> Vec<Piece> {
-        let whole =
-            !self.grouped || matches!(expr.kind, ExprKind::Column(_)) || has_aggregate(self.scope.text, expr);
-        if whole { vec![copy(expr)] } else { vec![text("MIN("), copy(expr), text(")")] }
+        let items = self.items.iter().flatten().map(|(own, _)| *own);
+        let known = self.group.iter().chain(items).any(|own| self.is_like(own, expr));
+        let whole = matches!(expr.kind, ExprKind::Column(_)) || has_aggregate(self.scope.text, expr);
+        match known && !whole && !self.group.is_empty() {
+            true => vec![text("MIN("), copy(expr), text(")")],
+            false => vec![copy(expr)],
+        }
+    }
+
+    /// Whether expressions are the same but for literals.
+    fn is_like(&self, one: &Expr, other: &Expr) -> bool {
+        let words = self.scope.text;
+        one.end - one.first == other.end - other.first
+            && (one.first..one.end).zip(other.first..other.end).all(|(one, other)| {
+                let kind = words.kind(one);
+                is_literal(kind) && kind == words.kind(other)
+                    || self.same(&(one..one + 1), &(other..other + 1))
+            })
     }
 
     /// The item that is the same expression, where literals that stand in both are the same in each execution.
@@ -165,22 +187,13 @@ impl<'q> Columns<'q> {
         if !self.copies(expr) {
             return None;
         }
-        for (place, item) in self.items.iter().enumerate() {
-            let Some((own, _)) = item else { continue };
-            let pairs = || (own.first..own.end).zip(expr.first..expr.end);
-            let literals =
-                |pair: &(At, At)| is_literal(words.kind(pair.0)) && words.kind(pair.0) == words.kind(pair.1);
-            let same = |pair: &(At, At)| self.same(&(pair.0..pair.0 + 1), &(pair.1..pair.1 + 1));
-            if own.end - own.first == expr.end - expr.first
-                && pairs().all(|pair| literals(&pair) || same(&pair))
-            {
-                let ordinals =
-                    pairs().filter(literals).map(|(one, other)| (words.ordinal(one), words.ordinal(other)));
-                self.alike.extend(ordinals);
-                return Some((place, *own));
-            }
-        }
-        None
+        let items = self.items.iter().enumerate();
+        let mut items = items.filter_map(|(place, item)| item.map(|(own, _)| (place, own)));
+        let (place, own) = items.find(|(_, own)| self.is_like(own, expr))?;
+        let literals =
+            (own.first..own.end).zip(expr.first..expr.end).filter(|(one, _)| is_literal(words.kind(*one)));
+        self.alike.extend(literals.map(|(one, other)| (words.ordinal(one), words.ordinal(other))));
+        Some((place, own))
     }
 
     /// Whether tokens are the same words. Literals are no part of the statement's shape: they may differ in the next one.

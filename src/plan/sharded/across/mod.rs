@@ -92,7 +92,7 @@ pub(super) fn merge<'q>(
         return refuse(Reason::TooLong, "ORDER BY and GROUP BY on several shards have too many columns");
     }
     let grouped = !select.group.is_empty() || aggregates(scope, select, query);
-    let mut columns = Columns::new(scope, select, top, grouped);
+    let mut columns = Columns::new(scope, select, top);
     let mut merged = match (grouped, select.distinct) {
         (true, true) => return refuse(Reason::DistinctAcrossShards, "DISTINCT of groups on several shards"),
         // Each group is in one shard, whole.
