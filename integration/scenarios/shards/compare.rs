@@ -145,8 +145,11 @@ fn rows(statement: &Statement, result: &ResultSet) -> Vec<Vec<Option<String>>> {
 
 /// A text without what a collation may take for equal.
 fn folded(value: &[u8]) -> String {
-    let text =
-        String::from_utf8_lossy(value).to_lowercase().replace('ß', "s").replace("ss", "s").replace(['\0', '\t'], "");
+    let text = String::from_utf8_lossy(value)
+        .to_lowercase()
+        .replace('ß', "s")
+        .replace("ss", "s")
+        .replace(['\0', '\t'], "");
     let plain = text.trim_end_matches([' ']).chars().map(|c| match c {
         'á' | 'ä' => 'a',
         'é' => 'e',
