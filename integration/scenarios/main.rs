@@ -51,6 +51,7 @@ mod routing;
 mod semisync;
 mod sequences;
 mod sharding;
+mod shards;
 mod sql_digest;
 mod state;
 mod succession;

@@ -74,9 +74,13 @@ pub enum Needs {
 impl std::fmt::Display for Needs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Weight => "its WEIGHT_STRING is not selected",
-            Self::Number => "its number is not selected",
-            Self::Nothing => "its type has no order that is known here",
+            Self::Weight => {
+                "it is text whose weight is not asked for; sort or group by an expression without parameters"
+            }
+            Self::Number => {
+                "its type is sorted by a number that is not asked for; sort or group by the column + 0"
+            }
+            Self::Nothing => "its type has no order that is known here; sort or group by CAST(… AS CHAR)",
         })
     }
 }

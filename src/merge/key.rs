@@ -44,7 +44,10 @@ enum How {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Part {
+    /// Of what is compared.
     place: usize,
+    /// Of the value that it stands for.
+    of: usize,
     how: How,
     descending: bool,
 }
@@ -77,6 +80,10 @@ impl Codec {
             let from = out.len();
             let field = fields.get(part.place).ok_or(Error::Malformed)?;
             match field.of(row) {
+                // The weight of a text that is too long (`max_allowed_packet`) is NULL.
+                None if fields.get(part.of).is_some_and(|of| !of.null) => {
+                    return Err(Error::Incomparable { place: part.of, needs: Needs::Nothing });
+                }
                 None => {
                     out.push(NULL);
                     whole = false;
@@ -141,7 +148,11 @@ impl Part {
         let incomparable = |needs| Error::Incomparable { place: key.place, needs };
         let (mut place, mut how) = (key.place, how(column(key.place)?, format));
         if let (Err(Needs::Number), Some(number)) = (&how, key.number) {
-            (place, how) = (number, self::how(column(number)?, format));
+            let numbered = self::how(column(number)?, format);
+            // Bytes stand for the number of an ENUM or a SET alone.
+            if column(key.place)?.is_enumerated() || !matches!(numbered, Ok(How::Bytes)) {
+                (place, how) = (number, numbered);
+            }
         }
         if let (Err(Needs::Weight), Some(weight)) = (&how, &key.weight) {
             let bytes = matches!(self::how(column(weight.place)?, format), Ok(How::Bytes));
@@ -157,7 +168,7 @@ impl Part {
             };
             place = weight.place;
         }
-        Ok(Self { place, how: how.map_err(incomparable)?, descending: key.descending })
+        Ok(Self { place, of: key.place, how: how.map_err(incomparable)?, descending: key.descending })
     }
 }
 

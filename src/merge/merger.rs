@@ -93,8 +93,9 @@ impl Merger {
 
     /// Whether another shard's rows are laid out and compared as the first one's: its tables may have been altered alone.
     pub fn check(&self, shard: usize, columns: &[Column]) -> Result<(), Error> {
+        let text = self.layout.format == Format::Text;
         let same = self.given.len() == columns.len()
-            && self.given.iter().zip(columns).all(|(one, other)| one.is_like(other));
+            && self.given.iter().zip(columns).all(|(one, other)| one.is_like(other, text));
         if same { Ok(()) } else { Err(Error::Differing(shard)) }
     }
 

@@ -204,7 +204,8 @@ pub struct Key {
     pub descending: bool,
     /// For text.
     pub weight: Option<Weight>,
-    /// Place of its number: `column + 0` for ENUM and SET, `column + 0e0` for FLOAT in the text protocol.
+    /// Place of its number: `column + 0` for ENUM and SET, or bytes that sort as it does (MySQL's WEIGHT_STRING of a column);
+    /// `column + 0e0` for FLOAT in the text protocol.
     pub number: Option<usize>,
 }
 

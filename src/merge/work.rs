@@ -51,10 +51,10 @@ impl Best {
         place: usize,
         work: &mut Work<'_>,
     ) -> Result<(), Error> {
-        if work.field(place)?.null {
+        // Where the key is NULL, what comes with it (a weight) need not be.
+        if work.field(place)?.null || !work.encode(codec)? {
             return Ok(());
         }
-        work.encode(codec)?;
         let value = work.field(place)?.encoded(work.row);
         let better = best.as_ref().is_none_or(|best| *work.key < best.key);
         if better {

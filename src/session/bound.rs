@@ -10,12 +10,12 @@ use std::sync::Arc;
 use super::abroad::{Ahead, Placed};
 use super::direct::{Directed, Directory, On, RULES_CHANGED, Reading, may_name_tables, refused};
 use super::execution::Execution;
-use super::scatter::{Merging, Share};
+use super::scatter::Share;
 use super::sites::Site;
 use super::{Problem, Session};
 use crate::backend::statements::Source;
 use crate::plan::sharded::{
-    Arguments, Chosen, Planned, Reason, Refusal, Routed, name_parameters, positional,
+    Arguments, Chosen, Merging, Planned, Reason, Refusal, Routed, name_parameters, positional,
 };
 use crate::shard::{Charset, Date, Datetime, Value};
 use crate::sql::{self, Recognised, Uses};

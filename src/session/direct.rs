@@ -7,14 +7,13 @@
 use std::sync::Arc;
 
 use super::portions::Spread;
-use super::scatter::{Merging, Share};
+use super::scatter::Share;
 use super::sites::Site;
 use super::{Problem, Session};
 use crate::execute::names::Names;
-use crate::merge;
 use crate::plan::sharded::{
-    self, Arguments, Chosen, Merge, Modes, NameEdit, Operand, Place, Planned, Planner, Refusal, Request,
-    Routed, SortBy, Total, Verb,
+    self, Arguments, Chosen, Merge, Merging, Modes, NameEdit, Place, Planned, Planner, Refusal, Request,
+    Routed, Verb,
 };
 use crate::shard::{Charset, Database, Rules, Shard, ShardIx, ShardSet};
 use crate::sql::{self, Class, Lexing, Literal, Recognised, Uses};
@@ -205,12 +204,18 @@ impl Session {
                 if routed.verb.writes() {
                     return self.spread_over(&on, &shards, arguments);
                 }
-                let merge = routed.many.as_ref().map_err(refused)?;
-                let (merging, text) = on.merging(merge, text, arguments)?;
+                let Merge::Rows(merged) = routed.many.as_ref().map_err(refused)? else {
+                    return Err(RULES_CHANGED);
+                };
+                let (merging, edits) =
+                    merged.execution(&routed.edits, arguments).map_err(|refusal| refused(&refusal))?;
+                if self.desired.get(b"sql_select_limit").is_some_and(|limit| *limit != *NO_LIMIT) {
+                    return Err(Problem::Unsupported(SELECT_LIMIT.into()));
+                }
                 let share = |shard| {
-                    let mut share = on.share(shard, &text, &routed.edits, lexing)?;
+                    let mut share = on.share(shard, text, &edits, lexing)?;
                     if share.sql.is_empty() {
-                        share.sql.clone_from(&text);
+                        share.sql = text.to_vec();
                     }
                     Some(share)
                 };
@@ -250,59 +255,6 @@ impl On<'_> {
         let keyspace = self.database.keyspaces.get(self.routed.keyspace)?;
         let shard = keyspace.shard(shard)?;
         Some(share(self.database, shard, text, edits, lexing))
-    }
-
-    /// How the shards' rows become one, and the text that each of them gets.
-    fn merging(
-        &self,
-        merge: &Merge,
-        text: &[u8],
-        arguments: &Arguments<'_>,
-    ) -> Result<(Merging, Vec<u8>), Problem> {
-        let (mut spec, mut named) = (merge::Spec::default(), Vec::new());
-        let mut sql = text.to_vec();
-        match merge {
-            Merge::Rows { order, limit } => {
-                let key = |(at, key): (usize, &sharded::SortKey)| {
-                    let place = match &key.by {
-                        SortBy::Position(place) => *place,
-                        SortBy::Named(name) => {
-                            named.push((at, name.clone()));
-                            usize::MAX
-                        }
-                    };
-                    merge::Key { descending: key.descending, ..merge::Key::at(place) }
-                };
-                let keys: Vec<_> = order.iter().enumerate().map(key).collect();
-                if !keys.is_empty() {
-                    spec.arrival = merge::Arrival::Sorted(keys);
-                }
-                if let Some(cut) = limit {
-                    let number = |operand: Operand| arguments.number(operand.source).ok_or(BAD_LIMIT);
-                    let (count, offset) =
-                        (number(cut.count)?, cut.offset.map(number).transpose()?.unwrap_or(0));
-                    spec.limit = merge::Limit { offset, count: Some(count) };
-                    let rows = arguments.written(count.saturating_add(offset));
-                    sql = sharded::with_limit(text, arguments.lexing, cut, &rows);
-                }
-            }
-            Merge::Totals(totals) => {
-                let output = |(place, total): (usize, &Total)| merge::Output {
-                    place,
-                    fold: match total {
-                        Total::Count => merge::Fold::Count,
-                        Total::Sum => merge::Fold::Sum,
-                        Total::Min => merge::Fold::Least(merge::Key::at(place)),
-                        Total::Max => merge::Fold::Greatest(merge::Key::at(place)),
-                    },
-                };
-                let outputs = totals.iter().enumerate().map(output).collect();
-                let groups = merge::Groups { keys: Vec::new(), outputs, always: true };
-                spec.combine = merge::Combine::Groups(groups);
-            }
-            Merge::Affected => {}
-        }
-        Ok((Merging { spec, named }, sql))
     }
 }
 
@@ -351,9 +303,9 @@ pub(super) const RULES_CHANGED: Problem = Problem::Request(
     1317,
     std::borrow::Cow::Borrowed("the rules have changed while the statement was planned: send it again"),
 );
-const BAD_LIMIT: Problem = Problem::Request(
-    1210,
-    std::borrow::Cow::Borrowed("LIMIT and OFFSET across shards must be whole numbers"),
-);
+/// `sql_select_limit`, where nothing is limited.
+const NO_LIMIT: &[u8] = b"18446744073709551615";
+const SELECT_LIMIT: &str =
+    "sql_select_limit would cut the rows of each shard: set it to DEFAULT, and give the statement a LIMIT";
 const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server could \
                           store another key than the one that the shard was chosen by";

@@ -16,8 +16,9 @@ use crate::backend::connection::Connection;
 use crate::backend::statements::Source;
 use crate::execute::part::Packet;
 use crate::execute::relay::RelayError;
-use crate::merge::{self, Arrival, Bounds, Format, Merger, Spec, Step, Want};
+use crate::merge::{self, Bounds, Format, Merger, Step, Want};
 use crate::plan::Route;
+use crate::plan::sharded::Merging;
 use crate::sql::Recognised;
 use crate::wire::column::Column;
 use crate::wire::command;
@@ -40,33 +41,6 @@ pub(super) struct Share {
     /// The same, prepared.
     pub source: Option<Arc<Source>>,
 }
-
-/// How rows of several shards become one result.
-#[derive(Debug, Default)]
-pub(super) struct Merging {
-    pub spec: Spec,
-    /// Sort keys whose places are those of the columns with these names.
-    pub named: Vec<(usize, Vec<u8>)>,
-}
-
-impl Merging {
-    /// With the places of these columns.
-    fn of(&self, columns: &[Column]) -> Result<Spec, Failure> {
-        let mut spec = self.spec.clone();
-        if let Arrival::Sorted(keys) = &mut spec.arrival {
-            for (at, name) in &self.named {
-                let place = columns.iter().position(|column| column.name().eq_ignore_ascii_case(name));
-                let (Some(key), Some(place)) = (keys.get_mut(*at), place) else {
-                    return Err(Problem::Unsupported(NO_SUCH_COLUMN.into()).into());
-                };
-                key.place = place;
-            }
-        }
-        Ok(spec)
-    }
-}
-
-const NO_SUCH_COLUMN: &str = "ORDER BY across shards names a column that is not in the result: select it, or add the key to the condition";
 
 /// How a scattered statement failed.
 enum Failure {
@@ -157,7 +131,7 @@ impl Session {
                 self.last = Last {
                     row_count: -1,
                     found_rows: reply.rows,
-                    found_rows_unknown: merging.spec.limit.offset > 0,
+                    found_rows_unknown: merging.offset() > 0,
                     warnings,
                     ..Last::default()
                 };
@@ -257,7 +231,7 @@ impl Session {
         }
         let bounds = Bounds { memory_max: MEMORY_MAX, sort_length_max: self.sort_length() };
         let first = columns.first().map_or(&[][..], Vec::as_slice);
-        let mut merger = Merger::new(&merging.of(first)?, first, format, parts.len(), bounds)?;
+        let mut merger = Merger::new(&merging.of(first.len())?, first, format, parts.len(), bounds)?;
         for (shard, columns) in columns.iter().enumerate().skip(1) {
             merger.check(shard, columns)?;
         }

@@ -114,10 +114,18 @@ impl Column {
         self.flags & UNSIGNED != 0
     }
 
-    /// Whether values of both are written and compared alike.
-    pub fn is_like(&self, other: &Self) -> bool {
+    /// Whether values of both are written and compared alike, in rows of text or in binary ones. The same expression has another type
+    /// where a server puts it into a temporary table: a narrower integer, other decimals of a string.
+    pub fn is_like(&self, other: &Self, text: bool) -> bool {
         let of = |column: &Self| {
-            (column.kind, column.charset, column.decimals, column.flags & (UNSIGNED | ZEROFILL | ENUM | SET))
+            let integer =
+                matches!(column.kind, kind::TINY | kind::SHORT | kind::INT24 | kind::LONG | kind::LONGLONG);
+            let (kind, decimals) = match () {
+                () if column.is_string() => (kind::VAR_STRING, 0),
+                () if integer && text => (kind::LONGLONG, 0),
+                () => (column.kind, column.decimals),
+            };
+            (kind, column.charset, decimals, column.flags & (UNSIGNED | ZEROFILL | ENUM | SET))
         };
         of(self) == of(other)
     }

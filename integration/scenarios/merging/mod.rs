@@ -38,10 +38,10 @@ enum Compare {
 }
 
 /// Makes a value, as SQL, of a random number.
-type Values = fn(u64) -> String;
+pub type Values = fn(u64) -> String;
 
 /// Columns of the table beside `id`, and how their values are made of a random number.
-const COLUMNS: &[(&str, &str, Values)] = &[
+pub const COLUMNS: &[(&str, &str, Values)] = &[
     ("i", "INT", |n| (n as i64 % 20 - 10).to_string()),
     ("ti", "TINYINT UNSIGNED ZEROFILL", |n| (n % 256).to_string()),
     ("b", "BIGINT", |n| (n as i64).to_string()),

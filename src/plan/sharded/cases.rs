@@ -271,6 +271,15 @@ fn what_is_too_long_is_refused_and_rows_of_an_insert_are_not() {
         panic!("it is planned");
     };
     assert_eq!(refusal.reason, Reason::TooLong);
+    let columns: Vec<_> = (0..20_000).map(|number| format!("c{number}")).collect();
+    let columns = columns.join(", ");
+    for sql in [
+        format!("SELECT DISTINCT {columns} FROM orders"),
+        format!("SELECT {columns} FROM orders ORDER BY {columns}"),
+        format!("SELECT COUNT(*) FROM orders GROUP BY {columns}"),
+    ] {
+        assert!(matches!(plan(&sql), Planned::Refused(refusal) if refusal.reason == Reason::TooLong));
+    }
     let rows = vec!["(1, 'x')"; 60_000].join(", ");
     let Planned::Routed(routed) = plan(&format!("INSERT INTO orders (customer_id, x) VALUES {rows}")) else {
         panic!("it is refused");

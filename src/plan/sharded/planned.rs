@@ -9,6 +9,7 @@ use super::edits::NameEdit;
 use super::keys::{KeySource, Narrow};
 use super::parse::text::At;
 use super::refusal::Refusal;
+use crate::merge::Spec;
 
 /// The plan of one shape of statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,44 +128,41 @@ pub struct InsertedRow {
 /// How the answers of several shards become one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Merge {
-    /// One row after the other.
-    Rows {
-        /// In which order; in any, where it is empty.
-        order: Vec<SortKey>,
-        /// How many of them.
-        limit: Option<Cut>,
-    },
-    /// One row in all, each column by itself.
-    Totals(Vec<Total>),
+    /// Rows become one result.
+    Rows(Box<Merged>),
     /// Affected rows are added up.
     Affected,
 }
 
-/// A column to sort by.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SortKey {
-    /// Which one.
-    pub by: SortBy,
-    /// From the greatest to the least.
-    pub descending: bool,
+/// How rows of several shards become one result, and what else these are asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Merged {
+    /// What is done with the rows. In its places a star of the select list counts as one column; a number in it is a place in
+    /// `numbers`; it has no LIMIT.
+    pub spec: Spec,
+    /// Columns of the shards' rows, a star as one.
+    pub width: usize,
+    /// The place of the last star: what stands behind it is counted from the end.
+    pub star: Option<usize>,
+    /// What becomes of the text besides names.
+    pub edits: Vec<NameEdit>,
+    /// Where the numbers come from that rows are computed or compared with.
+    pub numbers: Vec<KeySource>,
+    /// Literals that must be the same, by how many of them stand before each.
+    pub alike: Vec<(u32, u32)>,
+    /// LIMIT.
+    pub limit: Option<Cut>,
 }
 
-/// Which column is sorted by.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SortBy {
-    /// By its place in the result, from 0.
-    Position(usize),
-    /// By its name, in the result of `SELECT *` from one table.
-    Named(Vec<u8>),
-}
-
-/// LIMIT across shards: each gives as many rows as count and offset together.
+/// LIMIT across shards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cut {
     /// How many rows.
     pub count: Operand,
     /// How many are left out before.
     pub offset: Option<Operand>,
+    /// Each shard needs to give as many rows only as count and offset together; otherwise it gives all.
+    pub pushed: bool,
 }
 
 /// A number that LIMIT gives.
@@ -174,17 +172,4 @@ pub struct Operand {
     pub token: At,
     /// Where its value comes from.
     pub source: KeySource,
-}
-
-/// How a column of one row in all is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Total {
-    /// COUNT: added up; never NULL.
-    Count,
-    /// SUM: added up; NULL where all are NULL.
-    Sum,
-    /// MIN: the least.
-    Min,
-    /// MAX: the greatest.
-    Max,
 }

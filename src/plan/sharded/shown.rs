@@ -7,8 +7,9 @@ use std::fmt::Write;
 use super::choose::Chosen;
 use super::edits::{NameEdit, Place, text_for};
 use super::keys::{Bound, KeySource, Narrow, Typed};
+use super::merge_words;
 use super::parse::text::{At, Text, is_literal};
-use super::planned::{Copies, Merge, Operand, Planned, Routed, Sites, SortBy, SortKey, Total};
+use super::planned::{Copies, Merge, Operand, Planned, Routed, Sites};
 use super::values::Arguments;
 use crate::shard::{Database, Rules, Shard};
 use crate::sql::Lexing;
@@ -28,9 +29,18 @@ pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -
 
 /// What becomes of a plan with an execution's values: the shards, and the text of the first one where it is not the client's.
 pub fn describe_execution(routed: &Routed, arguments: &Arguments<'_>, database: &Database) -> String {
+    let mut edits = routed.edits.clone();
     let shards: Vec<_> = match routed.choose(arguments, database) {
         Ok(Chosen::One(shard)) => vec![shard],
-        Ok(Chosen::Several(shards)) => shards.iter().collect(),
+        Ok(Chosen::Several(shards)) => {
+            if let Ok(Merge::Rows(merged)) = &routed.many {
+                match merged.execution(&routed.edits, arguments) {
+                    Ok((_, all)) => edits = all,
+                    Err(refusal) => return format!("  refused  {refusal}\n"),
+                }
+            }
+            shards.iter().collect()
+        }
         Err(refusal) => return format!("  refused  {refusal}\n"),
     };
     let keyspace = database.keyspaces.get(routed.keyspace);
@@ -38,7 +48,7 @@ pub fn describe_execution(routed: &Routed, arguments: &Arguments<'_>, database: 
     let names: Vec<_> = shards.iter().map(|shard| &*shard.name).collect();
     let mut out = format!("  shards {}\n", names.join(", "));
     let Some(first) = shards.first() else { return out };
-    out += &text_on(first, database, arguments.sql, arguments.lexing, &routed.edits);
+    out += &text_on(first, database, arguments.sql, arguments.lexing, &edits);
     out
 }
 
@@ -156,37 +166,22 @@ impl Words {
     }
 
     fn merge(&self, merge: &Merge) -> String {
-        match merge {
-            Merge::Affected => "affected rows".to_owned(),
-            Merge::Totals(totals) => {
-                let name = |total: &Total| format!("{total:?}").to_ascii_lowercase();
-                format!("totals {}", totals.iter().map(name).collect::<Vec<_>>().join(", "))
+        let Merge::Rows(merged) = merge else { return "affected rows".to_owned() };
+        let numbers: Vec<_> = merged.numbers.iter().map(|number| self.source(*number)).collect();
+        let mut out = merge_words::describe(&merged.spec, &numbers);
+        if let Some(cut) = merged.limit {
+            out += &format!(", {} of them", self.operand(cut.count));
+            if let Some(offset) = cut.offset {
+                out += &format!(" after {}", self.operand(offset));
             }
-            Merge::Rows { order, limit } => {
-                let mut out = match &order[..] {
-                    [] => "rows in any order".to_owned(),
-                    keys => format!("rows by {}", keys.iter().map(sort_key).collect::<Vec<_>>().join(", ")),
-                };
-                if let Some(cut) = limit {
-                    out += &format!(", {} of them", self.operand(cut.count));
-                }
-                if let Some(offset) = limit.and_then(|cut| cut.offset) {
-                    out += &format!(" after {}", self.operand(offset));
-                }
-                out
+            if !cut.pushed {
+                out += " when all have come";
             }
         }
+        out
     }
 
     fn operand(&self, operand: Operand) -> String {
         self.source(operand.source)
     }
-}
-
-fn sort_key(key: &SortKey) -> String {
-    let by = match &key.by {
-        SortBy::Position(position) => format!("column {}", position + 1),
-        SortBy::Named(name) => format!("column {}", String::from_utf8_lossy(name)),
-    };
-    if key.descending { by + " descending" } else { by }
 }

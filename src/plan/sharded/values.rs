@@ -79,6 +79,26 @@ impl<'a> Arguments<'a> {
         if self.parameters.is_empty() { number.to_string().into_bytes() } else { named_number(number) }
     }
 
+    /// A number as it is written; `None` where it is none.
+    pub(super) fn digits(&self, source: KeySource) -> Option<Vec<u8>> {
+        match source {
+            KeySource::Literal { ordinal, negative, typed: Typed::Plain } => {
+                let literal = self.literals.get(ordinal as usize)?;
+                if !matches!(literal.kind, Kind::Integer | Kind::Decimal | Kind::Float) {
+                    return None;
+                }
+                let sign: &[u8] = if negative { b"-" } else { b"" };
+                Some([sign, self.sql.get(literal.span.clone())?].concat())
+            }
+            KeySource::Parameter(_) => match self.read(source).value() {
+                Value::Integer(number) => Some(number.to_string().into_bytes()),
+                Value::Decimal(text) => Some(text.to_vec()),
+                _ => None,
+            },
+            KeySource::Literal { .. } | KeySource::Null => None,
+        }
+    }
+
     fn literal(&self, literal: &Literal, negative: bool, typed: Typed) -> Read<'a> {
         let text = self.sql.get(literal.span.clone()).unwrap_or_default();
         match (literal.kind, typed) {

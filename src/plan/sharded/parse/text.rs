@@ -58,6 +58,11 @@ impl Text {
         At::try_from(self.tokens.len()).unwrap_or(At::MAX)
     }
 
+    /// Whose language it is.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// A token's kind; `Unknown` past the end.
     pub fn kind(&self, at: At) -> Kind {
         self.tokens.get(at as usize).map_or(Kind::Unknown, |token| token.kind)

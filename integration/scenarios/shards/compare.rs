@@ -1,0 +1,159 @@
+//! Two answers to one SELECT.
+//!
+//! Owns: when they are the same. Does not know: servers. Invariant: only what one server leaves open may differ: the order of rows that are
+//! not ordered, which of several equal texts stands for all.
+
+use tidegate::execute::names::Names;
+use tidegate::wire::column::Column;
+use tidegate::wire::cursor::Cursor;
+
+use super::statement::Statement;
+use crate::harness::Outcome;
+use crate::harness::packets::ResultSet;
+
+/// What became of a statement.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Verdict {
+    Same,
+    /// Both sides have an error.
+    Error,
+    /// Tidegate has refused it, for this reason.
+    Refused(String),
+    /// In this.
+    Differs(String),
+}
+
+/// What Tidegate's answer is worth; `names` are those of the server's database.
+pub fn judge(statement: &Statement, server: &Outcome, tidegate: &Outcome, names: &Names) -> Verdict {
+    match (server, tidegate) {
+        (Outcome::Err(_), Outcome::Err(_)) => Verdict::Error,
+        (Outcome::Rows(_), Outcome::Err(error)) if error.code == 1052 => {
+            Verdict::Refused("an alias that is a column's name, too".to_owned())
+        }
+        (Outcome::Rows(_), Outcome::Err(error))
+            if error.code == 1105 && error.message.ends_with(b"tables differ") =>
+        {
+            Verdict::Refused("shards that give an expression another type, by their rows".to_owned())
+        }
+        (Outcome::Rows(_), Outcome::Err(error)) if error.code == 1235 => {
+            Verdict::Refused(reason(&String::from_utf8_lossy(&error.message)))
+        }
+        (Outcome::Rows(server), Outcome::Rows(tidegate)) => {
+            match difference(statement, server, tidegate, names) {
+                None => Verdict::Same,
+                Some(what) => Verdict::Differs(what),
+            }
+        }
+        (server, tidegate) => Verdict::Differs(format!("{} / {}", short(server), short(tidegate))),
+    }
+}
+
+fn short(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Err(error) => format!("{error}"),
+        Outcome::Rows(rows) => format!("{} rows", rows.rows.len()),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The reason's name in a refusal; of the merge's errors, which have none, the text without numbers.
+fn reason(message: &str) -> String {
+    let named = message.split_once(" (").and_then(|(_, rest)| rest.split_once("):"));
+    match named {
+        Some((reason, _)) => reason.to_owned(),
+        None => message.chars().filter(|c| !c.is_ascii_digit()).collect(),
+    }
+}
+
+fn difference(
+    statement: &Statement,
+    server: &ResultSet,
+    tidegate: &ResultSet,
+    names: &Names,
+) -> Option<String> {
+    let definitions = |result: &ResultSet| -> Vec<Vec<u8>> {
+        result.columns.iter().map(|column| names.of_definition(column).unwrap_or(column.clone())).collect()
+    };
+    for (one, other) in definitions(server).iter().zip(definitions(tidegate)) {
+        if comparable(one) != comparable(&other) {
+            return Some(format!("definition {} / {}", one.escape_ascii(), other.escape_ascii()));
+        }
+    }
+    if server.columns.len() != tidegate.columns.len() || server.rows.len() != tidegate.rows.len() {
+        let count =
+            |result: &ResultSet| format!("{} columns, {} rows", result.columns.len(), result.rows.len());
+        return Some(format!("{} / {}", count(server), count(tidegate)));
+    }
+    // Beyond a LIMIT one server computes nothing that it could warn of. MySQL warns of MIN and MAX of dates that are all NULL where
+    // they are part of another expression.
+    let quiet =
+        statement.limit.is_none() && !statement.sql().contains("MIN(") && !statement.sql().contains("MAX(");
+    if server.end.warnings == 0 && tidegate.end.warnings != 0 && quiet {
+        return Some(format!("{} warnings", tidegate.end.warnings));
+    }
+    // Which rows come is open.
+    if statement.limit.is_some() && !statement.is_ordered() {
+        return None;
+    }
+    let (mut one, mut other) = (rows(statement, server), rows(statement, tidegate));
+    if !statement.is_ordered() {
+        one.sort();
+        other.sort();
+    }
+    let at = one.iter().zip(&other).position(|(one, other)| one != other)?;
+    Some(format!("row {at}: {:?} / {:?}", one[at], other[at]))
+}
+
+/// A definition but for what depends on how a server executes: whether it reads a value from a table, from a temporary one, or computes
+/// it; whether a table had no row. An index more changes these on one server, too.
+fn comparable(definition: &[u8]) -> Vec<u8> {
+    const UNSIGNED: u16 = 0x20;
+    const KEPT: u16 = UNSIGNED | 0x40 | 0x100 | 0x800; // ZEROFILL, ENUM, SET
+    let column = Column::parse(definition).expect("a definition");
+    let mut cursor = Cursor::new(definition);
+    let [_, schema, table, original, name, origin] =
+        std::array::from_fn(|_| cursor.lenenc_bytes().expect("a name"));
+    // int<1> length, int<2> character set, int<4> length, int<1> type, int<2> flags, int<1> decimals, two bytes of filler
+    let mut fixed = cursor.rest().to_vec();
+    let computed = original.is_empty();
+    let flags = u16::from_le_bytes([fixed[8], fixed[9]]) & if computed { UNSIGNED } else { KEPT };
+    fixed[8..10].copy_from_slice(&flags.to_le_bytes());
+    if computed {
+        fixed[3..7].fill(0); // of a text that is kept, or a decimal
+    }
+    if computed && column.is_string() {
+        (fixed[7], fixed[10]) = (0xfd, 0); // VAR_STRING, where one of the BLOBs was made of it
+    }
+    if computed && fixed[7] == 3 {
+        fixed[7] = 8; // LONG, where LONGLONG was narrowed
+    }
+    let origin = if computed { b"" } else { origin };
+    [schema, table, original, name, origin, &fixed].join(&b'|')
+}
+
+/// Rows whose open texts are made one.
+fn rows(statement: &Statement, result: &ResultSet) -> Vec<Vec<Option<String>>> {
+    let text = |place: usize, value: Option<Vec<u8>>| {
+        let charset = Column::parse(&result.columns[place]).expect("a definition").charset;
+        let open = statement.items.get(place).is_none_or(|item| item.open) && charset != 63;
+        value.map(|value| if open { folded(&value) } else { value.escape_ascii().to_string() })
+    };
+    let row =
+        |row: Vec<Option<Vec<u8>>>| row.into_iter().enumerate().map(|(at, value)| text(at, value)).collect();
+    result.bytes().into_iter().map(row).collect()
+}
+
+/// A text without what a collation may take for equal.
+fn folded(value: &[u8]) -> String {
+    let text = String::from_utf8_lossy(value)
+        .to_lowercase()
+        .replace('ß', "s")
+        .replace("ss", "s")
+        .replace(['\0', '\t'], "");
+    let plain = text.trim_end_matches([' ']).chars().map(|c| match c {
+        'á' | 'ä' => 'a',
+        'é' => 'e',
+        other => other,
+    });
+    plain.collect()
+}

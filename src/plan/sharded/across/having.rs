@@ -1,0 +1,194 @@
+//! HAVING: asked of whole groups, or by each shard of its own where that is the same.
+//!
+//! Owns: which conditions are, and what their operands are. Does not know: how numbers compare. Invariant: a condition that is left to the
+//! shards holds for all parts of a group, or for none.
+
+use super::super::edits::{Edit, NameEdit};
+use super::super::parse::tree::{Alias, Comparison, Expr, ExprKind};
+use super::super::refusal::{Reason, Refusal};
+use super::aggregates::has_aggregate;
+use super::columns::{copy, text};
+use super::groups::Grouping;
+use crate::merge::{Condition, Operand, Output, Test};
+use crate::sql::lexer::Kind;
+
+impl Grouping<'_, '_> {
+    /// The condition, and what becomes of it in the text.
+    pub fn having(&mut self) -> Result<(Option<Condition>, Vec<NameEdit>), Refusal> {
+        let Some(having) = &self.select.having else { return Ok((None, Vec::new())) };
+        let conditions = match &having.kind {
+            ExprKind::And(list) => &list[..],
+            _ => std::slice::from_ref(having),
+        };
+        let (theirs, ours): (Vec<_>, Vec<_>) =
+            conditions.iter().partition(|condition| !self.always && self.is_shards(condition));
+        if ours.is_empty() {
+            return Ok((None, Vec::new()));
+        }
+        let ours: Option<Vec<_>> = ours.into_iter().map(|condition| self.condition(condition)).collect();
+        let mut ours = ours.ok_or_else(refused)?;
+        let word = having.first.checked_sub(1).filter(|at| self.columns.scope.text.is_word(*at, b"HAVING"));
+        let token = word.ok_or_else(refused)?;
+        let mut pieces = Vec::new();
+        for (number, condition) in theirs.into_iter().enumerate() {
+            pieces.extend([text(if number == 0 { "HAVING " } else { " AND " }), copy(condition)]);
+        }
+        let mut edits = vec![NameEdit { token, edit: Edit::Without(having.end) }];
+        if !pieces.is_empty() {
+            edits.insert(0, NameEdit { token, edit: Edit::Before(pieces) });
+        }
+        let condition = if ours.len() == 1 { ours.swap_remove(0) } else { Condition::All(ours) };
+        Ok((Some(condition), edits))
+    }
+
+    /// Whether it compares columns of GROUP BY with constants and nothing else: equal values, as GROUP BY takes them, compare alike.
+    fn is_shards(&self, expr: &Expr) -> bool {
+        // Equal texts may be different numbers: those are compared by the merge, which refuses texts.
+        let words = self.columns.scope.text;
+        let plain = |expr: &Expr| match expr.kind {
+            ExprKind::Literal { at, .. } => words.kind(at) == Kind::String,
+            ExprKind::Null => true,
+            _ => self.is_grouped(expr),
+        };
+        match &expr.kind {
+            ExprKind::And(list) | ExprKind::Or(list) => list.iter().all(|one| self.is_shards(one)),
+            ExprKind::Compare(_, sides) => plain(&sides.0) && plain(&sides.1),
+            ExprKind::In { operands, .. } => operands.iter().all(plain),
+            ExprKind::Between { operands, .. } => operands.iter().all(plain),
+            ExprKind::Other(operands) => match (&operands[..], self.unary(expr)) {
+                ([of], Some(Unary::Not)) => self.is_shards(of),
+                ([of], Some(Unary::IsNull | Unary::IsNotNull)) => plain(of),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether it is a column that GROUP BY names as well: HAVING means that one.
+    fn is_grouped(&self, expr: &Expr) -> bool {
+        let ExprKind::Column(path) = &expr.kind else { return false };
+        let words = self.columns.scope.text;
+        let same = |one, other| words.name(one).eq_ignore_ascii_case(&words.name(other));
+        self.select.group.iter().any(|group| {
+            let ExprKind::Column(own) = &group.kind else { return false };
+            let (one, other) = (own.parts(), path.parts());
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(*one, *other))
+        })
+    }
+
+    fn condition(&mut self, expr: &Expr) -> Option<Condition> {
+        match &expr.kind {
+            ExprKind::And(list) => self.conditions(list).map(Condition::All),
+            ExprKind::Or(list) => self.conditions(list).map(Condition::Any),
+            ExprKind::Compare(comparison, sides) => {
+                let test = match comparison {
+                    Comparison::Equal => Test::Equal,
+                    Comparison::NotEqual => Test::NotEqual,
+                    Comparison::Less => Test::Less,
+                    Comparison::LessOrEqual => Test::LessOrEqual,
+                    Comparison::Greater => Test::Greater,
+                    Comparison::GreaterOrEqual => Test::GreaterOrEqual,
+                    Comparison::NullSafe => return None,
+                };
+                Some(Condition::Compare(self.operand(&sides.0)?, test, self.operand(&sides.1)?))
+            }
+            ExprKind::In { negated, operands } => {
+                let (subject, list) = operands.split_first()?;
+                let subject = self.operand(subject)?;
+                let mut any = Vec::new();
+                for one in list {
+                    any.push(Condition::Compare(subject.clone(), Test::Equal, self.operand(one)?));
+                }
+                Some(negate(Condition::Any(any), *negated))
+            }
+            ExprKind::Between { negated, operands } => {
+                let [subject, low, high] = &**operands;
+                let subject = self.operand(subject)?;
+                let low = Condition::Compare(subject.clone(), Test::GreaterOrEqual, self.operand(low)?);
+                let high = Condition::Compare(subject, Test::LessOrEqual, self.operand(high)?);
+                Some(negate(Condition::All(vec![low, high]), *negated))
+            }
+            ExprKind::Other(operands) => {
+                let [of] = &operands[..] else { return None };
+                match self.unary(expr)? {
+                    Unary::Not => Some(Condition::Not(self.condition(of)?.into())),
+                    Unary::IsNull => self.operand(of).map(Condition::IsNull),
+                    Unary::IsNotNull => Some(Condition::Not(Condition::IsNull(self.operand(of)?).into())),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn conditions(&mut self, list: &[Expr]) -> Option<Vec<Condition>> {
+        list.iter().map(|one| self.condition(one)).collect()
+    }
+
+    /// One side of a comparison.
+    fn operand(&mut self, expr: &Expr) -> Option<Operand> {
+        let words = self.columns.scope.text;
+        match &expr.kind {
+            ExprKind::Literal { .. } => self.literal(expr).map(Operand::Number),
+            ExprKind::Column(path) if !self.is_grouped(expr) => {
+                // Another column's name is an error, which the shards would not see.
+                let items = self.columns.items.iter().enumerate();
+                let mut found = items.filter(|(_, item)| {
+                    item.is_some_and(|(own, alias)| self.columns.answers_to(own, alias, path))
+                });
+                let (place, _) = found.next()?;
+                let open = self.columns.items.iter().flatten().any(|(_, alias)| *alias == Alias::Text);
+                (found.next().is_none() && !open).then_some(Operand::Column(place))
+            }
+            ExprKind::Column(_) => {
+                let place = self.columns.expr(expr)?;
+                let key = self.keys.iter().find(|key| key.place == place)?.place;
+                let items = self.columns.items.len();
+                let fold = crate::merge::Fold::Any;
+                Some(Operand::Column(if key < items { key } else { self.output(Output { place, fold }) }))
+            }
+            _ if has_aggregate(words, expr) => {
+                let place = self.columns.expr(expr)?;
+                if place < self.columns.items.len() {
+                    return Some(Operand::Column(place));
+                }
+                let fold = self.fold(expr, place).ok()?;
+                Some(Operand::Column(self.output(Output { place, fold })))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is asked of the only operand.
+    fn unary(&self, expr: &Expr) -> Option<Unary> {
+        let words = self.columns.scope.text;
+        let ExprKind::Other(operands) = &expr.kind else { return None };
+        let [of] = &operands[..] else { return None };
+        let before = of.first.checked_sub(1).filter(|at| *at >= expr.first);
+        if before.is_some_and(|at| words.is_word(at, b"NOT")) {
+            return Some(Unary::Not);
+        }
+        if !words.is_word(of.end, b"IS") {
+            return None;
+        }
+        match words.is_word(of.end + 1, b"NOT") {
+            true => words.is_word(of.end + 2, b"NULL").then_some(Unary::IsNotNull),
+            false => words.is_word(of.end + 1, b"NULL").then_some(Unary::IsNull),
+        }
+    }
+}
+
+/// A condition on one operand.
+enum Unary {
+    Not,
+    IsNull,
+    IsNotNull,
+}
+
+fn negate(condition: Condition, negated: bool) -> Condition {
+    if negated { Condition::Not(condition.into()) } else { condition }
+}
+
+fn refused() -> Refusal {
+    let what = "HAVING on several shards with more than comparisons of aggregates and numbers";
+    Refusal::new(Reason::HavingAcrossShards, what)
+}

@@ -1,0 +1,145 @@
+//! A SELECT on several shards: how their answers become one, or why they do not.
+//!
+//! Owns: which queries can be merged exactly. Does not know: rows, types of columns: what these do not allow is found out when the first
+//! shard has told of its columns (`merge`). Invariant: each row of the result is made in one shard from rows
+//! of that shard (`route` has seen to it), or of such rows by the merge; what is not said so is refused.
+
+mod aggregates;
+mod columns;
+mod groups;
+mod having;
+mod keyed;
+mod order;
+mod rows;
+mod whole;
+
+use self::aggregates::is_aggregate;
+use self::columns::Columns;
+use self::groups::Grouping;
+use super::keys::KeySource;
+use super::parse::tree::{Body, Call, Expr, ExprKind, Item, Limit, Query, Select};
+use super::planned::{Cut, Merge, Operand};
+use super::refusal::{Reason, Refusal};
+use super::scope::{BlockIx, Scope};
+use crate::sql::Uses;
+
+/// Columns of ORDER BY and GROUP BY together, at most. Each is looked for among those that are selected.
+const KEYS_MAX: usize = 256;
+
+/// Why what a statement uses besides tables cannot be had from several servers.
+pub(super) fn state(uses: Uses) -> Result<(), Refusal> {
+    if uses.intersects(Uses::USER_VARIABLE_WRITE | Uses::CALC_FOUND_ROWS | Uses::INTO) {
+        return refuse(
+            Reason::StateAcrossShards,
+            "A statement on several shards leaves something for the next one",
+        );
+    }
+    let own = Uses::PRIMARY_FUNCTION
+        | Uses::LAST_INSERT_ID
+        | Uses::FOUND_ROWS
+        | Uses::ROW_COUNT
+        | Uses::CONNECTION_ID;
+    if uses.intersects(own) {
+        return refuse(Reason::ServerFunction, "A function of one server is asked on several shards");
+    }
+    if uses.contains(Uses::UNKNOWN_FUNCTION) {
+        return refuse(
+            Reason::UnknownFunction,
+            "A function that may be a stored one is called on several shards",
+        );
+    }
+    Ok(())
+}
+
+fn refuse<T>(reason: Reason, what: &str) -> Result<T, Refusal> {
+    Err(Refusal::new(reason, what))
+}
+
+/// How a query's answers are merged.
+pub(super) fn merge<'q>(
+    scope: &'q Scope<'q>,
+    query: &'q Query,
+    top: Option<BlockIx>,
+    uses: Uses,
+) -> Result<Merge, Refusal> {
+    state(uses)?;
+    // The statement's last token is the query's.
+    let mut is_bare = true;
+    let mut query = query;
+    let select = loop {
+        match &query.body {
+            Body::Select(select) => break select,
+            // `(SELECT …) LIMIT 1`: two LIMITs may be there.
+            Body::Query(inner) if query.order.is_empty() && query.limit.is_none() && !query.locking => {
+                (query, is_bare) = (inner, false);
+            }
+            _ => {
+                let what = "A UNION, or parentheses, on several shards";
+                return refuse(Reason::UnionAcrossShards, what);
+            }
+        }
+    };
+    if query.locking {
+        return refuse(Reason::LockingAcrossShards, "Rows of several shards are locked");
+    }
+    if !select.windows.is_empty() || calls(select, query).any(|call| call.over) {
+        return refuse(Reason::WindowAcrossShards, "Windows on several shards");
+    }
+    if select.elaborate {
+        return refuse(Reason::GroupAcrossShards, "GROUP BY WITH ROLLUP on several shards");
+    }
+    if select.group.len() + query.order.len() > KEYS_MAX {
+        return refuse(Reason::TooLong, "ORDER BY and GROUP BY on several shards have too many columns");
+    }
+    let grouped = !select.group.is_empty() || aggregates(scope, select, query);
+    let mut columns = Columns::new(scope, select, top);
+    let mut merged = match (grouped, select.distinct) {
+        (true, true) => return refuse(Reason::DistinctAcrossShards, "DISTINCT of groups on several shards"),
+        // Each group is in one shard, whole.
+        (true, false) if columns.have_key(&select.group) => rows::rows(&mut columns, query)?,
+        (true, false) => {
+            let calls: Vec<_> = calls(select, query).collect();
+            Grouping::new(&mut columns, select, &calls).merged(query, is_bare)?
+        }
+        (false, true) => rows::distinct(&mut columns, query)?,
+        (false, false) => rows::rows(&mut columns, query)?,
+    };
+    columns.finish(select, &mut merged)?;
+    Ok(Merge::Rows(Box::new(merged)))
+}
+
+/// Whether the select list, HAVING or ORDER BY makes one value of many rows.
+pub(super) fn aggregates(scope: &Scope<'_>, select: &Select, query: &Query) -> bool {
+    calls(select, query).any(|call| call.over || is_aggregate(scope.text, call))
+}
+
+/// All calls in the select list, HAVING and ORDER BY, those inside other queries left out.
+fn calls<'q>(select: &'q Select, query: &'q Query) -> impl Iterator<Item = &'q Call> {
+    let items = select.items.iter().filter_map(|item| match item {
+        Item::Expr(expr, _) => Some(expr),
+        Item::Star | Item::TableStar(_) => None,
+    });
+    let others = select.having.iter().chain(query.order.iter().map(|order| &order.expr));
+    let mut found = Vec::new();
+    let mut left: Vec<&Expr> = items.chain(others).collect();
+    while let Some(expr) = left.pop() {
+        if let ExprKind::Call(call) = &expr.kind {
+            found.push(call);
+        }
+        left.extend(expr.children());
+    }
+    found.into_iter()
+}
+
+/// LIMIT; `pushed` where each shard needs to give no more rows than it reaches.
+fn cut(scope: &Scope<'_>, limit: Option<&Limit>, pushed: bool) -> Result<Option<Cut>, Refusal> {
+    let operand = |expr: &Expr| match KeySource::of(scope.text, expr) {
+        Some(source @ (KeySource::Literal { negative: false, .. } | KeySource::Parameter(_))) => {
+            Ok(Operand { token: expr.first, source })
+        }
+        _ => refuse(Reason::LimitNotConstant, "LIMIT on several shards is no number"),
+    };
+    let Some(limit) = limit else { return Ok(None) };
+    let offset = limit.offset.as_ref().map(operand).transpose()?;
+    Ok(Some(Cut { count: operand(&limit.count)?, offset, pushed }))
+}

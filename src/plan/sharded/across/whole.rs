@@ -1,0 +1,174 @@
+//! How a column of the shards' groups becomes the whole group's.
+//!
+//! Owns: the fold of each aggregate, and arithmetic over them. Does not know: types: a column that cannot be folded so is refused by
+//! `merge`. Invariant: what has no fold here is refused.
+
+use super::super::keys::KeySource;
+use super::super::merging::number;
+use super::super::parse::tree::{Call, Expr, ExprKind};
+use super::super::refusal::{Reason, Refusal, shown};
+use super::aggregates::{has_aggregate, is_aggregate};
+use super::columns::{copy, text};
+use super::groups::Grouping;
+use crate::merge::{Distinct, Expression, Fold, Key, Operator, Output};
+use crate::sql::lexer::Kind;
+
+/// Values that shards group by besides, at most: each shard sends a row for each combination.
+const FINER_MAX: usize = 3;
+
+impl Grouping<'_, '_> {
+    /// How the column that is this expression, at `place` of the shards' rows, becomes the whole group's.
+    pub fn fold(&mut self, expr: &Expr, place: usize) -> Result<Fold, Refusal> {
+        let words = self.columns.scope.text;
+        if !has_aggregate(words, expr) {
+            // Any row's value. Where all rows are one group, a shard without rows answers, too.
+            let open = self.always && !is_constant(expr);
+            return if open { Err(refused("A column")) } else { Ok(Fold::Any) };
+        }
+        match &expr.kind {
+            ExprKind::Call(call) if is_aggregate(words, call) => {
+                let name = words.name(call.name.last());
+                let distinct = if call.distinct { "(DISTINCT …)" } else { "" };
+                self.aggregate(expr, call, place)
+                    .ok_or_else(|| refused(&format!("{}{distinct}", shown(&name))))
+            }
+            _ => self.expression(expr).map(Fold::Expression).ok_or_else(|| refused("An expression")),
+        }
+    }
+
+    fn aggregate(&mut self, expr: &Expr, call: &Call, place: usize) -> Option<Fold> {
+        let words = self.columns.scope.text;
+        let name = words.name(call.name.last());
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        // Servers shall say that it is wrong.
+        if call.arguments.iter().any(|argument| has_aggregate(words, argument)) {
+            return None;
+        }
+        // Each shard has values of its own, unless its groups are finer.
+        let apart = !call.distinct || !self.is_finer && self.columns.is_keyed(call);
+        match () {
+            () if is(b"MIN") => Some(Fold::Least(self.columns.key(place, expr))),
+            () if is(b"MAX") => Some(Fold::Greatest(self.columns.key(place, expr))),
+            () if is(b"BIT_AND") => Some(Fold::BitAnd),
+            () if is(b"BIT_OR") => Some(Fold::BitOr),
+            () if is(b"BIT_XOR") => Some(Fold::BitXor),
+            () if is(b"ANY_VALUE") && !self.always => Some(Fold::Any),
+            () if !apart => self.distinct(call, &name, place),
+            () if is(b"COUNT") => Some(Fold::Count),
+            () if is(b"SUM") => Some(Fold::Sum),
+            () if is(b"AVG") => self.average(call),
+            () => None,
+        }
+    }
+
+    /// Each value counts once: the shards tell of each value of a group, in finer groups.
+    fn distinct(&mut self, call: &Call, name: &[u8], place: usize) -> Option<Fold> {
+        let mut keys = Vec::new();
+        for argument in &call.arguments {
+            let own = self.columns.expr(argument)?;
+            keys.push(self.columns.key(own, argument));
+            if self.finer.iter().all(|(place, _)| *place != own) {
+                self.finer.push((own, copy(argument)));
+            }
+        }
+        if self.finer.len() > FINER_MAX {
+            return None;
+        }
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        if is(b"COUNT") {
+            return Some(Fold::CountDistinct(keys));
+        }
+        // What is added up differs as numbers do: '1' and '01' are one.
+        let [argument] = &call.arguments[..] else { return None };
+        match () {
+            () if is(b"SUM") => Some(Fold::SumDistinct(Distinct { value: place, key: Key::at(place) })),
+            () if is(b"AVG") => {
+                let value = self.columns.add(vec![text("SUM(DISTINCT "), copy(argument), text(")")]);
+                Some(Fold::AverageDistinct(Distinct { value, key: Key::at(value) }))
+            }
+            () => None,
+        }
+    }
+
+    /// AVG is made of SUM and COUNT.
+    fn average(&mut self, call: &Call) -> Option<Fold> {
+        let [argument] = &call.arguments[..] else { return None };
+        if !self.columns.copies(argument) {
+            return None;
+        }
+        let (sum, count) = match call.distinct {
+            true => ("SUM(DISTINCT ", "COUNT(DISTINCT "),
+            false => ("SUM(", "COUNT("),
+        };
+        let sum = self.columns.add(vec![text(sum), copy(argument), text(")")]);
+        let count = self.columns.add(vec![text(count), copy(argument), text(")")]);
+        Some(Fold::Average { sum, count })
+    }
+
+    /// Arithmetic over aggregates and numbers.
+    fn expression(&mut self, expr: &Expr) -> Option<Expression> {
+        let words = self.columns.scope.text;
+        match &expr.kind {
+            ExprKind::Literal { typed: None, .. } => self.literal(expr).map(Expression::Number),
+            ExprKind::Call(call) if is_aggregate(words, call) => {
+                let place = self.columns.expr(expr)?;
+                let fold = self.aggregate(expr, call, place)?;
+                Some(Expression::Output(self.output(Output { place, fold })))
+            }
+            ExprKind::Call(call) if !call.distinct && !call.over => {
+                let name = words.name(call.name.last());
+                let is_either =
+                    [&b"IFNULL"[..], b"COALESCE"].iter().any(|own| own.eq_ignore_ascii_case(&name));
+                let [value, other] = &call.arguments[..] else { return None };
+                let (value, other) = (self.expression(value)?, self.expression(other)?);
+                is_either.then(|| Expression::IfNull(value.into(), other.into()))
+            }
+            ExprKind::Other(operands) => {
+                let (first, rest) = operands.split_first().filter(|(_, rest)| !rest.is_empty())?;
+                let mut left = self.expression(first)?;
+                let mut end = first.end;
+                for right in rest {
+                    let operator = match words.kind(end) {
+                        Kind::Punct(b'+') => Operator::Plus,
+                        Kind::Punct(b'-') => Operator::Minus,
+                        Kind::Punct(b'*') => Operator::Times,
+                        Kind::Punct(b'/') => Operator::Over,
+                        _ => return None,
+                    };
+                    if right.first != end + 1 {
+                        return None;
+                    }
+                    let value = self.expression(right)?;
+                    left = Expression::Arithmetic(left.into(), operator, value.into());
+                    end = right.end;
+                }
+                Some(left)
+            }
+            _ => None,
+        }
+    }
+
+    /// A number that stands in the statement, as a plan holds it.
+    pub fn literal(&mut self, expr: &Expr) -> Option<Vec<u8>> {
+        let words = self.columns.scope.text;
+        let source = KeySource::of(words, expr)?;
+        let is_number = matches!(expr.kind, ExprKind::Literal { at, typed: None, .. }
+            if matches!(words.kind(at), Kind::Integer | Kind::Decimal | Kind::Float));
+        is_number.then(|| number(source, &mut self.numbers))
+    }
+}
+
+/// Whether the value is the same for all rows: it has no column and no query.
+fn is_constant(expr: &Expr) -> bool {
+    let varies = matches!(
+        expr.kind,
+        ExprKind::Column(_) | ExprKind::Query(_) | ExprKind::Exists(_) | ExprKind::InQuery { .. }
+    );
+    !varies && expr.children().all(is_constant)
+}
+
+fn refused(what: &str) -> Refusal {
+    let what =
+        format!("{what} beside or of aggregates on several shards, which cannot be made of the shards' own");
+    Refusal::new(Reason::AggregateAcrossShards, what)
+}
