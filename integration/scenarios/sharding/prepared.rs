@@ -266,6 +266,41 @@ async fn reads_of_several_shards_are_one_binary_result(scenario: Scenario) {
     }
 }
 
+async fn parameters_are_the_clients_wherever_an_edit_puts_them(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let mut pair = Pair::of(&split).await;
+    fill(&split, &mut pair.ours, &mut pair.theirs).await;
+    let int = Param::Int;
+    for (sql, executions) in [
+        (
+            "SELECT score, COUNT(*) FROM customers WHERE id > ? GROUP BY score HAVING COUNT(*) >= 1 ORDER BY score LIMIT ?",
+            [&[int(0), int(5)][..], &[int(1), int(2)]],
+        ),
+        (
+            "SELECT DISTINCT score FROM customers WHERE id <> ? ORDER BY score LIMIT ? OFFSET ?",
+            [&[int(1), int(2), int(1)], &[int(5), int(9), int(0)]],
+        ),
+        (
+            "SELECT id FROM customers WHERE id > ? ORDER BY name DESC, id LIMIT 3 OFFSET ?",
+            [&[int(0), int(2)], &[int(2), int(0)]],
+        ),
+        (
+            "SELECT COUNT(*), AVG(score) FROM customers WHERE name <> ? AND id < ?",
+            [&[Param::Text(b"Bob"), int(8)], &[Param::Text(b"cid"), int(4)]],
+        ),
+    ] {
+        let both = (pair.ours.prepare(sql).await.expect(sql), pair.theirs.prepare(sql).await.expect(sql));
+        for params in executions {
+            let ours = pair.ours.execute(both.0, params).await;
+            let theirs = pair.theirs.execute(both.1, params).await.rows().rows;
+            match ours {
+                Outcome::Rows(ours) => assert_eq!(ours.rows, theirs, "{sql} {params:?}"),
+                other => panic!("{sql}: {other:?}"),
+            }
+        }
+    }
+}
+
 async fn prepared_statements_are_parts_of_transactions(scenario: Scenario) {
     let split = Split::new(scenario).await;
     let mut pair = Pair::of(&split).await;
@@ -769,6 +804,7 @@ both_dialects! {
     cursors_stay_where_they_were_opened,
     keys_of_all_types_are_found_however_they_are_sent,
     long_data_waits_until_its_shard_is_known,
+    parameters_are_the_clients_wherever_an_edit_puts_them,
     prepared_statements_are_parts_of_transactions,
     reads_of_several_shards_are_one_binary_result,
     statements_outlast_definitions_and_rules,
