@@ -144,6 +144,11 @@ impl Placed {
 }
 
 impl Value {
+    /// A whole number with a sign.
+    pub fn integer(name: &[u8], number: i128) -> Self {
+        Self(format!("@`{}`=CAST({number} AS SIGNED)", name.escape_ascii()).into_bytes().into())
+    }
+
     /// NULL of the type that the literal has.
     fn null(name: &[u8], literal: &str) -> Self {
         let name = name.escape_ascii();

@@ -18,7 +18,7 @@ use super::sum::Sum;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::socket::Ahead;
 use crate::wire::stream::Stream;
-use crate::wire::track::Shown;
+use crate::wire::track::{Shown, Told};
 
 /// A client that takes none of its reply for this long is given up, as by a server's `net_write_timeout`.
 const WRITE_LIMIT: Duration = Duration::from_secs(60);
@@ -103,6 +103,8 @@ pub struct Client {
     pub signals: Arc<Signals>,
     /// What session tracking shows it, where that is not what servers show by default.
     pub shown: Option<Arc<Shown>>,
+    /// What it shows of the transaction's state only where that is another one.
+    pub told: Told,
     /// What it would have been sent, where it is not to get that as it comes.
     pub kept: Option<Kept>,
     /// Of the reply in hand, where it may have to be compared with another's.

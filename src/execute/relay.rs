@@ -5,7 +5,6 @@
 //! An error before which nothing was sent is not sent but given to the caller, who may still try elsewhere.
 
 use std::io;
-use std::sync::Arc;
 
 use super::client::{Client, Waited};
 use super::infile;
@@ -16,7 +15,7 @@ use crate::wire::err::ErrPacket;
 use crate::wire::frame::{HEADER, Renumber, put_header};
 use crate::wire::ok::{Ok as OkPacket, Status};
 use crate::wire::reply::{LOOK, Scanner, Step, Terminal, eof_status, eof_warnings};
-use crate::wire::track::Shown;
+use crate::wire::track::{Shown, Told};
 
 /// Largest packet that is looked at whole: OK with session tracking, ERR.
 const WHOLE_MAX: usize = 1 << 20;
@@ -270,7 +269,8 @@ fn note(
             let flagged = ok.status.contains(Status::SESSION_STATE_CHANGED);
             let longer = !ok.changes.is_empty() || !told && (flagged || !ok.info.is_empty());
             if connection.capabilities.contains(Capabilities::SESSION_TRACK) && longer {
-                let shown = told.then(|| client.shown.as_ref().unwrap_or(&connection.shown));
+                let shown = client.shown.as_ref().unwrap_or(&connection.shown);
+                let shown = told.then_some((&**shown, &mut client.told));
                 return Ok(shorten(buffer, start..stop, client.capabilities, shown));
             }
         }
@@ -344,13 +344,13 @@ fn shorten(
     buffer: &mut Buffer,
     packet: std::ops::Range<usize>,
     client: Capabilities,
-    shown: Option<&Arc<Shown>>,
+    shown: Option<(&Shown, &mut Told)>,
 ) -> usize {
     let bytes = buffer.filled_mut();
     let sequence = bytes[packet.start + 3];
     let payload = bytes[packet.start + HEADER..packet.end].to_vec();
     let Some(mut ok) = OkPacket::parse(&payload, Capabilities::SESSION_TRACK) else { return packet.end };
-    let changes = shown.and_then(|shown| shown.filter(ok.changes)).unwrap_or_default();
+    let changes = shown.and_then(|(shown, told)| shown.filter(ok.changes, told)).unwrap_or_default();
     ok.changes = &changes;
     let mut fresh = Vec::with_capacity(packet.len());
     fresh.extend_from_slice(&[0; HEADER]);

@@ -174,7 +174,7 @@ impl Session {
         let at = Some((connection.server, connection.id));
         condition.at = at;
         self.last.place = at;
-        self.last.counts_are_ours = false;
+        self.last.counts_are_ours = self.last.row_count > 0 || condition.packet.sqlstate.starts_with(b"01");
         command::put_query(before, &sql, connection.capabilities);
         self.set_pins(self.pins | Pins::DIAGNOSTICS);
         true

@@ -106,6 +106,7 @@ use crate::wire::ok::Status;
 use crate::wire::packer::Compression;
 use crate::wire::socket::Peer;
 use crate::wire::stream::Stream;
+use crate::wire::track::Told;
 
 /// Names of the pins, for metrics.
 pub const PIN_NAMES: &[&str] = &Pins::NAMES;
@@ -233,6 +234,7 @@ impl Session {
                 capabilities,
                 signals,
                 shown: None,
+                told: Told::default(),
                 kept: None,
                 sum: None,
                 names: None,
@@ -350,7 +352,7 @@ impl Session {
 
     /// The session's state is that of a new connection.
     fn become_fresh(&mut self) {
-        self.client.shown = None;
+        (self.client.shown, self.client.told) = (None, Told::default());
         let snapshot = self.topology.snapshot();
         let autocommit = snapshot.facts.as_ref().is_none_or(|facts| facts.autocommit);
         self.status = if autocommit { Status::AUTOCOMMIT } else { Status::empty() };

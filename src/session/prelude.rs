@@ -182,6 +182,7 @@ impl Session {
                     steps.push(Step::Simple);
                 }
                 connection.warned = false;
+                self.last.counts_are_ours |= self.last.row_count > 0;
                 if let Some(condition) = &mut self.last.condition {
                     condition.at = None;
                 }

@@ -17,6 +17,7 @@ use crate::execute::relay::End;
 use crate::sql::{self, Class, Effect, Ending, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
 use crate::wire::reply::Expect;
+use crate::wire::track::Told;
 
 /// How long a KILL of a statement that has ended may still take; more than the time for a KILL on a server.
 const SPARED_LIMIT: Duration = Duration::from_secs(6);
@@ -183,6 +184,9 @@ impl Session {
         let gets = statement.class == Class::Diagnostics && end.rows.is_none() && !work.sql().is_empty();
         let vain = gets && succeeded && self.has_asked_in_vain(connection, end).await;
         self.note_variables(connection, work, succeeded && !vain);
+        if gets && succeeded {
+            self.note_row_count((connection.server, connection.id), work);
+        }
         self.note_insert_id(connection, end, statement).await;
         if about_tracking {
             self.take_in_tracking(connection, work).await;
@@ -334,6 +338,7 @@ impl Session {
             self.statements.lose();
             self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
             self.course = Course::Untold;
+            self.client.told = Told::default();
         }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio::time::timeout;
 
 use super::Session;
+use super::diagnostics::At;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
@@ -212,6 +213,23 @@ impl Session {
         variables.opaque |= variables.known.len() + variables.unread.len() > NAMES_MAX;
         if variables.opaque || !variables.unread.is_empty() {
             self.set_pins(self.pins | Pins::USER_VARIABLES);
+        }
+    }
+
+    /// GET DIAGNOSTICS has asked a connection that does not know how many rows the session's last statement has changed.
+    pub(super) fn note_row_count(&mut self, here: At, work: &Work<'_>) {
+        let knows = self.last.place == Some(here) && !self.last.counts_are_ours;
+        if knows || work.statement.uses.contains(Uses::MULTIPLE) {
+            return;
+        }
+        for name in sql::row_count_targets(work.sql(), &self.lexing) {
+            let count = Value::integer(&name, self.last.row_count);
+            let name = name.into_boxed_slice();
+            self.variables.unread.remove(&name);
+            self.variables.known.insert(name, count);
+        }
+        if self.variables.unread.is_empty() && !self.variables.opaque {
+            self.set_pins(self.pins.difference(Pins::USER_VARIABLES));
         }
     }
 

@@ -52,6 +52,6 @@ pub use tableless::uses_no_table;
 pub use transaction::{Ending, ending, is_bare_end, loads};
 pub use unreported::{unscoped_variables, used_database};
 pub use variables::{
-    PreparedText, TextCommand, executes_text, prepared_texts, text_command, user_variables,
-    user_variables_read,
+    PreparedText, TextCommand, executes_text, prepared_texts, row_count_targets, text_command,
+    user_variables, user_variables_read,
 };

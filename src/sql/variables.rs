@@ -5,7 +5,7 @@
 
 use super::lexer::{Kind, Lexer, Token};
 use super::model::{LexCharset, Lexing};
-use super::phrase::code;
+use super::phrase::{code, tokens};
 use super::scan::unquoted;
 
 /// Longest name of a user variable, in bytes of plain ASCII.
@@ -49,6 +49,18 @@ fn collect(sql: &[u8], lexing: &Lexing, read_only: bool) -> Option<Vec<Vec<u8>>>
         }
     }
     Some(names)
+}
+
+/// Those that a packet with one statement, GET DIAGNOSTICS, gives the row count.
+pub fn row_count_targets(sql: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
+    let target = |item: &[Token]| match item {
+        [target, equals, what] if what.text(sql).eq_ignore_ascii_case(b"row_count") => {
+            let assigns = (target.kind, equals.kind) == (Kind::UserVariable, Kind::Punct(b'='));
+            assigns.then(|| name_of(target.text(sql))).flatten()
+        }
+        _ => None,
+    };
+    tokens(sql, lexing).windows(3).filter_map(target).collect()
 }
 
 fn name_of(token: &[u8]) -> Option<Vec<u8>> {
@@ -227,6 +239,14 @@ mod tests {
         assert_eq!(read("SET @a = @b + f(1, @c = 2), @d = @e = 1"), b"bce");
         assert_eq!(read("GET DIAGNOSTICS CONDITION 1 @a = MYSQL_ERRNO, @b = MESSAGE_TEXT"), b"");
         assert_eq!(read("GET DIAGNOSTICS CONDITION @c @a = MYSQL_ERRNO"), b"ca");
+    }
+
+    #[test]
+    fn what_gets_the_row_count_is_told() {
+        let targets = |sql: &str| row_count_targets(sql.as_bytes(), &MYSQL).join(&b' ');
+        assert_eq!(targets("GET DIAGNOSTICS @a = NUMBER, @`B c` = /* x */ Row_Count, @d=ROW_COUNT"), b"b c d");
+        assert_eq!(targets("GET CURRENT DIAGNOSTICS CONDITION 1 @row_count = MESSAGE_TEXT"), b"");
+        assert_eq!(targets("GET DIAGNOSTICS row_count = ROW_COUNT"), b"");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What session tracking shows to one client: its own choice, out of all that Tidegate has servers report.
 //!
 //! Owns: the choice (`session_track_…`), and the entries of an OK packet that it leaves. Does not know: replay.
-//! Invariant: what is left is well-formed wherever the whole was.
+//! Invariant: what is left is well-formed wherever the whole was, and the state of its transaction is told where it is another one.
 
 use super::frame::{lenenc_string, put_lenenc_string};
 
@@ -10,6 +10,10 @@ const VARIABLES: u8 = 0;
 const SCHEMA: u8 = 1;
 const STATE: u8 = 2;
 const GTIDS: u8 = 3;
+const TRANSACTION_STATE: u8 = 5;
+
+/// Of a transaction's state: its own length, and eight characters.
+const STATE_LENGTH: usize = 9;
 
 /// The variables whose values are shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +39,21 @@ pub const CHOICES: [&str; 4] = [
     "session_track_state_change",
     "session_track_gtids",
 ];
+
+/// The state of its transaction that a client was told last, such as `T_R_____`; not known where it was told none. A server says
+/// nothing of one that it has said last, but one client's transactions are at several servers.
+#[derive(Default, Debug)]
+pub struct Told(Option<[u8; STATE_LENGTH]>);
+
+impl Told {
+    /// Whether this is another state than the last one, which it is from now on.
+    fn is_news(&mut self, state: &[u8]) -> bool {
+        let state = state.try_into().ok();
+        let news = state.is_none() || state != self.0;
+        self.0 = state;
+        news
+    }
+}
 
 impl Default for Shown {
     fn default() -> Self {
@@ -67,7 +86,7 @@ impl Shown {
     }
 
     /// The entries out of `changes` that the client is told, or `None` when they are malformed.
-    pub fn filter(&self, mut changes: &[u8]) -> Option<Vec<u8>> {
+    pub fn filter(&self, mut changes: &[u8], told: &mut Told) -> Option<Vec<u8>> {
         let mut left = Vec::with_capacity(changes.len());
         while let Some((&kind, rest)) = changes.split_first() {
             let (data, rest) = lenenc_string(rest)?; // int<1> kind, string<lenenc> data
@@ -84,6 +103,7 @@ impl Shown {
                 SCHEMA => self.schema,
                 STATE => self.state,
                 GTIDS => self.gtids,
+                TRANSACTION_STATE => told.is_news(data),
                 _ => true,
             };
             if kept {
@@ -145,28 +165,38 @@ mod tests {
     fn a_client_is_told_what_it_has_chosen() {
         let all = reported();
         let mysql = shown([Some(b"time_zone,autocommit"), Some(b"1"), Some(b"0"), Some(b"OFF")]);
-        let left = mysql.filter(&all.concat()).unwrap();
+        let left = mysql.filter(&all.concat(), &mut Told::default()).unwrap();
         assert_eq!(left, [all[1].clone(), all[2].clone(), all[5].clone()].concat());
         let most = shown([Some(b"*"), Some(b"0"), Some(b"1"), Some(b"OWN_GTID")]);
-        let left = most.filter(&all.concat()).unwrap();
+        let left = most.filter(&all.concat(), &mut Told::default()).unwrap();
         assert_eq!(left, [&all[..2], &all[3..]].concat().concat());
         let odd = shown([Some(b" SQL_mode , nonsense"), None, None, None]);
-        assert_eq!(odd.filter(&all.concat()).unwrap(), [&all[0][..], &all[2], &all[5]].concat());
-        assert_eq!(shown([Some(b""), Some(b"0"), None, None]).filter(&all[..5].concat()).unwrap(), b"");
+        assert_eq!(odd.filter(&all.concat(), &mut Told::default()).unwrap(), [&all[0][..], &all[2], &all[5]].concat());
+        assert_eq!(shown([Some(b""), Some(b"0"), None, None]).filter(&all[..5].concat(), &mut Told::default()).unwrap(), b"");
     }
 
     #[test]
     fn several_variables_in_one_entry_are_told_apart() {
         let entry = b"\x00\x1a\x08sql_mode\x00\x09time_zone\x05+1:00";
-        let left = shown([Some(b"time_zone"), None, None, None]).filter(entry).unwrap();
+        let left = shown([Some(b"time_zone"), None, None, None]).filter(entry, &mut Told::default()).unwrap();
         assert_eq!(left, b"\x00\x10\x09time_zone\x05+1:00");
+    }
+
+    #[test]
+    fn the_state_of_a_transaction_is_told_where_it_is_another() {
+        let [open, over] = [b"\x05\x09\x08T_______", b"\x05\x09\x08________"];
+        let (shown, mut told) = (Shown::default(), Told::default());
+        for (state, is_told) in [(open, true), (open, false), (over, true), (over, false), (open, true)] {
+            let left = shown.filter(state, &mut told).unwrap();
+            assert_eq!(left, if is_told { &state[..] } else { b"" });
+        }
     }
 
     #[test]
     fn no_cut_panics() {
         let all = reported().concat();
         for end in 0..all.len() {
-            let left = shown([Some(b"*"), None, None, None]).filter(&all[..end]);
+            let left = shown([Some(b"*"), None, None, None]).filter(&all[..end], &mut Told::default());
             assert!(left.is_none_or(|left| left.len() <= end));
         }
     }
