@@ -244,7 +244,10 @@ mod tests {
     #[test]
     fn what_gets_the_row_count_is_told() {
         let targets = |sql: &str| row_count_targets(sql.as_bytes(), &MYSQL).join(&b' ');
-        assert_eq!(targets("GET DIAGNOSTICS @a = NUMBER, @`B c` = /* x */ Row_Count, @d=ROW_COUNT"), b"b c d");
+        assert_eq!(
+            targets("GET DIAGNOSTICS @a = NUMBER, @`B c` = /* x */ Row_Count, @d=ROW_COUNT"),
+            b"b c d"
+        );
         assert_eq!(targets("GET CURRENT DIAGNOSTICS CONDITION 1 @row_count = MESSAGE_TEXT"), b"");
         assert_eq!(targets("GET DIAGNOSTICS row_count = ROW_COUNT"), b"");
     }

@@ -171,8 +171,16 @@ mod tests {
         let left = most.filter(&all.concat(), &mut Told::default()).unwrap();
         assert_eq!(left, [&all[..2], &all[3..]].concat().concat());
         let odd = shown([Some(b" SQL_mode , nonsense"), None, None, None]);
-        assert_eq!(odd.filter(&all.concat(), &mut Told::default()).unwrap(), [&all[0][..], &all[2], &all[5]].concat());
-        assert_eq!(shown([Some(b""), Some(b"0"), None, None]).filter(&all[..5].concat(), &mut Told::default()).unwrap(), b"");
+        assert_eq!(
+            odd.filter(&all.concat(), &mut Told::default()).unwrap(),
+            [&all[0][..], &all[2], &all[5]].concat()
+        );
+        assert_eq!(
+            shown([Some(b""), Some(b"0"), None, None])
+                .filter(&all[..5].concat(), &mut Told::default())
+                .unwrap(),
+            b""
+        );
     }
 
     #[test]
