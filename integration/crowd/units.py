@@ -75,7 +75,8 @@ def savepoint(engine, owner: int) -> None:
 
 
 def bulk(engine, owner: int) -> None:
-    """Bulk insert, INSERT … ON DUPLICATE KEY UPDATE, bulk update, delete, each with its row count."""
+    """Bulk insert, INSERT … ON DUPLICATE KEY UPDATE, bulk update, delete, each with its row count. The DELETE locks the gap in which its rows
+    are to be, and the gap to the next owner's; two owners who insert there next wait for each other: InnoDB's deadlock, to be tried again."""
     rows = [{"owner": owner, "number": number, "body": "x" * 100} for number in range(200)]
     with Session(engine) as session:
         session.execute(delete(Event).where(Event.owner == owner))
