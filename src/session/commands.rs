@@ -90,6 +90,8 @@ impl Session {
         let allowed = match command.payload() {
             [_, 0, 0] => true,
             [_, 1, 0] => false,
+            // A server refuses it, and MySQL adds that to what there is to ask about.
+            [_, _, _] if self.held.is_some() => return self.ask_held(command).await,
             _ => return self.refuse(&Problem::Request(1047, "Unknown command".into())).await,
         };
         self.note_command(-1);

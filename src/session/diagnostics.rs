@@ -335,7 +335,7 @@ impl Session {
                 Class::Use | Class::Begin(_) | Class::EndOrSavepoint | Class::Set => {
                     !uses.intersects(Uses::MULTIPLE | Uses::SUBQUERY) || uses_none()
                 }
-                Class::Call => true,
+                Class::Call | Class::Empty => true,
                 Class::TextPrepared => self.prepares_no_tables(work),
                 Class::Ddl => {
                     !uses.contains(Uses::MULTIPLE) && sql::defines_no_table(work.sql(), &self.lexing)
@@ -361,7 +361,7 @@ impl Session {
             _ if statement.uses.intersects(Uses::DOUBT | Uses::MULTIPLE) => false,
             Class::Begin(Access::ReadOnly) => false,
             Class::Begin(_) | Class::EndOrSavepoint => !self.situation().default_read_only,
-            Class::Use => true,
+            Class::Use | Class::Empty => true,
             Class::Read | Class::Show | Class::Set => sql::uses_no_table(text, &self.lexing),
             _ => false,
         }
@@ -389,14 +389,17 @@ impl Session {
     pub(super) async fn beside_warnings(&mut self, work: &Work<'_>, route: Route) -> Route {
         let Recognised { class, uses, .. } = work.statement;
         let moves = matches!(route.target, Target::Any | Target::Replica)
-            && matches!(class, Class::Read | Class::Set | Class::Use | Class::Show | Class::ShowServer)
+            && matches!(
+                class,
+                Class::Read | Class::Set | Class::Use | Class::Show | Class::ShowServer | Class::Empty
+            )
             && !uses.intersects(MAKES_PIN.union(Uses::CHAIN_OR_RELEASE));
         let held_there = |held: &Connection| self.last.place == Some((held.server, held.id));
         if self.held.as_deref().is_some_and(held_there) && self.leaves_warnings(work) {
             if moves {
                 return Route { target: Target::Held, reason: Reason::Diagnostics };
             }
-            if route.target == Target::Primary && self.last.condition.is_none() {
+            if matches!(route.target, Target::Primary | Target::Any) && self.last.condition.is_none() {
                 self.take_warning().await;
             }
         }

@@ -46,6 +46,8 @@ pub(super) const COUNTED: &[u8] = b"SHOW SESSION STATUS WHERE Variable_name IN \
 pub(super) enum Step {
     /// OK or an error.
     Simple,
+    /// The same, or rows that nobody wants, which FOUND_ROWS() would count there.
+    Rows,
     /// The LAST_INSERT_ID() of another session.
     ReadBack(Arc<InsertId>),
     /// [`COUNTED`].
@@ -65,6 +67,11 @@ impl Step {
     pub fn is_harmless(&self) -> bool {
         // To read another session's insert id back changes nothing for this one, however it ends.
         matches!(self, Self::ReadBack(_) | Self::Guard | Self::Guarded)
+    }
+
+    /// Whether it leaves another FOUND_ROWS(), which a statement that fails leaves as it is.
+    fn counts_rows(&self) -> bool {
+        matches!(self, Self::Rows | Self::ReadBack(_) | Self::Counted | Self::Position | Self::Signal)
     }
 }
 
@@ -151,7 +158,7 @@ impl Session {
                 format!("SET SESSION last_insert_id={value}")
             };
             command::put_query(before, sql.as_bytes(), connection.capabilities);
-            steps.push(Step::Simple);
+            steps.push(Step::Rows);
         }
         let another = connection.user != me;
         let elsewhere = another || self.last.is_elsewhere((connection.server, connection.id), uses);
@@ -174,12 +181,12 @@ impl Session {
                 steps.push(Step::Signal);
                 if let Some(counts) = self.recounting() {
                     command::put_query(before, counts, connection.capabilities);
-                    steps.push(Step::Simple);
+                    steps.push(Step::Rows);
                 }
             } else {
                 for clears in self.clearing() {
                     command::put_query(before, clears, connection.capabilities);
-                    steps.push(Step::Simple);
+                    steps.push(Step::Rows);
                 }
                 connection.warned = false;
                 self.last.counts_are_ours |= self.last.row_count > 0;
@@ -188,6 +195,7 @@ impl Session {
                 }
             }
         }
+        self.last.found_there &= !steps.iter().any(Step::counts_rows);
         Ok(())
     }
 
@@ -235,7 +243,7 @@ impl Session {
             let answer =
                 if matches!(step, Step::Signal | Step::ReadBack(_)) { answer } else { answer.into_ok()? };
             match step {
-                Step::Simple | Step::Signal | Step::Guard | Step::Guarded => {}
+                Step::Simple | Step::Rows | Step::Signal | Step::Guard | Step::Guarded => {}
                 Step::Position => self.freshness.has_waited(connection.server),
                 Step::Counted => connection.counted = Some(answer.sum()),
                 Step::ReadBack(debt) => debt.settle(connection.server, connection.id, answer.number()),

@@ -205,6 +205,7 @@ impl Session {
         self.set_pins(self.pins.difference(Pins::CALLED));
         let mut buffer = self.worker.buffers.take();
         let before = held.counted.take();
+        self.last.found_there = false; // the question has rows
         // An error tells nothing of state. MySQL tells it with the next OK packet, which a classic end of rows is not; MariaDB with
         // that of the next statement which changes some.
         let failed = self.last.condition.is_some();

@@ -153,7 +153,7 @@ impl Session {
         let mut route = Route { target: Target::Primary, reason: Reason::MakesPin };
         let mut connection = self.ready(&mut route, None).await.ok()?;
         let mut buffer = self.worker.buffers.take();
-        let begun = connection.run(b"START TRANSACTION READ ONLY", &mut buffer);
+        let begun = connection.run(self.client.told.beginning(), &mut buffer);
         match tokio::time::timeout(PRELUDE_LIMIT, begun).await {
             Ok(Ok(answer)) if answer.error.is_none() => Some(connection),
             _ => {

@@ -64,6 +64,18 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Whether a session whose default database is `schema` has the same one behind it, and a server nothing to say of it.
+    pub fn keeps_database(&self, schema: &[u8]) -> bool {
+        let Recognised { class, uses, .. } = self.statement;
+        let plain = matches!(
+            class,
+            Class::Set | Class::Write | Class::Diagnostics | Class::Begin(_) | Class::EndOrSavepoint
+        );
+        plain
+            && !uses.intersects(Uses::UNKNOWN_FUNCTION | Uses::MULTIPLE | Uses::DOUBT)
+            && self.execution.as_ref().is_none_or(|execution| execution.source.state.schema == schema)
+    }
+
     /// Whether it may run a second time where the first has sent nothing: reads that were meant for a replica, and what only begins a
     /// transaction.
     pub fn is_repeatable(&self, on_replica: bool) -> bool {

@@ -40,17 +40,32 @@ pub const CHOICES: [&str; 4] = [
     "session_track_gtids",
 ];
 
-/// The state of its transaction that a client was told last, such as `T_R_____`; not known where it was told none. A server says
-/// nothing of one that it has said last, but one client's transactions are at several servers.
+/// What a client was told already.
 #[derive(Default, Debug)]
-pub struct Told(Option<[u8; STATE_LENGTH]>);
+pub struct Told {
+    /// The state of its transaction, such as `T_R_____`; not known where it was told none. A server says nothing of one that it has said
+    /// last, but one client's transactions are at several servers.
+    transaction: Option<[u8; STATE_LENGTH]>,
+    /// The server in hand says of the default database what a statement that has failed before would have said: MariaDB keeps that until it
+    /// reports something else, which it does more often to us than to a client. MySQL says it with the next OK.
+    pub same_database: bool,
+}
 
 impl Told {
+    /// What begins the read only transaction of which the client was told on another server: where it has read something, its server says
+    /// so of the new one, too, and so says it when that is over and another begins.
+    pub fn beginning(&self) -> &'static [u8] {
+        match self.transaction {
+            Some([_, _, _, b'R', ..]) => b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+            _ => b"START TRANSACTION READ ONLY",
+        }
+    }
+
     /// Whether this is another state than the last one, which it is from now on.
     fn is_news(&mut self, state: &[u8]) -> bool {
         let state = state.try_into().ok();
-        let news = state.is_none() || state != self.0;
-        self.0 = state;
+        let news = state.is_none() || state != self.transaction;
+        self.transaction = state;
         news
     }
 }
@@ -111,6 +126,9 @@ impl Shown {
                 put_lenenc_string(&mut left, data);
             }
         }
+        if told.same_database && is_of_database_alone(&left) {
+            left.clear();
+        }
         Some(left)
     }
 
@@ -128,6 +146,11 @@ impl Shown {
         }
         Some(left)
     }
+}
+
+fn is_of_database_alone(changes: &[u8]) -> bool {
+    let Some((&SCHEMA, rest)) = changes.split_first() else { return false };
+    lenenc_string(rest).is_some_and(|(_, after)| after.is_empty())
 }
 
 /// An entry that names the default database, as the OK of a login has it.
@@ -197,6 +220,18 @@ mod tests {
         for (state, is_told) in [(open, true), (open, false), (over, true), (over, false), (open, true)] {
             let left = shown.filter(state, &mut told).unwrap();
             assert_eq!(left, if is_told { &state[..] } else { b"" });
+        }
+    }
+
+    #[test]
+    fn an_old_report_of_the_database_waits_for_another_report() {
+        let (shown, mut told) = (shown([Some(b"*"), None, None, None]), Told::default());
+        let both = [schema_entry(b"test"), reported()[1].clone()].concat();
+        for (reports, same, left) in
+            [(&schema_entry(b"test"), true, 0), (&both, true, both.len()), (&schema_entry(b"test"), false, 8)]
+        {
+            told.same_database = same;
+            assert_eq!(shown.filter(reports, &mut told).unwrap().len(), left);
         }
     }
 
