@@ -273,6 +273,7 @@ impl Connection {
         self.sequences_of = None;
         self.variables.clear();
         self.warned = false;
+        self.user = None; // what the client may ask about its last statement is gone from it
     }
 
     /// Resets the session on the server: transaction, variables, temporary tables, locks, statements; then sets the

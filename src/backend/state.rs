@@ -170,11 +170,16 @@ impl State {
         Some(&self.variables[at].1)
     }
 
-    /// This state with the settings of transactions that `now` has: for what is prepared where one may be open.
+    /// This state with the settings of transactions that `now` has, its role, and its default database where this has none: for what is
+    /// prepared where a transaction may be open, and neither a role nor a database can be taken back.
     pub fn within(&self, now: &Self) -> Self {
         let is_bound =
             |(name, _): &&(Vec<u8>, Vec<u8>)| OF_TRANSACTIONS.binary_search(&name.as_slice()).is_ok();
         let mut within = self.clone();
+        within.role.clone_from(&now.role);
+        if within.schema.is_empty() {
+            within.schema.clone_from(&now.schema);
+        }
         within.variables.retain(|variable| !is_bound(&variable));
         within.variables.extend(now.variables.iter().filter(is_bound).cloned());
         within.variables.sort();
@@ -338,6 +343,8 @@ mod tests {
         assert_eq!(then.within(&now), within);
         assert_eq!(set_text(&now, &within).unwrap(), "SET time_zone=DEFAULT,sql_mode=_utf8mb4'ANSI'");
         assert_eq!(set_text(&within, &now).unwrap(), "SET sql_mode=DEFAULT,time_zone=_utf8mb4'+02:00'");
+        let (then, now) = (State::default(), State { role: Some(b"r".to_vec()), ..state("b", &[]) });
+        assert_eq!(then.within(&now), now, "what cannot be taken back stays");
     }
 
     #[test]

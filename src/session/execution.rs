@@ -152,11 +152,9 @@ impl Session {
         buffer: &mut Buffer,
     ) -> Result<Answer, Failure> {
         let handshake = connection.handshake();
-        // A database cannot be unset, and a reset would take the other statements: then the present state must do.
-        let way = |from: &State, to: &State| {
-            from.difference(to, &handshake)
-                .filter(|difference| !difference.reset && difference.role.is_none())
-        };
+        // A reset would take the other statements: then the present state must do.
+        let way =
+            |from: &State, to: &State| from.difference(to, &handshake).filter(|difference| !difference.reset);
         let state = &state.within(&self.desired);
         let there = (*state != *self.desired).then(|| way(&self.desired, state)).flatten();
         let ways = there.zip(way(state, &self.desired));

@@ -15,7 +15,7 @@ use crate::execute::client::Signals;
 use crate::execute::relay::End;
 use crate::ids::ServerId;
 use crate::plan::{Route, Target};
-use crate::sql::{Class, Dialect, Uses};
+use crate::sql::{Class, Uses};
 use crate::wire::ok::Status;
 
 /// What one attempt leaves for the next.
@@ -103,8 +103,7 @@ impl Session {
         let waits = self.freshness.wait_at.is_some();
         let began = (on_replica && !waits).then(Instant::now);
         self.listen(work);
-        self.client.told.same_database =
-            self.lexing.server.dialect == Dialect::MariaDb && work.keeps_database(&self.desired.schema);
+        self.client.told.same_database = !work.may_change_database();
         let result = self.attempt(&mut connection, work).await;
         let doomed = self.entry.handle.runs_nothing();
         if doomed && !state_there && !matches!(result, Ok(End { error: None, .. })) {

@@ -229,7 +229,7 @@ impl Session {
         let Some(known) = self.statements.known.get(&id) else { return Flow::Continue };
         let (source, statement) = (Arc::clone(&known.source), known.statement);
         if self.may_be_bound_to_replica() {
-            self.leave_replica_for(statement).await;
+            self.leave_replica_for(statement, &source.text).await;
         }
         let route = plan::route(statement, self.situation());
         let mut route = self.for_pin(route, Pins::LONG_DATA);

@@ -143,7 +143,7 @@ impl Session {
             self.settle_pins().await;
         }
         if self.may_be_bound_to_replica() {
-            self.leave_replica_for(statement).await;
+            self.leave_replica_for(statement, text).await;
         }
     }
 

@@ -216,6 +216,13 @@ impl Session {
             Dialect::MariaDb => failed.then_some(TELLS),
         };
         let asked = async {
+            if self.last.warnings > 0 && held.dialect == Dialect::MariaDb {
+                // Whether the routine has used a table, and so cleared what was before it, only the server knows.
+                let left = held.run(b"SELECT @@warning_count", &mut buffer).await?;
+                if left.value() == Some(b"0") {
+                    (self.last.warnings, self.last.condition, self.last.kept) = (0, None, None);
+                }
+            }
             let mut answer = held.run(COUNTED, &mut buffer).await?;
             if let Some(condition) = &mut self.last.condition {
                 condition.at = None; // the question has cleared it

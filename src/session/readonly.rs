@@ -7,6 +7,7 @@
 
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
+use super::readback::contains_word;
 use super::refusal::READ_ONLY;
 use super::work::Work;
 use super::{Session, reply};
@@ -83,7 +84,7 @@ impl Session {
 
     /// What ends the transaction on a replica to write, or stays on its connection longer than the transaction, is no
     /// statement for a replica.
-    pub(super) async fn leave_replica_for(&mut self, statement: Recognised) {
+    pub(super) async fn leave_replica_for(&mut self, statement: Recognised, text: &[u8]) {
         if let Some(held) = self.held.take_if(|held| !held.status.contains(Status::IN_TRANSACTION)) {
             let left =
                 if self.is_misplaced(&held, statement) { self.leave_replica(held).await } else { Err(held) };
@@ -100,6 +101,7 @@ impl Session {
         // A procedure may make temporary tables; a replica of MariaDB writes FLUSH TABLES into its own binary log, and then follows no more.
         let stays = uses.intersects(OUTLASTS)
             || matches!(class, Class::Call | Class::Other)
+            || class == Class::Set && contains_word(text, b"autocommit") // which may end it, and leaves its mode then
             || statement.begins_measuring()
             || uses.contains(Uses::MULTIPLE) && !reads_on(class);
         if !writes && !stays {

@@ -31,6 +31,10 @@ impl Session {
         work: &Work<'_>,
         doomed: bool,
     ) -> Flow {
+        // SET autocommit=1 ends a transaction and leaves its mode to the next one (tried on both dialects).
+        let mode_stays = self.status.contains(Status::IN_TRANSACTION_READONLY)
+            && work.statement.class == Class::Set
+            && !end.status.contains(Status::IN_TRANSACTION);
         self.status = end.status;
         self.status_unsure = end.error.is_some() && end.status.contains(Status::IN_TRANSACTION);
         connection.warned |= end.warnings > 0 || end.error.is_some();
@@ -46,6 +50,9 @@ impl Session {
         } else {
             self.note_freshness(connection.server, work, &end);
             self.note_effects(&mut connection, &mut end, work).await;
+        }
+        if mode_stays {
+            self.set_pins(self.pins | Pins::NEXT_TRANSACTION);
         }
         let unsent = end.error.as_mut().and_then(|error| error.unsent.take());
         if doomed {
@@ -129,7 +136,7 @@ impl Session {
             pins.remove(Pins::NEXT_TRANSACTION); // its transaction has been
             // Most likely: what a view reads, or tables without transactions, the text does not tell.
             if statement.class != Class::EndOrSavepoint {
-                (connection.dirty, connection.user) = (true, None); // a reset forgets FOUND_ROWS(), too
+                connection.dirty = true;
             }
         }
         if let Some(execution) = &work.execution {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::execution::Execution;
+use super::readback::contains_word;
 use super::texts::About;
 use crate::backend::statements::Source;
 use crate::sql::{self, Class, Lexing, Recognised, Uses};
@@ -64,16 +65,15 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Whether a session whose default database is `schema` has the same one behind it, and a server nothing to say of it.
-    pub fn keeps_database(&self, schema: &[u8]) -> bool {
+    /// Whether the session may have another default database behind it. What a server says of that behind other statements is late: it
+    /// keeps what one that has failed would have said.
+    pub fn may_change_database(&self) -> bool {
         let Recognised { class, uses, .. } = self.statement;
-        let plain = matches!(
-            class,
-            Class::Set | Class::Write | Class::Diagnostics | Class::Begin(_) | Class::EndOrSavepoint
-        );
-        plain
-            && !uses.intersects(Uses::UNKNOWN_FUNCTION | Uses::MULTIPLE | Uses::DOUBT)
-            && self.execution.as_ref().is_none_or(|execution| execution.source.state.schema == schema)
+        match class {
+            Class::Use | Class::Call | Class::TextPrepared => true,
+            Class::Ddl => [&b"database"[..], b"schema"].iter().any(|word| contains_word(self.sql(), word)),
+            _ => uses.intersects(Uses::MULTIPLE | Uses::DOUBT),
+        }
     }
 
     /// Whether it may run a second time where the first has sent nothing: reads that were meant for a replica, and what only begins a

@@ -46,8 +46,8 @@ pub struct Told {
     /// The state of its transaction, such as `T_R_____`; not known where it was told none. A server says nothing of one that it has said
     /// last, but one client's transactions are at several servers.
     transaction: Option<[u8; STATE_LENGTH]>,
-    /// The server in hand says of the default database what a statement that has failed before would have said: MariaDB keeps that until it
-    /// reports something else, which it does more often to us than to a client. MySQL says it with the next OK.
+    /// The statement in hand cannot change the default database. What is said of that is late: servers keep what a statement that has
+    /// failed would have said, perhaps another session's, until they report something else.
     pub same_database: bool,
 }
 
@@ -115,7 +115,7 @@ impl Shown {
                     }
                     false
                 }
-                SCHEMA => self.schema,
+                SCHEMA => self.schema && !told.same_database,
                 STATE => self.state,
                 GTIDS => self.gtids,
                 TRANSACTION_STATE => told.is_news(data),
@@ -125,9 +125,6 @@ impl Shown {
                 left.push(kind);
                 put_lenenc_string(&mut left, data);
             }
-        }
-        if told.same_database && is_of_database_alone(&left) {
-            left.clear();
         }
         Some(left)
     }
@@ -146,11 +143,6 @@ impl Shown {
         }
         Some(left)
     }
-}
-
-fn is_of_database_alone(changes: &[u8]) -> bool {
-    let Some((&SCHEMA, rest)) = changes.split_first() else { return false };
-    lenenc_string(rest).is_some_and(|(_, after)| after.is_empty())
 }
 
 /// An entry that names the default database, as the OK of a login has it.
@@ -224,15 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn an_old_report_of_the_database_waits_for_another_report() {
+    fn a_late_report_of_the_database_is_not_shown() {
         let (shown, mut told) = (shown([Some(b"*"), None, None, None]), Told::default());
         let both = [schema_entry(b"test"), reported()[1].clone()].concat();
-        for (reports, same, left) in
-            [(&schema_entry(b"test"), true, 0), (&both, true, both.len()), (&schema_entry(b"test"), false, 8)]
-        {
-            told.same_database = same;
-            assert_eq!(shown.filter(reports, &mut told).unwrap().len(), left);
-        }
+        assert_eq!(shown.filter(&both, &mut told).unwrap(), both);
+        told.same_database = true;
+        assert_eq!(shown.filter(&both, &mut told).unwrap(), reported()[1]);
     }
 
     #[test]

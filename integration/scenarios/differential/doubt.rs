@@ -5,13 +5,15 @@
 //! - MySQL's CALL of a procedure that runs no statement with a count answers with the row count that the statement before left
 //!   on the connection; ROW_COUNT() behind it, too.
 //! - MySQL adds the error of a command about a statement that does not exist or has no cursor, of wrong arguments, and of an unknown command
-//!   to what is there to ask about already.
+//!   to what is there to ask about already, and counts it behind later commands.
 //! - MySQL tells with the next OK that a statement which has failed has ended the transaction; that may be the OK of what Tidegate replays.
 //! - GET DIAGNOSTICS of a condition behind the last of an error's: it assigns nothing, and its answer does not tell.
 //! - ROW_COUNT() and FOUND_ROWS() in a larger expression: the connection may serve others by then (docs/session-state.md).
 //! - FOUND_ROWS() later than directly behind a SELECT: as before, and Tidegate knows only the rows that it has passed on.
 //! - MariaDB leaves warnings after a CALL that reads no table, which no text tells.
 //! - MySQL's COM_FIELD_LIST warns that it is deprecated, beside what is there; another command behind it forgets that, or does not.
+//! - Servers keep the report of the default database that a statement which has failed would have made for a later one; Tidegate makes none
+//!   behind what cannot change the database.
 //! - MySQL's COM_STMT_RESET counts no warnings and shows none, and GET DIAGNOSTICS finds them still.
 
 use super::player::Packet;
@@ -56,6 +58,8 @@ impl Doubt {
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         line.counted = !is_uncounted(&text);
         line.told = !self.failed;
+        line.warned = !(self.added && text.is_empty());
+        line.moves = may_move(&text, &line.step);
         line.exact &= !(self.count && has(&["ROW_COUNT"]));
         line.exact &= !(self.added && asks(&text) || is_larger(&text));
         line.exact &= self.selected || !has(&["FOUND_ROWS()"]);
@@ -90,6 +94,16 @@ impl Doubt {
             matches!(line.step, Step::Ping | Step::SetOption(_) | Step::Statistics | Step::CloseStatement(_));
         self.left = failed || self.left && (leaves || asks(&text)) || answer.iter().any(Packet::warns);
     }
+}
+
+/// Whether the default database may be another one behind it.
+fn may_move(text: &str, step: &Step) -> bool {
+    let text = text.to_ascii_uppercase();
+    let begins =
+        ["USE", "CALL", "PREPARE", "EXECUTE", "DEALLOCATE"].iter().any(|word| text.starts_with(word));
+    let names = [";", "DATABASE", "SCHEMA"].iter().any(|word| text.contains(word));
+    let commands = matches!(step, Step::InitDb(_) | Step::ChangeUser { .. } | Step::ResetConnection);
+    begins || names || commands
 }
 
 /// Whether the statement leaves what there is to ask about.

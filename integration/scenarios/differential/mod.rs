@@ -58,7 +58,10 @@ async fn random_sequences_are_answered_as_by_one_server(scenario: Scenario) {
         played += 1;
         failures.extend(try_out(&mut world, &Sequence::random(&kinds, seed)).await);
     }
-    eprintln!("{played} random sequences from seed {first}, {} differences", failures.len());
+    let (steps, differences) = (world.steps, failures.len());
+    eprintln!(
+        "{played} random sequences from seed {first}, {steps} steps with the kept ones, {differences} differences"
+    );
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -56,13 +56,17 @@ pub struct Line {
     pub counted: bool,
     /// Whether session tracking's word that a transaction is over counts.
     pub told: bool,
+    /// Whether the number of warnings counts.
+    pub warned: bool,
+    /// Whether it may change the default database.
+    pub moves: bool,
 }
 
 impl Line {
     /// Reads a line.
     pub fn parse(text: &str) -> Self {
         let step = Step::parse(text.strip_prefix('~').unwrap_or(text));
-        Self { step, exact: !text.starts_with('~'), counted: true, told: true }
+        Self { step, exact: !text.starts_with('~'), counted: true, told: true, warned: true, moves: true }
     }
 }
 

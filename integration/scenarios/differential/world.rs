@@ -21,6 +21,8 @@ pub struct World {
     roots: Vec<Conn>,
     /// What the primary had written when the replicas were last waited for.
     position: String,
+    /// Steps that were played, in both.
+    pub steps: u64,
 }
 
 impl World {
@@ -38,7 +40,7 @@ impl World {
                 root.query_drop(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
             }
         }
-        Self { stage, reference, scenario, roots, position: String::new() }
+        Self { stage, reference, scenario, roots, position: String::new(), steps: 0 }
     }
 
     fn reference_address(&self) -> SocketAddr {
@@ -98,6 +100,7 @@ impl World {
             if !doubts[*session].apply(&mut line) {
                 continue;
             }
+            self.steps += 1;
             let (direct, through) = &mut players[*session];
             let expected = direct.play(&line.step).await;
             doubts[*session].note(&line, &expected, self.scenario.is_mysql());
