@@ -48,7 +48,8 @@ impl Session {
             self.consume(connection, &mut steps, &mut buffer).await?;
         }
         if !missing.is_empty() {
-            self.unless_interrupted(self.bring_texts(connection, missing, &mut buffer)).await?;
+            let brought = self.bring_texts(connection, missing, work.about.is_some(), &mut buffer);
+            self.unless_interrupted(brought).await?;
         }
         match &work.execution {
             Some(execution) => self.dress(connection, execution, &mut before, &mut buffer).await?,

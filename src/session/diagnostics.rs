@@ -282,6 +282,7 @@ impl Session {
         let here = Some((connection.server, connection.id));
         // Its counts are those of the statements that have prepared it for the question.
         self.last.counts_are_ours |= self.last.place != here;
+        self.last.row_count = -1; // as behind an error (tried on both dialects)
         self.last.place = here;
         if self.last.warnings == 0 {
             let packet = ErrPacket::new(NO_SUCH_CONDITION, b"35000", "Invalid condition number");

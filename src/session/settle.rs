@@ -45,7 +45,11 @@ impl Session {
                 self.set_pins(self.pins | Pins::DIAGNOSTICS);
                 self.note_error(&connection, &mut end);
             } else {
-                self.note_prepared(&source.text, (connection.server, connection.id), end.warnings);
+                let here = (connection.server, connection.id);
+                self.note_prepared(&source.text, here, end.warnings);
+                if self.last.warnings > 0 && self.last.place == Some(here) {
+                    self.set_pins(self.pins | Pins::DIAGNOSTICS);
+                }
             }
         } else {
             self.note_freshness(connection.server, work, &end);

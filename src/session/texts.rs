@@ -145,11 +145,13 @@ impl Session {
         missing
     }
 
-    /// Puts it right. The connection is in the session's state.
+    /// Puts it right. The connection is in the session's state. Texts that are not `named` are there for a procedure that may execute them:
+    /// one that cannot be prepared any more (its table is gone, the transaction reads only) does not keep that from running.
     pub(super) async fn bring_texts(
         &self,
         connection: &mut Connection,
         missing: Missing,
+        named: bool,
         buffer: &mut Buffer,
     ) -> Result<(), Failure> {
         for name in missing.dropped {
@@ -161,8 +163,21 @@ impl Session {
             let mut prepare = Vec::with_capacity(text.prepare.len() + 8);
             command::put_query(&mut prepare, &text.prepare, connection.capabilities);
             // One that fails may leave another session's text under the name, as noted.
-            self.prepare_in(connection, &text.state, &prepare, Expect::Results, buffer).await?;
-            connection.texts.insert(name, text);
+            match self.prepare_in(connection, &text.state, &prepare, Expect::Results, buffer).await {
+                Ok(_) => {
+                    connection.texts.insert(name, text);
+                }
+                Err(Failure::Reprepare(_)) if !named && !connection.broken => {
+                    connection.texts.remove(&name);
+                    connection.warned = true;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if connection.warned && !named && self.last.warnings == 0 {
+            for clears in self.clearing() {
+                connection.run(clears, buffer).await?.into_ok()?;
+            }
         }
         Ok(())
     }
