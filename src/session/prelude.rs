@@ -141,6 +141,10 @@ impl Session {
             steps.push(Step::Simple);
         }
         if work.statement.class == Class::Call && connection.counted.is_none() {
+            if before.is_empty() {
+                let recounted = timeout(PRELUDE_LIMIT, self.recount_warnings(connection, buffer)).await;
+                recounted.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
+            }
             command::put_query(before, COUNTED, connection.capabilities);
             steps.push(Step::Counted);
             if let Some(condition) = &mut self.last.condition {

@@ -216,13 +216,7 @@ impl Session {
             Dialect::MariaDb => failed.then_some(TELLS),
         };
         let asked = async {
-            if self.last.warnings > 0 && held.dialect == Dialect::MariaDb {
-                // Whether the routine has used a table, and so cleared what was before it, only the server knows.
-                let left = held.run(b"SELECT @@warning_count", &mut buffer).await?;
-                if left.value() == Some(b"0") {
-                    (self.last.warnings, self.last.condition, self.last.kept) = (0, None, None);
-                }
-            }
+            self.recount_warnings(held, &mut buffer).await?;
             let mut answer = held.run(COUNTED, &mut buffer).await?;
             if let Some(condition) = &mut self.last.condition {
                 condition.at = None; // the question has cleared it
@@ -253,6 +247,24 @@ impl Session {
         if counted.is_none() || counted != before {
             self.set_pins(self.pins | Pins::UNEXPLAINED);
         }
+    }
+
+    /// In front of [`COUNTED`], which clears warnings: whether a routine or a text has used a table, and so has cleared MariaDB's before,
+    /// only the server knows.
+    pub(super) async fn recount_warnings(
+        &mut self,
+        connection: &mut Connection,
+        buffer: &mut Buffer,
+    ) -> Result<(), ExchangeError> {
+        let here = Some((connection.server, connection.id));
+        if self.last.warnings == 0 || self.last.place != here || connection.dialect != Dialect::MariaDb {
+            return Ok(());
+        }
+        let left = connection.run(b"SELECT @@warning_count", buffer).await?;
+        if left.value() == Some(b"0") {
+            (self.last.warnings, self.last.condition, self.last.kept) = (0, None, None);
+        }
+        Ok(())
     }
 
     /// What a statement about prepared texts has left, when it may have run one: a server reports little of that, and says
