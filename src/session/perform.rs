@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use super::observed::Tally;
 use super::pins::Pins;
+use super::readonly::refusal;
 use super::resume::Resumed;
 use super::work::Work;
-use super::{Flow, Session};
+use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::execute::client::Signals;
 use crate::execute::relay::End;
@@ -60,6 +61,9 @@ impl Session {
         self.try_database_again(work.statement);
         if self.pins.contains(Pins::DIAGNOSTICS) {
             route = self.beside_warnings(work, route).await;
+        }
+        if self.must_not_run(work) {
+            return self.refuse(&Problem::Server(refusal(self.lexing.server.dialect))).await;
         }
         let mut statement = work.statement;
         statement.uses.set(Uses::UNSET_VARIABLE, self.reads_unset(work));

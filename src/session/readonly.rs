@@ -42,10 +42,27 @@ pub(super) fn commits(work: &Work<'_>, lexing: &Lexing) -> bool {
             || sql::changes_accounts(work.sql(), lexing))
 }
 
+/// Whether a replica runs the statement, or refuses it for some tables only, and writes it into its own binary log: MariaDB's then follows
+/// no more, MySQL's has a transaction that nobody else has (tried on both dialects, in read only transactions, with `super_read_only`).
+fn writes_on_replicas(text: &[u8], lexing: &Lexing) -> bool {
+    const WRITTEN: [&[u8]; 4] = [b"flush", b"analyze", b"repair", b"optimize"];
+    let first = sql::first_word(text, lexing);
+    WRITTEN.iter().any(|word| word.eq_ignore_ascii_case(first))
+}
+
 /// Whether several statements, of which this is the strongest class, may run on a replica whatever transaction they end.
 fn reads_on(class: Class) -> bool {
     matches!(class, Class::Empty | Class::Read | Class::Show | Class::Diagnostics | Class::Set | Class::Use)
         || class == Class::EndOrSavepoint
+}
+
+/// What a server says of a write in a read only transaction.
+pub(super) fn refusal(dialect: Dialect) -> ErrPacket {
+    let text = match dialect {
+        Dialect::MySql => "Cannot execute statement in a READ ONLY transaction.",
+        Dialect::MariaDb => "Cannot execute statement in a READ ONLY transaction",
+    };
+    ErrPacket::new(IN_READ_ONLY_TRANSACTION, b"25006", text)
 }
 
 impl Session {
@@ -53,6 +70,14 @@ impl Session {
     pub(super) fn is_reading_on_replica(&self, connection: &Connection) -> bool {
         connection.status.contains(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY)
             && self.topology.snapshot().primary != Some(connection.server)
+    }
+
+    /// Whether the session is there still, by what it cannot take along, with a statement that no replica must run.
+    pub(super) fn must_not_run(&self, work: &Work<'_>) -> bool {
+        self.status.contains(Status::IN_TRANSACTION_READONLY)
+            && matches!(work.statement.class, Class::Ddl | Class::Other)
+            && self.held.as_deref().is_some_and(|held| self.is_reading_on_replica(held))
+            && writes_on_replicas(work.sql(), &self.lexing)
     }
 
     /// Whether such a connection can be given back: nothing else of the session is on it.
@@ -98,10 +123,11 @@ impl Session {
             Class::Begin(Access::Default) => self.lexing.server.dialect == Dialect::MariaDb,
             _ => uses.contains(Uses::LOCK_TABLES),
         } && !uses.contains(Uses::MULTIPLE);
-        // A procedure may make temporary tables; a replica of MariaDB writes FLUSH TABLES into its own binary log, and then follows no more.
+        // A procedure may make temporary tables.
         let stays = uses.intersects(OUTLASTS)
             || matches!(class, Class::Call | Class::Other)
             || class == Class::Set && contains_word(text, b"autocommit") // which may end it, and leaves its mode then
+            || writes_on_replicas(text, &self.lexing)
             || statement.begins_measuring()
             || uses.contains(Uses::MULTIPLE) && !reads_on(class);
         if !writes && !stays {
@@ -198,11 +224,7 @@ impl Session {
         {
             return;
         }
-        let text = match connection.dialect {
-            Dialect::MySql => "Cannot execute statement in a READ ONLY transaction.",
-            Dialect::MariaDb => "Cannot execute statement in a READ ONLY transaction",
-        };
-        let packet = ErrPacket::new(IN_READ_ONLY_TRANSACTION, b"25006", text);
+        let packet = refusal(connection.dialect);
         error.code = packet.code;
         error.unsent = Some(reply::error(self.sequence, &packet));
         error.packet = Some(packet);

@@ -74,12 +74,30 @@ impl World {
         self.position = position;
     }
 
+    /// No replica has written anything of its own: it would follow no more, or never be a primary.
+    async fn have_only_followed(&mut self) {
+        for replica in 2..self.roots.len() {
+            let followed = if self.scenario.is_mysql() {
+                let ask = "SELECT @@global.gtid_executed";
+                let executed: String =
+                    self.roots[replica].query_first(ask).await.expect("an answer").expect("a row");
+                let ask = format!("SELECT GTID_SUBSET('{executed}', @@global.gtid_executed)");
+                self.roots[1].query_first(ask).await
+            } else {
+                let ask = "SELECT @@global.gtid_current_pos = @@global.gtid_slave_pos";
+                self.roots[replica].query_first(ask).await
+            };
+            assert_eq!(followed.expect("an answer"), Some(1), "a replica has written");
+        }
+    }
+
     /// Ends the sessions; what they held is free after.
     async fn end(&mut self, players: Vec<(Player, Player)>) {
         for (mut direct, mut through) in players {
             direct.play(&Step::ResetConnection).await;
             through.play(&Step::ResetConnection).await;
         }
+        self.have_only_followed().await;
     }
 
     /// Plays a sequence in both worlds, step by step; the first step whose answers differ.
