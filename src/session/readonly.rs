@@ -77,7 +77,7 @@ impl Session {
         self.status.contains(Status::IN_TRANSACTION_READONLY)
             && matches!(work.statement.class, Class::Ddl | Class::Other)
             && self.held.as_deref().is_some_and(|held| self.is_reading_on_replica(held))
-            && writes_on_replicas(work.sql(), &self.lexing)
+            && (work.statement.uses.contains(Uses::MULTIPLE) || writes_on_replicas(work.sql(), &self.lexing))
     }
 
     /// Whether such a connection can be given back: nothing else of the session is on it.
