@@ -359,11 +359,12 @@ impl Session {
             return false;
         }
         match statement.class {
-            _ if statement.uses.intersects(Uses::DOUBT | Uses::MULTIPLE) => false,
+            _ if statement.uses.contains(Uses::DOUBT) => false,
+            Class::Read | Class::Show | Class::Set => sql::uses_no_table(text, &self.lexing),
+            _ if statement.uses.contains(Uses::MULTIPLE) => false,
             Class::Begin(Access::ReadOnly) => false,
             Class::Begin(_) | Class::EndOrSavepoint => !self.situation().default_read_only,
             Class::Use | Class::Empty => true,
-            Class::Read | Class::Show | Class::Set => sql::uses_no_table(text, &self.lexing),
             _ => false,
         }
     }

@@ -17,7 +17,6 @@ use crate::execute::relay::End;
 use crate::sql::{self, Class, Effect, Ending, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
 use crate::wire::reply::Expect;
-use crate::wire::track::Told;
 
 /// How long a KILL of a statement that has ended may still take; more than the time for a KILL on a server.
 const SPARED_LIMIT: Duration = Duration::from_secs(6);
@@ -349,7 +348,7 @@ impl Session {
             self.statements.lose();
             self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
             self.course = Course::Untold;
-            self.client.told = Told::default();
+            self.client.told.lose();
         }
     }
 }

@@ -41,17 +41,29 @@ pub const CHOICES: [&str; 4] = [
 ];
 
 /// What a client was told already.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Told {
-    /// The state of its transaction, such as `T_R_____`; not known where it was told none. A server says nothing of one that it has said
-    /// last, but one client's transactions are at several servers.
+    /// The state of its transaction, such as `T_R_____`; `None` where that was lost. A server says nothing of one that it has said last,
+    /// but one client's transactions are at several servers.
     transaction: Option<[u8; STATE_LENGTH]>,
     /// The statement in hand cannot change the default database. What is said of that is late: servers keep what a statement that has
     /// failed would have said, perhaps another session's, until they report something else.
     pub same_database: bool,
 }
 
+impl Default for Told {
+    /// A session that begins has no transaction.
+    fn default() -> Self {
+        Self { transaction: Some(*b"\x08________"), same_database: false }
+    }
+}
+
 impl Told {
+    /// The transaction of which it was told is lost.
+    pub fn lose(&mut self) {
+        self.transaction = None;
+    }
+
     /// What begins the read only transaction of which the client was told on another server: where it has read something, its server says
     /// so of the new one, too, and so says it when that is over and another begins.
     pub fn beginning(&self) -> &'static [u8] {
