@@ -233,7 +233,15 @@ impl Session {
     /// DIAGNOSTICS leaves both, SHOW WARNINGS and SHOW ERRORS that of rows found.
     pub(super) fn note_question(&mut self, here: At, work: &Work<'_>, end: &End) {
         let shows = work.statement.class == Class::Diagnostics;
-        if shows && end.rows.is_none() || work.statement.uses.contains(Uses::MULTIPLE) {
+        if work.statement.uses.contains(Uses::MULTIPLE) {
+            // Which statement has left which count, the server knows.
+            let row_count = end.rows.map_or(i128::from(end.affected_rows), |_| -1);
+            (self.last.place, self.last.row_count) = (Some(here), row_count);
+            (self.last.found_there, self.last.found_rows_unknown, self.last.counts_are_ours) =
+                (true, true, false);
+            return;
+        }
+        if shows && end.rows.is_none() {
             return;
         }
         let counts = contains_word(work.sql(), b"count");

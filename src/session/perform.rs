@@ -17,6 +17,7 @@ use crate::execute::relay::End;
 use crate::ids::ServerId;
 use crate::plan::{Route, Target};
 use crate::sql::{Class, Uses};
+use crate::wire::capabilities::Capabilities;
 use crate::wire::ok::Status;
 
 /// What one attempt leaves for the next.
@@ -107,7 +108,8 @@ impl Session {
         let waits = self.freshness.wait_at.is_some();
         let began = (on_replica && !waits).then(Instant::now);
         self.listen(work);
-        self.client.told.same_database = !work.may_change_database();
+        self.client.told.same_database =
+            self.client.capabilities.contains(Capabilities::SESSION_TRACK) && !work.may_change_database();
         let result = self.attempt(&mut connection, work).await;
         let doomed = self.entry.handle.runs_nothing();
         if doomed && !state_there && !matches!(result, Ok(End { error: None, .. })) {

@@ -69,10 +69,15 @@ impl<'a> Work<'a> {
     /// keeps what one that has failed would have said.
     pub fn may_change_database(&self) -> bool {
         let Recognised { class, uses, .. } = self.statement;
+        let names = |words: &[&[u8]]| words.iter().any(|word| contains_word(self.sql(), word));
         match class {
             Class::Use | Class::Call | Class::TextPrepared => true,
-            Class::Ddl => [&b"database"[..], b"schema"].iter().any(|word| contains_word(self.sql(), word)),
-            _ => uses.intersects(Uses::MULTIPLE | Uses::DOUBT),
+            _ if uses.contains(Uses::DOUBT) => true,
+            _ if uses.contains(Uses::MULTIPLE) => {
+                names(&[b"use", b"call", b"execute", b"database", b"schema"])
+            }
+            Class::Ddl => names(&[b"database", b"schema"]),
+            _ => false,
         }
     }
 

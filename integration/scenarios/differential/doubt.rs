@@ -99,9 +99,10 @@ impl Doubt {
 /// Whether the default database may be another one behind it.
 fn may_move(text: &str, step: &Step) -> bool {
     let text = text.to_ascii_uppercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let begins =
         ["USE", "CALL", "PREPARE", "EXECUTE", "DEALLOCATE"].iter().any(|word| text.starts_with(word));
-    let names = [";", "DATABASE", "SCHEMA"].iter().any(|word| text.contains(word));
+    let names = has(&["DATABASE", "SCHEMA"]) || text.contains(';') && has(&["USE", "CALL", "EXECUTE"]);
     let commands = matches!(step, Step::InitDb(_) | Step::ChangeUser { .. } | Step::ResetConnection);
     begins || names || commands
 }
