@@ -12,6 +12,7 @@ both_dialects! {
     an_explicit_id_and_a_row_count_are_asked_together,
     rows_that_are_returned_have_made_an_id,
     an_insert_id_outlives_a_reset_of_its_connection,
+    an_insert_id_outlives_its_connection_that_makes_room,
     any_sequence_leaves_the_id_of_one_server,
 }
 
@@ -190,6 +191,20 @@ async fn an_insert_id_outlives_a_reset_of_its_connection(scenario: Scenario) {
     b.direct.read().await;
     b.all(&["INSERT INTO t1 (id) VALUES (1)", "SELECT LAST_INSERT_ID()"]).await;
     a.run("SELECT LAST_INSERT_ID()").await;
+}
+
+async fn an_insert_id_outlives_its_connection_that_makes_room(scenario: Scenario) {
+    let (stage, mut twins) = twins(scenario).await;
+    twins[0].all(&["INSERT INTO t0 (n) VALUES (1)", "INSERT INTO t0 VALUES (500, 2)"]).await;
+    // Clients with other flags, whose connections are not of the same kind.
+    let mut others = [stage.raw().await, stage.raw().await];
+    for other in &mut others {
+        other.query("BEGIN").await;
+    }
+    for other in &mut others {
+        other.query("ROLLBACK").await;
+    }
+    twins[0].run("SELECT LAST_INSERT_ID()").await;
 }
 
 async fn any_sequence_leaves_the_id_of_one_server(scenario: Scenario) {

@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
@@ -29,6 +29,9 @@ use super::state::State;
 use crate::ids::{BackendId, ServerId};
 use crate::observe::PoolMetrics;
 use crate::wire::buffer::Freelist;
+
+/// Time to read back what a session has on a connection that is to be closed.
+const DEBT_LIMIT: Duration = Duration::from_secs(1);
 
 /// How many idle connections are looked at for one whose state is already right.
 const LOOK_AT: usize = 8;
@@ -245,7 +248,8 @@ impl Pool {
         if let Some(permit) = server.gate.try_permit() {
             return self.open(&server, account, key.class, opening, permit).await;
         }
-        if let Some(other) = self.take_any(id) {
+        if let Some(mut other) = self.take_any(id) {
+            self.spare_debt(&mut other).await;
             self.close_now(other);
         }
         let kind = self.kind(key, wanted);
@@ -267,6 +271,7 @@ impl Pool {
             // Logged in before the accounts changed that the session has logged in after.
             Ok(Ok(Grant::Connection(mut connection))) if connection.epoch < epoch => {
                 self.count(id, PoolMetrics::closed);
+                self.spare_debt(&mut connection).await;
                 settle_debt(&mut connection);
                 self.open(&server, account, key.class, opening, connection.into_permit()).await
             }
@@ -307,7 +312,7 @@ impl Pool {
     }
 
     /// Puts a clean connection where the next session finds it: with who waits, or with the idle ones.
-    fn keep(&self, mut connection: Box<Connection>) {
+    fn keep(self: &Rc<Self>, mut connection: Box<Connection>) {
         let Some(server) = self.server(connection.server) else { return };
         if server.must_close() {
             return self.close(connection);
@@ -319,7 +324,17 @@ impl Pool {
             // A debt goes along: who gets the connection reads it back, on whichever core.
             match server.gate.offer(self.kind(connection.key, &connection.state), connection) {
                 Ok(()) => return,
-                Err((back, Offer::Close)) => return self.close_now(back),
+                Err((mut back, Offer::Close)) => {
+                    if back.debt.is_none() {
+                        return self.close_now(back);
+                    }
+                    let pool = Rc::clone(self);
+                    tokio::task::spawn_local(async move {
+                        pool.spare_debt(&mut back).await;
+                        pool.close_now(back);
+                    });
+                    return;
+                }
                 Err((back, Offer::Unwanted)) => connection = back,
             }
         }
@@ -327,7 +342,7 @@ impl Pool {
     }
 
     /// Another core's sessions wait for connections to `server`: gives up what lies idle here.
-    pub fn donate(&self, server: ServerId) {
+    pub fn donate(self: &Rc<Self>, server: ServerId) {
         while self.server(server).is_some_and(|server| server.gate.is_wanted()) {
             match self.take_any(server) {
                 Some(connection) => self.keep(connection),
@@ -379,6 +394,15 @@ impl Pool {
         self.count(connection.server, PoolMetrics::closed);
         settle_debt(&mut connection);
         connection.close();
+    }
+
+    /// Reads back the LAST_INSERT_ID() that a session has there, before the connection is closed for others.
+    async fn spare_debt(&self, connection: &mut Connection) {
+        if connection.debt.is_some() && !connection.is_stale() {
+            let mut buffer = self.buffers.take();
+            // What cannot be read is taken from what the server has told.
+            let _ = timeout(DEBT_LIMIT, connection.pay_debt(&mut buffer)).await;
+        }
     }
 
     /// Closes without goodbye, so that the permit is free at once.

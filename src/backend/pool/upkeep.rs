@@ -69,7 +69,7 @@ impl Pool {
         self.refilling.set(false);
     }
 
-    async fn refill_once(&self) {
+    async fn refill_once(self: &Rc<Self>) {
         let now = Instant::now();
         let mut short = Vec::new();
         {
