@@ -30,8 +30,8 @@ use tidegate::wire::ok::{Ok as OkPacket, Status};
 use super::player::Packet;
 use super::step::{Line, Step};
 
-/// Session tracking's word that no transaction is open, and nothing else.
-const TRANSACTION_IS_OVER: &[u8] = b"\x0b\x05\x09\x08________";
+/// Session tracking's word that no transaction is open.
+const TRANSACTION_IS_OVER: &[u8] = b"\x05\x09\x08________";
 /// Session tracking's entry of the default database.
 const SCHEMA: u8 = 1;
 
@@ -47,7 +47,8 @@ pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<
     }
     let mut reported = expected.to_vec();
     if !line.moves {
-        reported.iter_mut().for_each(without_late_report);
+        // The default database, behind a statement that cannot change it.
+        reported.iter_mut().for_each(|packet| leave_out(packet, |entry| entry[0] == SCHEMA));
     }
     let expected = seen(&reported, line, Status::SESSION_STATE_CHANGED);
     let found = seen(found, line, Status::empty());
@@ -69,17 +70,22 @@ fn is_error(reply: &[Packet], code: u16) -> bool {
     packet.bytes.strip_prefix(b"\xff").is_some_and(|rest| rest.starts_with(&code.to_le_bytes()))
 }
 
-/// Takes the default database out of what a server reports behind a statement that cannot change it.
-fn without_late_report(packet: &mut Packet) {
+/// Takes some of what session tracking says out of an OK packet.
+fn leave_out(packet: &mut Packet, which: impl Fn(&[u8]) -> bool) {
     let Some(ok) = packet.status_at.and_then(|_| OkPacket::parse(&packet.bytes, Capabilities::SESSION_TRACK))
     else {
         return;
     };
-    let kept: Vec<&[u8]> = entries(ok.changes).into_iter().filter(|entry| entry[0] != SCHEMA).collect();
+    let kept: Vec<&[u8]> = entries(ok.changes).into_iter().filter(|entry| !which(entry)).collect();
     let changes = kept.concat();
     if changes.len() < ok.changes.len() {
+        let mut status = ok.status;
+        if changes.is_empty() {
+            status.remove(Status::SESSION_STATE_CHANGED);
+        }
         let mut bytes = Vec::new();
-        OkPacket { changes: &changes, ..ok }.put(&mut bytes, packet.bytes[0], Capabilities::SESSION_TRACK);
+        let left = OkPacket { changes: &changes, status, ..ok };
+        left.put(&mut bytes, packet.bytes[0], Capabilities::SESSION_TRACK);
         packet.bytes = bytes;
     }
 }
@@ -99,7 +105,11 @@ fn entries(changes: &[u8]) -> Vec<&[u8]> {
 fn seen(packets: &[Packet], line: &Line, eof: Status) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for packet in packets.iter().filter(|packet| line.exact || !packet.is_row) {
-        let mut bytes = packet.bytes.clone();
+        let mut packet = packet.clone();
+        if !line.told {
+            leave_out(&mut packet, |entry| entry == TRANSACTION_IS_OVER);
+        }
+        let mut bytes = packet.bytes;
         if let Some(at) = packet.status_at {
             let mut hidden = if (bytes[0], bytes.len()) == (0xfe, 5) { eof } else { Status::empty() };
             if matches!(line.step, Step::Query(_) | Step::Attributes(..) | Step::Execute(_) | Step::Fetch(..))
@@ -116,13 +126,6 @@ fn seen(packets: &[Packet], line: &Line, eof: Status) -> Vec<Vec<u8>> {
             if bytes.get(at + 4..) == Some(&[0, 0]) {
                 bytes.truncate(at + 4); // no text, no changes
                 bytes[at + 1] &= !(Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
-            }
-            if !line.told && bytes.ends_with(TRANSACTION_IS_OVER) {
-                bytes.truncate(bytes.len() - TRANSACTION_IS_OVER.len());
-                bytes[at + 1] &= !(Status::SESSION_STATE_CHANGED.bits() >> 8) as u8;
-                if bytes.get(at + 4..) == Some(&[0]) {
-                    bytes.truncate(at + 4); // no text
-                }
             }
             sort_changes(&mut bytes);
             if bytes[0] == 0 && !line.counted {
