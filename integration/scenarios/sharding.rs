@@ -7,6 +7,7 @@ use crate::harness::packets::Okay;
 use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage};
 
 mod prepared;
+mod seams;
 mod writes;
 
 /// Tables as the client knows them.

@@ -25,6 +25,12 @@ impl Session {
     /// # Errors
     /// What cannot be done in several parts, or a part that has written could not be committed.
     pub(super) async fn end_parts_for(&mut self, text: &[u8], statement: Recognised) -> Result<(), Problem> {
+        if self.is_at_shard()
+            && !matches!(statement.class, Class::Begin(_) | Class::Set)
+            && self.ends_implicitly(text, statement)
+        {
+            self.visit(&Site::home(self.home())).await; // where it runs: what is open here is open elsewhere then
+        }
         if !self.sites.is_open_elsewhere() {
             return Ok(());
         }
@@ -40,7 +46,13 @@ impl Session {
                     self.end_parts(sql).await
                 }
             },
-            _ if self.ends_implicitly(text, statement) => self.end_parts(b"COMMIT").await,
+            _ if self.ends_implicitly(text, statement) => {
+                self.end_parts(b"COMMIT").await?;
+                if !(self.held.is_some() && self.status.contains(Status::IN_TRANSACTION)) {
+                    self.sites.begin = None;
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -146,6 +158,13 @@ impl Session {
 
     /// A statement has ended. What begins a transaction is remembered, to be begun at other sites, too.
     pub(super) async fn note_parts(&mut self, text: &[u8], statement: Recognised) {
+        if self.tally.error() == Some(DEADLOCK) && self.sites.is_open_elsewhere() {
+            // One server has rolled its part back: nothing of the transaction is to be left, here neither.
+            let here = self.sites.here();
+            self.visit(&Site::home(self.home())).await;
+            let _ = self.end_parts(b"ROLLBACK").await;
+            self.visit(&here).await;
+        }
         let open = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
         if open && matches!(statement.class, Class::Begin(_)) && !statement.uses.contains(Uses::MULTIPLE) {
             self.sites.begin = Some(text.into());
@@ -155,10 +174,6 @@ impl Session {
             return;
         }
         self.sites.wrote = false;
-        if self.tally.error() == Some(DEADLOCK) && self.sites.is_open_elsewhere() {
-            // One server has rolled its part back: nothing of the transaction is left.
-            let _ = self.end_parts(b"ROLLBACK").await;
-        }
         if !self.sites.is_open_elsewhere() {
             self.sites.begin = None;
         }

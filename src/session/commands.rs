@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::course::Course;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::sites::Site;
 use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::names::of_collation;
@@ -50,6 +51,9 @@ impl Session {
     async fn forward_beside(&mut self, command: &Command, class: Class, expect: Expect) -> Flow {
         let asks = self.last.warnings > 0;
         let uses = if asks { Uses::DIAGNOSTICS } else { Uses::empty() };
+        if class == Class::Use && self.is_at_shard() {
+            self.visit(&Site::home(self.home())).await; // where the client's names are the servers'
+        }
         self.forward_as(command, Recognised::plain(class, uses), expect).await
     }
 
@@ -135,6 +139,7 @@ impl Session {
         self.clear_after_routines();
         self.set_pins(Pins::default());
         self.leave_sites();
+        self.move_to_site(&Site::home(self.home()));
         self.ledger.clear();
         self.statements.clear();
         self.texts.clear();

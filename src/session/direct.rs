@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::leaving;
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
@@ -96,6 +97,9 @@ impl Session {
     ) -> Result<Directed, Problem> {
         self.end_parts_for(text, statement).await?;
         if !may_name_tables(statement) {
+            if statement.class == Class::Use {
+                self.visit(&Site::home(self.home())).await; // where the client's names are the servers'
+            }
             return Ok(Directed::Here);
         }
         let mut literals = self.worker.literals.take();
@@ -126,7 +130,8 @@ impl Session {
         statement: Recognised,
     ) -> Result<Directed, Problem> {
         let home = Site::home(self.home());
-        if !self.sites.is_at(&home) && !sql::uses_no_table(text, &self.lexing) {
+        if !self.sites.is_at(&home) && (belongs_home(statement) || !sql::uses_no_table(text, &self.lexing)) {
+            self.may_leave_for(&home, statement)?;
             self.visit(&home).await;
         }
         if self.sites.is_open_elsewhere() {
@@ -188,6 +193,9 @@ impl Session {
             return Err(Problem::Unsupported(NOT_STRICT.into()));
         }
         let (text, lexing) = (arguments.sql, arguments.lexing);
+        if leaving::sets_variables(text) {
+            return Err(Problem::Unsupported(leaving::SET_VAR.into()));
+        }
         let on = On { routed, database };
         match routed.choose(arguments, database).map_err(|refusal| refused(&refusal))? {
             Chosen::One(shard) if !routed.ignores.is_empty() => {
@@ -195,6 +203,7 @@ impl Session {
             }
             Chosen::One(shard) => {
                 let share = on.share(shard, text, &routed.edits, lexing).ok_or(RULES_CHANGED)?;
+                self.may_leave_for(&share.site, statement)?;
                 self.visit(&share.site).await;
                 self.begin_here(statement).await?;
                 self.note_write(statement)?;
@@ -204,6 +213,7 @@ impl Session {
                 if routed.verb.writes() {
                     return self.spread_over(&on, &shards, arguments);
                 }
+                self.may_scatter(statement)?;
                 let Merge::Rows(merged) = routed.many.as_ref().map_err(refused)? else {
                     return Err(RULES_CHANGED);
                 };
@@ -281,6 +291,12 @@ fn names(database: &Database, shard: &Shard) -> Arc<Names> {
     let listed = database.tables.keys().filter(|_| shard.suffix.is_some());
     let tables = listed.map(|table| (shard.physical(table).into_bytes(), table.clone().into_bytes()));
     Arc::new(Names { schema, tables: tables.collect() })
+}
+
+/// Whether a statement without tables runs at home all the same: locks of users are one server's, accounts and routines are the home's.
+fn belongs_home(statement: Recognised) -> bool {
+    let reads = matches!(statement.class, Class::Read | Class::Show | Class::ShowServer | Class::Set);
+    !reads || statement.uses.intersects(Uses::USER_LOCK | Uses::UNKNOWN_FUNCTION | Uses::MULTIPLE)
 }
 
 /// Whether a statement may be about a listed table.

@@ -28,6 +28,7 @@ mod inquiry;
 mod insert_ids;
 pub mod kill;
 mod lease;
+mod leaving;
 mod ledger;
 mod locks;
 mod observed;

@@ -3,6 +3,7 @@
 //! Owns: taking connections for a statement and giving them back. Does not know: what is asked, how replies become one (`scatter`).
 //! Invariant: what the session has at a site (a transaction, a cursor) is there again afterwards, or the session ends.
 
+use super::bracket::LOST;
 use super::course::{Course, Outcome};
 use super::pins::Pins;
 use super::scatter::Share;
@@ -10,7 +11,7 @@ use super::sites::Aside;
 use super::work::Work;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
-use crate::execute::client::Client;
+use crate::execute::client::{Client, Signals};
 use crate::execute::part::{Packet, Part, PartEnd};
 use crate::execute::relay::{End, RelayError};
 use crate::plan::Route;
@@ -107,6 +108,17 @@ impl Session {
     pub(super) async fn take_part(&mut self, route: Route, statement: Recognised) -> Result<Asked, Problem> {
         self.begin_here(statement).await?;
         let packet_max = self.worker.config.limits.packet_max;
+        if self.held.as_deref().is_some_and(|held| *held.state != *self.desired) {
+            return Err(Problem::Unsupported(CHANGED.into()));
+        }
+        if self.client.signals.is_raised(Signals::REPLACED) {
+            let snapshot = self.topology.snapshot();
+            let is_replaced = |server| snapshot.server(server).is_none_or(|server| server.replaced);
+            if self.held.as_deref().is_some_and(|held| is_replaced(held.server)) {
+                return Err(LOST);
+            }
+            self.client.signals.lower(Signals::REPLACED); // it was about another site
+        }
         let (connection, aside) = match self.held.take() {
             Some(held) => (held, Some(self.set_aside())),
             None => (self.ready(&mut { route }, None).await?, None),
@@ -164,3 +176,6 @@ impl Session {
         left
     }
 }
+
+const CHANGED: &str = "the session's settings have changed since its transaction went to a shard: read one shard at a time, or set them before \
+                       the transaction";

@@ -75,6 +75,7 @@ impl Session {
         if let Directed::Scattered(shares, spec) = &directed {
             let flow = Box::pin(self.scatter(shares, spec, statement, route, None)).await;
             self.end_statement(counted, route);
+            self.note_parts(asked, statement).await;
             return flow;
         }
         if let Directed::Spread(spread) = &directed {

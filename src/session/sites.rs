@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Is there, with nothing held.
-    fn move_to_site(&mut self, site: &Site) {
+    pub(super) fn move_to_site(&mut self, site: &Site) {
         self.put_names_back();
         self.change_cluster(site.cluster);
         let Some(names) = &site.names else { return };

@@ -51,6 +51,11 @@ impl Variables {
         !self.opaque
     }
 
+    /// Whether some are known to the connection alone on which they were set.
+    pub fn is_any_unread(&self) -> bool {
+        self.opaque || !self.unread.is_empty()
+    }
+
     /// None is set any more.
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -172,6 +172,9 @@ impl<'c, 'q> Grouping<'c, 'q> {
                 _ => Err(grouped("A position of no column")),
             };
         }
+        if matches!(expr.kind, ExprKind::Literal { .. }) {
+            return Err(grouped("A literal"));
+        }
         if let ExprKind::Column(path) = &expr.kind
             && let Some((place, own)) = self.group_item(expr, path)?
         {

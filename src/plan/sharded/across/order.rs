@@ -39,6 +39,8 @@ impl<'q> Columns<'q> {
                 None => Ok(Sorted::Other(expr)),
             },
             ExprKind::Parameter(_) => Err(refused("A parameter")),
+            // A server may take it for a position, and the plan's shape does not have it.
+            ExprKind::Literal { .. } => Err(refused("A literal")),
             _ => Ok(Sorted::Other(expr)),
         }
     }
@@ -51,7 +53,7 @@ impl<'q> Columns<'q> {
 
     /// Whether it is a whole number, which names a column.
     pub fn is_whole(&self, expr: &Expr) -> bool {
-        matches!(expr.kind, ExprKind::Literal { at, .. } if self.scope.text.kind(at) == crate::sql::lexer::Kind::Integer)
+        matches!(expr.kind, ExprKind::Literal { at, .. } if (expr.first, expr.end) == (at, at + 1) && self.scope.text.kind(at) == crate::sql::lexer::Kind::Integer)
     }
 
     /// The place that a whole number names. The number itself is part of the statement's shape.

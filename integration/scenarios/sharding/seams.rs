@@ -1,0 +1,157 @@
+//! What a session has, between its home and its shards: it goes along, or the statement is refused.
+
+use mysql_async::prelude::Queryable;
+use tidegate::sql::Dialect;
+use tidegate::wire::ok::Status;
+
+use super::{Split, fill};
+use crate::harness::{RawClient, Scenario, until};
+
+both_dialects! {
+    a_deadlock_at_one_shard_leaves_nothing_at_another,
+    user_variables_are_read_where_they_are_known,
+    a_definition_at_home_commits_what_shards_have,
+    what_holds_for_one_connection_is_not_left_behind,
+    a_default_database_outlasts_a_shard,
+    what_a_plan_does_not_see_is_refused,
+}
+
+/// The error of a statement that this release refuses.
+async fn refused(client: &mut RawClient, sql: &str) {
+    let error = client.error(sql).await;
+    assert_eq!(error.code, 1235, "{sql}: {error}");
+}
+
+async fn a_deadlock_at_one_shard_leaves_nothing_at_another(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    let table = format!("{}_1.customers", split.stage.schema);
+    let mut other = split.second.root(0).await;
+    other.query_drop("START TRANSACTION").await.unwrap();
+    // More changes than the client's: the server gives up the client.
+    for id in [3, 5, 7] {
+        other.query_drop(format!("UPDATE {table} SET score = 90 WHERE id = {id}")).await.unwrap();
+    }
+    client.ok("BEGIN").await;
+    client.ok("UPDATE customers SET score = 77 WHERE id = 2").await;
+    assert_eq!(client.value("SELECT id FROM customers WHERE id = 1 FOR UPDATE").await.as_deref(), Some("1"));
+    let waiting = tokio::spawn(async move {
+        other.query_drop(format!("UPDATE {table} SET score = 91 WHERE id = 1")).await.unwrap();
+        other.query_drop("ROLLBACK").await.unwrap();
+    });
+    until("the other waits for a lock", || async {
+        let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+        split.second.root(0).await.query_first::<u64, _>(sql).await.unwrap() == Some(1)
+    })
+    .await;
+    let error = client.error("SELECT id FROM customers WHERE id = 3 FOR UPDATE").await;
+    assert_eq!(error.code, 1213, "{error}");
+    waiting.await.unwrap();
+    let begun = client.ok("BEGIN").await;
+    assert!(begun.status.contains(Status::IN_TRANSACTION));
+    client.ok("COMMIT").await;
+    split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY id").await;
+}
+
+async fn user_variables_are_read_where_they_are_known(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    for sql in ["SET @v = 3", "SELECT id FROM customers WHERE id = 1 AND score < @v"] {
+        split.same(&mut client, &mut direct, sql).await;
+    }
+    refused(&mut client, "SELECT id FROM customers WHERE score > @v ORDER BY id").await;
+    for sql in ["BEGIN", "SET @v = 5"] {
+        client.ok(sql).await;
+    }
+    refused(&mut client, "UPDATE customers SET score = @v WHERE id = 1").await;
+    client.ok("ROLLBACK").await;
+    split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY id").await;
+    direct.ok("SET @v = 5").await;
+    split.same(&mut client, &mut direct, "UPDATE customers SET score = @v WHERE id = 1").await;
+    split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY id").await;
+}
+
+async fn a_definition_at_home_commits_what_shards_have(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    for sql in [
+        "BEGIN",
+        "UPDATE customers SET score = 50 WHERE id = 1",
+        "CREATE TABLE later (a INT)",
+        "INSERT INTO customers (id) VALUES (11)",
+        "INSERT INTO customers (id) VALUES (12)",
+        "ROLLBACK",
+        "SELECT id, score FROM customers ORDER BY id",
+    ] {
+        split.same(&mut client, &mut direct, sql).await;
+    }
+}
+
+async fn what_holds_for_one_connection_is_not_left_behind(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    for sql in ["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "BEGIN"] {
+        client.ok(sql).await;
+    }
+    refused(&mut client, "SELECT score FROM customers WHERE id = 1").await;
+    refused(&mut client, "SELECT COUNT(*) FROM customers").await;
+    client.ok("ROLLBACK").await;
+    client.ok("SET timestamp = 1").await;
+    refused(&mut client, "INSERT INTO customers (id, score) VALUES (21, UNIX_TIMESTAMP())").await;
+    client.ok("SET timestamp = DEFAULT").await;
+    // Locks of users are one server's, whatever is open.
+    assert_eq!(client.value("SELECT GET_LOCK('tidegate seams', 0)").await.as_deref(), Some("1"));
+    for sql in ["BEGIN", "SELECT score FROM customers WHERE id = 1"] {
+        split.same(&mut client, &mut direct, sql).await;
+    }
+    assert_eq!(client.value("SELECT RELEASE_LOCK('tidegate seams')").await.as_deref(), Some("1"));
+    client.ok("ROLLBACK").await;
+    // Settings that are newer than a part of the transaction.
+    for sql in
+        ["BEGIN", "SELECT score FROM customers WHERE id = 1", "SELECT score FROM customers WHERE id = 2"]
+    {
+        client.query(sql).await;
+    }
+    client.ok("SET time_zone = '+05:00'").await;
+    refused(&mut client, "SELECT COUNT(*) FROM customers").await;
+    client.ok("ROLLBACK").await;
+    assert_eq!(client.value("SELECT COUNT(*) FROM customers").await.as_deref(), Some("8"));
+}
+
+async fn a_default_database_outlasts_a_shard(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    client.ok("BEGIN").await;
+    client.query("SELECT score FROM customers WHERE id = 1").await;
+    client.ok(format!("USE {}", split.whole)).await;
+    for _ in 0..2 {
+        assert_eq!(client.value("SELECT DATABASE()").await.as_deref(), Some(&*split.whole));
+        client.ok("ROLLBACK").await;
+    }
+    client.ok(format!("USE {}", split.stage.schema)).await;
+    assert_eq!(client.value("SELECT COUNT(*) FROM customers").await.as_deref(), Some("8"));
+}
+
+async fn what_a_plan_does_not_see_is_refused(scenario: Scenario) {
+    let is_mysql = scenario.dialect == Dialect::MySql;
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY 1 LIMIT 1").await;
+    for sql in [
+        "SELECT id, score FROM customers ORDER BY (1) LIMIT 1",
+        "SELECT id, score FROM customers ORDER BY (2) LIMIT 1",
+        "SELECT score, COUNT(*) FROM customers GROUP BY (1)",
+    ] {
+        refused(&mut client, sql).await;
+    }
+    if is_mysql {
+        refused(&mut client, "SELECT /*+ SET_VAR(sql_select_limit=1) */ id FROM customers").await;
+        refused(&mut client, "INSERT /*+ SET_VAR(sql_mode='') */ INTO customers (id) VALUES (30)").await;
+    }
+}
