@@ -147,7 +147,7 @@ impl Session {
                 // It may have failed before the server took the types.
                 connection.statements.forget_types(execution.source);
             }
-            pins = self.statements.after(execution, end, pins);
+            pins = self.statements.after(execution, end, connection.dialect, pins);
         }
         let asks_before = statement.class == Class::Diagnostics || statement.uses.contains(Uses::DIAGNOSTICS);
         if asks_before && end.warnings > 0 {

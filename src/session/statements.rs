@@ -13,13 +13,15 @@ use super::direct::Reading;
 use super::execution::Execution;
 use super::pins::Pins;
 use crate::backend::statements::{Carried, Source};
-use crate::execute::relay::End;
-use crate::sql::Recognised;
+use crate::execute::relay::{End, Refusal};
+use crate::sql::{Dialect, Recognised};
 use crate::wire::execute::asks_for_cursor;
 use crate::wire::ok::Status;
 
 /// MariaDB: the statement that was prepared last.
 const LAST_PREPARED: u32 = u32::MAX;
+/// ER_WRONG_ARGUMENTS, ER_MALFORMED_PACKET: of an execution that a server does not understand.
+const MALFORMED: [u16; 2] = [1210, 1835];
 
 /// A statement that a client has prepared.
 #[derive(Debug)]
@@ -133,8 +135,8 @@ impl Statements {
     }
 
     /// What an execution, a fetch or a reset leaves; its pins.
-    pub fn after(&mut self, execution: &Execution<'_>, end: &End, pins: Pins) -> Pins {
-        if execution.executes {
+    pub fn after(&mut self, execution: &Execution<'_>, end: &End, dialect: Dialect, pins: Pins) -> Pins {
+        if execution.executes && !keeps_long_data(end, dialect) {
             self.open.long_data.remove(&execution.id);
         }
         let open = end.error.is_none() && !end.status.contains(Status::LAST_ROW_SENT);
@@ -210,6 +212,12 @@ impl Statements {
     }
 }
 
+/// Whether the server has an execution's long data still: MySQL's has where it did not understand the packet (tried).
+fn keeps_long_data(end: &End, dialect: Dialect) -> bool {
+    let malformed = |refusal: &Refusal| MALFORMED.contains(&refusal.code);
+    dialect == Dialect::MySql && end.error.as_ref().is_some_and(malformed)
+}
+
 #[cfg(test)]
 mod tests {
     use std::hash::RandomState;
@@ -218,7 +226,7 @@ mod tests {
     use crate::backend::state::State;
     use crate::plan::sharded::Modes;
     use crate::shard::Charset;
-    use crate::sql::{Class, Dialect, LexCharset, Lexing, ServerVersion, Uses};
+    use crate::sql::{Class, LexCharset, Lexing, ServerVersion, Uses};
 
     const READING: Reading = Reading {
         lexing: Lexing {

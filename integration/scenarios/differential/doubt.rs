@@ -90,8 +90,10 @@ impl Doubt {
             Step::Query(_) | Step::Execute(_) => text.starts_with("SELECT") && !text.contains("INTO"),
             _ => false,
         };
-        let leaves =
-            matches!(line.step, Step::Ping | Step::SetOption(_) | Step::Statistics | Step::CloseStatement(_));
+        let leaves = matches!(
+            line.step,
+            Step::Ping | Step::SetOption(_) | Step::Statistics | Step::CloseStatement(_) | Step::LongData(..)
+        );
         self.left = failed || self.left && (leaves || asks(&text)) || answer.iter().any(Packet::warns);
     }
 }
