@@ -32,6 +32,7 @@ mod leaving;
 mod ledger;
 mod locks;
 mod observed;
+mod outlasting;
 mod own;
 mod own_ids;
 mod parts;
