@@ -351,7 +351,10 @@ impl Session {
             exchange::receive(&mut held, &mut buffer, Expect::Simple).await
         };
         match timeout(PRELUDE_LIMIT, asked).await {
-            Ok(Ok(_)) => self.status = held.status,
+            Ok(Ok(answer)) => {
+                self.status = held.status;
+                self.client.told.miss(&answer.changes);
+            }
             _ => held.broken = true,
         }
         self.held = Some(held);

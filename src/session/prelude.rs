@@ -235,6 +235,7 @@ impl Session {
         for step in steps.drain(..) {
             let answer = timeout(PRELUDE_LIMIT, exchange::receive(connection, buffer, Expect::Results)).await;
             let answer = answer.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
+            self.client.told.miss(&answer.changes);
             let timed_out = answer.error.as_ref().is_some_and(|error| error.code == TIMED_OUT);
             if matches!(step, Step::Position)
                 && (timed_out || answer.error.is_none() && answer.value() != Some(b"0"))

@@ -26,6 +26,8 @@ use crate::wire::reply::Expect;
 
 /// ER_UNKNOWN_STMT_HANDLER.
 const UNKNOWN_STATEMENT: u16 = 1243;
+/// ER_MALFORMED_PACKET.
+const MALFORMED_PACKET: u16 = 1835;
 
 /// What COM_STMT_SEND_LONG_DATA holds at least: its command byte, the statement (4 bytes), the parameter (2 bytes).
 const LONG_DATA_MIN: usize = 7;
@@ -115,10 +117,11 @@ impl Session {
         let Some(layout) = Layout::of(payload, known.parameters, attributes) else {
             return self.malformed().await;
         };
+        let mut replaced = None;
         if let Some(types) = layout.types.clone().map(|range| &payload[range])
             && known.types.as_deref() != Some(types)
         {
-            known.types = Some(types.into());
+            replaced = Some(known.types.replace(types.into()));
         }
         let (source, mut statement, types) =
             (Arc::clone(&known.source), known.statement, known.types.clone());
@@ -183,10 +186,21 @@ impl Session {
         };
         let flow = self.perform(&work, route).await;
         self.end_statement(counted, route);
+        if let Some(before) = replaced
+            && self.is_malformed()
+            && let Some(known) = self.statements.known.get_mut(&id)
+        {
+            known.types = before;
+        }
         if is_ruled {
             Box::pin(self.note_parts(&asked.text, statement)).await;
         }
         flow
+    }
+
+    /// Whether the server has not understood the packet of the execution: then it does not know its types either (tried on MySQL).
+    fn is_malformed(&self) -> bool {
+        self.last.condition.as_ref().is_some_and(|condition| condition.packet.code == MALFORMED_PACKET)
     }
 
     /// An execution at several sites, of a statement with this text, class and digest.

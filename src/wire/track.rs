@@ -64,6 +64,17 @@ impl Told {
         self.transaction = None;
     }
 
+    /// An answer to a question of our own has reported these changes: of a transaction's end, the client is told nothing, so that the next
+    /// one is news to it.
+    pub fn miss(&mut self, mut changes: &[u8]) {
+        while let Some((_, rest)) = changes.get(1..).and_then(lenenc_string) {
+            if changes[0] == TRANSACTION_STATE {
+                self.transaction = None;
+            }
+            changes = rest;
+        }
+    }
+
     /// What begins the read only transaction of which the client was told on another server: where it has read something, its server says
     /// so of the new one, too, and so says it when that is over and another begins.
     pub fn beginning(&self) -> &'static [u8] {
@@ -215,6 +226,18 @@ mod tests {
         let entry = b"\x00\x1a\x08sql_mode\x00\x09time_zone\x05+1:00";
         let left = shown([Some(b"time_zone"), None, None, None]).filter(entry, &mut Told::default()).unwrap();
         assert_eq!(left, b"\x00\x10\x09time_zone\x05+1:00");
+    }
+
+    #[test]
+    fn an_end_that_the_client_has_missed_makes_the_next_transaction_news() {
+        let open = b"\x05\x09\x08T_______";
+        let (shown, mut told) = (Shown::default(), Told::default());
+        assert_eq!(shown.filter(open, &mut told).unwrap(), open);
+        told.miss(&reported()[1]);
+        assert_eq!(shown.filter(open, &mut told).unwrap(), b"", "it has missed something else");
+        told.miss(b"\x05\x09\x08________");
+        assert_eq!(shown.filter(open, &mut told).unwrap(), open);
+        told.miss(b"\x05\x09");
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! - MySQL's COM_FIELD_LIST warns that it is deprecated, beside what is there; another command behind it forgets that, or does not.
 //! - Servers keep the report of the default database that a statement which has failed would have made for a later one; Tidegate makes none
 //!   behind what cannot change the database.
+//! - LAST_INSERT_ID() in what asks about a statement that has failed as well: the connection of that may have none, and nothing can go before.
+//! - MariaDB's START TRANSACTION leaves warnings; where it leads to the primary, several of them do not go along.
 //! - MySQL's COM_STMT_RESET counts no warnings and shows none, and GET DIAGNOSTICS finds them still.
 
 use super::player::Packet;
@@ -39,6 +41,10 @@ pub struct Doubt {
     selected: bool,
     /// The statement before has failed, on MySQL.
     failed: bool,
+    /// The statement before has failed.
+    refused: bool,
+    /// The statement before has left several warnings.
+    several: bool,
 }
 
 impl Doubt {
@@ -62,6 +68,7 @@ impl Doubt {
         line.moves = may_move(&text, &line.step);
         line.exact &= !(self.count && has(&["ROW_COUNT"]));
         line.exact &= !(self.added && asks(&text) || is_larger(&text));
+        line.exact &= !(self.refused && asks(&text) && has(&["LAST_INSERT_ID"]));
         line.exact &= self.selected || !has(&["FOUND_ROWS()"]);
         !(self.added && text.contains("GET DIAGNOSTICS"))
     }
@@ -77,12 +84,17 @@ impl Doubt {
             self.count = mysql && is_uncounted(&text);
         }
         self.failed = mysql && failed;
+        let begins = !mysql && (text.starts_with("BEGIN") || text.starts_with("START TRANSACTION"));
+        let moves = begins && self.several;
+        self.refused = failed;
+        self.several = answer.last().is_some_and(|packet| packet.warnings() > 1)
+            || self.several && (begins || asks(&text));
         let code = answer.last().and_then(|packet| packet.bytes.strip_prefix(b"\xff")?.first_chunk::<2>());
         let unknown = code.is_some_and(|code| ADDED.contains(&u16::from_le_bytes(*code)));
         let calls = text.starts_with("CALL");
         let resets = matches!(line.step, Step::ResetStatement(_));
         let lists = mysql && matches!(line.step, Step::FieldList(_));
-        let added = lists || self.left && if mysql { unknown || resets } else { calls };
+        let added = lists || self.left && if mysql { unknown || resets } else { calls || moves };
         self.added = added || self.added && (text.is_empty() || asks(&text) || !mysql && !failed);
         self.selected = match &line.step {
             // One that fails leaves the count of what was before it.

@@ -36,10 +36,15 @@ pub struct Packet {
 impl Packet {
     /// Whether it ends something that has left warnings.
     pub fn warns(&self) -> bool {
-        let Some(at) = self.status_at else { return false };
+        self.warnings() > 0
+    }
+
+    /// How many warnings that has left which it ends.
+    pub fn warnings(&self) -> u16 {
+        let Some(at) = self.status_at else { return 0 };
         // In an OK packet they stand behind the flags, in an EOF before them.
         let at = if self.bytes.len() == 5 { at - 2 } else { at + 2 };
-        self.bytes.get(at..at + 2).is_some_and(|count| count != [0, 0])
+        self.bytes.get(at..at + 2).map_or(0, |count| u16::from_le_bytes([count[0], count[1]]))
     }
 
     fn plain(bytes: Vec<u8>) -> Self {
