@@ -6,6 +6,7 @@ use tidegate::wire::ok::Status;
 use crate::harness::packets::Okay;
 use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage};
 
+mod crowd;
 mod prepared;
 mod seams;
 mod writes;

@@ -14,6 +14,7 @@ pub mod insert_id;
 pub mod names;
 pub mod pem;
 pub mod pool;
+pub mod room;
 pub mod server;
 pub mod spill;
 pub mod state;

@@ -12,6 +12,7 @@ use super::connect::{Dialing, Place};
 use super::connection::Connection;
 use super::exchange::ExchangeError;
 use super::gate::Gate;
+use super::room::Room;
 use super::spill::Spill;
 use crate::config;
 use crate::ids::ServerId;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub witness: Arc<dyn Witness>,
     /// Their common limit.
     pub gate: Arc<Gate<Box<Connection>>>,
+    /// For statements that need several.
+    pub room: Arc<Room>,
     /// How session tracking is turned on; asked from the server once.
     tracking: OnceLock<Tracking>,
     in_use: AtomicU32,
@@ -107,7 +110,22 @@ impl Shared {
         let [in_use, resting, coming] = [(); 3].map(|()| AtomicU32::new(0));
         let tracking = OnceLock::new();
         let (closing, gone) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { id, place, witness, gate, tracking, in_use, resting, coming, metrics, common, closing, gone }
+        let room = Arc::default();
+        Self {
+            id,
+            place,
+            witness,
+            gate,
+            room,
+            tracking,
+            in_use,
+            resting,
+            coming,
+            metrics,
+            common,
+            closing,
+            gone,
+        }
     }
 
     /// How it is connected to.

@@ -133,6 +133,8 @@ impl Default for Limits {
             login_timeout: Duration::from_secs(10),
             packet_max: 64 << 20,
             packet_memory_max: 1 << 30,
+            merge_memory_max: 64 << 20,
+            merge_memory_total_max: 1 << 30,
             prepared_max: 16_382,
             prepared_per_backend_max: 128,
         }

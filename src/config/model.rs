@@ -388,6 +388,10 @@ pub struct Limits {
     pub packet_max: usize,
     /// Bytes that all statements being received may hold together above 1 MiB each.
     pub packet_memory_max: usize,
+    /// Bytes that the merge of one statement's rows may keep.
+    pub merge_memory_max: usize,
+    /// Bytes that all merges may keep together.
+    pub merge_memory_total_max: usize,
     /// Prepared statements of one client.
     pub prepared_max: usize,
     /// Prepared statements kept open on one backend connection.

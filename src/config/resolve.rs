@@ -227,6 +227,13 @@ fn limits(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Limits {
         login_timeout: fields.duration(cx, "login_timeout", default.login_timeout, 100..=HOUR),
         packet_max: fields.size(cx, "packet", default.packet_max, 64 << 10..=1 << 30),
         packet_memory_max: fields.size(cx, "packet_memory", default.packet_memory_max, 1 << 20..=1 << 40),
+        merge_memory_max: fields.size(cx, "merge_memory", default.merge_memory_max, 1 << 20..=1 << 40),
+        merge_memory_total_max: fields.size(
+            cx,
+            "merge_memory_total",
+            default.merge_memory_total_max,
+            1 << 20..=1 << 40,
+        ),
         prepared_max: fields.count(cx, "prepared", default.prepared_max, 1..=1_048_576),
         prepared_per_backend_max: fields.count(
             cx,
@@ -239,6 +246,11 @@ fn limits(mut fields: Fields<'_>, cx: &mut Context<'_, '_>) -> Limits {
         let message = "`packet_memory` is below `packet`: the largest statement could never be received";
         let help = "make `packet_memory` a multiple of `packet`";
         fields.conflict(cx, &["packet_memory", "packet"], message, help);
+    }
+    if limits.merge_memory_total_max < limits.merge_memory_max && cx.errors.count() == before {
+        let message = "`merge_memory_total` is below `merge_memory`: no statement could have what it may";
+        let help = "make `merge_memory_total` a multiple of `merge_memory`";
+        fields.conflict(cx, &["merge_memory_total", "merge_memory"], message, help);
     }
     fields.finish(cx);
     limits

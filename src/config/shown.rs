@@ -80,6 +80,8 @@ impl Config {
         out.duration("limits.login_timeout", limits.login_timeout);
         out.size("limits.packet", limits.packet_max);
         out.size("limits.packet_memory", limits.packet_memory_max);
+        out.size("limits.merge_memory", limits.merge_memory_max);
+        out.size("limits.merge_memory_total", limits.merge_memory_total_max);
         out.put("limits.prepared", limits.prepared_max);
         out.put("limits.prepared_per_backend", limits.prepared_per_backend_max);
         out.duration("drain.timeout", self.drain_timeout);

@@ -5,10 +5,12 @@
 
 use std::io;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::client::{Client, Waited};
 use super::relay::RelayError;
 use crate::backend::connection::Connection;
+use crate::merge::Purse;
 use crate::wire::buffer::Buffer;
 use crate::wire::capabilities::Capabilities;
 use crate::wire::err::ErrPacket;
@@ -70,12 +72,30 @@ pub struct Part {
     given: usize,
     phase: Phase,
     packet_max: usize,
+    /// What the buffer takes above an ordinary one is counted there.
+    purse: Option<Rc<Purse>>,
+    may_move: bool,
 }
 
 impl Part {
     /// The reply to a query that was sent on this connection. A packet is `packet_max` bytes at most.
     pub fn new(connection: Box<Connection>, buffer: Buffer, packet_max: usize) -> Self {
-        Self { connection, buffer, given: 0, phase: Phase::First, packet_max }
+        Self { connection, buffer, given: 0, phase: Phase::First, packet_max, purse: None, may_move: false }
+    }
+
+    /// One of several that share memory. Where it `may_move`, a server that is down is not waited for.
+    pub fn of_several(self, purse: Rc<Purse>, may_move: bool) -> Self {
+        Self { purse: Some(purse), may_move, ..self }
+    }
+
+    /// The packet that was told of last is done with; so is the memory that a large one took.
+    pub fn release(&mut self) {
+        self.buffer.consume(std::mem::take(&mut self.given));
+        let before = self.buffer.capacity();
+        self.buffer.shrink();
+        if let Some(purse) = &self.purse {
+            purse.give(before - self.buffer.capacity());
+        }
     }
 
     /// The bytes of a packet that [`Part::next`] has told of last.
@@ -184,8 +204,12 @@ impl Part {
     }
 
     async fn read(&mut self, client: &mut Client, wanted: usize) -> Result<(), RelayError> {
-        self.buffer.reserve(wanted.max(self.buffer.capacity()));
-        match client.wait_for(&mut self.connection.stream, self.buffer.space(), false).await {
+        let before = self.buffer.capacity();
+        if let Some(purse) = &self.purse {
+            purse.grown(before, wanted.max(before)).map_err(RelayError::Memory)?;
+        }
+        self.buffer.reserve(wanted.max(before));
+        match client.wait_for(&mut self.connection.stream, self.buffer.space(), self.may_move).await {
             Waited::Server(Ok(length @ 1..)) => {
                 self.buffer.fill(length);
                 Ok(())
@@ -202,6 +226,17 @@ impl Part {
     /// Whether the reply has ended.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Done
+    }
+
+    /// What is still to come is not kept: it is counted no more.
+    pub fn count_no_more(&mut self) {
+        self.purse = None;
+    }
+
+    /// A reply is still to come, or some of it.
+    pub fn begin(&mut self) {
+        self.release();
+        self.phase = Phase::First;
     }
 
     /// The connection, where nothing has been sent.

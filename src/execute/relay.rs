@@ -94,6 +94,9 @@ pub enum RelayError {
     /// KILL.
     #[error("killed")]
     Killed,
+    /// Where several replies become one: more would have to be kept than may be.
+    #[error(transparent)]
+    Memory(crate::merge::Error),
     /// A packet that makes no sense here.
     #[error("the stream breaks the protocol")]
     Protocol,

@@ -26,6 +26,7 @@ use crate::backend::pool::{Pool, Wanted};
 use crate::backend::server::Epoch;
 use crate::config::Config;
 use crate::ids::{ClientId, ServerId};
+use crate::merge::Budget;
 use crate::observe::Metrics;
 use crate::registry::{Handle, Registry};
 use crate::session::worker::{Caller, Parts, Worker};
@@ -52,6 +53,8 @@ pub(super) struct Common {
     pub registry: Arc<Registry>,
     pub metrics: Arc<Metrics>,
     pub packet_memory: Arc<AtomicUsize>,
+    /// Of all merges.
+    pub merge_memory: Arc<Budget>,
     pub hasher: RandomState,
 }
 
@@ -189,6 +192,7 @@ impl Seed {
             registry,
             metrics,
             packet_memory,
+            merge_memory,
             hasher,
         } = self.common.clone();
         let buffers = Rc::new(Freelist::default());
@@ -206,6 +210,7 @@ impl Seed {
             metrics,
             counters,
             packet_memory,
+            merge_memory,
             hasher,
         })
     }

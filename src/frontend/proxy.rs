@@ -33,6 +33,7 @@ use crate::backend::server::{Common as ServersCommon, Epoch};
 use crate::backend::tls::{BackendTls, BackendTlsError};
 use crate::config::{Auth, Change, Cluster, Config, ListenAddress, Server};
 use crate::execute::client::Signals;
+use crate::merge::Budget;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
 use crate::registry::Registry;
@@ -202,6 +203,7 @@ impl Proxy {
             registry: Arc::clone(&registry),
             metrics: Arc::clone(&metrics),
             packet_memory: Arc::default(),
+            merge_memory: Arc::new(Budget::new(config.limits.merge_memory_total_max)),
             hasher: std::hash::RandomState::new(),
         };
         let (stop, stopped) = watch::channel(false);

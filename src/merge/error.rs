@@ -33,8 +33,15 @@ pub enum Error {
     #[error("shard {0} sent a row out of turn")]
     OutOfTurn(usize),
     /// More would have to be kept than the bound allows.
-    #[error("merging the shards' rows needs more than the {0} bytes allowed for it")]
+    #[error(
+        "merging the shards' rows needs more than the {0} bytes that one statement may keep (limits.merge_memory)"
+    )]
     Memory(usize),
+    /// The same for all merges together.
+    #[error(
+        "merging the shards' rows needs more than is left of the {0} bytes that all statements may keep (limits.merge_memory_total)"
+    )]
+    CommonMemory(usize),
     /// A sum has more digits than a DECIMAL can have.
     #[error("a sum across shards has more digits than DECIMAL holds")]
     Overflow,
@@ -51,9 +58,9 @@ impl Error {
             Self::NoColumn(_) | Self::Incomparable { .. } | Self::Unfoldable(_) | Self::NoNumber => {
                 (1235, b"42000")
             }
-            Self::Memory(_) => (1038, b"HY001"), // ER_OUT_OF_SORTMEMORY
-            Self::Overflow => (1690, b"22003"),  // ER_DATA_OUT_OF_RANGE
-            Self::ConcatTooLong(_) => (1260, b"HY000"), // ER_CUT_VALUE_GROUP_CONCAT
+            Self::Memory(_) | Self::CommonMemory(_) => (1038, b"HY001"), // ER_OUT_OF_SORTMEMORY
+            Self::Overflow => (1690, b"22003"),                          // ER_DATA_OUT_OF_RANGE
+            Self::ConcatTooLong(_) => (1260, b"HY000"),                  // ER_CUT_VALUE_GROUP_CONCAT
             // ER_UNKNOWN_ERROR
             Self::Malformed | Self::Unsorted(_) | Self::Differing(_) | Self::OutOfTurn(_) => (1105, b"HY000"),
         }

@@ -5,6 +5,7 @@
 
 use super::error::Error;
 use super::key::Codec;
+use super::meter::Meter;
 use super::row::{Field, Layout};
 
 #[derive(Debug, Default)]
@@ -57,19 +58,21 @@ impl Heads {
         row: &[u8],
         layout: &Layout,
         fields: &mut Vec<Field>,
+        meter: &mut Meter,
     ) -> Result<(), Error> {
         let head = self.heads.get_mut(shard).filter(|head| head.state == State::Missing);
         let head = head.ok_or(Error::OutOfTurn(shard))?;
         layout.split(row, fields)?;
         self.spare.clear();
+        let before = self.spare.capacity();
         self.codec.encode(row, fields, &mut self.spare)?;
+        meter.take(self.spare.capacity() - before)?;
         // The server's own order is the proof that both compare alike.
         if head.begun && self.spare < head.key {
             return Err(Error::Unsorted(shard));
         }
         std::mem::swap(&mut self.spare, &mut head.key);
-        head.row.clear();
-        head.row.extend_from_slice(row);
+        meter.fill(&mut head.row, row)?;
         (head.state, head.begun) = (State::Held, true);
         self.missing -= 1;
         self.heap.push(shard);

@@ -3,11 +3,14 @@
 //! Owns: the steps between, in their order; LIMIT. Does not know: how any of them works. Invariant: one row is looked at, at
 //! most one is given out; buffers are used again.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use super::combiner::{Combiner, Outcome};
 use super::condition::Filter;
 use super::error::Error;
 use super::key::Codec;
-use super::meter::Meter;
+use super::meter::{Budget, Meter, Purse};
 use super::row::{Field, Format, Layout};
 use super::sorter::Sorter;
 use super::source::Source;
@@ -48,6 +51,20 @@ impl Merger {
         shards: usize,
         bounds: Bounds,
     ) -> Result<Self, Error> {
+        let own = Arc::new(Budget::new(bounds.memory_max));
+        let purse = Purse::new(bounds.memory_max, own);
+        Self::within(spec, columns, format, shards, bounds.sort_length_max, &purse)
+    }
+
+    /// The same, where what is kept is counted with other things: in this purse.
+    pub fn within(
+        spec: &Spec,
+        columns: &[Column],
+        format: Format,
+        shards: usize,
+        sort_length_max: usize,
+        purse: &Rc<Purse>,
+    ) -> Result<Self, Error> {
         let layout = Layout::new(format, columns.iter());
         let arrival = match &spec.arrival {
             Arrival::Any => &[][..],
@@ -63,12 +80,12 @@ impl Merger {
         let having =
             spec.having.as_ref().map(|condition| Filter::new(condition, &outputs, format)).transpose()?;
         let source = match &spec.arrival {
-            Arrival::Any => Source::any(shards, bounds.memory_max),
+            Arrival::Any => Source::any(shards),
             Arrival::Sorted(keys) => {
                 // Where rows that arrive together become one, all of a key counts.
                 let passes = matches!(combine, Combiner::Rows);
-                let codec = Codec::new(keys, columns, format, passes.then_some(bounds.sort_length_max))?;
-                Source::sorted(codec, shards, bounds.memory_max)
+                let codec = Codec::new(keys, columns, format, passes.then_some(sort_length_max))?;
+                Source::sorted(codec, shards)
             }
         };
         let shown = outputs.len().checked_sub(spec.hidden).ok_or(Error::NoColumn(outputs.len()))?;
@@ -85,7 +102,7 @@ impl Merger {
             sorted: None,
             offset: spec.limit.offset,
             left: spec.limit.count.unwrap_or(u64::MAX),
-            meter: Meter::new(bounds.memory_max),
+            meter: Meter::new(Rc::clone(purse)),
             row: Vec::new(),
             fields: Vec::new(),
         })
@@ -114,7 +131,7 @@ impl Merger {
 
     /// A shard's next row.
     pub fn push(&mut self, shard: usize, row: &[u8]) -> Result<(), Error> {
-        self.source.push(shard, row, &self.layout, &mut self.fields)
+        self.source.push(shard, row, &self.layout, &mut self.fields, &mut self.meter)
     }
 
     /// A shard has no more rows.

@@ -38,6 +38,7 @@ mod work;
 
 pub use error::{Error, Needs};
 pub use merger::Merger;
+pub use meter::{Budget, Purse};
 pub use row::Format;
 pub use spec::{
     Arrival, Combine, Concat, Condition, Distinct, Expression, Fold, Groups, Key, Limit, Operand, Operator,
@@ -47,7 +48,7 @@ pub use spec::{
 /// Bounds of a merge, as the session has them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// Bytes that groups, distinct values and rows to be sorted may take; and as many that the shards' next rows may.
+    /// Bytes that groups, distinct values, rows to be sorted and the shards' next rows may take together.
     pub memory_max: usize,
     /// `max_sort_length`: so many bytes of text decide the shards' order.
     pub sort_length_max: usize,

@@ -1,20 +1,19 @@
 //! Where the merge's rows come from.
 //!
 //! Owns: which shard must tell of its next row. Does not know: what becomes of rows. Invariant: nothing is taken that was not wanted, and
-//! the rows held are bounded together.
+//! the rows held are counted.
 
 use super::Want;
 use super::error::Error;
 use super::heads::Heads;
 use super::key::Codec;
+use super::meter::Meter;
 use super::row::{Field, Layout};
 
 /// Rows that have arrived and not been taken.
 #[derive(Debug)]
 pub(super) struct Source {
     order: Order,
-    /// The longest row that is taken in.
-    row_max: usize,
 }
 
 #[derive(Debug)]
@@ -30,14 +29,13 @@ enum Order {
 
 impl Source {
     /// Rows are taken as they come.
-    pub fn any(shards: usize, memory_max: usize) -> Self {
-        let order = Order::Any { held: Vec::new(), full: false, ended: vec![false; shards] };
-        Self { order, row_max: memory_max }
+    pub fn any(shards: usize) -> Self {
+        Self { order: Order::Any { held: Vec::new(), full: false, ended: vec![false; shards] } }
     }
 
     /// Rows are taken by their keys, in whose order each shard's come.
-    pub fn sorted(codec: Codec, shards: usize, memory_max: usize) -> Self {
-        Self { order: Order::Sorted(Heads::new(codec, shards)), row_max: memory_max / shards.max(1) }
+    pub fn sorted(codec: Codec, shards: usize) -> Self {
+        Self { order: Order::Sorted(Heads::new(codec, shards)) }
     }
 
     pub fn wants(&self) -> Option<Want> {
@@ -53,21 +51,18 @@ impl Source {
         row: &[u8],
         layout: &Layout,
         fields: &mut Vec<Field>,
+        meter: &mut Meter,
     ) -> Result<(), Error> {
-        if row.len() > self.row_max {
-            return Err(Error::Memory(self.row_max));
-        }
         match &mut self.order {
             Order::Any { held, full, ended } => {
                 if *full || ended.get(shard) != Some(&false) {
                     return Err(Error::OutOfTurn(shard));
                 }
-                held.clear();
-                held.extend_from_slice(row);
+                meter.fill(held, row)?;
                 *full = true;
                 Ok(())
             }
-            Order::Sorted(heads) => heads.push(shard, row, layout, fields),
+            Order::Sorted(heads) => heads.push(shard, row, layout, fields, meter),
         }
     }
 

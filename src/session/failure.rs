@@ -163,7 +163,7 @@ impl Session {
                 self.abandon(connection);
                 Flow::Close
             }
-            RelayError::Protocol => {
+            RelayError::Protocol | RelayError::Memory(_) => {
                 tracing::error!(server = %server(), "a server's reply breaks the protocol; its connection is closed");
                 self.lose(connection);
                 Flow::Close

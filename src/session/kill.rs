@@ -170,13 +170,18 @@ impl Session {
         if claim.is_some() || !query_only {
             tracing::info!(client = %self.entry.handle.id, target = %target.id, query_only, "kill");
         }
-        if let Some(claim) = claim {
-            end_statement(&self.worker, &self.account, self.class, claim).await?;
-        }
+        let ended = match claim {
+            Some(claim) => end_statement(&self.worker, &self.account, self.class, claim).await,
+            None => Ok(()),
+        };
         if !query_only && target.id != self.entry.handle.id {
             target.signals.raise(Signals::KILL);
+            if let Err(problem @ Problem::Connect(_)) = &ended {
+                tracing::info!(target = %target.id, %problem, "the session ends, its server does not answer");
+                return Ok(()); // what runs there ends with its connection
+            }
         }
-        Ok(())
+        ended
     }
 
     /// The value of an expression in this session.

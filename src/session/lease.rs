@@ -221,7 +221,7 @@ impl Session {
     }
 
     /// Whether a read that was meant for a replica would open a transaction there.
-    fn turns_out_transactional(&self, route: &Route, connection: &Connection) -> bool {
+    pub(super) fn turns_out_transactional(&self, route: &Route, connection: &Connection) -> bool {
         route.target == Target::Replica
             && route.reason == Reason::ReadOnlyQuery
             && self.desired.get(b"autocommit").is_none()
@@ -230,7 +230,7 @@ impl Session {
     }
 
     /// A lease has failed: notes what it says about the server, and whether another may do.
-    async fn try_elsewhere(
+    pub(super) async fn try_elsewhere(
         &mut self,
         route: &Route,
         server: ServerId,
@@ -257,7 +257,8 @@ impl Session {
             }
         }
         let judged = matches!(&error, LeaseError::Connect(error) if error.is_account_refused());
-        let crowded = matches!(error, LeaseError::QueueFull | LeaseError::QueueTimeout);
+        let crowded =
+            matches!(error, LeaseError::QueueFull | LeaseError::QueueTimeout | LeaseError::TooSmall { .. });
         let elsewhere = route.target != Target::Primary
             || matches!(&error, LeaseError::Connect(e) if e.is_server_failure())
             || matches!(error, LeaseError::Leaving);

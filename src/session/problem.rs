@@ -103,6 +103,7 @@ impl From<LeaseError> for Problem {
             LeaseError::QueueFull => Self::Queue("too many clients wait for a server connection"),
             LeaseError::Leaving => Self::Connect(error.to_string()),
             LeaseError::QueueTimeout => Self::Queue("no server connection came free in time"),
+            LeaseError::TooSmall { .. } => Self::Unsupported(error.to_string().into()),
         }
     }
 }

@@ -398,7 +398,8 @@ impl From<Failure> for Again {
             Failure::Relay(RelayError::Client(_) | RelayError::Killed) => Self::Gone,
             Failure::Prelude(_) | Failure::Reprepare(_) => Self::For(Outcome::Differs),
             Failure::Unsent(error) | Failure::Relay(RelayError::Server { error, .. }) => Self::Failed(error),
-            Failure::Behind | Failure::Relay(RelayError::Protocol | RelayError::Uninvited { .. }) => {
+            Failure::Behind
+            | Failure::Relay(RelayError::Protocol | RelayError::Uninvited { .. } | RelayError::Memory(_)) => {
                 Self::Failed(io::ErrorKind::InvalidData.into())
             }
         }

@@ -1,37 +1,38 @@
 //! One statement at several sites: their replies become one.
 //!
-//! Owns: who is asked, in which order packets go to the client, what is noted of each part. Does not know: how rows are merged (`merge`), what
-//! the statement is at each site (it comes in). Invariant: the client's reply has one head and one end; what fails before its first byte is
-//! an error of the statement, what fails later ends the reply by an error packet; a connection with more to come is never used again.
+//! Owns: who is asked, and what it means that one fails. Does not know: how the replies become one (`united`), which connections there are
+//! (`lanes`, `parts`), what the statement is at each site (it comes in). Invariant: what fails before the reply's first byte begins anew
+//! elsewhere, where the statement may run twice, or is its error; what fails later ends the reply by an error packet; a connection with more to
+//! come is never used again.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::bound::Bindings;
-use super::diagnostics::Last;
+use super::bracket::LOST;
 use super::failure::Failure as Before;
-use super::parts::Asked;
+use super::lanes::Lanes;
+use super::parts::{Asked, Ended};
 use super::sites::Site;
+use super::united::Reply;
+use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::statements::Source;
-use crate::execute::part::Packet;
 use crate::execute::relay::RelayError;
-use crate::merge::{self, Bounds, Format, Merger, Step, Want};
-use crate::plan::Route;
+use crate::ids::{ClusterId, ServerId};
+use crate::merge::{self, Purse};
 use crate::plan::sharded::Merging;
+use crate::plan::{Route, Target};
 use crate::sql::Recognised;
-use crate::wire::column::Column;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
-use crate::wire::frame::{put_lenenc, put_packet};
-use crate::wire::ok::{Status, put_end};
+use crate::wire::reply::Expect;
 
-/// Bytes of the client's reply that are collected before they are sent.
-const CHUNK: usize = 16 << 10;
-/// What groups, distinct values and rows to be sorted may take.
-const MEMORY_MAX: usize = 64 << 20;
-/// `max_sort_length`, where the session has set none.
-const SORT_LENGTH: usize = 1024;
+/// How often a read begins anew before the client is told.
+const FAILURES_MAX: u32 = 8;
 
 /// What is to be run at a site.
 #[derive(Debug)]
@@ -42,14 +43,52 @@ pub(super) struct Share {
     pub source: Option<Arc<Source>>,
 }
 
+/// A read of several sites.
+pub(super) struct Read<'a> {
+    pub statement: Recognised,
+    /// Its parameters, where it is prepared.
+    pub bindings: Option<&'a Bindings>,
+    /// The memory that it takes.
+    pub purse: Rc<Purse>,
+    /// A transaction is open, or each statement opens one: its parts run there.
+    pub in_transaction: bool,
+    /// It may run a second time, as nothing has gone to the client.
+    pub may_move: bool,
+}
+
+/// What one attempt leaves for the next.
+pub(super) struct Trial {
+    pub route: Route,
+    /// Servers that have failed it.
+    pub tried: Vec<ServerId>,
+    /// How long it may wait for servers.
+    pub deadline: Option<Instant>,
+    failures: u32,
+}
+
 /// How a scattered statement failed.
-enum Failure {
+pub(super) enum Failure {
+    /// Nothing has been done: it is begun anew.
+    Again,
+    /// The connection to a server of the cluster was lost while it ran.
+    Lost(ClusterId, ServerId),
     /// By a server's error, or one of our own that a client may see.
     Refused(ErrPacket),
     /// Before it was run anywhere, or while it ran.
     Problem(Problem),
     /// There is nobody to tell.
     Gone,
+}
+
+impl Failure {
+    /// What the client is told.
+    fn into_problem(self) -> Problem {
+        match self {
+            Self::Refused(error) => Problem::Server(error),
+            Self::Problem(problem) => problem,
+            Self::Again | Self::Lost(..) | Self::Gone => LOST,
+        }
+    }
 }
 
 impl From<Problem> for Failure {
@@ -62,7 +101,8 @@ impl From<RelayError> for Failure {
     fn from(error: RelayError) -> Self {
         match error {
             RelayError::Client(_) | RelayError::Killed => Self::Gone,
-            _ => Self::Problem(Problem::Lost { outcome_unknown: false, state_lost: false }),
+            RelayError::Memory(error) => error.into(),
+            _ => Self::Problem(LOST),
         }
     }
 }
@@ -73,9 +113,7 @@ impl From<Before> for Failure {
         match failure {
             Before::Prelude(error) | Before::Reprepare(error) => Self::Refused(error),
             Before::Relay(error) => error.into(),
-            Before::Behind | Before::Unsent(_) => {
-                Self::Problem(Problem::Lost { outcome_unknown: false, state_lost: false })
-            }
+            Before::Behind | Before::Unsent(_) => Self::Problem(LOST),
         }
     }
 }
@@ -84,20 +122,6 @@ impl From<merge::Error> for Failure {
     fn from(error: merge::Error) -> Self {
         let (code, state) = error.mysql_code();
         Self::Refused(ErrPacket::new(code, state, error.to_string()))
-    }
-}
-
-/// The reply as it goes to the client.
-struct Reply {
-    bytes: Vec<u8>,
-    sequence: u8,
-    rows: u64,
-    sent: u64,
-}
-
-impl Reply {
-    fn put(&mut self, payload: &[u8]) {
-        self.sequence = put_packet(&mut self.bytes, self.sequence, payload);
     }
 }
 
@@ -111,78 +135,114 @@ impl Session {
         route: Route,
         bindings: Option<&Bindings>,
     ) -> Flow {
-        let mut reply = Reply { bytes: Vec::new(), sequence: self.sequence, rows: 0, sent: 0 };
+        let mut trial = Trial { route, tried: Vec::new(), deadline: None, failures: 0 };
+        loop {
+            let in_transaction = self.is_in_transaction() || self.sites.begin.is_some();
+            let repeatable =
+                Work::command(&[], Expect::Results, statement).is_repeatable(route.target == Target::Replica);
+            let limits = &self.worker.config.limits;
+            let purse = Purse::new(limits.merge_memory_max, Arc::clone(&self.worker.merge_memory));
+            let may_move = repeatable && !in_transaction;
+            let read = Read { statement, bindings, purse, in_transaction, may_move };
+            match self.scatter_once(shares, merging, &read, &mut trial).await {
+                Some(flow) => return flow,
+                None => self.worker.counters.retried(),
+            }
+        }
+    }
+
+    /// One attempt; `None` where another one is to be made.
+    async fn scatter_once(
+        &mut self,
+        shares: &[Share],
+        merging: &Merging,
+        read: &Read<'_>,
+        trial: &mut Trial,
+    ) -> Option<Flow> {
+        let mut reply = Reply::new(self.sequence);
         let mut parts = Vec::with_capacity(shares.len());
-        let format = if bindings.is_some() { Format::Binary } else { Format::Text };
-        let result = match self.ask_all(shares, statement, route, bindings, &mut parts).await {
-            Ok(()) => self.merge_into(&mut parts, shares, merging, format, &mut reply).await,
-            Err(failure) => Err(failure),
+        // Its room is given back after the connections.
+        let (lanes, result) = match self.lanes(shares, read, trial).await {
+            Ok(mut lanes) => {
+                let result = match self.ask_all(shares, read, trial, &mut lanes, &mut parts).await {
+                    Ok(()) => self.merge_into(&mut parts, shares, merging, read, &mut reply).await,
+                    Err(failure) => Err(failure),
+                };
+                (Some(lanes), result)
+            }
+            Err(failure) => (None, Err(failure)),
         };
         self.drain_parts(&mut parts, result.is_err()).await;
-        self.entry.handle.runs_nothing();
+        let doomed = self.entry.handle.runs_nothing();
         let warnings = parts.iter().map(Asked::warnings).sum::<u32>();
-        let left = self.give_back(parts, shares, statement).await;
+        let was_sent = parts.iter().any(Asked::was_sent);
+        let ended = Ended { failed: result.is_err(), doomed };
+        let left = self.give_back(parts, shares, read.statement, ended).await;
+        drop(lanes);
+        if let Err(Failure::Lost(cluster, server)) = &result {
+            self.note_lost(*cluster, *server, trial);
+        }
         let flow = match result {
-            Ok(()) => {
-                let mut status = self.standing();
-                status.set(Status::IN_TRANSACTION, left.open);
-                let mut payload = Vec::new();
-                let warnings = u16::try_from(warnings).unwrap_or(u16::MAX);
-                self.last = Last {
-                    row_count: -1,
-                    found_rows: reply.rows,
-                    found_rows_unknown: merging.offset() > 0,
-                    warnings,
-                    ..Last::default()
-                };
-                put_end(&mut payload, status, warnings, self.client.capabilities);
-                reply.put(&payload);
-                self.send_reply(&mut reply).await
-            }
+            Ok(()) => self.end_reply(&mut reply, left, warnings, merging).await,
             Err(Failure::Gone) => Flow::Close,
-            Err(Failure::Problem(problem)) if reply.sent == 0 => self.refuse(&problem).await,
-            Err(Failure::Refused(error)) if reply.sent == 0 => self.refuse(&Problem::Server(error)).await,
+            Err(failure) if reply.sent == 0 => {
+                trial.failures += 1;
+                let anew = match failure {
+                    Failure::Again => true,
+                    Failure::Lost(..) => read.may_move || !was_sent && !read.in_transaction,
+                    _ => false,
+                };
+                if anew && !left.lost && trial.failures < FAILURES_MAX {
+                    return None;
+                }
+                self.refuse(&failure.into_problem()).await
+            }
             // In the place of a row.
             Err(failure) => {
-                let error = match failure {
-                    Failure::Refused(error) => error,
-                    Failure::Problem(problem) => problem.packet(),
-                    Failure::Gone => return Flow::Close,
-                };
-                reply.put(&error.encode());
+                reply.put(&failure.into_problem().packet().encode());
                 self.send_reply(&mut reply).await
             }
         };
         // What the client sends next is meant for the state that is lost.
-        if left.lost { Flow::Close } else { flow }
+        Some(if left.lost { Flow::Close } else { flow })
     }
 
-    /// Sends the statement to each site.
+    /// Sends the statement to each site that has a connection.
     async fn ask_all(
         &mut self,
         shares: &[Share],
-        statement: Recognised,
-        route: Route,
-        bindings: Option<&Bindings>,
+        read: &Read<'_>,
+        trial: &mut Trial,
+        lanes: &mut Lanes,
         parts: &mut Vec<Asked>,
     ) -> Result<(), Failure> {
         let mut packets = Vec::with_capacity(shares.len());
-        for share in shares {
+        for (at, share) in shares.iter().enumerate() {
             self.visit(&share.site).await;
-            let mut asked = self.take_part(route, statement).await?;
-            let written = self.write_share(asked.connection(), share, bindings).await;
+            let mut asked = if read.in_transaction || self.held.is_some() {
+                let route = trial.route;
+                self.worker.counters.statements.count(route.target as usize, route.reason as usize);
+                self.take_part(route, read.statement, &read.purse).await?
+            } else {
+                self.take_lane(at, share, read, lanes, trial).await?
+            };
+            let written = match asked.connection() {
+                Some(connection) => self.write_share(connection, share, read.bindings).await,
+                None => Ok(Vec::new()), // its turn has not come
+            };
             parts.push(asked);
             packets.push(written?);
         }
-        for (asked, packets) in parts.iter_mut().zip(packets) {
-            asked.send(&packets).await?;
-            self.worker.counters.statements.count(route.target as usize, route.reason as usize);
+        for ((asked, packets), share) in parts.iter_mut().zip(packets).zip(shares) {
+            if asked.waits_for().is_none() {
+                self.send_to(asked, &packets, share).await?;
+            }
         }
         Ok(())
     }
 
     /// The packets for a site, where the session is; a statement is prepared there first where it is not yet.
-    async fn write_share(
+    pub(super) async fn write_share(
         &self,
         connection: &mut Connection,
         share: &Share,
@@ -201,111 +261,5 @@ impl Session {
             _ => command::put_query(&mut packets, &share.sql, connection.capabilities),
         }
         Ok(packets)
-    }
-
-    /// Reads all, merges, and sends what comes of it, up to the end. Each part's end.
-    async fn merge_into(
-        &mut self,
-        parts: &mut [Asked],
-        shares: &[Share],
-        merging: &Merging,
-        format: Format,
-        reply: &mut Reply,
-    ) -> Result<(), Failure> {
-        let mut columns = vec![Vec::new(); parts.len()];
-        for ((asked, share), columns) in parts.iter_mut().zip(shares).zip(&mut columns) {
-            self.note_waits_for(asked);
-            loop {
-                match asked.next(&mut self.client).await? {
-                    Packet::Column(range) => {
-                        let payload = asked.bytes(range);
-                        let own = share.site.names.as_ref().and_then(|names| names.of_definition(payload));
-                        let column = Column::parse(own.as_deref().unwrap_or(payload));
-                        columns.push(column.ok_or(RelayError::Protocol)?);
-                    }
-                    Packet::Columns => break,
-                    Packet::Error(error) => return Err(Failure::Refused(error)),
-                    Packet::Row(_) | Packet::End(_) => return Err(RelayError::Protocol.into()),
-                }
-            }
-        }
-        let bounds = Bounds { memory_max: MEMORY_MAX, sort_length_max: self.sort_length() };
-        let first = columns.first().map_or(&[][..], Vec::as_slice);
-        let mut merger = Merger::new(&merging.of(first.len())?, first, format, parts.len(), bounds)?;
-        for (shard, columns) in columns.iter().enumerate().skip(1) {
-            merger.check(shard, columns)?;
-        }
-        self.put_columns(&merger, reply);
-        let mut row = Vec::new();
-        loop {
-            row.clear();
-            let shard = match merger.next(&mut row)? {
-                Step::Row => {
-                    reply.put(&row);
-                    reply.rows += 1;
-                    if reply.bytes.len() >= CHUNK && self.send_reply(reply).await == Flow::Close {
-                        return Err(Failure::Gone);
-                    }
-                    continue;
-                }
-                Step::Done => break,
-                Step::Wants(Want::Shard(shard)) => shard,
-                Step::Wants(Want::Any) => {
-                    parts.iter().position(|asked| !asked.has_ended()).unwrap_or_default()
-                }
-            };
-            self.feed(&mut merger, parts, shard).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads one packet of a shard's rows.
-    async fn feed(&mut self, merger: &mut Merger, parts: &mut [Asked], shard: usize) -> Result<(), Failure> {
-        let asked = parts.get_mut(shard).ok_or(RelayError::Protocol)?;
-        self.note_waits_for(asked);
-        match asked.next(&mut self.client).await? {
-            Packet::Row(range) => Ok(merger.push(shard, asked.bytes(range))?),
-            Packet::End(end) => {
-                asked.ended(end);
-                Ok(merger.ended(shard)?)
-            }
-            Packet::Error(error) => Err(Failure::Refused(error)),
-            Packet::Column(_) | Packet::Columns => Err(RelayError::Protocol.into()),
-        }
-    }
-
-    /// A KILL ends the statement at this site.
-    fn note_waits_for(&self, asked: &mut Asked) {
-        let connection = asked.connection();
-        self.entry.handle.runs_on(connection.server, connection.id);
-    }
-
-    fn put_columns(&self, merger: &Merger, reply: &mut Reply) {
-        let flags = self.client.capabilities;
-        let mut count = Vec::new();
-        put_lenenc(&mut count, merger.columns().len() as u64);
-        reply.put(&count);
-        merger.columns().iter().for_each(|column| reply.put(column.payload()));
-        if !flags.contains(crate::wire::capabilities::Capabilities::DEPRECATE_EOF) {
-            let mut payload = Vec::new();
-            put_end(&mut payload, self.standing(), 0, flags);
-            reply.put(&payload);
-        }
-    }
-
-    /// `max_sort_length` of the session.
-    fn sort_length(&self) -> usize {
-        let own = self
-            .desired
-            .get(b"max_sort_length")
-            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-        own.unwrap_or(SORT_LENGTH)
-    }
-
-    async fn send_reply(&mut self, reply: &mut Reply) -> Flow {
-        let flow = self.tell(&reply.bytes).await;
-        reply.sent += reply.bytes.len() as u64;
-        reply.bytes.clear();
-        flow
     }
 }

@@ -15,6 +15,7 @@ use super::prelude::PRELUDE_LIMIT;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::TAKE;
+use crate::backend::room::Place;
 use crate::execute::client::Signals;
 use crate::execute::part::{Packet, Part, PartEnd};
 use crate::execute::relay::{End, RelayError};
@@ -43,6 +44,8 @@ pub(super) struct Run<'a> {
     pub warnings: Gathered,
     /// With a connection more went than the change.
     pub state_lost: bool,
+    /// Room for its connections, until they are given back.
+    places: Vec<Place>,
 }
 
 /// Why nothing was done.
@@ -83,8 +86,9 @@ impl Session {
         let status = self.status;
         let (ends, warnings) = (Vec::new(), self.no_warnings(&spread.kept));
         let (restores, time) = (START_CLOCK.to_vec(), None);
+        let (places, state_lost) = (Vec::new(), false);
         let mut run =
-            Run { spread, text, statement, route, restores, time, ends, warnings, state_lost: false };
+            Run { spread, text, statement, route, restores, time, ends, warnings, state_lost, places };
         if run.asks_for_all_warnings(self.lexing.server.dialect) {
             run.restores.extend_from_slice(b",max_error_count=");
             run.restores.extend_from_slice(self.max_error_count().unwrap_or(b"DEFAULT"));
@@ -107,6 +111,8 @@ impl Session {
     async fn change_all(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
         self.nothing_in_the_way(run)?;
         let portions = &run.spread.portions;
+        let clusters = portions.iter().map(|portion| portion.share.site.cluster);
+        run.places = if portions.len() > 1 { self.room_for(clusters).await? } else { Vec::new() };
         for portion in portions {
             self.open(portion, run).await?;
         }

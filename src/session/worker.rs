@@ -24,6 +24,7 @@ use crate::backend::account::Account;
 use crate::backend::pool::Pool;
 use crate::config::Config;
 use crate::ids::{AccountId, ClientId, ServerId};
+use crate::merge::Budget;
 use crate::observe::{Digests, Metrics, WorkerMetrics};
 use crate::plan::sharded::Modes;
 use crate::registry::Registry;
@@ -150,6 +151,8 @@ pub struct Parts {
     pub counters: Arc<WorkerMetrics>,
     /// Bytes held by statements above 1 MiB that are being received, all cores together.
     pub packet_memory: Arc<AtomicUsize>,
+    /// What merges keep, all cores together.
+    pub merge_memory: Arc<Budget>,
     /// Hashes prepared statements' sources; the same on all cores.
     pub hasher: RandomState,
 }

@@ -94,6 +94,13 @@ impl Buffer {
         self.truncate(length - range.len() + fresh.len());
     }
 
+    /// Becomes an ordinary one again, where it is empty and has grown large.
+    pub fn shrink(&mut self) {
+        if self.start == self.end && self.bytes.len() > LARGE {
+            self.bytes = vec![0; ORDINARY];
+        }
+    }
+
     /// Bytes that fit in all.
     pub fn capacity(&self) -> usize {
         self.bytes.len()

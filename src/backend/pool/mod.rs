@@ -23,6 +23,7 @@ use super::class::Class;
 use super::connect::{ConnectError, Opening};
 use super::connection::{Connection, Key, User as Session};
 use super::gate::{Grant, Offer, Permit};
+use super::room::{self, Entry};
 use super::server::{Directory, Epoch, Server};
 use super::spill::{Line, Spilled};
 use super::state::State;
@@ -51,6 +52,16 @@ pub enum LeaseError {
     /// The server takes nothing new any more.
     #[error("the server takes nothing new")]
     Leaving,
+    /// The statement needs more at once than the server may have.
+    #[error(
+        "the statement needs {wanted} connections to one server at once, which may have {max} (pool.max)"
+    )]
+    TooSmall {
+        /// So many.
+        wanted: usize,
+        /// And no more there are.
+        max: usize,
+    },
 }
 
 /// Asks another core to give up idle connections to a server that sessions wait for.
@@ -122,6 +133,39 @@ impl Pool {
     pub fn stand_in_line(&self, primary: ServerId) -> Option<Line> {
         let server = self.server(primary)?;
         server.spill().stand(server.settings().queue, Some(Arc::clone(&server.metrics)))
+    }
+
+    /// Room for up to `wanted` connections to the server at once; for fewer where it has not so many and the statement is `divisible`.
+    /// Statements that need several at several servers ask in the order of the servers' ids.
+    ///
+    /// # Errors
+    /// The server has not so many, or it takes too long.
+    pub async fn enter(
+        &self,
+        id: ServerId,
+        wanted: usize,
+        divisible: bool,
+    ) -> Result<room::Place, LeaseError> {
+        let Some(server) = self.server(id) else { return Err(LeaseError::Leaving) };
+        let (max, queue, patience) = {
+            let settings = server.settings();
+            (settings.max, settings.queue, settings.queue_timeout)
+        };
+        let count = if divisible { room::share(wanted, max) } else { wanted };
+        if count > max {
+            return Err(LeaseError::TooSmall { wanted, max });
+        }
+        let granted = match server.room.enter(count, max, queue) {
+            Entry::Now(place) => return Ok(place),
+            Entry::Later(granted) => granted,
+            Entry::Full => return Err(LeaseError::QueueFull),
+        };
+        let _waiting = Waiting::begin(&server.metrics);
+        match timeout(patience, granted).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(LeaseError::Leaving),
+            Err(_) => Err(LeaseError::QueueTimeout),
+        }
     }
 
     /// One server's shared side; `None` once it is gone.

@@ -438,7 +438,7 @@ fn rows_that_are_held_have_a_bound_together() {
     let mut any = Merger::new(&Spec::default(), &[varbinary()], Format::Text, 2, bounds).unwrap();
     assert_eq!(any.push(0, &row), Ok(()));
     let mut both = Merger::new(&sorted(vec![Key::at(0)]), &[varbinary()], Format::Text, 2, bounds).unwrap();
-    assert_eq!(both.push(0, &row), Err(Error::Memory(10)));
+    assert_eq!(both.push(0, &row), Err(Error::Memory(20)), "a key beside it");
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! The rows of several sites as one reply.
+//!
+//! Owns: in which order packets are read and go to the client, and the memory between. Does not know: how rows are merged (`merge`), who is
+//! asked (`scatter`). Invariant: the reply has one head and one end, and is sent as it comes: what is kept is counted.
+
+use super::diagnostics::Last;
+use super::parts::{Asked, Left};
+use super::scatter::{Failure, Read, Share};
+use super::{Flow, Session};
+use crate::execute::part::Packet;
+use crate::execute::relay::RelayError;
+use crate::merge::{self, Format, Merger, Purse, Step, Want};
+use crate::plan::sharded::Merging;
+use crate::wire::capabilities::Capabilities;
+use crate::wire::frame::{put_lenenc, put_packet};
+use crate::wire::ok::{Status, put_end};
+
+/// Bytes of the client's reply that are collected before they are sent.
+const CHUNK: usize = 16 << 10;
+/// `max_sort_length`, where the session has set none.
+const SORT_LENGTH: usize = 1024;
+
+/// The reply as it goes to the client.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    bytes: Vec<u8>,
+    sequence: u8,
+    rows: u64,
+    /// Bytes that the client has.
+    pub sent: u64,
+    /// Bytes that its purse knows of.
+    counted: usize,
+}
+
+impl Reply {
+    /// One whose first packet has this number.
+    pub fn new(sequence: u8) -> Self {
+        Self { sequence, ..Self::default() }
+    }
+
+    pub fn put(&mut self, payload: &[u8]) {
+        self.sequence = put_packet(&mut self.bytes, self.sequence, payload);
+    }
+
+    /// Has the purse know of its memory.
+    fn count(&mut self, purse: &Purse) -> Result<(), merge::Error> {
+        let before = std::mem::replace(&mut self.counted, self.bytes.capacity());
+        purse.grown(before, self.counted)
+    }
+}
+
+impl Session {
+    /// Reads all, merges, and sends what comes of it, up to the end.
+    pub(super) async fn merge_into(
+        &mut self,
+        parts: &mut [Asked],
+        shares: &[Share],
+        merging: &Merging,
+        read: &Read<'_>,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        let mut columns = Vec::with_capacity(parts.len());
+        for (shard, (asked, share)) in parts.iter_mut().zip(shares).enumerate() {
+            if asked.waits_for().is_none() {
+                columns.push((shard, self.columns_of(asked, share).await?));
+            }
+        }
+        let first = columns.first().map_or(&[][..], |(_, columns)| columns);
+        let format = if read.bindings.is_some() { Format::Binary } else { Format::Text };
+        let (spec, sort_length) = (merging.of(first.len())?, self.sort_length());
+        let mut merger = Merger::within(&spec, first, format, parts.len(), sort_length, &read.purse)?;
+        for (shard, columns) in columns.iter().skip(1) {
+            merger.check(*shard, columns)?;
+        }
+        self.put_columns(&merger, reply);
+        let mut row = Vec::new();
+        loop {
+            row.clear();
+            let before = row.capacity();
+            let step = merger.next(&mut row)?;
+            read.purse.grown(before, row.capacity())?;
+            let shard = match step {
+                Step::Row => {
+                    reply.put(&row);
+                    reply.rows += 1;
+                    reply.count(&read.purse)?;
+                    if reply.bytes.len() >= CHUNK && self.send_reply(reply).await == Flow::Close {
+                        return Err(Failure::Gone);
+                    }
+                    continue;
+                }
+                Step::Done => break,
+                Step::Wants(Want::Shard(shard)) => shard,
+                Step::Wants(Want::Any) => parts.iter().position(|asked| !asked.is_told()).unwrap_or_default(),
+            };
+            self.feed(&mut merger, parts, shares, shard, read).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the merge of a shard's next row, or of its end.
+    async fn feed(
+        &mut self,
+        merger: &mut Merger,
+        parts: &mut [Asked],
+        shares: &[Share],
+        shard: usize,
+        read: &Read<'_>,
+    ) -> Result<(), Failure> {
+        let mut turns = vec![shard];
+        while let Some(before) = turns.last().and_then(|at| parts.get(*at)?.waits_for()) {
+            turns.push(before);
+        }
+        turns.pop(); // it runs, or has run
+        while let Some(turn) = turns.pop() {
+            let columns = self.take_turn(turn, parts, shares, read).await?;
+            merger.check(turn, &columns)?;
+        }
+        let asked = parts.get_mut(shard).ok_or(RelayError::Protocol)?;
+        let share = shares.get(shard).ok_or(RelayError::Protocol)?;
+        if let Some(row) = asked.kept(&read.purse) {
+            return Ok(merger.push(shard, &row)?);
+        }
+        if !asked.has_ended() {
+            match self.next_of(asked, share).await? {
+                Packet::Row(range) => {
+                    merger.push(shard, asked.bytes(range))?;
+                    asked.release();
+                    return Ok(());
+                }
+                Packet::End(end) => asked.ended(end),
+                Packet::Error(error) => return Err(Failure::Refused(error)),
+                Packet::Column(_) | Packet::Columns => return Err(RelayError::Protocol.into()),
+            }
+        }
+        asked.note_told();
+        Ok(merger.ended(shard)?)
+    }
+
+    fn put_columns(&self, merger: &Merger, reply: &mut Reply) {
+        let flags = self.client.capabilities;
+        let mut count = Vec::new();
+        put_lenenc(&mut count, merger.columns().len() as u64);
+        reply.put(&count);
+        merger.columns().iter().for_each(|column| reply.put(column.payload()));
+        if !flags.contains(Capabilities::DEPRECATE_EOF) {
+            let mut payload = Vec::new();
+            put_end(&mut payload, self.standing(), 0, flags);
+            reply.put(&payload);
+        }
+    }
+
+    /// `max_sort_length` of the session.
+    fn sort_length(&self) -> usize {
+        let own = self
+            .desired
+            .get(b"max_sort_length")
+            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        own.unwrap_or(SORT_LENGTH)
+    }
+
+    pub(super) async fn send_reply(&mut self, reply: &mut Reply) -> Flow {
+        let flow = self.tell(&reply.bytes).await;
+        reply.sent += reply.bytes.len() as u64;
+        reply.bytes.clear();
+        flow
+    }
+
+    /// The reply's end.
+    pub(super) async fn end_reply(
+        &mut self,
+        reply: &mut Reply,
+        left: Left,
+        warnings: u32,
+        merging: &Merging,
+    ) -> Flow {
+        let mut status = self.standing();
+        status.set(Status::IN_TRANSACTION, left.open);
+        let mut payload = Vec::new();
+        let warnings = u16::try_from(warnings).unwrap_or(u16::MAX);
+        self.last = Last {
+            row_count: -1,
+            found_rows: reply.rows,
+            found_rows_unknown: merging.offset() > 0,
+            warnings,
+            ..Last::default()
+        };
+        put_end(&mut payload, status, warnings, self.client.capabilities);
+        reply.put(&payload);
+        self.send_reply(reply).await
+    }
+}
