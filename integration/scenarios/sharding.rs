@@ -215,7 +215,7 @@ async fn what_cannot_be_answered_exactly_is_refused(scenario: Scenario) {
             "SELECT * FROM customers JOIN plain ON plain.id = customers.id WHERE customers.id = 1",
             "home-and-sharded",
         ),
-        ("SELECT score, COUNT(*) FROM customers GROUP BY score WITH ROLLUP", "group-across-shards"),
+        ("SELECT score + 1, COUNT(*) FROM customers GROUP BY score + 1 WITH ROLLUP", "group-across-shards"),
         ("SELECT id FROM customers ORDER BY RAND()", "order-across-shards"),
         ("DROP TABLE customers", "definition"),
         ("SELECT 1; SELECT * FROM customers WHERE id = 1", "several-statements"),

@@ -5,14 +5,15 @@
 
 use super::bits::{self, Bits};
 use super::concat;
+use super::deviation::Moments;
 use super::error::Error;
 use super::expression::Formula;
-use super::json;
-use super::key::Codec;
+use super::json::{self, Object};
+use super::key::{self, Codec};
 use super::number::{Number, Scalar, Sum};
 use super::row::{Format, Layout, Writer};
 use super::seen::Seen;
-use super::spec::{Concat, Fold, Key, Output};
+use super::spec::{Concat, Deviation, Fold, Key, Length, Output};
 use super::work::{Best, Work};
 use crate::wire::column::{Column, kind};
 
@@ -52,8 +53,12 @@ enum Rule {
     },
     JsonArray {
         separator: Vec<u8>,
-        length_max: Option<usize>,
+        length_max: Option<Length>,
     },
+    JsonObject {
+        sorted: bool,
+    },
+    Deviation(Deviation),
     /// Of the other outputs' values.
     Expression(Formula),
 }
@@ -91,6 +96,8 @@ pub(super) enum State {
         seen: Option<Seen>,
         text: Option<Vec<u8>>,
     },
+    Object(Option<Object>),
+    Moments(Moments),
 }
 
 impl Distinct {
@@ -154,7 +161,7 @@ impl Aggregate {
             Fold::SumDistinct(of) => sum_distinct(of, false)?,
             Fold::AverageDistinct(of) => sum_distinct(of, true)?,
             Fold::Concat(concat) => {
-                if !column(concat.value)?.is_string() {
+                if !column(concat.value)?.is_string() || column(concat.value)?.is_wide() {
                     return Err(Error::Unfoldable(concat.value));
                 }
                 concat.times.map(integer).transpose()?;
@@ -169,11 +176,20 @@ impl Aggregate {
                 };
                 Rule::Expression(Formula::new(expression, place, column(place)?, number)?)
             }
-            Fold::JsonArray { separator, length_max } => {
-                let column = column(place)?;
-                if !column.is_string() && column.kind != kind::JSON {
-                    return Err(Error::Unfoldable(place));
+            Fold::JsonObject { sorted } => {
+                is_json(column(place)?).then_some(()).ok_or(Error::Unfoldable(place))?;
+                Rule::JsonObject { sorted: *sorted }
+            }
+            Fold::Deviation(of) => {
+                integer(of.count)?;
+                for place in [place, of.sum, of.variance] {
+                    let real = column(place)?.kind == kind::DOUBLE;
+                    real.then_some(()).ok_or(Error::Unfoldable(place))?;
                 }
+                Rule::Deviation(*of)
+            }
+            Fold::JsonArray { separator, length_max } => {
+                is_json(column(place)?).then_some(()).ok_or(Error::Unfoldable(place))?;
                 Rule::JsonArray { separator: separator.clone(), length_max: *length_max }
             }
         };
@@ -196,6 +212,8 @@ impl Aggregate {
                 State::Concat { seen: distinct.as_ref().map(Distinct::seen), text: None }
             }
             Rule::JsonArray { .. } => State::Concat { seen: None, text: None },
+            Rule::JsonObject { .. } => State::Object(None),
+            Rule::Deviation(_) => State::Moments(Moments::default()),
         }
     }
 
@@ -245,13 +263,27 @@ impl Aggregate {
                     (_, _, Some(place)) => work.count(place)?,
                     _ => 1,
                 };
+                let length = length(work, concat.length_max)?;
                 if let Some(value) = work.fields.get(concat.value).ok_or(Error::Malformed)?.of(work.row) {
-                    concat::append(text, concat, value, times, work.meter)?;
+                    concat::append(text, concat, value, times, length, work.meter)?;
                 }
             }
             (Rule::JsonArray { separator, length_max }, State::Concat { text, .. }) => {
+                let length = length_max.map(|length_max| length(work, length_max)).transpose()?;
                 if let Some(array) = work.fields.get(self.place).ok_or(Error::Malformed)?.of(work.row) {
-                    json::append(text, array, separator, *length_max, work.meter)?;
+                    json::append(text, array, separator, length, work.meter)?;
+                }
+            }
+            (Rule::JsonObject { sorted }, State::Object(object)) => {
+                if let Some(text) = work.fields.get(self.place).ok_or(Error::Malformed)?.of(work.row) {
+                    object.get_or_insert_with(|| Object::new(*sorted)).add(text, work.meter)?;
+                }
+            }
+            (Rule::Deviation(of), State::Moments(moments)) => {
+                let count = work.count(of.count)?;
+                if let Some((sum, variance)) = work.value(of.sum)?.zip(work.value(of.variance)?) {
+                    let (sum, variance) = (key::real(sum, work.format)?, key::real(variance, work.format)?);
+                    moments.add(count, sum, variance);
                 }
             }
             // A state is made by its rule.
@@ -280,7 +312,9 @@ impl Aggregate {
             State::Bits(Some(bits::Value::Number(number))) => {
                 return Ok(Some(Scalar::Exact(i128::from(*number).into())));
             }
-            State::Bits(_) | State::Concat { .. } => return Err(Error::Malformed),
+            State::Bits(_) | State::Concat { .. } | State::Object(_) | State::Moments(_) => {
+                return Err(Error::Malformed);
+            }
         };
         let Some(encoded) = encoded else { return Ok(None) };
         let value = layout.decode(place, encoded).ok_or(Error::Malformed)?;
@@ -308,9 +342,31 @@ impl Aggregate {
                 Some(text) => writer.bytes(text),
                 None => writer.null(),
             },
+            (_, State::Object(object)) => match object {
+                Some(object) => writer.bytes(&object.text()),
+                None => writer.null(),
+            },
+            (Rule::Deviation(of), State::Moments(moments)) => {
+                let value = moments.value(of).map_or(Sum::Empty, Sum::Real);
+                value.write(&self.column, writer)?;
+            }
+            (_, State::Moments(_)) => return Err(Error::Malformed),
         }
         Ok(())
     }
+}
+
+/// How long a joined text may be.
+fn length(work: &Work<'_>, length: Length) -> Result<usize, Error> {
+    match length {
+        Length::Is(length) => Ok(length),
+        Length::At(place) => Ok(usize::try_from(work.count(place)?).unwrap_or(usize::MAX)),
+    }
+}
+
+/// Whether values are JSON, as text whose bytes are those of the servers.
+fn is_json(column: &Column) -> bool {
+    (column.is_string() || column.kind == kind::JSON) && !column.is_wide()
 }
 
 impl Fold {
@@ -323,6 +379,8 @@ impl Fold {
                 | Self::Expression(_)
                 | Self::Concat(_)
                 | Self::JsonArray { .. }
+                | Self::JsonObject { .. }
+                | Self::Deviation(_)
         )
     }
 }
@@ -337,7 +395,8 @@ impl State {
             Self::Concat { seen, text } => {
                 seen.as_ref().map_or(0, Seen::cost) + text.as_ref().map_or(0, Vec::len)
             }
-            Self::Count(_) | Self::Sum { .. } | Self::Bits(_) => 0,
+            Self::Object(object) => object.as_ref().map_or(0, Object::cost),
+            Self::Count(_) | Self::Sum { .. } | Self::Bits(_) | Self::Moments(_) => 0,
         }
     }
 }

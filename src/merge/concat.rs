@@ -14,6 +14,7 @@ pub(super) fn append(
     concat: &Concat,
     value: &[u8],
     times: u64,
+    length_max: usize,
     meter: &mut Meter,
 ) -> Result<(), Error> {
     // Without counts of values, what a shard sends is a text that it has joined itself, and may have cut.
@@ -23,9 +24,9 @@ pub(super) fn append(
     for _ in 0..times {
         let before = text.as_ref().map(|text| text.len() + concat.separator.len());
         let length = before.unwrap_or(0) + value.len();
-        let whole = |length: usize| before.is_none() || length + cut <= concat.length_max;
-        if !whole(value.len()) || !whole(before.unwrap_or(0)) || length > concat.length_max {
-            return Err(Error::ConcatTooLong(concat.length_max));
+        let whole = |length: usize| before.is_none() || length + cut <= length_max;
+        if !whole(value.len()) || !whole(before.unwrap_or(0)) || length > length_max {
+            return Err(Error::ConcatTooLong(length_max));
         }
         let text = text.get_or_insert_default();
         meter.take(length - text.len())?;

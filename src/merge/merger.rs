@@ -93,7 +93,11 @@ impl Merger {
             given: columns.to_vec(),
             layout,
             combined: Layout::new(format, outputs.iter()),
-            columns: outputs.into_iter().take(shown).collect(),
+            columns: outputs
+                .into_iter()
+                .take(shown)
+                .map(|column| if spec.anonymous { column.of_no_table() } else { column })
+                .collect(),
             hidden: spec.hidden,
             source,
             combine,

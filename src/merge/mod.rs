@@ -16,6 +16,7 @@ mod concat;
 mod condition;
 mod decimal;
 mod decimal_key;
+mod deviation;
 mod error;
 mod expression;
 mod groups;
@@ -41,8 +42,8 @@ pub use merger::Merger;
 pub use meter::{Budget, Purse};
 pub use row::Format;
 pub use spec::{
-    Arrival, Combine, Concat, Condition, Distinct, Expression, Fold, Groups, Key, Limit, Operand, Operator,
-    Output, Pad, Spec, Test, Weight,
+    Arrival, Combine, Concat, Condition, Deviation, Distinct, Expression, Fold, Groups, Key, Length, Limit,
+    Operand, Operator, Output, Pad, Spec, Test, Weight,
 };
 
 /// Bounds of a merge, as the session has them.

@@ -17,6 +17,8 @@ pub struct Spec {
     pub order: Vec<Key>,
     /// So many columns at the end of the combined rows are not for the client.
     pub hidden: usize,
+    /// The result's columns belong to no table, though the shards' do: a UNION's, around which columns were added.
+    pub anonymous: bool,
     /// Which of the result's rows the client gets.
     pub limit: Limit,
 }
@@ -106,8 +108,39 @@ pub enum Fold {
         /// Between two elements: a comma, and in MySQL a space.
         separator: Vec<u8>,
         /// MariaDB's `group_concat_max_len`; MySQL has no such bound.
-        length_max: Option<usize>,
+        length_max: Option<Length>,
     },
+    /// JSON_OBJECTAGG.
+    JsonObject {
+        /// MySQL: by the keys' lengths, then by their bytes, and of equal ones the last stays. MariaDB keeps all as they come.
+        sorted: bool,
+    },
+    /// STDDEV, VARIANCE and their kin.
+    Deviation(Deviation),
+}
+
+/// What STDDEV and its kin are made of, all of the same values; sum and variance as DOUBLE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deviation {
+    /// Place of the shards' COUNT.
+    pub count: usize,
+    /// Place of their SUM.
+    pub sum: usize,
+    /// Place of their VAR_POP.
+    pub variance: usize,
+    /// Of a sample: divided by one less than there are values.
+    pub sample: bool,
+    /// The root of it.
+    pub root: bool,
+}
+
+/// How long a text that is joined may be, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Length {
+    /// So long.
+    Is(usize),
+    /// As the shards say at this place.
+    At(usize),
 }
 
 /// Arithmetic over a group's aggregates, as the servers compute it with exact numbers and with DOUBLE.
@@ -156,7 +189,7 @@ pub struct Concat {
     /// the shards' own GROUP_CONCAT has joined.
     pub times: Option<usize>,
     /// `group_concat_max_len`: the result is cut here.
-    pub length_max: usize,
+    pub length_max: Length,
 }
 
 /// What is asked of a combined row: true, false, or NULL, which is not true.

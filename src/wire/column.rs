@@ -4,6 +4,7 @@
 //! Invariant: the payload passes byte for byte, whatever names it holds.
 
 use super::cursor::Cursor;
+use super::frame::put_lenenc_string;
 
 /// Kinds of values, as a definition names them (manual, "Field types").
 #[allow(missing_docs)] // the manual's names
@@ -128,6 +129,26 @@ impl Column {
             (kind, column.charset, decimals, column.flags & (UNSIGNED | ZEROFILL | ENUM | SET))
         };
         of(self) == of(other)
+    }
+
+    /// Whether its text is of units of two or four bytes: ucs2, utf16, utf16le, utf32.
+    pub fn is_wide(&self) -> bool {
+        matches!(self.charset % 1024, 35 | 54..=56 | 60..=62 | 90 | 101..=124 | 128..=151 | 159..=183)
+    }
+
+    /// The same, of no table.
+    #[must_use]
+    pub fn of_no_table(self) -> Self {
+        let mut cursor = Cursor::new(&self.payload);
+        let names: [Option<&[u8]>; NAMES] = std::array::from_fn(|_| cursor.lenenc_bytes());
+        let mut payload = Vec::with_capacity(self.payload.len());
+        for (number, name) in names.into_iter().enumerate() {
+            // catalog, schema, table, original table, name, original name
+            let kept = matches!(number, 0 | 4);
+            put_lenenc_string(&mut payload, name.filter(|_| kept).unwrap_or_default());
+        }
+        payload.extend_from_slice(cursor.rest());
+        Self { payload, ..self }
     }
 
     /// Whether its values are strings of characters or bytes, in both protocols.

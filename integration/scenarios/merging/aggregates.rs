@@ -1,8 +1,8 @@
 //! GROUP BY and aggregates.
 
 use tidegate::merge::{
-    Arrival, Combine, Concat, Condition, Distinct, Expression, Fold, Groups, Key, Operand, Operator, Output,
-    Pad, Spec, Test,
+    Arrival, Combine, Concat, Condition, Distinct, Expression, Fold, Groups, Key, Length, Operand, Operator,
+    Output, Pad, Spec, Test,
 };
 
 use super::{Case, Compare, check, table};
@@ -236,7 +236,7 @@ async fn texts_are_joined(scenario: Scenario) {
             separator: b"; ".to_vec(),
             distinct,
             times: Some(2),
-            length_max: 100_000,
+            length_max: Length::Is(100_000),
         })
     };
     let ordered = Spec { arrival: Arrival::Sorted(vec![Key::at(3)]), ..grouped(vec![], vec![values(None)]) };
@@ -277,7 +277,7 @@ async fn arrays_are_joined(scenario: Scenario) {
     client.ok("SET group_concat_max_len = 100000").await;
     let fold = Fold::JsonArray {
         separator: if mysql { b", ".to_vec() } else { b",".to_vec() },
-        length_max: (!mysql).then_some(100_000),
+        length_max: (!mysql).then_some(Length::Is(100_000)),
     };
     // Elements that are all alike, since their order is open.
     let case = |condition: &str| {

@@ -4,7 +4,7 @@
 //! not ordered, which of several equal texts stands for all.
 
 use tidegate::execute::names::Names;
-use tidegate::wire::column::Column;
+use tidegate::wire::column::{Column, kind};
 use tidegate::wire::cursor::Cursor;
 
 use super::statement::Statement;
@@ -27,6 +27,9 @@ pub enum Verdict {
 pub fn judge(statement: &Statement, server: &Outcome, tidegate: &Outcome, names: &Names) -> Verdict {
     match (server, tidegate) {
         (Outcome::Err(_), Outcome::Err(_)) => Verdict::Error,
+        (Outcome::Rows(_), Outcome::Err(error)) if error.code == 1260 => {
+            Verdict::Refused("a text beyond group_concat_max_len".to_owned())
+        }
         (Outcome::Rows(_), Outcome::Err(error)) if error.code == 1052 => {
             Verdict::Refused("an alias that is a column's name, too".to_owned())
         }
@@ -56,11 +59,36 @@ fn short(outcome: &Outcome) -> String {
     }
 }
 
+/// What Tidegate's answer to a change is worth; `server` is asked only where Tidegate has not refused it.
+pub fn judge_change(server: &Outcome, tidegate: &Outcome) -> Verdict {
+    match (server, tidegate) {
+        (Outcome::Err(one), Outcome::Err(other)) if one.code == other.code => Verdict::Error,
+        (Outcome::Ok(one), Outcome::Ok(other))
+            if (one.affected_rows, &one.info, one.warnings)
+                == (other.affected_rows, &other.info, other.warnings) =>
+        {
+            Verdict::Same
+        }
+        (Outcome::Ok(one), Outcome::Ok(other)) => Verdict::Differs(format!("{one:?} / {other:?}")),
+        (one, other) => Verdict::Differs(format!("{} / {}", short(one), short(other))),
+    }
+}
+
+/// Why Tidegate has not carried out a change; `None` for a server's error.
+pub fn refusal(tidegate: &Outcome) -> Option<String> {
+    match tidegate {
+        Outcome::Err(error) if matches!(error.code, 1235 | 1526) => {
+            Some(reason(&String::from_utf8_lossy(&error.message)))
+        }
+        _ => None,
+    }
+}
+
 /// The reason's name in a refusal; of the merge's errors, which have none, the text without numbers.
 fn reason(message: &str) -> String {
-    let named = message.split_once(" (").and_then(|(_, rest)| rest.split_once("):"));
+    let named = message.split_once("):").and_then(|(before, _)| before.rsplit_once('('));
     match named {
-        Some((reason, _)) => reason.to_owned(),
+        Some((_, reason)) => reason.to_owned(),
         None => message.chars().filter(|c| !c.is_ascii_digit()).collect(),
     }
 }
@@ -100,7 +128,17 @@ fn difference(
         one.sort();
         other.sort();
     }
-    let at = one.iter().zip(&other).position(|(one, other)| one != other)?;
+    let is_rough = |place: usize| {
+        let item = statement.items.get(place);
+        item.is_some_and(|item| ["STD", "VAR_", "VARIANCE"].iter().any(|name| item.sql.contains(name)))
+    };
+    let alike = |one: &Row, other: &Row| {
+        one.len() == other.len()
+            && one.iter().zip(other).enumerate().all(|(place, (one, other))| {
+                one == other || is_rough(place) && is_near(one.as_deref(), other.as_deref())
+            })
+    };
+    let at = one.iter().zip(&other).position(|(one, other)| !alike(one, other))?;
     Some(format!("row {at}: {:?} / {:?}", one[at], other[at]))
 }
 
@@ -124,23 +162,81 @@ fn comparable(definition: &[u8]) -> Vec<u8> {
     if computed && column.is_string() {
         (fixed[7], fixed[10]) = (0xfd, 0); // VAR_STRING, where one of the BLOBs was made of it
     }
-    if computed && fixed[7] == 3 {
-        fixed[7] = 8; // LONG, where LONGLONG was narrowed
+    if computed && matches!(fixed[7], 3 | 13) {
+        fixed[7] = 8; // LONG or YEAR, where LONGLONG was narrowed
+    }
+    if computed && column.kind == kind::JSON {
+        (fixed[1], fixed[10]) = (63, 0); // from a temporary table, JSON has no character set
     }
     let origin = if computed { b"" } else { origin };
     [schema, table, original, name, origin, &fixed].join(&b'|')
 }
 
+type Row = Vec<Option<String>>;
+
+/// Whether two numbers differ in their last digits at most: DOUBLE that is computed in another order.
+fn is_near(one: Option<&str>, other: Option<&str>) -> bool {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok());
+    let (Some(one), Some(other)) = (number(one), number(other)) else { return false };
+    // MariaDB rounds to as many digits as the column has, of which there are four at least.
+    (one - other).abs() <= 1e-9 * one.abs().max(other.abs()) + 1.1e-4
+}
+
 /// Rows whose open texts are made one.
-fn rows(statement: &Statement, result: &ResultSet) -> Vec<Vec<Option<String>>> {
+fn rows(statement: &Statement, result: &ResultSet) -> Vec<Row> {
+    let columns: Vec<_> =
+        result.columns.iter().map(|column| Column::parse(column).expect("a definition")).collect();
     let text = |place: usize, value: Option<Vec<u8>>| {
-        let charset = Column::parse(&result.columns[place]).expect("a definition").charset;
-        let open = statement.items.get(place).is_none_or(|item| item.open) && charset != 63;
-        value.map(|value| if open { folded(&value) } else { value.escape_ascii().to_string() })
+        let item = statement.items.get(place);
+        let open = item.is_none_or(|item| item.open) && columns[place].charset != 63;
+        let text = value.map(|value| if open { folded(&value) } else { value.escape_ascii().to_string() });
+        // Texts are joined in an open order, and of equal ones any may come first.
+        let joins = ["GROUP_CONCAT", "JSON_ARRAYAGG", "JSON_OBJECTAGG"];
+        let joined = item.is_some_and(|item| joins.iter().any(|name| item.sql.contains(name)));
+        text.map(|text| if joined { sorted(&text) } else { text })
     };
     let row =
         |row: Vec<Option<Vec<u8>>>| row.into_iter().enumerate().map(|(at, value)| text(at, value)).collect();
-    result.bytes().into_iter().map(row).collect()
+    match statement.prepared {
+        true => result.rows.iter().map(|bytes| row(binary(&columns, bytes))).collect(),
+        false => result.bytes().into_iter().map(row).collect(),
+    }
+}
+
+/// Its characters, sorted, without spaces: at the ends of texts they are open, too.
+fn sorted(text: &str) -> String {
+    let mut characters: Vec<_> = text.chars().filter(|character| *character != ' ').collect();
+    characters.sort_unstable();
+    characters.into_iter().collect()
+}
+
+/// The values of a binary row, numbers as text: an INT here may be a BIGINT there.
+fn binary(columns: &[Column], row: &[u8]) -> Vec<Option<Vec<u8>>> {
+    let bitmap = (columns.len() + 9) / 8;
+    let mut cursor = Cursor::new(&row[1 + bitmap..]);
+    let mut value = |(place, column): (usize, &Column)| {
+        let bit = place + 2;
+        if row[1 + bit / 8] & (1 << (bit % 8)) != 0 {
+            return None;
+        }
+        let width = match column.kind {
+            kind::TINY => 1,
+            kind::SHORT | kind::YEAR => 2,
+            kind::LONG | kind::INT24 | kind::FLOAT => 4,
+            kind::LONGLONG | kind::DOUBLE => 8,
+            _ => return Some(cursor.lenenc_bytes().expect("a value").to_vec()),
+        };
+        let bytes = cursor.bytes(width).expect("a number");
+        let mut wide = [if !column.is_unsigned() && bytes[width - 1] >= 0x80 { 0xff } else { 0 }; 8];
+        wide[..width].copy_from_slice(bytes);
+        Some(match column.kind {
+            kind::FLOAT => f32::from_le_bytes(bytes.try_into().expect("four")).to_string().into_bytes(),
+            kind::DOUBLE => f64::from_le_bytes(wide).to_string().into_bytes(),
+            _ if column.is_unsigned() => u64::from_le_bytes(wide).to_string().into_bytes(),
+            _ => i64::from_le_bytes(wide).to_string().into_bytes(),
+        })
+    };
+    columns.iter().enumerate().map(&mut value).collect()
 }
 
 /// A text without what a collation may take for equal.

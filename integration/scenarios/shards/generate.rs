@@ -3,8 +3,8 @@
 //! Owns: the kinds of statements. Does not know: which of them can be answered. Invariant: what one server leaves open is marked so, or
 //! not asked for.
 
-use super::statement::{Item, Statement};
-use super::tables::{Column, Nature, Tables};
+use super::statement::{Item, Statement, marked};
+use super::tables::{Column, Nature, Tables, WORDS};
 use crate::differential::forms::Random;
 
 pub struct Generator<'a> {
@@ -13,32 +13,36 @@ pub struct Generator<'a> {
 }
 
 /// What a query reads.
-struct Source {
-    from: &'static str,
+pub(super) struct Source {
+    pub from: &'static str,
     /// Columns as they are named, with what can be done with them.
-    columns: Vec<(String, Nature)>,
+    pub columns: Vec<(String, Nature)>,
     /// Columns that tell rows apart.
-    unique: Vec<String>,
-    key: String,
+    pub unique: Vec<String>,
+    pub key: String,
 }
 
 /// An expression.
 #[derive(Clone, Debug)]
-struct Expr {
-    sql: String,
-    nature: Nature,
+pub(super) struct Expr {
+    pub sql: String,
+    pub nature: Nature,
 }
 
 impl Generator<'_> {
     pub fn statement(&mut self) -> Statement {
         let source = self.source();
-        let mut statement = match self.random.below(10) {
+        let mut statement = match self.random.below(15) {
             0..=2 => self.rows(&source),
             3 => self.distinct(&source),
             4..=8 => self.groups(&source),
-            _ => self.totals(&source),
+            9 | 10 => self.totals(&source),
+            11 => self.windows(&source),
+            12 => self.sums(&source),
+            _ => self.union(&source),
         };
         statement.from = source.from.to_owned();
+        statement.prepared = self.chance(35);
         for _ in 0..self.random.below(3) {
             let filter = self.filter(&source);
             statement.filter.push(filter);
@@ -50,11 +54,11 @@ impl Generator<'_> {
         statement
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.random.below(100) < percent
     }
 
-    fn source(&mut self) -> Source {
+    pub(super) fn source(&mut self) -> Source {
         let (one, two) = (&self.tables.tables[0].columns, &self.tables.tables[1].columns);
         let named = |prefix: &str, columns: &[Column]| -> Vec<(String, Nature)> {
             let keys = ["k", "id"].map(|name| (format!("{prefix}{name}"), Nature::Number));
@@ -63,44 +67,52 @@ impl Generator<'_> {
         };
         let both = || [named("a.", one), named("b.", two)].concat();
         let unique = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        match self.random.below(7) {
+        match self.random.below(8) {
+            7 => Source {
+                from: "words",
+                columns: std::iter::once(("w".to_owned(), Nature::Text))
+                    .chain(named("", &self.tables.words).into_iter().skip(1))
+                    .collect(),
+                unique: unique(&["id", "w"]),
+                key: "w".into(),
+            },
             0..=2 => {
-                Source { from: "one", columns: named("", one), unique: unique(&["id"]), key: "k".into() }
+                Source { from: "one", columns: named("", one), unique: unique(&["id", "k"]), key: "k".into() }
             }
             3 => Source {
                 from: "two",
                 columns: named("two.", two),
-                unique: unique(&["two.id"]),
+                unique: unique(&["two.id", "two.k"]),
                 key: "two.k".into(),
             },
             4 => Source {
                 from: "one AS a",
                 columns: named("a.", one),
-                unique: unique(&["a.id"]),
+                unique: unique(&["a.id", "a.k"]),
                 key: "a.k".into(),
             },
             5 => Source {
                 from: "one a JOIN two b ON a.k = b.k",
                 columns: both(),
-                unique: unique(&["a.id", "b.id"]),
+                unique: unique(&["a.id", "b.id", "a.k"]),
                 key: "b.k".into(),
             },
             _ => Source {
                 from: "one a LEFT JOIN two b ON b.k = a.k AND b.id < 20",
                 columns: both(),
-                unique: unique(&["a.id", "b.id"]),
+                unique: unique(&["a.id", "b.id", "a.k"]),
                 key: "a.k".into(),
             },
         }
     }
 
-    fn column(&mut self, source: &Source) -> Expr {
+    pub(super) fn column(&mut self, source: &Source) -> Expr {
         let (sql, nature) = self.random.pick(&source.columns).clone();
         Expr { sql, nature }
     }
 
     /// An expression of one row.
-    fn expr(&mut self, source: &Source) -> Expr {
+    pub(super) fn expr(&mut self, source: &Source) -> Expr {
         let column = self.column(source);
         if self.chance(60) {
             return column;
@@ -138,18 +150,45 @@ impl Generator<'_> {
         self.column(source).sql.rsplit('.').next().unwrap_or_default().to_owned()
     }
 
-    fn filter(&mut self, source: &Source) -> String {
+    pub(super) fn filter(&mut self, source: &Source) -> String {
         let column = self.column(source);
-        let (c, key) = (&column.sql, &source.key);
-        match (self.random.below(6), column.nature) {
-            (0, _) => format!("{key} IN (1, 2, 7)"),
-            (1, _) => format!("{} < 30", source.unique[0]),
-            (2, _) => format!("{key} <> 3"),
-            (3, Nature::Number | Nature::Rough) => format!("{c} > 0"),
-            (3, Nature::Text) => format!("{c} LIKE 'a%'"),
-            (4, Nature::Text) => format!("{c} = 'a'"),
-            (4, _) => format!("{} > 1000", source.unique[0]),
+        let (c, key, id) = (&column.sql, &source.key, &source.unique[0]);
+        let worded = source.from == "words";
+        let number = |number: u64| marked(number);
+        let text = |text: &str| marked(format!("'{text}'"));
+        let random = |random: &mut crate::differential::forms::Random, worded: bool| match worded {
+            true => marked(format!("'{}'", random.pick(&WORDS))),
+            false => marked(random.next() % 13),
+        };
+        let (one, two) = (random(self.random, worded), random(self.random, worded));
+        match (self.random.below(14), column.nature) {
+            (0, _) => format!("{key} IN ({one}, {two}, {})", random(self.random, worded)),
+            (1, _) => format!("{id} < {}", number(30)),
+            (2, _) => format!("{key} <> {one}"),
+            (3, Nature::Number | Nature::Rough) => format!("{c} > {}", number(0)),
+            (3, Nature::Text) => format!("{c} LIKE {}", text("a%")),
+            (4, Nature::Text) => format!("{c} = {}", text("a")),
+            (4, _) => format!("{id} > {}", number(1000)),
+            (5, _) => format!("{key} = {one}"),
+            (6, _) => format!("({key} = {one} OR {key} = {two} && {id} < {})", number(40)),
+            // What must not be lost, or taken for a condition on the key.
+            (7, _) => format!("({key} = {one} OR {id} = {})", number(7)),
+            (8, _) => format!("{key} = {one} && {id} % {} = 1 /* OR 1 */", number(3)),
+            (9, _) => format!("{key} = {one} /*! AND {id} < 40 */"),
+            (10, _) => format!("NOT ({key} = {one}) /*!99999 OR 1 = 1 */"),
+            (11, _) => format!("{key} BETWEEN {one} AND {two}"),
+            (12, _) => format!("{id} IN (SELECT id FROM {})", self.inner(source)),
             _ => format!("{c} IS NOT NULL"),
+        }
+    }
+
+    /// A query inside, tied to the outer one by the key or not.
+    fn inner(&mut self, source: &Source) -> String {
+        let (key, id) = (&source.key, &source.unique[0]);
+        match self.random.below(3) {
+            _ if source.from == "words" => format!("words AS i WHERE i.w = {key} AND i.id <> 3"),
+            0 => format!("two AS i WHERE i.id = {id}"),
+            _ => format!("two AS i WHERE i.k = {key}"),
         }
     }
 
@@ -158,7 +197,7 @@ impl Generator<'_> {
     }
 
     /// Some in their order.
-    fn directed(&mut self, names: &[String]) -> Vec<String> {
+    pub(super) fn directed(&mut self, names: &[String]) -> Vec<String> {
         names.iter().map(|name| format!("{name}{}", self.direction())).collect()
     }
 
@@ -211,7 +250,10 @@ impl Generator<'_> {
         statement
     }
 
-    fn aggregate(&mut self, source: &Source) -> Expr {
+    pub(super) fn aggregate(&mut self, source: &Source) -> Expr {
+        if self.chance(30) {
+            return self.joined_or_computed(source);
+        }
         let column = self.column(source);
         let c = &column.sql;
         let number = |sql: String| Expr { sql, nature: Nature::Number };
@@ -305,7 +347,15 @@ impl Generator<'_> {
                     _ => self.random.pick(&names).clone(),
                 };
                 let by = format!("{by}{}", self.direction());
-                statement.order.push(by);
+                // The order of what is joined is open.
+                let joined = |sql: &str| sql.contains("GROUP_CONCAT") || sql.contains("JSON_");
+                let alias = statement
+                    .items
+                    .iter()
+                    .find(|item| item.sql.ends_with(&format!(" AS {}", by.replace(" DESC", ""))));
+                if !joined(&by) && !alias.is_some_and(|item| joined(&item.sql)) {
+                    statement.order.push(by);
+                }
             }
             statement.last = self.directed(&names);
         }

@@ -6,8 +6,10 @@
 //!
 //! TIDEGATE_SEED begins at another seed, TIDEGATE_SECONDS goes on for as long, TIDEGATE_STATEMENT plays one statement on the seed's tables.
 
+mod changes;
 mod compare;
 mod generate;
+mod kinds;
 mod statement;
 mod tables;
 mod world;
@@ -30,6 +32,8 @@ both_dialects! {
 /// Tables of the short form, and statements on each.
 const SEEDS: u64 = 2;
 const STATEMENTS: usize = 150;
+/// Changes of the tables' rows after these; the tables are compared after each.
+const CHANGES: usize = 40;
 /// Differences that are told of.
 const TOLD_MAX: usize = 20;
 
@@ -77,6 +81,7 @@ async fn random_selects_are_answered_as_by_one_server(scenario: Scenario) {
         let mut random = Random::new(seed);
         let tables = Tables::random(&mut random, scenario.is_mysql());
         world.fill(&tables, &mut random).await;
+        world.fill_words(&tables, &mut random).await;
         if let Ok(sql) = std::env::var("TIDEGATE_STATEMENT") {
             eprintln!("{}", world.tell(&sql).await);
             return;
@@ -89,9 +94,32 @@ async fn random_selects_are_answered_as_by_one_server(scenario: Scenario) {
                 Verdict::Refused(reason) => *tally.refused.entry(reason).or_default() += 1,
                 Verdict::Differs(_) => {
                     let small = world.shrink(statement).await;
-                    let told = format!("--- seed {seed}\n{}", world.tell(&small.sql()).await);
+                    let prepared = if small.prepared { ", prepared" } else { "" };
+                    let told = format!("--- seed {seed}{prepared}\n{}", world.tell(&small.sql()).await);
                     eprintln!("{told}");
                     tally.failures.push(told);
+                }
+            }
+        }
+        for _ in 0..CHANGES {
+            let change = Generator { tables: &tables, random: &mut random }.change();
+            let mut verdict = world.change(&change).await;
+            for table in ["one", "two", "words"] {
+                let difference = world.contents(table).await;
+                verdict = difference.map_or(verdict, Verdict::Differs);
+            }
+            match verdict {
+                Verdict::Same => tally.same += 1,
+                Verdict::Error => tally.errors += 1,
+                Verdict::Refused(reason) => {
+                    *tally.refused.entry(format!("a change: {reason}")).or_default() += 1
+                }
+                Verdict::Differs(what) => {
+                    let told = format!("--- seed {seed}\n{change}\n{what}");
+                    eprintln!("{told}");
+                    tally.failures.push(told);
+                    // What comes after it would differ for the same reason.
+                    break;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Random tables: two that are sharded by `k`, with columns of random types.
+//! Random tables: two that are sharded by `k`, with columns of random types, and one by a text.
 //!
 //! Owns: columns and their values. Does not know: statements. Invariant: sums of what is summed up do not depend on the order of rows.
 
@@ -38,7 +38,12 @@ pub struct Table {
 #[derive(Clone, Debug)]
 pub struct Tables {
     pub tables: Vec<Table>,
+    /// Columns of the one that is sharded by a text.
+    pub words: Vec<Column>,
 }
+
+/// What that text is: equal for the servers where it differs by case or spaces at the end.
+pub const WORDS: [&str; 10] = ["abc", "ABC", "abc ", "a", "A  ", "b", "B", "x-1", "", " a"];
 
 fn nature(name: &str) -> Nature {
     match name {
@@ -73,7 +78,11 @@ impl Tables {
             }
             Table { name, columns }
         });
-        Self { tables: tables.into() }
+        let of = |name: &str| {
+            let (name, kind, values) = all.iter().find(|(own, ..)| *own == name).expect("a column").clone();
+            Column { name: name.to_owned(), kind, values, nature: nature(name) }
+        };
+        Self { tables: tables.into(), words: vec![of("i"), of("g"), of("d")] }
     }
 }
 
@@ -89,16 +98,40 @@ impl Table {
     pub fn rows(&self, random: &mut Random) -> Vec<(u64, String)> {
         let row = |id: u64| {
             let key = random.next() % 12;
-            let mut row = format!("({key}, {id}");
-            for column in &self.columns {
-                let number = random.next();
-                // Few values, so that groups have several rows.
-                let value =
-                    if number.is_multiple_of(7) { "NULL".to_owned() } else { (column.values)(number >> 3) };
-                row += &format!(", {value}");
-            }
-            (key, row + ")")
+            (key, format!("({key}, {id}{})", values(&self.columns, random)))
         };
         (1..=ROWS).map(row).collect()
+    }
+}
+
+impl Column {
+    /// A value as SQL. There are few, so that groups have several rows.
+    pub fn value(&self, random: &mut Random) -> String {
+        let number = random.next();
+        if number.is_multiple_of(7) { "NULL".to_owned() } else { (self.values)(number >> 3) }
+    }
+}
+
+/// A value for each column, a comma before each.
+pub fn values(columns: &[Column], random: &mut Random) -> String {
+    columns.iter().map(|column| format!(", {}", column.value(random))).collect()
+}
+
+impl Tables {
+    /// The third table's definition, behind CREATE TABLE and the schema.
+    pub fn words_definition(&self) -> String {
+        let columns: String =
+            self.words.iter().map(|column| format!(", {} {}", column.name, column.kind)).collect();
+        let key = "VARCHAR(12) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci";
+        format!("words (w {key} NOT NULL, id INT NOT NULL{columns}, PRIMARY KEY (w, id))")
+    }
+
+    /// Its rows, each an INSERT's values.
+    pub fn words_rows(&self, random: &mut Random) -> Vec<String> {
+        let row = |id: u64| {
+            let word = *random.pick(&WORDS);
+            format!("('{word}', {id}{})", values(&self.words, random))
+        };
+        (1..=ROWS / 2).map(row).collect()
     }
 }

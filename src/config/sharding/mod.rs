@@ -26,7 +26,6 @@ pub(super) use shown::{database_told, shown};
 pub(super) use tests_section::rule_tests;
 pub use tests_section::{Expected, Role, RuleTest};
 
-use pending::Feature;
 use tables::Tables;
 
 /// Characters of the name of a schema, a table or a column, as servers have it.
@@ -57,9 +56,7 @@ pub(super) fn database(
     };
     policies.finish(cx);
     let no_matches = [("refuse", NoMatch::Refuse), ("empty", NoMatch::Empty)];
-    let no_match = pending::choice(fields, "no_match", &no_matches, NoMatch::Refuse, cx, |policy| {
-        (policy == NoMatch::Empty).then_some(Feature::EmptyAnswers)
-    });
+    let no_match = fields.choice(cx, "no_match", &no_matches, NoMatch::Refuse);
     if !given {
         return None;
     }

@@ -3,26 +3,23 @@
 //! Owns: the list, and the words by which it is refused. Does not know: when it comes.
 //! Invariant: an option that would do nothing is an error; what is taken off `PENDING` loads, for it is read and kept already.
 
-use super::super::fields::{Context, Fields, Item};
+use super::super::fields::{Context, Item};
 
 /// A part of the language.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Feature {
     /// `tables.NAME.generate`.
     Generate,
-    /// `no_match: empty`.
-    EmptyAnswers,
 }
 
 /// What nothing carries out yet.
-const PENDING: &[Feature] = &[Feature::Generate, Feature::EmptyAnswers];
+const PENDING: &[Feature] = &[Feature::Generate];
 
 impl Feature {
     /// What a refusal calls it, and what to do instead.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Generate => ("`generate`", "remove it, and give each row its value"),
-            Self::EmptyAnswers => ("`no_match: empty`", "write `no_match: refuse`"),
         }
     }
 }
@@ -33,21 +30,4 @@ pub(super) fn check(item: &Item<'_>, feature: Feature, cx: &mut Context<'_, '_>)
         let (what, help) = feature.words();
         item.error(cx, format!("{what} is not in this release"), Some(help.to_owned()));
     }
-}
-
-/// One of the words of `choices`, some of which are a feature's.
-pub(super) fn choice<T: Copy>(
-    fields: &mut Fields<'_>,
-    name: &'static str,
-    choices: &[(&'static str, T)],
-    default: T,
-    cx: &mut Context<'_, '_>,
-    feature: impl Fn(T) -> Option<Feature>,
-) -> T {
-    let Some(item) = fields.take(name) else { return default };
-    let chosen = item.choice(cx, choices);
-    if let Some(feature) = chosen.and_then(feature) {
-        check(&item, feature, cx);
-    }
-    chosen.unwrap_or(default)
 }

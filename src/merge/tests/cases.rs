@@ -268,7 +268,13 @@ fn a_count_of_distinct_values_counts_each_once_over_all_shards() {
 fn group_concat_joins_in_the_order_of_arrival() {
     let columns = [varchar(), bigint()];
     let concat = |distinct, times| {
-        Fold::Concat(Concat { value: 0, separator: b"; ".to_vec(), distinct, times, length_max: 1024 })
+        Fold::Concat(Concat {
+            value: 0,
+            separator: b"; ".to_vec(),
+            distinct,
+            times,
+            length_max: Length::Is(1024),
+        })
     };
     let ordered = Spec {
         arrival: Arrival::Sorted(vec![Key::at(1)]),
@@ -287,7 +293,8 @@ fn group_concat_joins_in_the_order_of_arrival() {
 
 #[test]
 fn a_group_concat_that_the_server_would_cut_is_refused() {
-    let concat = |times| Concat { value: 0, separator: vec![], distinct: None, times, length_max: 8 };
+    let concat =
+        |times| Concat { value: 0, separator: vec![], distinct: None, times, length_max: Length::Is(8) };
     let columns = [varchar(), bigint()];
     let of = |times| grouped(vec![], vec![(0, Fold::Concat(concat(times)))]);
     check(&of(Some(1)), &columns, &[&[&["abcd", "1"]], &[&["efgh", "1"]]], &[&["efghabcd"]]);
@@ -304,11 +311,11 @@ fn json_arrays_are_joined() {
     let json = [definition(kind::JSON, UTF8, 0, 0)];
     check(&of(None), &json, &[&[&["[1, \"]\"]"]], &[&["NULL"]], &[&["[[2]]"]]], &[&["[[2], 1, \"]\"]"]]);
     check(&of(None), &json, &[&[&["NULL"]], &[&["NULL"]]], &[&["NULL"]]);
-    check(&of(Some(6)), &[varchar()], &[&[&["[1]"]], &[&["[2]"]]], &[&["[2, 1]"]]);
-    fails(&of(Some(5)), &[varchar()], &[&[&["[1]"]], &[&["[2]"]]], Error::ConcatTooLong(5));
+    check(&of(Some(Length::Is(6))), &[varchar()], &[&[&["[1]"]], &[&["[2]"]]], &[&["[2, 1]"]]);
+    fails(&of(Some(Length::Is(5))), &[varchar()], &[&[&["[1]"]], &[&["[2]"]]], Error::ConcatTooLong(5));
     // One that a shard has cut passes alone.
-    check(&of(Some(5)), &[varchar()], &[&[&["[1, 2"]], &[&["NULL"]]], &[&["[1, 2"]]);
-    fails(&of(Some(9)), &[varchar()], &[&[&["[1, 2"]], &[&["[3]"]]], Error::ConcatTooLong(9));
+    check(&of(Some(Length::Is(5))), &[varchar()], &[&[&["[1, 2"]], &[&["NULL"]]], &[&["[1, 2"]]);
+    fails(&of(Some(Length::Is(9))), &[varchar()], &[&[&["[1, 2"]], &[&["[3]"]]], Error::ConcatTooLong(9));
     fails(&of(None), &[bigint()], &[&[]], Error::Unfoldable(0));
 }
 

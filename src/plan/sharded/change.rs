@@ -50,7 +50,8 @@ impl Scope<'_> {
                 "The key is set by UPDATE IGNORE, which could store another value",
             );
         }
-        routed(self, Some(block), given, Verb::Update, |_| {
+        let whole = self.whole(block);
+        routed(self, &whole, given, Verb::Update, |_| {
             if moves {
                 return refuse(Reason::ChangesKey, "The key is set in several shards");
             }
@@ -84,9 +85,8 @@ impl Scope<'_> {
         }
         let several = !delete.targets.is_empty();
         let (limited, returning) = (delete.limited, delete.returning.is_some());
-        routed(self, Some(block), Vec::new(), Verb::Delete, |_| {
-            several_shards(several, limited, returning, uses)
-        })
+        let whole = self.whole(block);
+        routed(self, &whole, Vec::new(), Verb::Delete, |_| several_shards(several, limited, returning, uses))
     }
 
     /// A table that a DELETE of several names to lose rows: an alias, or a table's name.

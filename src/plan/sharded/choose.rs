@@ -181,8 +181,8 @@ impl Placing<'_> {
                     match self.place(key) {
                         Ok(shard) => left.shards.insert(shard),
                         Err(NoPlace::Null) => {}
-                        Err(NoPlace::NoMatch) if self.database.no_match == NoMatch::Empty && !self.writes => {
-                        }
+                        // No shard can have its rows, and there are none elsewhere.
+                        Err(NoPlace::NoMatch) if self.database.no_match == NoMatch::Empty => {}
                         Err(NoPlace::NoMatch) => return Err(no_match()),
                         Err(NoPlace::Doubt(doubt)) => return Ok(Left { shards: all(), doubt: Some(doubt) }),
                     }

@@ -5,8 +5,8 @@
 use crate::merge::{Arrival, Combine, Condition, Expression, Fold, Key, Operand, Operator, Pad, Spec, Test};
 
 /// A merge, whose numbers are these.
-pub(super) fn describe(spec: &Spec, numbers: &[String]) -> String {
-    let words = Words { numbers };
+pub(super) fn describe(spec: &Spec, numbers: &[String], texts: &[String]) -> String {
+    let words = Words { numbers, texts };
     let mut out = match &spec.combine {
         Combine::Rows => "rows".to_owned(),
         Combine::Distinct(by) => format!("distinct rows by {}", keys(by)),
@@ -28,6 +28,9 @@ pub(super) fn describe(spec: &Spec, numbers: &[String]) -> String {
     }
     if !spec.order.is_empty() {
         out += &format!("; then sorted by {}", keys(&spec.order));
+    }
+    if spec.anonymous {
+        out += "; columns of no table";
     }
     if spec.hidden > 0 {
         out += &format!("; {} hidden", spec.hidden);
@@ -56,6 +59,7 @@ fn key(key: &Key) -> String {
 
 struct Words<'a> {
     numbers: &'a [String],
+    texts: &'a [String],
 }
 
 impl Words<'_> {
@@ -74,7 +78,22 @@ impl Words<'_> {
             Fold::AverageDistinct(of) => {
                 format!("average {place} of different {} by {}", of.value + 1, key(&of.key))
             }
-            other => format!("{other:?} {place}").to_ascii_lowercase(),
+            Fold::Concat(of) => {
+                let place: Option<usize> =
+                    std::str::from_utf8(&of.separator).ok().and_then(|place| place.parse().ok());
+                let between = place.and_then(|place| self.texts.get(place)).map_or("','", String::as_str);
+                let once = of.distinct.as_ref().map(|by| format!(" of different {}", keys(by)));
+                format!("join {place_} by {between}{}", once.unwrap_or_default(), place_ = of.value + 1)
+            }
+            Fold::JsonArray { .. } => format!("array {place}"),
+            Fold::JsonObject { .. } => format!("object {place}"),
+            Fold::Deviation(of) => {
+                let what = if of.root { "deviation" } else { "variance" };
+                let sample = if of.sample { " of a sample" } else { "" };
+                let (count, sum, variance) = (of.count + 1, of.sum + 1, of.variance + 1);
+                format!("{what}{sample} {place} of {count}, {sum} and {variance}")
+            }
+            Fold::BitAnd | Fold::BitOr | Fold::BitXor => format!("{fold:?} {place}").to_ascii_lowercase(),
         }
     }
 

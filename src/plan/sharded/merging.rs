@@ -9,6 +9,7 @@ use super::planned::{Cut, Merged, Operand};
 use super::refusal::{Reason, Refusal};
 use super::values::Arguments;
 use crate::merge::{self, Arrival, Combine, Condition, Error, Expression, Fold, Key, Limit, Pad, Spec};
+use crate::shard::Value;
 
 /// How one execution's rows become one result.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -49,6 +50,9 @@ impl Merged {
         let no_number = || refuse(Reason::HavingAcrossShards, what);
         let numbers: Option<Vec<_>> = self.numbers.iter().map(|source| arguments.digits(*source)).collect();
         fill(&mut spec, &numbers.ok_or_else(no_number)?).ok_or_else(no_number)?;
+        let what = "GROUP_CONCAT on several shards with a SEPARATOR beyond ASCII";
+        let texts: Option<Vec<_>> = self.texts.iter().map(|source| ascii(arguments, *source)).collect();
+        fill_texts(&mut spec, &texts.ok_or_else(|| refuse(Reason::AggregateAcrossShards, what))?);
         Ok((Merging { spec, width: self.width, star: self.star }, edits))
     }
 }
@@ -85,6 +89,26 @@ fn fill(spec: &mut Spec, numbers: &[Vec<u8>]) -> Option<()> {
         }
     }
     spec.having.as_mut().map_or(Some(()), |condition| fill_condition(condition, numbers))
+}
+
+/// A string of ASCII, which is the same in all character sets that texts are joined in.
+fn ascii(arguments: &Arguments<'_>, source: KeySource) -> Option<Vec<u8>> {
+    match arguments.read(source).value() {
+        Value::Text(text, _) if text.is_ascii() => Some(text.to_vec()),
+        _ => None,
+    }
+}
+
+/// Puts strings where their places stand.
+fn fill_texts(spec: &mut Spec, texts: &[Vec<u8>]) {
+    let Combine::Groups(groups) = &mut spec.combine else { return };
+    for output in &mut groups.outputs {
+        let Fold::Concat(concat) = &mut output.fold else { continue };
+        let place = std::str::from_utf8(&concat.separator).ok().and_then(|place| place.parse().ok());
+        if let Some(text) = place.and_then(|place: usize| texts.get(place)) {
+            concat.separator.clone_from(text);
+        }
+    }
 }
 
 fn fill_expression(expression: &mut Expression, numbers: &[Vec<u8>]) -> Option<()> {

@@ -19,6 +19,7 @@ mod named;
 mod parse;
 mod planned;
 mod planner;
+mod reach;
 mod refusal;
 mod resolve;
 mod route;

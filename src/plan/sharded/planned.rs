@@ -138,7 +138,7 @@ pub enum Merge {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Merged {
     /// What is done with the rows. In its places a star of the select list counts as one column; a number in it is a place in
-    /// `numbers`; it has no LIMIT.
+    /// `numbers`, and a string between texts that begins with a digit one in `texts`; it has no LIMIT.
     pub spec: Spec,
     /// Columns of the shards' rows, a star as one.
     pub width: usize,
@@ -148,6 +148,8 @@ pub struct Merged {
     pub edits: Vec<NameEdit>,
     /// Where the numbers come from that rows are computed or compared with.
     pub numbers: Vec<KeySource>,
+    /// Where the strings come from that stand between texts which are joined.
+    pub texts: Vec<KeySource>,
     /// Literals that must be the same, by how many of them stand before each.
     pub alike: Vec<(u32, u32)>,
     /// LIMIT.

@@ -99,24 +99,24 @@ reasons! {
     ReturningAcrossShards = "returning-across-shards", "add the key to the condition";
     /// INSERT … SELECT whose rows are not known to stay in one shard.
     InsertSelect = "insert-select", "select by one key and insert that key as a literal, or fetch the rows and insert them";
-    /// GROUP BY across shards that is not merged: WITH ROLLUP, `*`, a name with two meanings.
+    /// GROUP BY across shards that is not merged: MariaDB's WITH ROLLUP, `*`, a name with two meanings.
     GroupAcrossShards = "group-across-shards", "group by columns, positions or the key, or add the key to the condition";
     /// DISTINCT across shards of `*`, of groups, or sorted by what is not selected.
     DistinctAcrossShards = "distinct-across-shards", "name the columns, sort by them, or add the key to the condition";
     /// Aggregates across shards that are not merged.
-    AggregateAcrossShards = "aggregate-across-shards", "use COUNT, SUM, AVG, MIN, MAX, BIT_AND, BIT_OR or BIT_XOR, group by the key, or add the key to the condition";
+    AggregateAcrossShards = "aggregate-across-shards", "ask for the aggregates alone, group by the key, or add the key to the condition";
     /// HAVING across shards with more than comparisons of aggregates and numbers.
     HavingAcrossShards = "having-across-shards", "compare aggregates with numbers, group by the key, or add the key to the condition";
-    /// Window functions across shards.
-    WindowAcrossShards = "window-across-shards", "add the key to the condition";
+    /// Window functions across shards whose PARTITION BY has not the key.
+    WindowAcrossShards = "window-across-shards", "name the key in each PARTITION BY, or add it to the condition";
     /// ORDER BY across shards by what differs each time, or by a name with two meanings.
     OrderAcrossShards = "order-across-shards", "sort by columns, qualified where several tables or aliases have the name, or add the key to the condition";
     /// LIMIT across shards that is not a number or parameter.
     LimitNotConstant = "limit-not-constant", "give LIMIT and OFFSET as literals or parameters";
     /// FOR UPDATE or FOR SHARE across shards.
     LockingAcrossShards = "locking-across-shards", "add the key to the condition";
-    /// UNION and its kin across shards.
-    UnionAcrossShards = "union-across-shards", "add the key to the condition of each part";
+    /// UNION across shards of other parts than sharded rows, EXCEPT and INTERSECT.
+    UnionAcrossShards = "union-across-shards", "add the key to the condition of each part, or ask for the parts one after the other";
     /// A query inside another, or an outer join, that would have to see several shards.
     SubqueryAcrossShards = "subquery-across-shards", "tie it to the outer query by the key, or add the key to the condition";
     /// A derived table or common table expression across shards.

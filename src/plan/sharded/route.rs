@@ -6,12 +6,13 @@
 use super::across;
 use super::facts::Known;
 use super::gate;
-use super::keys::{KeySource, Narrow};
+use super::keys::{KeySource, Narrow, any};
 use super::parse::statement::Statement;
 use super::parse::text::{At, Text};
 use super::parse::{Modes, NoTree, parse};
 use super::planned::{Merge, Planned, Routed, Sites, Verb};
 use super::planner::Planner;
+use super::reach::Reach;
 use super::refusal::{Reason, Refusal, shown};
 use super::scope::{BlockIx, Instance, InstanceIx, Scope, What};
 use crate::shard::{Charset, Database, Policy};
@@ -92,7 +93,10 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
             let top = scope.query(query, None, false)?;
             understood(&scope, &mentions)?;
             scope.functions(uses)?;
-            routed(&mut scope, top, Vec::new(), Verb::Select, |scope| across::merge(scope, query, top, uses))
+            let tops = scope.tops(&query.body);
+            routed(&mut scope, &tops, Vec::new(), Verb::Select, |scope| {
+                across::merge(scope, query, top, uses)
+            })
         }
         Statement::Update(update) => scope.update(update, &mentions, uses),
         Statement::Delete(delete) => scope.delete(delete, &mentions, uses),
@@ -246,7 +250,7 @@ impl<'a> Scope<'a> {
 /// The plan, when all names are known. `merge` says what is done when several shards are asked.
 pub(super) fn routed(
     scope: &mut Scope<'_>,
-    top: Option<BlockIx>,
+    tops: &[Reach],
     given: Vec<Vec<KeySource>>,
     verb: Verb,
     merge: impl FnOnce(&Scope<'_>) -> Result<Merge, Refusal>,
@@ -257,23 +261,21 @@ pub(super) fn routed(
     let apart = || Refusal::new(Reason::KeysApart, "The keys of this statement lie in several shards");
     let (sites, many);
     let known: Vec<(InstanceIx, Known)> = sharded.iter().map(|at| (*at, scope.known(*at))).collect();
-    // The table that every row of the result has, and that all others follow by their keys.
-    let anchor = known.iter().find(|(anchor, _)| {
-        let kept =
-            scope.instances.get(*anchor).is_some_and(|own| Some(own.block) == top && own.nullable.is_empty());
-        kept && known.iter().all(|(_, other)| other.together.contains(anchor))
-    });
-    if let Some((anchor, known)) = anchor {
+    if let Some(anchors) = anchors(scope, tops, &known) {
         many = merge(scope);
-        if known.narrow == Narrow::All {
+        for (anchor, _) in anchors.iter().filter(|(_, known)| known.narrow == Narrow::All) {
             without_key(scope, database, verb, *anchor)?;
             // A key that is given to rows is no condition.
             if let Err(refusal) = &many {
                 return Err(refusal.clone());
             }
         }
-        sites = Sites::Spread { narrow: known.narrow.clone(), given };
+        let mut narrows: Vec<_> = anchors.into_iter().map(|(_, known)| known.narrow.clone()).collect();
+        narrows.dedup();
+        let narrow = if narrows.len() == 1 { narrows.remove(0) } else { any(narrows) };
+        sites = Sites::Spread { narrow, given };
     } else {
+        let top = tops.first().filter(|_| tops.len() == 1).map(|top| top.block);
         let mut narrows = Vec::new();
         for (at, known) in known {
             if known.narrow == Narrow::All {
@@ -296,6 +298,34 @@ pub(super) fn routed(
         edits,
         ignores: Vec::new(),
     })))
+}
+
+/// The table of each SELECT, of one or of a UNION's, that every row of its result has, and that all others there follow by their keys. A
+/// SELECT without sharded tables has none; `None` where another has none.
+fn anchors<'k>(
+    scope: &Scope<'_>,
+    tops: &[Reach],
+    known: &'k [(InstanceIx, Known)],
+) -> Option<Vec<(InstanceIx, &'k Known)>> {
+    let mut anchors = Vec::new();
+    let mut covered = 0;
+    for top in tops {
+        let own = || known.iter().filter(|(at, _)| top.instances.contains(at));
+        if own().next().is_none() {
+            continue;
+        }
+        let (anchor, narrow) = own().find(|(anchor, _)| {
+            let kept = scope
+                .instances
+                .get(*anchor)
+                .is_some_and(|own| own.block == top.block && own.nullable.is_empty());
+            kept && own().all(|(_, other)| other.together.contains(anchor))
+        })?;
+        anchors.push((*anchor, narrow));
+        covered += own().count();
+    }
+    // A common table expression's are in none of them.
+    (covered == known.len() && !anchors.is_empty()).then_some(anchors)
 }
 
 /// Whether the rules let a statement without a key run everywhere.

@@ -13,6 +13,7 @@ use super::parse::tree::{
     Alias, Body, Common, Expr, ExprKind, Item, Join, JoinKind, Path, Query, Select, Source,
 };
 use super::planner::{Meaning, Planner};
+use super::reach::Reach;
 use super::refusal::{Reason, Refusal, shown};
 use crate::shard::{Database, Table};
 
@@ -88,6 +89,8 @@ pub(super) struct Scope<'a> {
     pub absorbed: HashSet<KeyColumn>,
     /// The blocks of `IN (SELECT …)`, by the token behind the subject.
     pub inner: HashMap<At, BlockIx>,
+    /// All SELECTs, by the word.
+    pub selects: HashMap<At, Reach>,
     /// Tables without aliases are renamed where they stand and where they qualify columns, and get no alias.
     pub in_place: bool,
     /// Common table expressions that can be named, innermost last.
@@ -111,6 +114,7 @@ impl<'a> Scope<'a> {
             seen: HashSet::new(),
             absorbed: HashSet::new(),
             inner: HashMap::new(),
+            selects: HashMap::new(),
             in_place: false,
             commons: Vec::new(),
             joins: 0,
@@ -160,9 +164,9 @@ impl<'a> Scope<'a> {
         match body {
             Body::Select(select) => self.select(select, parent, derived).map(Some),
             Body::Query(query) => self.query(query, parent, derived),
-            Body::Set(sides) => {
-                self.body(&sides.0, parent, derived)?;
-                self.body(&sides.1, parent, derived)?;
+            Body::Set(set) => {
+                self.body(&set.left, parent, derived)?;
+                self.body(&set.right, parent, derived)?;
                 Ok(None)
             }
             Body::Values(values) => {
@@ -175,6 +179,7 @@ impl<'a> Scope<'a> {
     fn select(&mut self, select: &Select, parent: Option<BlockIx>, derived: bool) -> Walked<BlockIx> {
         let derived = derived || parent.and_then(|at| self.blocks.get(at)).is_some_and(|block| block.derived);
         let block = self.block(parent, derived);
+        let before = self.instances.len();
         self.sources(&select.from, block)?;
         for item in &select.items {
             self.item(item, block)?;
@@ -184,6 +189,7 @@ impl<'a> Scope<'a> {
         for expr in rest {
             self.expr(expr, Some(block))?;
         }
+        self.selects.insert(select.at, Reach { block, instances: before..self.instances.len() });
         Ok(block)
     }
 

@@ -168,7 +168,8 @@ impl Words {
     fn merge(&self, merge: &Merge) -> String {
         let Merge::Rows(merged) = merge else { return "affected rows".to_owned() };
         let numbers: Vec<_> = merged.numbers.iter().map(|number| self.source(*number)).collect();
-        let mut out = merge_words::describe(&merged.spec, &numbers);
+        let texts: Vec<_> = merged.texts.iter().map(|text| self.source(*text)).collect();
+        let mut out = merge_words::describe(&merged.spec, &numbers, &texts);
         if let Some(cut) = merged.limit {
             out += &format!(", {} of them", self.operand(cut.count));
             if let Some(offset) = cut.offset {

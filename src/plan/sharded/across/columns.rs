@@ -18,7 +18,7 @@ use crate::sql::Dialect;
 use crate::sql::lexer::Kind;
 
 /// Functions whose answer depends on the server or the moment: two calls of one statement, or of two shards, differ.
-const VOLATILE: &[&[u8]] = &[
+pub(super) const VOLATILE: &[&[u8]] = &[
     b"CURDATE",
     b"CURRENT_DATE",
     b"CURRENT_TIME",
@@ -70,6 +70,17 @@ pub(super) fn copy(expr: &Expr) -> Piece {
 /// Words of our own.
 pub(super) fn text(words: &'static str) -> Piece {
     Piece::Text(words.into())
+}
+
+/// A space's weight where the collation pads. The string is of a character set that becomes any other's.
+pub(super) fn pad(own: &[Piece]) -> Vec<Piece> {
+    let words = [", _latin1' ') = CONCAT(", "), WEIGHT_STRING(RIGHT(CONCAT(", ", _latin1' '), 1)), '')"];
+    let mut pieces = vec![text("IF(CONCAT(")];
+    for words in words {
+        pieces.extend_from_slice(own);
+        pieces.push(text(words));
+    }
+    pieces
 }
 
 /// The columns of one SELECT.
@@ -227,24 +238,8 @@ impl<'q> Columns<'q> {
             return key;
         }
         let own = self.once(expr);
-        let mut weigh = |words: &[&'static str]| {
-            let mut pieces = Vec::new();
-            for (number, words) in words.iter().enumerate() {
-                if number > 0 {
-                    pieces.extend_from_slice(&own);
-                }
-                pieces.push(text(words));
-            }
-            self.add(pieces)
-        };
-        let weight = weigh(&["WEIGHT_STRING(", ")"]);
-        // A space's weight where the collation pads. The string is of a character set that becomes any other's.
-        let space = weigh(&[
-            "IF(CONCAT(",
-            ", _latin1' ') = CONCAT(",
-            "), WEIGHT_STRING(RIGHT(CONCAT(",
-            ", _latin1' '), 1)), '')",
-        ]);
+        let weight = self.add([&[text("WEIGHT_STRING(")], &own[..], &[text(")")]].concat());
+        let space = self.add(pad(&own));
         let key = key.weighed(weight, Pad::At(space));
         // MySQL's weight of an ENUM or a SET is what they are sorted by, of a column; MariaDB's is their text.
         match (&expr.kind, self.scope.text.dialect()) {
@@ -254,7 +249,7 @@ impl<'q> Columns<'q> {
     }
 
     /// Whether the value is surely no text.
-    fn is_number(&self, expr: &Expr) -> bool {
+    pub fn is_number(&self, expr: &Expr) -> bool {
         match &expr.kind {
             ExprKind::Call(call) => {
                 let name = self.scope.text.name(call.name.last());

@@ -5,15 +5,19 @@
 
 use super::super::edits::{Edit, NameEdit, Piece};
 use super::super::keys::KeySource;
+use super::super::parse::text::{At, Text};
 use super::super::parse::tree::{Alias, Call, Expr, ExprKind, Path, Query, Select};
 use super::super::planned::Merged;
 use super::super::refusal::{Reason, Refusal};
 use super::aggregates::{has_aggregate, is_aggregate, is_extreme};
 use super::columns::{Columns, text};
 use super::cut;
+use super::joined::asks_for_finer;
 use super::order::Sorted;
 use super::rows::arrival;
+use super::whole::FINER_MAX;
 use crate::merge::{Combine, Fold, Groups, Key, Output, Pad, Spec};
+use crate::sql::Dialect;
 
 /// A query with groups.
 pub(super) struct Grouping<'c, 'q> {
@@ -25,16 +29,20 @@ pub(super) struct Grouping<'c, 'q> {
     hidden: Vec<Output>,
     /// Numbers in HAVING and in expressions.
     pub numbers: Vec<KeySource>,
+    /// Strings between texts that are joined.
+    pub texts: Vec<KeySource>,
     /// All rows are one group.
     pub always: bool,
     /// Shards' groups are finer than those that are asked for.
     pub is_finer: bool,
     /// What shards group by besides, with its place: the values of aggregates that count each once.
     pub finer: Vec<(usize, Piece)>,
+    /// The order in which texts are joined: that of the shards' rows.
+    pub joined_by: Option<Vec<Key>>,
 }
 
 /// What groups are sorted by.
-enum By {
+pub(super) enum By {
     /// Something that all rows of a group have: the shards sort by it.
     Key(Key),
     /// A column of a group's row.
@@ -43,15 +51,20 @@ enum By {
 
 impl<'c, 'q> Grouping<'c, 'q> {
     /// For groups of which `calls` are asked.
-    pub fn new(columns: &'c mut Columns<'q>, select: &'q Select, calls: &[&Call]) -> Self {
+    pub fn new(columns: &'c mut Columns<'q>, select: &'q Select, calls: &[&Call]) -> Result<Self, Refusal> {
         let always = select.group.is_empty();
         let words = columns.scope.text;
         let is_finer = calls.iter().any(|call| {
             let once = call.distinct && is_aggregate(words, call) && !is_extreme(words, call);
-            once && !columns.is_keyed(call)
+            once && !columns.is_keyed(call) || asks_for_finer(words, call)
         });
-        let (keys, hidden, numbers, finer) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { columns, select, keys, hidden, numbers, always, is_finer, finer }
+        if select.rollup && (is_finer || words.dialect() != Dialect::MySql) {
+            // Only MySQL tells by GROUPING() which rows are sums.
+            return Err(grouped("WITH ROLLUP of MariaDB, or beside DISTINCT or sorted aggregates,"));
+        }
+        let (keys, hidden, numbers, texts, finer) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { columns, select, keys, hidden, numbers, texts, always, is_finer, finer, joined_by: None })
     }
 
     /// The merge; `is_bare` where nothing follows the query.
@@ -60,6 +73,10 @@ impl<'c, 'q> Grouping<'c, 'q> {
         for expr in &select.group {
             let key = self.group_key(expr)?;
             self.keys.push(key);
+            if select.rollup {
+                let sums = self.sums(expr)?;
+                self.keys.push(sums);
+            }
         }
         let mut outputs = Vec::new();
         for place in 0..self.columns.items.len() {
@@ -77,7 +94,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
         }
         let mut spec = Spec { having, ..Spec::default() };
         let (mut pushed, mut by_keys) = (false, Vec::new());
-        if by.iter().all(|(by, _)| matches!(by, By::Key(_))) {
+        if self.joined_by.is_none() && by.iter().all(|(by, _)| matches!(by, By::Key(_))) {
             let sorted = by.into_iter().filter_map(|(by, descending)| match by {
                 By::Key(key) => Some(Key { descending, ..key }),
                 By::Output(_) => None,
@@ -100,16 +117,22 @@ impl<'c, 'q> Grouping<'c, 'q> {
                 spec.order.push(Key { descending, ..key });
             }
         }
+        if select.rollup && orders.is_empty() {
+            spec.order = self.rolled(&outputs);
+        }
+        if let Some(joined_by) = &self.joined_by {
+            spec.arrival = arrival(joined_by.clone());
+        }
         if !self.finer.is_empty() && !self.is_whole(&outputs, &by_keys) {
             return Err(grouped("A column that GROUP BY does not name, beside DISTINCT aggregates,"));
         }
         let mut edits = self.finer(query, is_bare)?;
-        edits.extend(without);
+        self.join_in_order(query, is_bare, without, &mut edits)?;
         let limit = cut(self.columns.scope, query.limit.as_ref(), pushed)?;
         spec.hidden = self.hidden.len();
         outputs.append(&mut self.hidden);
         spec.combine = Combine::Groups(Groups { keys: self.keys, outputs, always: self.always });
-        Ok(Merged { spec, limit, edits, numbers: self.numbers, ..Merged::default() })
+        Ok(Merged { spec, limit, edits, numbers: self.numbers, texts: self.texts, ..Merged::default() })
     }
 
     /// Whether all that is shown or sorted by, and is no aggregate, is what GROUP BY names: in finer groups servers would allow more.
@@ -124,6 +147,9 @@ impl<'c, 'q> Grouping<'c, 'q> {
         if self.finer.is_empty() {
             return Ok(Vec::new());
         }
+        if self.finer.len() > FINER_MAX {
+            return Err(grouped("Too many values of DISTINCT or sorted aggregates"));
+        }
         let list = |first: &'static str| {
             let mut pieces = Vec::new();
             for (number, (_, piece)) in self.finer.iter().enumerate() {
@@ -135,15 +161,10 @@ impl<'c, 'q> Grouping<'c, 'q> {
             return Ok(vec![NameEdit { token: last.end.saturating_sub(1), edit: Edit::After(list(", ")) }]);
         }
         let words = self.columns.scope.text;
-        let limit = query.limit.iter().flat_map(|limit| limit.offset.iter().chain([&limit.count]));
         // The word that the next clause begins with.
-        let next = match (&self.select.having, query.order.first()) {
-            (Some(having), _) => having.first.checked_sub(1).filter(|at| words.is_word(*at, b"HAVING")),
-            (None, Some(order)) => order.expr.first.checked_sub(2).filter(|at| words.is_word(*at, b"ORDER")),
-            (None, None) => {
-                let first = limit.map(|expr| expr.first).min();
-                first.and_then(|at| at.checked_sub(1)).filter(|at| words.is_word(*at, b"LIMIT"))
-            }
+        let next = match &self.select.having {
+            Some(having) => having.first.checked_sub(1).filter(|at| words.is_word(*at, b"HAVING")),
+            None => order_or_limit(words, query),
         };
         let ends = self.select.having.is_none() && query.order.is_empty() && query.limit.is_none();
         let edit = match next {
@@ -238,7 +259,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
     }
 
     /// A key of combined rows.
-    fn order(&mut self, by: By, outputs: &[Output]) -> Key {
+    pub fn order(&mut self, by: By, outputs: &[Output]) -> Key {
         let (place, key, fold) = match by {
             By::Key(key) => {
                 let place = self.kept(key.place, Fold::Any, outputs);
@@ -279,6 +300,18 @@ impl<'c, 'q> Grouping<'c, 'q> {
             self.hidden.len() - 1
         });
         self.columns.items.len() + at
+    }
+}
+
+/// The word ORDER or LIMIT that follows a query's last SELECT.
+pub(super) fn order_or_limit(words: &Text, query: &Query) -> Option<At> {
+    let limit = query.limit.iter().flat_map(|limit| limit.offset.iter().chain([&limit.count]));
+    match query.order.first() {
+        Some(order) => order.expr.first.checked_sub(2).filter(|at| words.is_word(*at, b"ORDER")),
+        None => {
+            let first = limit.map(|expr| expr.first).min();
+            first.and_then(|at| at.checked_sub(1)).filter(|at| words.is_word(*at, b"LIMIT"))
+        }
     }
 }
 

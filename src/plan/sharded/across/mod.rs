@@ -8,16 +8,20 @@ mod aggregates;
 mod columns;
 mod groups;
 mod having;
+mod joined;
 mod keyed;
 mod order;
+mod rollup;
 mod rows;
+mod union;
 mod whole;
+mod windows;
 
 use self::aggregates::is_aggregate;
 use self::columns::Columns;
 use self::groups::Grouping;
 use super::keys::KeySource;
-use super::parse::tree::{Body, Call, Expr, ExprKind, Item, Limit, Query, Select};
+use super::parse::tree::{Body, Call, Expr, ExprKind, Item, Limit, Order, Query, Select};
 use super::planned::{Cut, Merge, Operand};
 use super::refusal::{Reason, Refusal};
 use super::scope::{BlockIx, Scope};
@@ -73,8 +77,11 @@ pub(super) fn merge<'q>(
             Body::Query(inner) if query.order.is_empty() && query.limit.is_none() && !query.locking => {
                 (query, is_bare) = (inner, false);
             }
+            Body::Set(set) => {
+                return union::merged(scope, query, set, is_bare).map(|merged| Merge::Rows(Box::new(merged)));
+            }
             _ => {
-                let what = "A UNION, or parentheses, on several shards";
+                let what = "VALUES, or parentheses, on several shards";
                 return refuse(Reason::UnionAcrossShards, what);
             }
         }
@@ -82,25 +89,21 @@ pub(super) fn merge<'q>(
     if query.locking {
         return refuse(Reason::LockingAcrossShards, "Rows of several shards are locked");
     }
-    if !select.windows.is_empty() || calls(select, query).any(|call| call.over) {
-        return refuse(Reason::WindowAcrossShards, "Windows on several shards");
-    }
-    if select.elaborate {
-        return refuse(Reason::GroupAcrossShards, "GROUP BY WITH ROLLUP on several shards");
-    }
+    let calls: Vec<_> = calls(select, &query.order).collect();
     if select.group.len() + query.order.len() > KEYS_MAX {
         return refuse(Reason::TooLong, "ORDER BY and GROUP BY on several shards have too many columns");
     }
-    let grouped = !select.group.is_empty() || aggregates(scope, select, query);
+    let grouped = grouping(scope, select, &calls);
     let mut columns = Columns::new(scope, select, top);
-    let mut merged = match (grouped, select.distinct) {
+    windows::check(&columns, select, &calls)?;
+    // Each group is in one shard, whole; a sum of groups is not.
+    let whole = grouped && !select.rollup && columns.have_key(&select.group);
+    if grouped && !whole && calls.iter().any(|call| call.over) {
+        return refuse(Reason::WindowAcrossShards, "Windows of groups that several shards have parts of");
+    }
+    let mut merged = match (grouped && !whole, select.distinct) {
         (true, true) => return refuse(Reason::DistinctAcrossShards, "DISTINCT of groups on several shards"),
-        // Each group is in one shard, whole.
-        (true, false) if columns.have_key(&select.group) => rows::rows(&mut columns, query)?,
-        (true, false) => {
-            let calls: Vec<_> = calls(select, query).collect();
-            Grouping::new(&mut columns, select, &calls).merged(query, is_bare)?
-        }
+        (true, false) => Grouping::new(&mut columns, select, &calls)?.merged(query, is_bare)?,
         (false, true) => rows::distinct(&mut columns, query)?,
         (false, false) => rows::rows(&mut columns, query)?,
     };
@@ -108,18 +111,23 @@ pub(super) fn merge<'q>(
     Ok(Merge::Rows(Box::new(merged)))
 }
 
-/// Whether the select list, HAVING or ORDER BY makes one value of many rows.
+/// Whether the select list, HAVING or ORDER BY makes one value of many rows, or looks at several.
 pub(super) fn aggregates(scope: &Scope<'_>, select: &Select, query: &Query) -> bool {
-    calls(select, query).any(|call| call.over || is_aggregate(scope.text, call))
+    calls(select, &query.order).any(|call| call.over || is_aggregate(scope.text, call))
+}
+
+/// Whether rows become groups.
+fn grouping(scope: &Scope<'_>, select: &Select, calls: &[&Call]) -> bool {
+    !select.group.is_empty() || calls.iter().any(|call| !call.over && is_aggregate(scope.text, call))
 }
 
 /// All calls in the select list, HAVING and ORDER BY, those inside other queries left out.
-fn calls<'q>(select: &'q Select, query: &'q Query) -> impl Iterator<Item = &'q Call> {
+fn calls<'q>(select: &'q Select, order: &'q [Order]) -> impl Iterator<Item = &'q Call> {
     let items = select.items.iter().filter_map(|item| match item {
         Item::Expr(expr, _) => Some(expr),
         Item::Star | Item::TableStar(_) => None,
     });
-    let others = select.having.iter().chain(query.order.iter().map(|order| &order.expr));
+    let others = select.having.iter().chain(order.iter().map(|order| &order.expr));
     let mut found = Vec::new();
     let mut left: Vec<&Expr> = items.chain(others).collect();
     while let Some(expr) = left.pop() {

@@ -10,11 +10,12 @@ use super::super::refusal::{Reason, Refusal, shown};
 use super::aggregates::{has_aggregate, is_aggregate};
 use super::columns::{copy, text};
 use super::groups::Grouping;
-use crate::merge::{Distinct, Expression, Fold, Key, Operator, Output};
+use super::joined::is_joined;
+use crate::merge::{Deviation, Distinct, Expression, Fold, Key, Operator, Output};
 use crate::sql::lexer::Kind;
 
 /// Values that shards group by besides, at most: each shard sends a row for each combination.
-const FINER_MAX: usize = 3;
+pub(super) const FINER_MAX: usize = 3;
 
 impl Grouping<'_, '_> {
     /// How the column that is this expression, at `place` of the shards' rows, becomes the whole group's.
@@ -53,11 +54,13 @@ impl Grouping<'_, '_> {
             () if is(b"BIT_OR") => Some(Fold::BitOr),
             () if is(b"BIT_XOR") => Some(Fold::BitXor),
             () if is(b"ANY_VALUE") && !self.always => Some(Fold::Any),
+            () if is(b"GROUPING") && self.select.rollup => Some(Fold::Any),
+            () if is_joined(words, call) => self.joined(call, &name, place),
             () if !apart => self.distinct(call, &name, place),
             () if is(b"COUNT") => Some(Fold::Count),
             () if is(b"SUM") => Some(Fold::Sum),
             () if is(b"AVG") => self.average(call),
-            () => None,
+            () => self.deviation(call, deviates(&name)?),
         }
     }
 
@@ -103,6 +106,20 @@ impl Grouping<'_, '_> {
         let sum = self.columns.add(vec![text(sum), copy(argument), text(")")]);
         let count = self.columns.add(vec![text(count), copy(argument), text(")")]);
         Some(Fold::Average { sum, count })
+    }
+
+    /// STDDEV, VARIANCE and their kin are made of counts, sums and variances of the shards, as DOUBLE: definitions of MariaDB's would round
+    /// them in text.
+    fn deviation(&mut self, call: &Call, (sample, root): (bool, bool)) -> Option<Fold> {
+        let [argument] = &call.arguments[..] else { return None };
+        if call.distinct || !self.columns.copies(argument) {
+            return None;
+        }
+        let mut of = |function: &'static str, behind: &'static str| {
+            self.columns.add(vec![text(function), copy(argument), text(behind)])
+        };
+        let (count, sum) = (of("COUNT(", ")"), of("SUM(", ") + 0e0"));
+        Some(Fold::Deviation(Deviation { count, sum, variance: of("VAR_POP(", ") + 0e0"), sample, root }))
     }
 
     /// Arithmetic over aggregates and numbers.
@@ -155,6 +172,18 @@ impl Grouping<'_, '_> {
         let is_number = matches!(expr.kind, ExprKind::Literal { at, typed: None, .. }
             if matches!(words.kind(at), Kind::Integer | Kind::Decimal | Kind::Float));
         is_number.then(|| number(source, &mut self.numbers))
+    }
+}
+
+/// Whether an aggregate of this name is of a sample, and whether it is a root; `None` for all others.
+fn deviates(name: &[u8]) -> Option<(bool, bool)> {
+    let is = |names: &[&[u8]]| names.iter().any(|own| own.eq_ignore_ascii_case(name));
+    match () {
+        () if is(&[b"STD", b"STDDEV", b"STDDEV_POP"]) => Some((false, true)),
+        () if is(&[b"STDDEV_SAMP"]) => Some((true, true)),
+        () if is(&[b"VARIANCE", b"VAR_POP"]) => Some((false, false)),
+        () if is(&[b"VAR_SAMP"]) => Some((true, false)),
+        () => None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::expression::Parsed;
 use super::feed::number;
 use super::text::At;
 use super::tree::{
-    Alias, Body, Common, Expr, Item, Join, JoinKind, Limit, Order, Path, Query, Select, Source,
+    Alias, Body, Common, Expr, Item, Join, JoinKind, Limit, Order, Path, Query, Select, Set, Source,
 };
 
 /// A query.
@@ -61,12 +61,14 @@ fn body(ours: &Ours, body: ast::SetExpr) -> Parsed<Body> {
     Ok(match body {
         ast::SetExpr::Select(select) => Body::Select(Box::new(self::select(ours, *select)?)),
         ast::SetExpr::Query(query) => Body::Query(Box::new(lower(ours, *query)?)),
-        ast::SetExpr::SetOperation { left, right, set_quantifier, .. } => {
+        ast::SetExpr::SetOperation { left, right, set_quantifier, op } => {
             use ast::SetQuantifier::{All, Distinct, None};
             if !matches!(set_quantifier, All | Distinct | None) {
                 return Err(foreign());
             }
-            Body::Set(Box::new((self::body(ours, *left)?, self::body(ours, *right)?)))
+            let (union, all) = (op == ast::SetOperator::Union, set_quantifier == All);
+            let (left, right) = (self::body(ours, *left)?, self::body(ours, *right)?);
+            Body::Set(Box::new(Set { union, all, left, right }))
         }
         ast::SetExpr::Values(values) => {
             let values = values.rows.iter().flat_map(|row| &row.content);
@@ -103,8 +105,10 @@ fn select(ours: &Ours, select: ast::Select) -> Parsed<Select> {
     if !modifiers.iter().all(|modifier| *modifier == ast::GroupByWithModifier::Rollup) {
         return Err(foreign());
     }
-    let elaborate = !modifiers.is_empty() || !select.named_window.is_empty();
+    let rollup = !modifiers.is_empty();
+    let elaborate = rollup || !select.named_window.is_empty();
     Ok(Select {
+        at: number(select.select_token.0.span).ok_or_else(foreign)?,
         distinct,
         items: items(ours, select.projection)?,
         from: sources(ours, select.from)?,
@@ -112,6 +116,7 @@ fn select(ours: &Ours, select: ast::Select) -> Parsed<Select> {
         group: group.iter().map(|expr| ours.take(expr)).collect::<Parsed<_>>()?,
         having: expression(ours, select.having)?,
         windows: windows(ours, select.named_window)?,
+        rollup,
         elaborate,
     })
 }

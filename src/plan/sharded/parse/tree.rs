@@ -176,14 +176,29 @@ pub enum Body {
     /// A query in parentheses.
     Query(Box<Query>),
     /// UNION, EXCEPT, INTERSECT.
-    Set(Box<(Body, Body)>),
+    Set(Box<Set>),
     /// VALUES ROW(…), …
     Values(Vec<Expr>),
+}
+
+/// Two bodies of which one result is made.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Set {
+    /// UNION; otherwise EXCEPT or INTERSECT.
+    pub union: bool,
+    /// ALL.
+    pub all: bool,
+    /// What stands before it.
+    pub left: Body,
+    /// What stands behind it.
+    pub right: Body,
 }
 
 /// One SELECT.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Select {
+    /// The word.
+    pub at: At,
     /// DISTINCT.
     pub distinct: bool,
     /// The select list.
@@ -198,6 +213,8 @@ pub struct Select {
     pub having: Option<Expr>,
     /// What stands in WINDOW; empty when there is none.
     pub windows: Vec<Expr>,
+    /// WITH ROLLUP.
+    pub rollup: bool,
     /// WINDOW or WITH ROLLUP is there.
     pub elaborate: bool,
 }
