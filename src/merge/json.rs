@@ -161,10 +161,14 @@ fn value(text: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::meter::{Budget, Purse};
     use super::*;
 
     fn made(sorted: bool, parts: &[&str]) -> Result<String, Error> {
-        let (mut object, mut meter) = (Object::new(sorted), Meter::new(1 << 20));
+        let purse = Purse::new(1 << 20, Arc::new(Budget::new(1 << 20)));
+        let (mut object, mut meter) = (Object::new(sorted), Meter::new(purse));
         parts.iter().try_for_each(|part| object.add(part.as_bytes(), &mut meter))?;
         Ok(String::from_utf8(object.text()).unwrap())
     }
