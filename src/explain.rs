@@ -77,6 +77,10 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
         Planned::Home => Ok(0),
         Planned::Refused(refusal) => Err(refusal.clone()),
         Planned::Copies(copies) => Ok(planner.rules().database(&copies.database)?.copies().len()),
+        Planned::Definition(definition) => {
+            let (_, shards) = definition.sites(planner.rules().database(&definition.database)?);
+            Ok(shards.len())
+        }
         Planned::Routed(routed) => {
             let database = planner.rules().database(&routed.database)?;
             routed.choose(&arguments, database).map(|chosen| match chosen {

@@ -7,6 +7,7 @@ use crate::harness::packets::Okay;
 use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage};
 
 mod crowd;
+mod definitions;
 mod prepared;
 mod seams;
 mod writes;
@@ -217,7 +218,8 @@ async fn what_cannot_be_answered_exactly_is_refused(scenario: Scenario) {
         ),
         ("SELECT score + 1, COUNT(*) FROM customers GROUP BY score + 1 WITH ROLLUP", "group-across-shards"),
         ("SELECT id FROM customers ORDER BY RAND()", "order-across-shards"),
-        ("DROP TABLE customers", "definition"),
+        ("OPTIMIZE TABLE customers", "definition"),
+        ("CREATE VIEW v AS SELECT * FROM customers", "view"),
         ("SELECT 1; SELECT * FROM customers WHERE id = 1", "several-statements"),
         ("DELETE FROM orders WHERE customer_id IN (1, 2) LIMIT 1", "limit-across-shards"),
     ] {

@@ -157,6 +157,11 @@ impl State {
         true
     }
 
+    /// The variables that were set, by their names.
+    pub fn variables(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.variables.iter().map(|(name, value)| (&name[..], &value[..]))
+    }
+
     /// Takes a variable out; false when it was not set.
     pub fn forget(&mut self, name: &[u8]) -> bool {
         let before = self.variables.len();

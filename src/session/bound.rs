@@ -164,6 +164,7 @@ impl Session {
                 true => (Site::home(self.home()), None),
                 false => return Err(Problem::Unsupported(SEVERAL.into())),
             },
+            Planned::Definition(_) => return Err(Problem::Unsupported(DEFINITION.into())),
             Planned::Routed(routed) => {
                 let on = On { routed, database: directory.rules_of(&routed.database)? };
                 let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
@@ -296,6 +297,7 @@ impl Session {
             {
                 return Err(Problem::Unsupported(SEVERAL.into()));
             }
+            Some((_, Planned::Definition(_))) => return Err(Problem::Unsupported(DEFINITION.into())),
             Some((_, Planned::Home | Planned::Copies(_))) => {
                 self.stay_home(&base.text, statement).await?;
             }
@@ -357,7 +359,7 @@ impl Session {
                 let bindings = given.bindings(payload, order.len())?;
                 Ok(Bound::Scattered(shares, merging, bindings))
             }
-            Directed::Spread(_) => Err(Problem::Unsupported(SEVERAL.into())),
+            Directed::Spread(_) | Directed::Defined(_) => Err(Problem::Unsupported(SEVERAL.into())),
         }
     }
 
@@ -389,7 +391,7 @@ impl Session {
             Directed::Here => None,
             Directed::As(sql) => Some(positional(&sql, asked.lexing).0),
             Directed::Scattered(..) => return Err(Problem::Unsupported(BULK_APART.into())),
-            Directed::Spread(_) => return Err(Problem::Unsupported(SEVERAL.into())),
+            Directed::Spread(_) | Directed::Defined(_) => return Err(Problem::Unsupported(SEVERAL.into())),
         };
         self.bound_here(given, sql, None).await
     }
@@ -470,6 +472,9 @@ const MALFORMED: Problem =
 
 const SEVERAL: &str = "this change cannot be prepared in this release, as it is made in several places at once, or looked at before it is committed (INSERT IGNORE): \
                        execute it for each shard by itself, or let the driver send values within the text";
+
+const DEFINITION: &str = "a definition of a listed table cannot be prepared: send it as a text (COM_QUERY), as drivers do with statements without parameters, \
+                          most often after a setting";
 
 const BULK_APART: &str = "the rows of one bulk execution on a sharded table must lie in one shard: send those of each shard by themselves, or \
                           execute the statement for each row";

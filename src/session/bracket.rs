@@ -29,7 +29,7 @@ use crate::wire::reply::Expect;
 
 const BEGIN: &[u8] = b"START TRANSACTION";
 /// Whatever `completion_type` says.
-const COMMIT: &[u8] = b"COMMIT AND NO CHAIN NO RELEASE";
+pub(super) const COMMIT: &[u8] = b"COMMIT AND NO CHAIN NO RELEASE";
 const ROLLBACK: &[u8] = b"ROLLBACK AND NO CHAIN NO RELEASE";
 /// The statement has one time: that of the first site, which is told to all. NOW() and its kin, and columns' defaults, follow it.
 const STOP_CLOCK: &[u8] = b"SET timestamp=@@timestamp";
@@ -38,7 +38,7 @@ pub(super) const START_CLOCK: &[u8] = b"SET timestamp=DEFAULT";
 /// As many as a server can keep, where it must be known what it has stored. MySQL lets few accounts set that, and keeps 1024.
 const ALL_WARNINGS: &[u8] = b"SET max_error_count=65535";
 /// Time for the answer to a COMMIT: it may wait for replicas, and for a disk.
-const COMMIT_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+pub(super) const COMMIT_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Connections that may fail before one has begun.
 const FAILURES_MAX: u32 = 8;
 /// What a transaction of our own would end, or what holds for one connection and not for those at other sites.
@@ -258,7 +258,7 @@ impl Session {
     }
 
     /// The connection has no part any more.
-    fn part_with(&mut self, mut connection: Box<Connection>, run: &mut Run<'_>) {
+    pub(super) fn part_with(&mut self, mut connection: Box<Connection>, run: &mut Run<'_>) {
         if connection.broken {
             connection.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
         }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::defining::Defined;
 use super::leaving;
 use super::portions::Spread;
 use super::scatter::Share;
@@ -69,6 +70,8 @@ pub(super) enum Directed {
     Scattered(Vec<Share>, Box<Merging>),
     /// At several sites, which all do their parts or none.
     Spread(Box<Spread>),
+    /// At one site after the other, with a journal.
+    Defined(Box<Defined>),
 }
 
 /// Literals for which a core keeps memory between two statements.
@@ -115,6 +118,13 @@ impl Session {
             Planned::Copies(copies) => match directory.rules_of(&copies.database) {
                 Ok(database) if database.copies().is_empty() => self.stay_home(text, statement).await,
                 Ok(database) => self.spread_copies(database, copies, text),
+                Err(problem) => Err(problem),
+            },
+            Planned::Definition(definition) => match directory.rules_of(&definition.database) {
+                Ok(database) => match self.defined(database, definition, text) {
+                    Some(defined) => Ok(Directed::Defined(Box::new(defined))),
+                    None => self.stay_home(text, statement).await,
+                },
                 Err(problem) => Err(problem),
             },
         };
@@ -176,7 +186,9 @@ impl Session {
         let database = (!database.is_empty()).then_some(database);
         let request = Request { sql: text, lexing: &lexing, modes, database, recognised: statement, charset };
         let planned = Arc::new(directory.planner.plan(&request));
-        plans.keep(shape, Arc::clone(&planned));
+        if statement.class != Class::Ddl {
+            plans.keep(shape, Arc::clone(&planned)); // what a definition may say of a key depends on its literals
+        }
         planned
     }
 

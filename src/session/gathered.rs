@@ -36,12 +36,14 @@ pub(super) struct Gathered {
     watched: Vec<String>,
     /// That, or it cannot be known.
     altered: bool,
+    /// Every site does the same: what several of them tell is one warning.
+    pub alike: bool,
 }
 
 impl Gathered {
     /// Takes a row in; `rows` are the numbers that the site's rows have in the client's statement. False where another site has told the same.
     fn take(&mut self, row: &[u8], rows: &[usize]) -> bool {
-        if is_of_text(row) && self.rows.iter().any(|told| told == row) {
+        if (self.alike || is_of_text(row)) && self.rows.iter().any(|told| told == row) {
             return false;
         }
         self.altered |= self.watched.iter().any(|column| alters(row, column));

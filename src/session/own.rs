@@ -18,6 +18,7 @@ impl Session {
         };
         match own {
             Own::Gtid => return self.tell_gtid().await,
+            Own::ResumeDefinition(id) => return Box::pin(self.resume_definition(id)).await,
             Own::SetGtid(text) => {
                 if !Transactions::parse(&text).is_some_and(|given| self.freshness.take_in(&given)) {
                     return self.refuse(&wrong("tidegate_gtid", &text)).await;

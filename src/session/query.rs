@@ -53,7 +53,8 @@ impl Session {
         if let Some(kept) = self.kept_warnings(text, statement) {
             return self.tell(&kept).await;
         }
-        if (statement.class == Class::Set || statement.uses.contains(Uses::UNKNOWN_FUNCTION))
+        if (matches!(statement.class, Class::Set | Class::Call)
+            || statement.uses.contains(Uses::UNKNOWN_FUNCTION))
             && let Some(own) = sql::own_statement(text, &self.lexing)
         {
             return self.carry_out_own(own).await;
@@ -80,6 +81,11 @@ impl Session {
         }
         if let Directed::Spread(spread) = &directed {
             let flow = Box::pin(self.spread(spread, asked, statement, route)).await;
+            self.end_statement(counted, route);
+            return flow;
+        }
+        if let Directed::Defined(defined) = &directed {
+            let flow = Box::pin(self.define(defined, asked, statement, route)).await;
             self.end_statement(counted, route);
             return flow;
         }

@@ -45,7 +45,7 @@ pub(super) struct Run<'a> {
     /// With a connection more went than the change.
     pub state_lost: bool,
     /// Room for its connections, until they are given back.
-    places: Vec<Place>,
+    pub places: Vec<Place>,
 }
 
 /// Why nothing was done.
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// Sends a part's text; the first packet of the answer.
-    async fn ask(
+    pub(super) async fn ask(
         &mut self,
         held: Box<Connection>,
         sql: &[u8],
@@ -236,7 +236,7 @@ impl Session {
     }
 
     /// Answers as one server would.
-    async fn tell_change(&mut self, run: &Run<'_>) -> Flow {
+    pub(super) async fn tell_change(&mut self, run: &Run<'_>) -> Flow {
         let told = match run.ends.first() {
             Some(first) if run.spread.copies => {
                 let differs = run.ends.iter().any(|end| end.affected_rows != first.affected_rows);

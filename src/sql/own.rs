@@ -15,10 +15,12 @@ pub enum Own {
     SetGtid(Vec<u8>),
     /// `SET [SESSION] tidegate_consistency = …`; `DEFAULT` is the rules file's.
     SetConsistency(Vec<u8>),
+    /// `CALL tidegate.resume_definition(17)`: what of this definition is not done yet.
+    ResumeDefinition(u64),
 }
 
 /// Tokens of the longest form, and one more.
-const LONGEST: usize = 7;
+const LONGEST: usize = 9;
 
 /// Recognises the forms of [`Own`].
 pub fn own_statement(sql: &[u8], lexing: &Lexing) -> Option<Own> {
@@ -30,6 +32,15 @@ pub fn own_statement(sql: &[u8], lexing: &Lexing) -> Option<Own> {
         let [name, open, close] = rest else { return None };
         let called = open.kind == Kind::Punct(b'(') && close.kind == Kind::Punct(b')');
         return (called && is(name, "tidegate_gtid")).then_some(Own::Gtid);
+    }
+    if is(first, "CALL") {
+        let [schema, dot, name, open, number, close] = rest else { return None };
+        let bare = dot.kind == Kind::Punct(b'.')
+            && open.kind == Kind::Punct(b'(')
+            && close.kind == Kind::Punct(b')');
+        let named = is(schema, "tidegate") && is(name, "resume_definition");
+        let id = std::str::from_utf8(number.text(sql)).ok()?.parse().ok()?;
+        return (bare && named).then_some(Own::ResumeDefinition(id));
     }
     if !is(first, "SET") {
         return None;
@@ -77,7 +88,16 @@ mod tests {
             for sql in ["SET tidegate_consistency = eventual", "SET LOCAL tidegate_consistency='eventual'"] {
                 assert_eq!(of(sql), Some(Own::SetConsistency(b"eventual".to_vec())), "{sql}");
             }
+            for sql in
+                ["CALL tidegate.resume_definition(17)", "call /* x */ TIDEGATE . Resume_Definition ( 17 );"]
+            {
+                assert_eq!(of(sql), Some(Own::ResumeDefinition(17)), "{sql}");
+            }
             for sql in [
+                "CALL resume_definition(17)",
+                "CALL tidegate.resume_definition(-17)",
+                "CALL tidegate.resume_definition(17, 18)",
+                "CALL tidegate.resume_definition('17')",
                 "",
                 ";",
                 "SELECT tidegate_gtid() FROM t",

@@ -21,6 +21,7 @@
 //! | `pulse` | pure: how late heartbeats make a replica |
 //! | `group` | what members of a group (Group Replication, Galera) say of it |
 //! | `promotion` | another server becomes the primary by Tidegate itself |
+//! | `definitions` | the journal of definitions that run on several shards |
 //! | `catalog` | the tables that a cluster has, asked once for `tidegate check --connect` |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
 
@@ -31,6 +32,7 @@ mod book;
 pub mod catalog;
 mod clusters;
 mod course;
+pub mod definitions;
 mod facts;
 mod greeting;
 mod group;

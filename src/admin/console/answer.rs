@@ -11,6 +11,7 @@ use super::views::{self, Texts};
 use super::{Console, Operator, Order, Verb, catalog};
 use crate::config::Server;
 use crate::execute::client::Signals;
+use crate::topology::definitions::{Journal, Trouble};
 use crate::wire::err::ErrPacket;
 
 /// What a statement is answered with.
@@ -25,7 +26,7 @@ pub(super) enum Answer {
 const KNOWN: &str = "The Tidegate console knows: SHOW SERVERS | POOLS | SESSIONS | PINS | DIGESTS | VARIABLES \
     [LIKE 'pattern' | WHERE condition] [ORDER BY column [DESC]] [LIMIT n]; \
     SELECT columns FROM servers | pools | sessions | pins | digests | variables, with the same; \
-    SHOW DATABASES | TABLES | COLUMNS FROM table; KILL [CONNECTION | QUERY] id; RELOAD; \
+    SHOW DATABASES | TABLES | COLUMNS FROM table; KILL [CONNECTION | QUERY] id; RELOAD; SHOW DEFINITIONS; ABANDON DEFINITION id; \
     ALTER SERVER 'host:port' DRAIN | RESUME | WEIGHT n | RESET; ADD SERVER 'host:port' [TO 'cluster'] [WEIGHT n]; DROP SERVER 'host:port'; \
     SWITCHOVER TO 'host:port'";
 
@@ -69,6 +70,8 @@ impl Console {
                 let done = self.steering.reload().await.map_err(refused);
                 done.map(|changes| Answer::Table(views::changes(changes)))
             }
+            Some(Statement::Definitions) => self.definitions().await.map(Answer::Table),
+            Some(Statement::Abandon(id)) => self.abandon(id, operator).await,
             Some(Statement::SwitchOver(server)) => self.switch_over(&server, operator).await,
             Some(Statement::Order { server, weight, verb, cluster }) => {
                 self.order(&server, weight, (verb, cluster), operator).await
@@ -78,6 +81,35 @@ impl Console {
             }
         };
         answered.unwrap_or_else(Answer::Error)
+    }
+
+    /// The journal of definitions.
+    async fn definitions(&self) -> Result<Table, ErrPacket> {
+        let (home, monitor) = (self.clusters.home(), self.config.load().monitor.clone());
+        let unread = |trouble: Trouble| {
+            ErrPacket::new(
+                1105,
+                b"HY000",
+                format!("Tidegate: the journal of definitions cannot be read: {trouble}"),
+            )
+        };
+        let entries = match Journal::find(home, &monitor).await.map_err(unread)? {
+            Some(mut journal) => journal.entries(None).await.map_err(unread)?,
+            None => Vec::new(),
+        };
+        Ok(views::definitions(entries))
+    }
+
+    /// Gives up a definition that is not on all of its shards.
+    async fn abandon(&self, id: u64, operator: &Operator) -> Result<Answer, ErrPacket> {
+        let (home, monitor) = (self.clusters.home(), self.config.load().monitor.clone());
+        let by = String::from_utf8_lossy(&operator.user);
+        tracing::info!(%by, id, "an operator gives up a definition");
+        let told = |trouble: Trouble| refused(trouble.to_string());
+        match Journal::find(home, &monitor).await.map_err(told)? {
+            Some(mut journal) => journal.abandon(id).await.map(|()| Answer::Done).map_err(told),
+            None => Err(told(Trouble::Unknown(id))),
+        }
     }
 
     /// Ends a session, or what it runs.

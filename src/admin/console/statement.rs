@@ -19,6 +19,10 @@ pub(super) enum Statement {
     Use(String),
     /// Read the rules again.
     Reload,
+    /// The journal of definitions.
+    Definitions,
+    /// Give up a definition that is not on all of its shards.
+    Abandon(u64),
     /// Make this server the primary.
     SwitchOver(String),
     /// Something is to be done about a server.
@@ -108,6 +112,12 @@ impl Statement {
     }
 
     fn first(tokens: &mut Tokens) -> Option<Self> {
+        if tokens.words(&["SHOW", "DEFINITIONS"]) {
+            return Some(Self::Definitions);
+        }
+        if tokens.words(&["ABANDON", "DEFINITION"]) {
+            return tokens.number().map(Self::Abandon);
+        }
         if tokens.words(&["SHOW"]) {
             return Select::show(tokens).map(Self::Select);
         }

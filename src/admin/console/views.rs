@@ -12,6 +12,7 @@ use crate::ids::{BackendId, ServerId};
 use crate::observe::{Digest, Metrics, merge};
 use crate::plan::{Reason, Target};
 use crate::registry::{Handle, Phase};
+use crate::topology::definitions::{Entry, Site};
 use crate::topology::{Server, Snapshot};
 
 /// Of all clusters.
@@ -54,6 +55,33 @@ pub(super) fn servers(snapshots: &Snapshots) -> Table {
                 snapshot.cluster.name.as_str().into(),
             ]);
         }
+    }
+    table
+}
+
+/// SHOW DEFINITIONS.
+pub(super) fn definitions(entries: Vec<Entry>) -> Table {
+    let mut table = Table::new(&[
+        ("Id", Number),
+        ("State", Text),
+        ("Database", Text),
+        ("Tables", Text),
+        ("Sites", Text),
+        ("Account", Text),
+        ("Began", Text),
+        ("Statement", Text),
+    ]);
+    for Entry { id, state, database, tables, statement, account, began, running, sites, .. } in entries {
+        let state = if running { "running".to_owned() } else { state };
+        let sites = sites.into_iter().map(|Site { name, word, error, .. }| match error {
+            Some(error) => format!("{name} {} ({error})", word.as_str()),
+            None => format!("{name} {}", word.as_str()),
+        });
+        let sites = sites.collect::<Vec<_>>().join(", ");
+        let statement = String::from_utf8_lossy(&statement).into_owned();
+        let mut row: Vec<Value> = vec![id.into()];
+        row.extend([state, database, tables, sites, account, began, statement].map(Value::from));
+        table.rows.push(row);
     }
     table
 }

@@ -25,6 +25,8 @@ pub enum Edit {
     Schema,
     /// It is a table's name, or qualifies a column: gets the shard's suffix, where it has one.
     Table,
+    /// It is a name that a server has made of a table's: behind so many bytes of it the shard's suffix is put, where it has one.
+    Within(usize),
     /// Behind it ` AS name` is put, where the shard has a suffix: columns go on being found under the table's name.
     Alias(Vec<u8>),
     /// It begins `DATABASE()` or `SCHEMA()`: the three tokens become the database's name as a string.
@@ -67,7 +69,7 @@ impl Place<'_> {
     fn needs(&self, edit: &Edit) -> bool {
         match edit {
             Edit::Schema | Edit::CurrentDatabase { .. } => self.schema != self.database,
-            Edit::Table | Edit::Alias(_) => !self.suffix.is_empty(),
+            Edit::Table | Edit::Within(_) | Edit::Alias(_) => !self.suffix.is_empty(),
             Edit::Before(_) | Edit::After(_) | Edit::Without(_) | Edit::Text(_) => true,
         }
     }
@@ -86,7 +88,7 @@ impl NameEdit {
                 });
                 ends.max().unwrap_or_default()
             }
-            Edit::Schema | Edit::Table | Edit::Alias(_) | Edit::Text(_) => 0,
+            Edit::Schema | Edit::Table | Edit::Within(_) | Edit::Alias(_) | Edit::Text(_) => 0,
         };
         end.max(self.token.saturating_add(1))
     }
@@ -120,7 +122,9 @@ impl Writing<'_> {
                 Edit::After(pieces) => (found.end..found.end, self.put(pieces)),
                 Edit::Alias(name) => (found.end..found.end, alias(name)),
                 Edit::Text(text) => (found.start..found.end, text.clone()),
-                Edit::Schema | Edit::Table => (found.start..found.end, self.name(edit, found)),
+                Edit::Schema | Edit::Table | Edit::Within(_) => {
+                    (found.start..found.end, self.name(edit, found))
+                }
                 Edit::Without(end) => {
                     let last = end.checked_sub(1).and_then(|last| self.token(last)).unwrap_or(found);
                     left_out = last.end;
@@ -149,6 +153,11 @@ impl Writing<'_> {
     fn name(&self, edit: &Edit, token: &Token) -> Vec<u8> {
         match edit {
             Edit::Schema => quoted(self.place.schema, b'`'),
+            Edit::Within(length) => {
+                let name = unquote(token.text(self.sql));
+                let (table, rest) = name.split_at_checked(*length).unwrap_or((&name, b""));
+                quoted(&[table, self.place.suffix, rest].concat(), b'`')
+            }
             _ => quoted(&[&*unquote(token.text(self.sql)), self.place.suffix].concat(), b'`'),
         }
     }
@@ -175,7 +184,7 @@ impl Writing<'_> {
             let (mut text, mut last) = (token.text(self.sql).to_vec(), at);
             for edit in self.edits.iter().filter(|edit| edit.token == at).map(|edit| &edit.edit) {
                 match edit {
-                    Edit::Schema | Edit::Table => text = self.name(edit, token),
+                    Edit::Schema | Edit::Table | Edit::Within(_) => text = self.name(edit, token),
                     Edit::Alias(name) => text.extend(alias(name)),
                     Edit::CurrentDatabase { .. } => {
                         text = string(self.place.database);

@@ -8,6 +8,7 @@ mod across;
 mod change;
 mod choose;
 mod copies;
+mod define;
 mod edits;
 mod facts;
 mod gate;

@@ -10,6 +10,7 @@ use super::keys::{KeySource, Narrow};
 use super::parse::text::At;
 use super::refusal::Refusal;
 use crate::merge::Spec;
+use crate::shard::{Database, Shard};
 
 /// The plan of one shape of statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +21,8 @@ pub enum Planned {
     Routed(Box<Routed>),
     /// It changes all copies of a reference table: at home, and on every shard of the database.
     Copies(Box<Copies>),
+    /// It defines tables on all of their shards.
+    Definition(Box<Definition>),
     /// It does not run.
     Refused(Refusal),
 }
@@ -30,6 +33,7 @@ impl Planned {
         let routed = match self {
             Self::Routed(routed) => routed,
             Self::Copies(copies) => return copies.edits.len(),
+            Self::Definition(definition) => return definition.edits.len(),
             Self::Home | Self::Refused(_) => return 0,
         };
         let sites = match &routed.sites {
@@ -69,6 +73,68 @@ pub struct Copies {
     pub verb: Verb,
     /// Names to be replaced for a shard, in the order of the text.
     pub edits: Vec<NameEdit>,
+}
+
+/// A definition of tables: of one keyspace on all of its shards, or of reference tables on all copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Definition {
+    /// The database, by its logical name.
+    pub database: String,
+    /// The keyspace, by its place in the database; `None` for reference tables.
+    pub keyspace: Option<usize>,
+    /// What it does, in words.
+    pub verb: &'static str,
+    /// The tables that it makes, changes or removes.
+    pub targets: Vec<Target>,
+    /// It leaves definitions as they are, and does no harm a second time.
+    pub again: bool,
+    /// Names to be replaced for a shard, in the order of the text.
+    pub edits: Vec<NameEdit>,
+}
+
+impl Definition {
+    /// Whether it is carried out at home, and on which shards besides.
+    pub fn sites<'a>(&self, database: &'a Database) -> (bool, Vec<&'a Shard>) {
+        match self.keyspace {
+            Some(at) => {
+                (false, database.keyspaces.get(at).map(|own| own.shards.iter().collect()).unwrap_or_default())
+            }
+            None => (true, database.copies()),
+        }
+    }
+}
+
+/// A table that a definition is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Its logical name.
+    pub table: String,
+    /// Whether it must be there before.
+    pub needs: Needs,
+    /// What becomes of it.
+    pub leaves: Leaves,
+}
+
+/// What a definition makes of a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaves {
+    /// It is there.
+    Present,
+    /// It is not.
+    Absent,
+    /// It is another one, most often.
+    Changed,
+}
+
+/// Whether a table must be there before a definition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Needs {
+    /// It must.
+    Present,
+    /// It must not.
+    Absent,
+    /// The statement says what to do in either case.
+    Either,
 }
 
 /// Kinds of statements.

@@ -39,8 +39,24 @@ reasons! {
     TooDeep = "too-deep", "split it into several statements";
     /// More than one statement in the packet.
     SeveralStatements = "several-statements", "send each statement by itself";
-    /// CREATE, ALTER, DROP, RENAME, TRUNCATE and others on a sharded table.
+    /// A definition of a listed table that Tidegate does not carry out.
     Definition = "definition", "run it on each shard";
+    /// A definition changes the key's column such that it contradicts the rules.
+    KeyColumn = "key-column", "keep the column as the rules have it, or make a new keyspace and copy the rows";
+    /// A foreign key to rows that may be in another shard.
+    ForeignKey = "foreign-key", "let the sharding key be a part of the foreign key, on both sides";
+    /// CREATE TABLE … SELECT of a listed table.
+    CreateSelect = "create-select", "create the table, then insert the rows";
+    /// CREATE or DROP TEMPORARY TABLE with a listed name, or from a listed table.
+    TemporaryTable = "temporary-table", "give the temporary table another name, and name its columns";
+    /// RENAME to or from a name of which the rules do not say the same.
+    Rename = "rename", "list both names in the rules, in one keyspace and with one key, and rename one after the other by RENAME TABLE";
+    /// A view with a listed name, or over sharded tables.
+    View = "view", "create it on each shard, and list it with its key in the rules";
+    /// A trigger on a listed table.
+    Trigger = "trigger", "create it on each shard, where it runs";
+    /// A stored routine or an event that names a listed table.
+    Routine = "routine", "let the client send its statements one by one";
     /// SHOW, DESCRIBE and others about a sharded table.
     Description = "description", "ask a shard directly";
     /// LOCK TABLES, HANDLER, FLUSH of a sharded table.

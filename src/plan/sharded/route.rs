@@ -4,6 +4,7 @@
 //! Invariant: that of the module.
 
 use super::across;
+use super::define;
 use super::facts::Known;
 use super::gate;
 use super::keys::{KeySource, Narrow, any};
@@ -59,6 +60,9 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
             Reason::SeveralStatements,
             "Several statements in one packet, and {} is among their names",
         );
+    }
+    if define::is_definition(&text) && !uses.contains(Uses::DOUBT) {
+        return define::define(&text, planner, request.database, &mentions);
     }
     let Some(first) = first_of_statement(&text) else {
         let (reason, what) = other_statement(&text);

@@ -9,7 +9,7 @@ use super::edits::{NameEdit, Place, text_for};
 use super::keys::{Bound, KeySource, Narrow, Typed};
 use super::merge_words;
 use super::parse::text::{At, Text, is_literal};
-use super::planned::{Copies, Merge, Operand, Planned, Routed, Sites};
+use super::planned::{Copies, Definition, Merge, Needs, Operand, Planned, Routed, Sites, Target};
 use super::values::Arguments;
 use crate::shard::{Database, Rules, Shard};
 use crate::sql::Lexing;
@@ -24,6 +24,7 @@ pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -
         }
         Planned::Routed(routed) => Words::new(sql, lexing).routed(routed, rules),
         Planned::Copies(copies) => self::copies(sql, lexing, copies, rules),
+        Planned::Definition(definition) => self::definition(sql, lexing, definition, rules),
     }
 }
 
@@ -60,6 +61,31 @@ fn copies(sql: &[u8], lexing: &Lexing, copies: &Copies, rules: &Rules) -> String
     let mut out = format!("{verb}  all copies\n  on     home and {} on shards\n", shards.len());
     if let Some(first) = shards.first() {
         out += &text_on(first, database, sql, lexing, &copies.edits);
+    }
+    out
+}
+
+/// A definition: its sites, and the text of the first shard where it is not the client's.
+fn definition(sql: &[u8], lexing: &Lexing, definition: &Definition, rules: &Rules) -> String {
+    let Some(database) = rules.database(&definition.database) else { return String::new() };
+    let (home, shards) = definition.sites(database);
+    let keyspace = definition.keyspace.and_then(|at| database.keyspaces.get(at));
+    let of = keyspace.map_or("all copies".to_owned(), |keyspace| format!("keyspace {}", keyspace.name));
+    let names = home.then_some("home").into_iter().chain(shards.iter().map(|shard| &*shard.name));
+    let tables: Vec<_> = definition
+        .targets
+        .iter()
+        .map(|Target { table, needs, .. }| match needs {
+            Needs::Present => format!("{table} is there"),
+            Needs::Absent => format!("{table} is not there"),
+            Needs::Either => table.clone(),
+        })
+        .collect();
+    let mut out = format!("{}  {of}\n  tables {}", definition.verb, tables.join(", "));
+    out += if definition.again { "; again where it is resumed\n" } else { "\n" };
+    out += &format!("  sites  {}\n", names.collect::<Vec<_>>().join(", "));
+    if let Some(first) = shards.first() {
+        out += &text_on(first, database, sql, lexing, &definition.edits);
     }
     out
 }
