@@ -2,6 +2,7 @@
 
 use tidegate::wire::capabilities::Capabilities;
 
+use crate::harness::packets::Param;
 use crate::harness::{Login, Rules, Scenario, Stage, until};
 
 both_dialects! {
@@ -10,6 +11,7 @@ both_dialects! {
     prepared_texts_pin_until_they_are_deallocated,
     locks_pin_until_they_are_given_back,
     user_locks_pin_while_they_are_held,
+    user_locks_are_named_by_parameters_too,
     xa_transactions_pin_until_they_end,
     binding_variables_pin_until_they_are_taken_back,
     several_statements_in_a_packet_pin_on,
@@ -173,6 +175,26 @@ async fn user_locks_pin_while_they_are_held(scenario: Scenario) {
     until_pinned(&stage, "user lock", 1).await;
     assert_eq!(holder.value(format!("SELECT RELEASE_LOCK('{a}')")).await.unwrap(), "1");
     until_pinned(&stage, "", 0).await;
+}
+
+/// As drivers take them that prepare every statement.
+async fn user_locks_are_named_by_parameters_too(scenario: Scenario) {
+    let stage = single(scenario).await;
+    let mut client = stage.raw().await;
+    let take = client.prepare("SELECT ?, GET_LOCK(?, ?)").await.unwrap();
+    let give = client.prepare("SELECT RELEASE_LOCK(?)").await.unwrap();
+    let ask = client.prepare("SELECT IS_FREE_LOCK(?)").await.unwrap();
+    for name in [format!("{}.a", stage.schema), format!("{} \u{e9}'\\", stage.schema)] {
+        let name = || Param::Text(name.as_bytes());
+        client.execute(take, &[Param::Int(7), name(), Param::Int(0)]).await.rows();
+        until_pinned(&stage, "user lock", 1).await;
+        client.value("SELECT 1").await.unwrap();
+        client.execute(ask, &[name()]).await.rows();
+        client.value("SELECT 1").await.unwrap();
+        until_pinned(&stage, "user lock", 1).await;
+        client.execute(give, &[name()]).await.rows();
+        until_pinned(&stage, "", 0).await;
+    }
 }
 
 async fn xa_transactions_pin_until_they_end(scenario: Scenario) {

@@ -11,6 +11,7 @@ both_dialects! {
     variables_assigned_in_a_transaction_outlive_it,
     variables_assigned_by_prepared_texts_are_known,
     variables_that_cannot_be_brought_stay_where_they_are,
+    a_variable_that_is_short_again_pins_nobody,
     diagnostics_and_out_parameters_are_kept,
     a_failed_statement_may_have_assigned,
     diagnostics_that_assign_nothing_show_no_others_variable,
@@ -178,6 +179,24 @@ async fn variables_that_cannot_be_brought_stay_where_they_are(scenario: Scenario
         drop(client);
         is_unpinned(&stage).await;
         assert_eq!(stage.raw().await.value("SELECT CONCAT_WS('', @big, @small, @\u{e9})").await.unwrap(), "");
+    }
+}
+
+async fn a_variable_that_is_short_again_pins_nobody(scenario: Scenario) {
+    let rules = Rules { weights: vec![1, 0, 0], ..Rules::pool("{max: 2}") };
+    let stage = scenario.stage_with(rules).await;
+    let (mut client, mut other) = (stage.raw().await, stage.raw().await);
+    for short in ["SET @big = 'short'", "SELECT @big := 'short'", "SELECT 'short' INTO @big"] {
+        client.ok("SET @big = REPEAT('x', 100000), @small = 1").await;
+        client.ok("SET @other = 5").await;
+        stage.proxy.until_metric("tidegate_pinned_sessions", &["user variables"], |pinned| pinned == 1).await;
+        other.ok("SET @big = 1, @small = 2").await;
+        assert_eq!(client.value("SELECT LENGTH(@big)").await.unwrap(), "100000");
+        client.query(short).await;
+        client.value("SELECT 1").await.unwrap();
+        is_unpinned(&stage).await;
+        other.ok("SET @big = 1, @small = 2").await;
+        assert_eq!(client.value("SELECT CONCAT_WS(',', @big, @small, @other)").await.unwrap(), "short,1,5");
     }
 }
 

@@ -76,7 +76,7 @@ impl Ledger {
                 }
                 Effect::Renamed => self.untold.set(Pins::TEMPORARY_TABLE, !self.tables.is_empty()),
                 Effect::Role(_) => {}
-                Effect::Untold => self.untold |= added,
+                Effect::Untold | Effect::UserLockParameter(_) => self.untold |= added,
             }
         }
         if self.texts.is_empty() && !self.untold.contains(Pins::TEXT_PREPARED) {

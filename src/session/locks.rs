@@ -9,10 +9,15 @@ use super::Session;
 use super::diagnostics::At;
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
+use super::work::Work;
 use crate::backend::connection::{Connection, Key};
 use crate::backend::exchange::Answer;
-use crate::sql::Dialect;
+use crate::backend::names::of_collation;
+use crate::backend::state::Base;
+use crate::sql::{Dialect, Effect};
+use crate::wire::capabilities::Capabilities;
 use crate::wire::ok::Status;
+use crate::wire::parameters::{Parameter, Parameters};
 
 /// How many user locks the connection has. For accounts that may read the table.
 const COUNT_OF_MYSQL: &[u8] = b"SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE \
@@ -62,6 +67,39 @@ impl Session {
         if self.count_locks(connection).await.is_some_and(|count| count > 0) {
             self.ledger.note_unnamed_locks();
             self.set_pins(self.pins | Pins::USER_LOCK);
+        }
+    }
+
+    /// Puts the names that an execution has brought in the place of its parameters.
+    pub(super) fn name_locks(&self, effects: &mut [Effect], work: &Work<'_>) {
+        for effect in effects {
+            if let Effect::UserLockParameter(place) = effect
+                && let Some(name) = self.lock_parameter(work, *place)
+            {
+                *effect = Effect::UserLock(name);
+            }
+        }
+    }
+
+    /// The lock's name that a parameter brings, as a literal; `None` where it is not told for certain.
+    fn lock_parameter(&self, work: &Work<'_>, place: usize) -> Option<Vec<u8>> {
+        let execution = work.execution.as_ref().filter(|execution| execution.executes)?;
+        let known = self.statements.known.get(&execution.id)?;
+        let attributes = self.class.capabilities.contains(Capabilities::QUERY_ATTRIBUTES);
+        let is_ahead = self.statements.open.long_data.contains(&execution.id);
+        let types = execution.types.as_deref().filter(|_| !is_ahead)?;
+        let parameters = Parameters::of(execution.payload, known.parameters, attributes, types, |_| None)?;
+        let of_login = of_collation(self.class.collation.into(), self.lexing.server.dialect).0;
+        let by_login = self.desired.base == Base::Handshake && of_login.starts_with("utf8");
+        let charset = self.desired.get(b"character_set_client");
+        let utf8 = charset.map_or(by_login, |charset| charset.starts_with(b"utf8"));
+        match parameters.values().nth(place)? {
+            Parameter::Text(name) if name.is_ascii() || utf8 => {
+                let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+                Some(format!("_utf8mb4 x'{hex}'").into())
+            }
+            Parameter::Integer(number) => Some(format!("'{number}'").into()),
+            _ => None,
         }
     }
 

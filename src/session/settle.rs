@@ -220,7 +220,8 @@ impl Session {
         if !uses.intersects(NAMED) && !ends {
             return pins;
         }
-        let effects = sql::effects(work.sql(), &self.lexing);
+        let mut effects = sql::effects(work.sql(), &self.lexing);
+        self.name_locks(&mut effects, work);
         if let [Effect::Role(role)] = &effects[..] {
             let mut next = (*self.desired).clone();
             next.role = Some(role.clone());

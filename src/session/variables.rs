@@ -37,7 +37,9 @@ pub(super) struct Variables {
     in_texts: BTreeSet<Name>,
     /// System variables that such texts set as `@@name`, which MariaDB does not report.
     pub(super) settings_in_texts: BTreeSet<Vec<u8>>,
-    /// Some cannot be told or read: they stay on the held connection.
+    /// Those of the unread that cannot be read as they are: too long, or of a type that no literal has.
+    unreadable: BTreeSet<Name>,
+    /// Some cannot be told: they stay on the held connection.
     opaque: bool,
     /// Names that the statement in hand reads without the session's having set them, and no client of its account has before.
     news: Vec<Name>,
@@ -48,7 +50,7 @@ const NAMED: Uses = Uses::USER_VARIABLE_READ.union(Uses::USER_VARIABLE_WRITE);
 impl Variables {
     /// Whether the pin that they make ends by reading them back.
     pub fn can_be_read(&self) -> bool {
-        !self.opaque
+        !self.opaque && self.unreadable.is_empty()
     }
 
     /// Whether some are known to the connection alone on which they were set.
@@ -211,6 +213,7 @@ impl Session {
             let reached = succeeded || brought && connection.variables.is_sure(&name);
             connection.variables.touch(&name);
             if reached {
+                self.variables.unreadable.remove(&name); // it has another value now
                 self.variables.unread.insert(name);
             }
         }
@@ -297,12 +300,12 @@ impl Session {
                     self.variables.known.insert(name, value);
                 }
                 None => {
-                    self.variables.unread.insert(name);
-                    self.variables.opaque = true;
+                    self.variables.unread.insert(name.clone());
+                    self.variables.unreadable.insert(name);
                 }
             }
         }
-        if !self.variables.opaque {
+        if self.variables.can_be_read() {
             self.set_pins(self.pins.difference(Pins::USER_VARIABLES));
         }
     }

@@ -50,6 +50,8 @@ pub enum Effect {
     XaEnded,
     /// GET_LOCK of this literal, as it is written.
     UserLock(Vec<u8>),
+    /// GET_LOCK of the statement's parameter at this place.
+    UserLockParameter(usize),
     /// RELEASE_ALL_LOCKS.
     UserLocksReleased,
     /// SET of a variable that binds the connection; true: back to what it is by itself.
@@ -201,7 +203,9 @@ fn set(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
 /// GET_LOCK('literal', …) and RELEASE_ALL_LOCKS() anywhere in a statement.
 fn user_locks(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
     let mut effects = Vec::new();
+    let mut parameters = 0;
     while !words.tokens.is_empty() {
+        parameters += usize::from(words.peek().is_some_and(|(kind, _)| kind == Kind::Placeholder));
         let word = lower(words.word());
         if !words.peek().is_some_and(|(kind, _)| kind == Kind::Punct(b'(')) {
             continue;
@@ -211,10 +215,15 @@ fn user_locks(mut words: Phrase<'_>) -> Option<Vec<Effect>> {
                 words.word();
                 let (kind, text) = words.peek()?;
                 words.word();
-                if kind != Kind::String || !words.peek().is_some_and(|(kind, _)| kind == Kind::Punct(b',')) {
+                if !words.peek().is_some_and(|(kind, _)| kind == Kind::Punct(b',')) {
                     return None;
                 }
-                effects.push(Effect::UserLock(text.to_vec()));
+                effects.push(match kind {
+                    Kind::String => Effect::UserLock(text.to_vec()),
+                    Kind::Placeholder => Effect::UserLockParameter(parameters),
+                    _ => return None,
+                });
+                parameters += usize::from(kind == Kind::Placeholder);
             }
             b"release_all_locks" => effects.push(Effect::UserLocksReleased),
             _ if word.starts_with(b"service_") || word.starts_with(b"version_tokens_") => return None,
@@ -283,7 +292,12 @@ mod tests {
     fn user_locks_have_the_names_that_are_written() {
         assert_eq!(of("SELECT GET_LOCK('a', 1), RELEASE_LOCK('b')"), [Effect::UserLock(text("'a'"))]);
         assert_eq!(of("DO RELEASE_ALL_LOCKS()"), [Effect::UserLocksReleased]);
-        for sql in ["SELECT GET_LOCK(?, 1)", "SELECT GET_LOCK('a' 'b', 1)", "SELECT GET_LOCK(CONCAT('a'), 1)"]
+        assert_eq!(
+            of("SELECT ?, GET_LOCK(?, ?), GET_LOCK(?, 0), GET_LOCK('a', ?)"),
+            [Effect::UserLockParameter(1), Effect::UserLockParameter(3), Effect::UserLock(text("'a'"))]
+        );
+        for sql in
+            ["SELECT GET_LOCK(? + 1, 1)", "SELECT GET_LOCK('a' 'b', 1)", "SELECT GET_LOCK(CONCAT('a'), 1)"]
         {
             assert_eq!(of(sql), [Effect::Untold], "{sql}");
         }
