@@ -7,6 +7,7 @@ use crate::harness::{Login, Rules, Scenario};
 both_dialects! {
     the_end_of_nothing_waits_for_no_server,
     an_end_that_begins_the_next_goes_to_the_server,
+    an_end_with_release_is_the_sessions,
 }
 
 async fn the_end_of_nothing_waits_for_no_server(scenario: Scenario) {
@@ -46,4 +47,38 @@ async fn an_end_that_begins_the_next_goes_to_the_server(scenario: Scenario) {
         assert!(!each.ok("ROLLBACK").await.status.contains(Status::IN_TRANSACTION));
         assert!(each.ok("ROLLBACK AND CHAIN").await.status.contains(Status::IN_TRANSACTION));
     }
+}
+
+/// Servers answer, then close the connection.
+async fn an_end_with_release_is_the_sessions(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    for (place, before, end) in [
+        (1, "BEGIN", "COMMIT RELEASE"),
+        (2, "CREATE TEMPORARY TABLE own (a INT)", "ROLLBACK AND NO CHAIN RELEASE"),
+        (3, "SET completion_type='RELEASE'", "COMMIT"),
+        (4, "SET completion_type=2", "SELECT 1; ROLLBACK"),
+        (5, "DO 0", "COMMIT RELEASE"),
+    ] {
+        for through in [false, true] {
+            let mut client = match through {
+                true => stage.raw().await,
+                false => stage.direct(Login::default()).await,
+            };
+            client.ok(before).await;
+            client.ok(format!("REPLACE INTO t VALUES ({place})")).await;
+            client.query(end).await.pop().unwrap().ok();
+            client.closed().await;
+        }
+    }
+    let mut client = stage.raw().await;
+    client.ok("SET completion_type='RELEASE'").await;
+    client.ok("COMMIT NO RELEASE").await;
+    assert_eq!(
+        client.value("/* tidegate: primary */ SELECT GROUP_CONCAT(id ORDER BY id) FROM t").await.unwrap(),
+        "1,2,3,4,5"
+    );
+    let end = client.prepare("ROLLBACK RELEASE").await.unwrap();
+    client.execute(end, &[]).await.ok();
+    client.closed().await;
 }

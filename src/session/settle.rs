@@ -61,7 +61,9 @@ impl Session {
         if doomed {
             self.outlive_kill(&mut connection).await;
         }
-        if self.held.is_none() && !self.pins.intersects(Pins::PASSING) {
+        let released = end.error.is_none() && self.is_released(work);
+        connection.broken |= released; // the server has closed it
+        if !released && self.held.is_none() && !self.pins.intersects(Pins::PASSING) {
             self.read_variables(&mut connection).await;
             if connection.may_lock {
                 self.look_for_locks_of_routines(&mut connection).await;
@@ -75,7 +77,25 @@ impl Session {
             }
             None => Flow::Continue,
         };
+        if released {
+            self.end_told().await;
+            return Flow::Close;
+        }
         if kept == Flow::Close { kept } else { flow }
+    }
+
+    /// Whether the end of a transaction, which has succeeded, is that of its session (RELEASE).
+    fn is_released(&self, work: &Work<'_>) -> bool {
+        if work.statement.class != Class::EndOrSavepoint || work.preparing.is_some() {
+            return false;
+        }
+        let by_itself = match self.desired.get(b"completion_type") {
+            Some(value) => value == b"RELEASE",
+            // By the servers' own setting: it leads on, and not to another transaction.
+            None => !self.status.contains(Status::IN_TRANSACTION) && self.end_leads_on(),
+        };
+        let may = by_itself || work.statement.uses.contains(Uses::CHAIN_OR_RELEASE);
+        may && sql::releases(work.sql(), &self.lexing, by_itself)
     }
 
     /// Somebody is killing the thread of this connection: waits until that is over, so that not the state on it is lost

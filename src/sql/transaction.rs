@@ -4,7 +4,9 @@
 //! transaction is open; the server's status flags say that.
 
 use super::keywords::Keyword;
+use super::lexer::Kind;
 use super::model::{Access, Class, Lexing, Uses};
+use super::phrase::{Phrase, lower, tokens};
 use super::scan::Scan;
 
 /// BEGIN [WORK]; MariaDB's BEGIN NOT ATOMIC starts a compound statement.
@@ -62,6 +64,30 @@ pub fn is_bare_end(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"COMMIT") || text.eq_ignore_ascii_case(b"ROLLBACK")
 }
 
+/// Whether the end of a transaction ends the session, too: by RELEASE, or where none of the two is said, as `completion_type` has it
+/// (`by_itself`). Of several statements, whether one of them does.
+pub fn releases(text: &[u8], lexing: &Lexing, by_itself: bool) -> bool {
+    let tokens = tokens(text, lexing);
+    tokens.split(|token| token.kind == Kind::Punct(b';')).any(|tokens| {
+        let mut words = Phrase { sql: text, tokens };
+        if !words.take(b"commit") && !words.take(b"rollback") {
+            return false;
+        }
+        let mut released = by_itself;
+        let mut denied = false;
+        while !words.tokens.is_empty() {
+            let word = lower(words.word());
+            match &*word {
+                b"to" => return false,
+                b"release" => released = !denied,
+                _ => {}
+            }
+            denied = word == b"no";
+        }
+        released
+    })
+}
+
 /// What a statement of [`Class::EndOrSavepoint`] does to its transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
@@ -94,7 +120,7 @@ pub fn loads(text: &[u8], lexing: &Lexing) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::model::{Dialect, LexCharset, Lexing, ServerVersion};
-    use super::{Ending, ending, is_bare_end};
+    use super::{Ending, ending, is_bare_end, releases};
 
     #[test]
     fn endings_are_told_from_savepoints() {
@@ -116,6 +142,29 @@ mod tests {
             ("RELEASE SAVEPOINT a", Ending::Savepoint),
         ] {
             assert_eq!(ending(sql.as_bytes(), &lexing), wanted, "{sql}");
+        }
+    }
+
+    #[test]
+    fn an_end_may_be_that_of_the_session() {
+        let lexing = &crate::sql::tests::MYSQL;
+        let of = |sql: &str, by_itself| releases(sql.as_bytes(), lexing, by_itself);
+        for sql in
+            ["COMMIT RELEASE", "rollback work and no chain release", "SELECT 1; COMMIT /* a */ RELEASE;"]
+        {
+            assert!(of(sql, false) && of(sql, true), "{sql}");
+        }
+        for sql in ["COMMIT", "ROLLBACK AND CHAIN", "BEGIN; COMMIT; SELECT 1"] {
+            assert!(!of(sql, false) && of(sql, true), "{sql}");
+        }
+        for sql in [
+            "COMMIT NO RELEASE",
+            "COMMIT AND NO CHAIN NO RELEASE",
+            "ROLLBACK TO release",
+            "RELEASE SAVEPOINT a",
+            "",
+        ] {
+            assert!(!of(sql, false) && !of(sql, true), "{sql}");
         }
     }
 
