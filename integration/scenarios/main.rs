@@ -27,6 +27,7 @@ mod expressions;
 mod extensions;
 mod failover;
 mod failure;
+mod globals;
 mod groups;
 mod idle;
 mod insert_ids;

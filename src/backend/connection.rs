@@ -99,6 +99,8 @@ pub struct Connection {
     pub warned: bool,
     /// The accounts' state at its login, see [`super::server::Shared::epoch`].
     pub epoch: u64,
+    /// The last change of global variables that it began behind, see [`super::epoch::Epoch`].
+    pub globals: u64,
     /// Tables that its session has created so far, by the server's count; `None` when that is not known.
     pub counted: Option<u64>,
     /// The place that a read has on the primary for want of a replica, until the connection is given back.
@@ -135,7 +137,7 @@ impl Connection {
         buffers: &std::rc::Rc<Freelist>,
         limit: Duration,
     ) -> Result<Self, ConnectError> {
-        let epoch = server.epoch();
+        let (epoch, globals) = (server.epoch(), server.globals());
         let established =
             connect::connect(&server.place, server.dialing(), account, &class, opening, limit).await?;
         server.witness.accepted(account, established.stream.is_tls());
@@ -163,6 +165,7 @@ impl Connection {
             variables: Placed::default(),
             warned: false,
             epoch,
+            globals,
             counted: Some(0),
             spilled: None,
             broken: false,
@@ -309,9 +312,11 @@ impl Connection {
     ) -> Result<(), ExchangeError> {
         let mut packet = Vec::with_capacity(16);
         put_packet(&mut packet, 0, &[command::RESET_CONNECTION]);
+        let globals = server.globals();
         self.stream.write_all(&packet).await?;
         receive(self, buffer, Expect::Simple).await?.into_ok()?;
         self.forget_session();
+        self.globals = globals; // it has their values of now
         server.track(self, buffer).await?;
         self.dirty = false;
         Ok(())

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod class;
 pub mod connect;
 pub mod connection;
+pub mod epoch;
 pub mod exchange;
 pub mod gate;
 pub mod insert_id;

@@ -1,7 +1,7 @@
 //! One server as one core sees it: its settings, and what is common to all connections to it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::account::Witness;
 use super::connect::{Dialing, Place};
 use super::connection::Connection;
+use super::epoch::Epoch;
 use super::exchange::ExchangeError;
 use super::gate::Gate;
 use super::room::Room;
@@ -58,23 +59,6 @@ pub struct Common {
     /// Reads on the primary that were meant for a replica.
     pub spill: Arc<Spill>,
     epoch: Arc<Epoch>,
-}
-
-/// How often accounts or their rights have changed through Tidegate, all clusters together. A server gives a connection the rights that
-/// its account has at the login, and those on a database at USE; a new session expects new ones.
-#[derive(Debug, Default)]
-pub struct Epoch(AtomicU64);
-
-impl Epoch {
-    /// How often by now.
-    pub fn now(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
-    /// They have changed.
-    pub fn next(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
 }
 
 impl Common {
@@ -146,6 +130,11 @@ impl Shared {
     /// See [`Epoch`].
     pub fn epoch(&self) -> u64 {
         self.common.epoch.now()
+    }
+
+    /// See [`Epoch::globals`].
+    pub fn globals(&self) -> u64 {
+        self.common.epoch.globals()
     }
 
     /// It takes nothing new: connections end as they are given back, and nobody waits for one. Or it does again.

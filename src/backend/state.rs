@@ -6,6 +6,7 @@
 //!
 //! What the servers report, and what they do not, was tried on both dialects: see `docs/session-state.md`.
 
+use super::epoch::Before;
 use crate::wire::ok::Change;
 
 /// In which statements and names come.
@@ -160,6 +161,21 @@ impl State {
     /// The variables that were set, by their names.
     pub fn variables(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.variables.iter().map(|(name, value)| (&name[..], &value[..]))
+    }
+
+    /// Global variables have changed since this state began: what it has not set keeps the value from before. `ignore_space`: the handshake
+    /// has put that into sql_mode. True when the state is another now.
+    pub fn outlast(&mut self, before: &[Before], ignore_space: bool) -> bool {
+        let mut changed = false;
+        for (name, value) in before.iter().filter(|(name, _)| is_replayed(name)) {
+            if self.get(name).is_some() {
+                continue;
+            }
+            let with_space = name == b"sql_mode" && ignore_space && self.base == Base::Handshake;
+            let added: &[u8] = if with_space { b",IGNORE_SPACE" } else { b"" };
+            changed |= self.set(name, &[value, added].concat());
+        }
+        changed
     }
 
     /// Takes a variable out; false when it was not set.
@@ -350,6 +366,20 @@ mod tests {
         assert_eq!(set_text(&within, &now).unwrap(), "SET sql_mode=DEFAULT,time_zone=_utf8mb4'+02:00'");
         let (then, now) = (State::default(), State { role: Some(b"r".to_vec()), ..state("b", &[]) });
         assert_eq!(then.within(&now), now, "what cannot be taken back stays");
+    }
+
+    #[test]
+    fn a_state_outlasts_a_change_of_global_variables() {
+        let before =
+            [("sql_mode", "ANSI"), ("time_zone", "SYSTEM"), ("sql_mode", "later"), ("timestamp", "5")];
+        let before = before.map(|(name, value)| (name.into(), value.into()));
+        let mut own = state("a", &[("time_zone", "+02:00")]);
+        assert!(own.outlast(&before, false));
+        assert_eq!(own, state("a", &[("sql_mode", "ANSI"), ("time_zone", "+02:00")]));
+        assert!(!own.outlast(&before, false));
+        let mut spaced = state("a", &[]);
+        spaced.outlast(&before[..1], true);
+        assert_eq!(spaced, state("a", &[("sql_mode", "ANSI,IGNORE_SPACE")]));
     }
 
     #[test]

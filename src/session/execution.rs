@@ -155,7 +155,7 @@ impl Session {
         // A reset would take the other statements: then the present state must do.
         let way =
             |from: &State, to: &State| from.difference(to, &handshake).filter(|difference| !difference.reset);
-        let state = &state.within(&self.desired);
+        let state = &self.outlasting(state.within(&self.desired));
         let there = (*state != *self.desired).then(|| way(&self.desired, state)).flatten();
         let ways = there.zip(way(state, &self.desired));
         let capabilities = connection.capabilities;

@@ -23,6 +23,7 @@ mod farewell;
 mod fates;
 mod freshness;
 mod gathered;
+mod globals;
 mod guard;
 pub mod incoming;
 mod inquiry;
@@ -91,6 +92,7 @@ use self::worker::{Caller, Worker};
 use crate::backend::account::Account;
 use crate::backend::class::Class;
 use crate::backend::connection::{Connection, User};
+use crate::backend::epoch::Before;
 use crate::backend::insert_id::InsertId;
 use crate::backend::state::State;
 use crate::backend::texts::Texts;
@@ -177,6 +179,12 @@ pub struct Session {
     incarnation: u32,
     /// The accounts' state at its login.
     epoch: u64,
+    /// The last change of global variables that it knows of.
+    globals: u64,
+    /// What global variables were when it began, as far as they have changed since.
+    outlasted: Vec<Before>,
+    /// What the variables were that the SET GLOBAL in hand may change.
+    globals_before: Vec<Before>,
     /// COM_CHANGE_USER that were refused.
     changes_refused: u8,
     /// `sql_auto_is_null` is on: `WHERE id IS NULL` may ask for LAST_INSERT_ID().
@@ -281,6 +289,9 @@ impl Session {
             last: Last::default(),
             incarnation: 0,
             epoch: worker.pool.epoch(),
+            globals: worker.pool.globals(),
+            outlasted: Vec::new(),
+            globals_before: Vec::new(),
             changes_refused: 0,
             null_is_insert_id: false,
             in_system_schema: false,
@@ -334,6 +345,7 @@ impl Session {
             self.worker.counters.received(command.packets().len() as u64);
             self.sequence = command.reply_sequence();
             self.show_busy();
+            self.outlast_globals();
             if self.carry_out(&command).await == Flow::Close {
                 break;
             }
@@ -360,6 +372,8 @@ impl Session {
     /// The session's state is that of a new connection.
     fn become_fresh(&mut self) {
         (self.client.shown, self.client.told) = (None, Told::default());
+        self.globals = self.worker.pool.globals();
+        self.outlasted.clear();
         let snapshot = self.topology.snapshot();
         let autocommit = snapshot.facts.as_ref().is_none_or(|facts| facts.autocommit);
         self.status = if autocommit { Status::AUTOCOMMIT } else { Status::empty() };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::failure::Failure;
+use super::globals::values;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::settle::runs_a_routine;
@@ -52,6 +53,8 @@ pub(super) enum Step {
     ReadBack(Arc<InsertId>),
     /// [`COUNTED`].
     Counted,
+    /// Global variables, before they are changed.
+    Globals,
     /// The wait for what the session has written.
     Position,
     /// An error on purpose, or a warning.
@@ -71,7 +74,10 @@ impl Step {
 
     /// Whether it leaves another FOUND_ROWS(), which a statement that fails leaves as it is.
     fn counts_rows(&self) -> bool {
-        matches!(self, Self::Rows | Self::ReadBack(_) | Self::Counted | Self::Position | Self::Signal)
+        matches!(
+            self,
+            Self::Rows | Self::ReadBack(_) | Self::Counted | Self::Globals | Self::Position | Self::Signal
+        )
     }
 }
 
@@ -101,6 +107,7 @@ impl Session {
             let cleared = timeout(PRELUDE_LIMIT, clear).await;
             cleared.map_err(|_| Failure::Unsent(std::io::ErrorKind::TimedOut.into()))??;
         }
+        self.outlast_globals_on(connection);
         let wait = || self.topology.snapshot().cluster.reads.wait.as_secs_f64();
         if let Some(sql) = self.freshness.take_wait(connection.server, self.lexing.server.dialect, wait) {
             command::put_query(before, &sql, connection.capabilities);
@@ -199,6 +206,11 @@ impl Session {
                 }
             }
         }
+        self.globals_before.clear();
+        if let Some(question) = self.question_of_globals(work) {
+            command::put_query(before, &question, connection.capabilities);
+            steps.push(Step::Globals);
+        }
         self.last.found_there &= !steps.iter().any(Step::counts_rows);
         Ok(())
     }
@@ -245,11 +257,15 @@ impl Session {
             if matches!(step, Step::Guard) && answer.error.is_some() {
                 return Err(Failure::Unsent(std::io::ErrorKind::InvalidData.into())); // what follows may have been done
             }
-            let answer =
-                if matches!(step, Step::Signal | Step::ReadBack(_)) { answer } else { answer.into_ok()? };
+            let answer = if matches!(step, Step::Signal | Step::ReadBack(_) | Step::Globals) {
+                answer
+            } else {
+                answer.into_ok()?
+            };
             match step {
                 Step::Simple | Step::Rows | Step::Signal | Step::Guard | Step::Guarded => {}
                 Step::Position => self.freshness.has_waited(connection.server),
+                Step::Globals => self.globals_before = values(answer),
                 Step::Counted => connection.counted = Some(answer.sum()),
                 Step::ReadBack(debt) => debt.settle(connection.server, connection.id, answer.number()),
             }

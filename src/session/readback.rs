@@ -49,6 +49,9 @@ impl Session {
                 self.read_back_schema(connection).await; // the name is in the client's character set
             }
         }
+        if class == Class::SetGlobal {
+            self.note_set_global(connection, work);
+        }
         let sets = work.statement.class_is_set() || uses.intersects(Uses::MULTIPLE | Uses::TEXT_PREPARED);
         if sets && self.lexing.server.dialect == Dialect::MariaDb {
             let mut names = sql::unscoped_variables(work.sql(), &self.lexing);

@@ -12,6 +12,7 @@ use super::abroad::{Abroad, Ahead};
 use super::direct::Reading;
 use super::execution::Execution;
 use super::pins::Pins;
+use crate::backend::epoch::Before;
 use crate::backend::statements::{Carried, Source};
 use crate::execute::relay::{End, Refusal};
 use crate::sql::{Dialect, Recognised};
@@ -194,6 +195,25 @@ impl Statements {
     /// What was sent ahead of the statement's next execution, which is now.
     pub fn take_ahead(&mut self, id: u32) -> Ahead {
         self.known.get_mut(&id).map(|known| std::mem::take(&mut known.abroad.ahead)).unwrap_or_default()
+    }
+
+    /// The states in which they were prepared outlast a change of global variables, see [`State::outlast`](crate::backend::state::State::outlast).
+    pub fn outlast(&mut self, before: &[Before], ignore_space: bool, hasher: &impl BuildHasher) {
+        let ids: Vec<u32> = self.known.keys().copied().collect();
+        for id in ids {
+            let Some(known) = self.known.get(&id) else { continue };
+            let (kin, mut state) = (known.kin, (*known.source.state).clone());
+            if !state.outlast(before, ignore_space) {
+                continue;
+            }
+            let text = known.source.text.clone();
+            let source = Arc::new(Source::new(text, Arc::new(state), |kin| self.copy(kin), hasher));
+            self.vacate(kin);
+            self.occupy(source.kin, source.copy);
+            if let Some(known) = self.known.get_mut(&id) {
+                (known.kin, known.source) = (source.kin, source);
+            }
+        }
     }
 
     fn occupy(&mut self, kin: u64, copy: u32) {

@@ -50,7 +50,7 @@ pub use shape::shape;
 pub use splice::{Edit, ListedTable, listed_tables, shows_processlist, splice};
 pub use tableless::uses_no_table;
 pub use transaction::{Ending, ending, is_bare_end, loads, releases};
-pub use unreported::{unscoped_variables, used_database};
+pub use unreported::{global_variables, unscoped_variables, used_database};
 pub use variables::{
     PreparedText, TextCommand, executes_text, prepared_texts, row_count_targets, text_command,
     user_variables, user_variables_read,

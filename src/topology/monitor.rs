@@ -206,6 +206,11 @@ impl Topology {
         let _ = self.shared.all_probed.subscribe().wait_for(|known| *known).await;
     }
 
+    /// A session has changed something that probes ask for.
+    pub fn look_again(&self, id: ServerId) {
+        self.shared.probe_now(id);
+    }
+
     /// Takes in what a session met at a server. Cheap: a repeated report is one atomic operation.
     pub fn report(&self, id: ServerId, signal: Signal) {
         let Some(watched) = self.shared.watched(id) else { return };

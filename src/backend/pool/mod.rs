@@ -22,9 +22,10 @@ use super::account::Account;
 use super::class::Class;
 use super::connect::{ConnectError, Opening};
 use super::connection::{Connection, Key, User as Session};
+use super::epoch::{Before, Epoch};
 use super::gate::{Grant, Offer, Permit};
 use super::room::{self, Entry};
-use super::server::{Directory, Epoch, Server};
+use super::server::{Directory, Server};
 use super::spill::{Line, Spilled};
 use super::state::State;
 use crate::ids::{BackendId, ServerId};
@@ -114,7 +115,7 @@ impl Pool {
         }
     }
 
-    /// Accounts or their rights have changed: connections that are open now do not serve clients that log in from now on.
+    /// Accounts, their rights or global variables have changed: connections that are open now do not serve clients that log in from now on.
     pub fn age(&self) {
         self.epoch.next();
     }
@@ -122,6 +123,21 @@ impl Pool {
     /// How often that has happened.
     pub fn epoch(&self) -> u64 {
         self.epoch.now()
+    }
+
+    /// The number of the last change of a global variable, see [`Epoch`].
+    pub fn globals(&self) -> u64 {
+        self.epoch.globals()
+    }
+
+    /// Global variables were changed; this is what they were before.
+    pub fn note_globals(&self, before: Vec<Before>) {
+        self.epoch.note_globals(before);
+    }
+
+    /// What was changed between these changes, as it was before, see [`Epoch`].
+    pub fn globals_between(&self, seen: u64, last: u64) -> Vec<Before> {
+        self.epoch.globals_between(seen, last)
     }
 
     /// A place on `primary` for a read that was meant for a replica, one of `max` of its cluster, all cores together.
