@@ -6,12 +6,13 @@
 
 use tokio::time::timeout;
 
-use super::bracket::{COMMIT, COMMIT_LIMIT, LOST};
+use super::bracket::{COMMIT, COMMIT_LIMIT, LOST, START_CLOCK};
 use super::course::Course;
 use super::direct;
 use super::failure::SHUTDOWN;
 use super::looks::{Look, Place, look};
 use super::portions::{Portion, Spread};
+use super::prelude::PRELUDE_LIMIT;
 use super::scatter::Share;
 use super::sites::Site;
 use super::spread::{Failure, Run};
@@ -51,6 +52,8 @@ pub(super) struct Defined {
     pub targets: Vec<Target>,
     /// See [`Definition::again`].
     pub again: bool,
+    /// It may give values to rows that are there.
+    pub alters: bool,
 }
 
 /// What is known of a site.
@@ -110,6 +113,7 @@ impl Session {
             home: database.home.cluster,
             targets: definition.targets.clone(),
             again: definition.again,
+            alters: definition.verb == "alter table",
         })
     }
 
@@ -174,10 +178,11 @@ impl Session {
         };
         let claimed = async {
             let mut journal = Journal::open(home, &self.worker.config.monitor).await?;
-            let id = journal.claim(claim).await?;
-            Ok((journal, id))
+            let claimed = journal.claim(claim).await?;
+            Ok((journal, claimed))
         };
-        let (mut journal, id) = claimed.await.map_err(|trouble| self.no_journal(&trouble))?;
+        let (mut journal, (id, began_us)) = claimed.await.map_err(|trouble| self.no_journal(&trouble))?;
+        run.time = defined.alters.then(|| time_of(began_us));
         let mut known = vec![Known { word: Word::Waiting, had: None }; sites.len()];
         if let Err(failure) = self.look_everywhere(defined, run).await {
             self.forget(&mut journal, id).await;
@@ -345,8 +350,17 @@ impl Session {
     }
 
     /// Sends it to a site's server, and takes the answer.
-    async fn define_at(&mut self, portion: &Portion, held: Box<Connection>, run: &mut Run<'_>) -> Outcome {
+    async fn define_at(
+        &mut self,
+        portion: &Portion,
+        mut held: Box<Connection>,
+        run: &mut Run<'_>,
+    ) -> Outcome {
         let server = held.server;
+        if let Some(failed) = self.stop_clock(&mut held, run).await {
+            self.part_with(held, run);
+            return failed;
+        }
         self.worker.counters.statements.count(Role::Primary as usize, run.route.reason as usize);
         let (mut connection, answer) = self.ask(held, run.text_of(portion)).await;
         if self.entry.handle.runs_nothing() {
@@ -387,11 +401,38 @@ impl Session {
             }
             outcome => outcome,
         };
+        if run.time.is_some() && !connection.broken {
+            self.start_clock(&mut connection).await;
+        }
         self.part_with(connection, run);
         let replaced = self.topology.snapshot().server(server).is_none_or(|server| server.replaced);
         match outcome {
             Outcome::Done(_) if replaced => Outcome::Unknown(LOST.into()),
             outcome => outcome,
+        }
+    }
+
+    /// New columns of rows that are there have one time at all sites, by which defaults such as CURRENT_TIMESTAMP are. Where a server does not let
+    /// that be set (MariaDB's `secure_timestamp`) shards have times of their own; copies must not.
+    async fn stop_clock(&mut self, connection: &mut Connection, run: &Run<'_>) -> Option<Outcome> {
+        let set = [b"SET timestamp=", &run.time.as_ref()?[..]].concat();
+        let mut buffer = self.worker.buffers.take();
+        match timeout(PRELUDE_LIMIT, connection.run(&set, &mut buffer)).await {
+            Ok(Ok(answer)) => answer.error.filter(|_| run.spread.copies).map(Outcome::Refused),
+            Ok(Err(_)) | Err(_) => {
+                connection.broken = true;
+                Some(Outcome::Unknown(LOST.into()))
+            }
+        }
+    }
+
+    /// The connection has the server's own time again.
+    async fn start_clock(&mut self, connection: &mut Connection) {
+        let mut buffer = self.worker.buffers.take();
+        let started = timeout(PRELUDE_LIMIT, connection.run(START_CLOCK, &mut buffer)).await;
+        match started {
+            Ok(Ok(answer)) => connection.dirty |= answer.error.is_some(),
+            Ok(Err(_)) | Err(_) => connection.broken = true,
         }
     }
 
@@ -502,7 +543,12 @@ fn unfinished(id: u64, [have, lack, unknown]: [&[&str]; 3], why: &ErrPacket) -> 
     }
 }
 
-pub(super) fn interrupted() -> ErrPacket {
+/// As `SET timestamp` takes it.
+pub(super) fn time_of(began_us: u64) -> Vec<u8> {
+    format!("{}.{:06}", began_us / 1_000_000, began_us % 1_000_000).into_bytes()
+}
+
+fn interrupted() -> ErrPacket {
     ErrPacket::new(1317, b"70100", "Query execution was interrupted")
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::bracket::LOST;
-use super::defining::{Defined, Known};
+use super::defining::{Defined, Known, time_of};
 use super::direct::{self, Directory};
 use super::looks::Look;
 use super::spread::{Failure, Run};
@@ -142,6 +142,7 @@ impl Session {
         if let Err(trouble) = journal.note(&notes).await {
             return Err(self.no_journal(&trouble).into());
         }
+        run.time = defined.alters.then(|| time_of(entry.began_us));
         tracing::info!(client = %self.entry.handle.id, id = entry.id, "a definition is resumed");
         self.define_rest(defined, run, (journal, entry.id), &mut known).await
     }

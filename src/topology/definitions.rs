@@ -27,6 +27,7 @@ const KEPT: u64 = 200;
 /// The account may not, in this database, at this table, at all.
 const DENIED: [u16; 3] = [1044, 1142, 1227];
 const DUPLICATE: u16 = 1062;
+const BEGAN: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', began)";
 /// Whether somebody carries an entry out: without a sign of life for so long its holder is gone.
 const RUNNING: &str = "(holder IS NOT NULL AND seen > UTC_TIMESTAMP(6) - INTERVAL 15 SECOND)";
 
@@ -155,6 +156,8 @@ pub struct Entry {
     pub account: String,
     /// When, in UTC.
     pub began: String,
+    /// The same in microseconds since 1970.
+    pub began_us: u64,
     /// Somebody is carrying it out.
     pub running: bool,
     /// Where it runs.
@@ -261,18 +264,18 @@ impl Journal {
         .await
     }
 
-    /// Enters a definition, unless one of its tables has an open one; its number.
+    /// Enters a definition, unless one of its tables has an open one; its number, and when that was in microseconds since 1970.
     ///
     /// # Errors
     /// [`Trouble::Taken`], or what a server says.
-    pub async fn claim(&mut self, claim: Claim<'_>) -> Result<u64, Trouble> {
-        let id = within(self.enter(claim)).await?;
+    pub async fn claim(&mut self, claim: Claim<'_>) -> Result<(u64, u64), Trouble> {
+        let (id, began_us) = within(self.enter(claim)).await?;
         self.id = id;
         self.beat();
-        Ok(id)
+        Ok((id, began_us))
     }
 
-    async fn enter(&mut self, claim: Claim<'_>) -> Result<u64, Trouble> {
+    async fn enter(&mut self, claim: Claim<'_>) -> Result<(u64, u64), Trouble> {
         let mut work = self.connection.start_transaction(TxOpts::new()).await?;
         let sql = "INSERT INTO definitions (state, name, tables, statement, settings, account, holder, began, seen) \
                    VALUES ('open', ?, ?, ?, ?, LEFT(?, 300), ?, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))";
@@ -293,8 +296,11 @@ impl Journal {
         let sql = "INSERT INTO definition_sites (id, place, site, state) VALUES (?, ?, ?, 'waiting')";
         let sites = claim.sites.iter().enumerate();
         work.exec_batch(sql, sites.map(|(place, site)| (id, place, site))).await?;
+        let sql = format!("SELECT {BEGAN} FROM definitions WHERE id = ?");
+        let row: Option<Row> = work.exec_first(sql, (id,)).await?;
+        let [began_us] = row.map(fields).unwrap_or_default();
         work.commit().await?;
-        Ok(id)
+        Ok((id, number(began_us.as_deref())))
     }
 
     async fn taken(&mut self, database: &str, table: &str) -> Result<Trouble, Trouble> {
@@ -347,7 +353,7 @@ impl Journal {
         within(async {
             let one = "(? IS NULL OR d.id = ?)";
             let sql = format!(
-                "SELECT id, state, name, tables, IF(? IS NULL, LEFT(statement, 1000), statement), settings, account, CAST(began AS CHAR), {RUNNING} FROM definitions d WHERE {one} ORDER BY id DESC"
+                "SELECT id, state, name, tables, IF(? IS NULL, LEFT(statement, 1000), statement), settings, account, CAST(began AS CHAR), {BEGAN}, {RUNNING} FROM definitions d WHERE {one} ORDER BY id DESC"
             );
             let rows: Vec<Row> = self.connection.exec(sql, (id, id, id)).await?;
             let sql = format!("SELECT id, site, state, had, error FROM definition_sites d WHERE {one} ORDER BY id, place");
@@ -360,13 +366,27 @@ impl Journal {
                 of.entry(number(id.as_deref())).or_default().push(site);
             }
             let entry = |row: Row| {
-                let [id, state, database, tables, statement, settings, account, began, running] = fields(row);
+                let [id, state, database, tables, statement, settings, account, began, began_us, running] =
+                    fields(row);
                 let id = number(id.as_deref());
                 let (statement, settings) = (statement.unwrap_or_default(), settings.unwrap_or_default());
                 let running = number(running.as_deref()) == 1;
+                let began_us = number(began_us.as_deref());
                 let [state, database, tables, account, began] = [state, database, tables, account, began].map(text);
                 let sites = of.remove(&id).unwrap_or_default();
-                Entry { id, state, database, tables, statement, settings, account, began, running, sites }
+                Entry {
+                    id,
+                    state,
+                    database,
+                    tables,
+                    statement,
+                    settings,
+                    account,
+                    began,
+                    began_us,
+                    running,
+                    sites,
+                }
             };
             Ok(rows.into_iter().map(entry).collect())
         })

@@ -16,6 +16,9 @@ both_dialects! {
     another_instance_resumes_what_a_dead_one_has_begun,
     shards_of_one_schema_are_defined_by_their_suffixes,
     without_privileges_for_the_journal_nothing_is_done,
+    rows_get_one_time_at_every_shard,
+    a_kill_ends_a_definition_where_it_is,
+    a_journal_whose_connection_is_lost_is_written_all_the_same,
 }
 
 const GRANT: &str = "GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON tidegate.* TO tidegate@'%'";
@@ -249,7 +252,10 @@ async fn a_shard_that_ends_in_the_middle_has_it_when_it_is_resumed(scenario: Sce
     assert!(said(&error).contains("on s0; unknown on s1: "), "{error}");
     let id = id_of(&error.message);
     split.second.tell("start", 0);
+    // T58: until then the shards' tables differ, and a read of both says so.
+    until_told(&mut client, "SELECT * FROM customers", "its tables differ").await;
     resumed(&mut client, id).await;
+    assert_eq!(client.select("SELECT id, late FROM customers ORDER BY id").await.rows.len(), 2);
     assert_eq!(definition(&split, 0, "customers").await, definition(&split, 1, "customers").await);
     assert!(definition(&split, 1, "customers").await.contains("late"));
     assert_eq!(entries(&split, "open").await, 0);
@@ -362,4 +368,103 @@ async fn without_privileges_for_the_journal_nothing_is_done(scenario: Scenario) 
     client.ok("INSERT INTO customers (id) VALUES (1), (2)").await;
     client.ok("ALTER TABLE customers ADD x INT").await;
     assert_eq!(client.select("SELECT id, x FROM customers ORDER BY id").await.rows.len(), 2);
+}
+
+/// Waits until a statement is refused with these words.
+async fn until_told(client: &mut RawClient, sql: &str, words: &str) {
+    let mut pace = pace();
+    within(words, async {
+        loop {
+            pace.tick().await;
+            if matches!(client.query(sql).await.pop(), Some(Outcome::Err(error)) if said(&error).contains(words)) {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+async fn rows_get_one_time_at_every_shard(scenario: Scenario) {
+    let split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    client.ok("INSERT INTO customers (id) VALUES (1), (2), (3), (4)").await;
+    client.ok("INSERT INTO countries (id, name) VALUES (1, 'here')").await;
+    for table in ["customers", "countries"] {
+        client
+            .ok(format!("ALTER TABLE {table} ADD COLUMN made DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)"))
+            .await;
+    }
+    let times = client.select("SELECT DISTINCT made FROM customers ORDER BY made").await.texts();
+    assert_eq!(times.len(), 1, "{times:?}");
+    let mut of_copies = Vec::new();
+    for (cluster, schema) in [
+        (&split.stage.cluster, split.stage.schema.clone()),
+        (&split.stage.cluster, format!("{}_0", split.stage.schema)),
+        (&split.second, format!("{}_1", split.stage.schema)),
+    ] {
+        let sql = format!("SELECT CAST(made AS CHAR) FROM {schema}.countries");
+        let time: Option<String> = cluster.root(0).await.query_first(sql).await.unwrap();
+        of_copies.push(time.unwrap());
+    }
+    assert!(of_copies.iter().all(|time| *time == of_copies[0]), "{of_copies:?}");
+    // Connections have their servers' time again.
+    let sql = "SELECT MIN(NOW(6) > made) FROM customers WHERE id = 1 FOR UPDATE";
+    assert_eq!(client.value(sql).await.as_deref(), Some("1"));
+    let error = client.error("ALTER TABLE countries ADD COLUMN u CHAR(36) DEFAULT (UUID())").await;
+    assert!(said(&error).contains("reference-write"), "{error}");
+}
+
+async fn a_kill_ends_a_definition_where_it_is(scenario: Scenario) {
+    let split = split(scenario).await;
+    let (mut client, mut killer) = (split.stage.raw().await, split.stage.raw().await);
+    let schema = &split.stage.schema;
+    client.ok("INSERT INTO customers (id) VALUES (1), (2)").await;
+    let mut reader = split.second.root(0).await;
+    reader.query_drop("BEGIN").await.unwrap();
+    reader.query_drop(format!("SELECT * FROM {schema}_1.customers")).await.unwrap();
+    client.send_query("ALTER TABLE customers ADD COLUMN late INT").await;
+    until_waiting(&split.second).await;
+    killer.ok(format!("KILL QUERY {}", client.greeting.connection_id)).await;
+    let error = client.outcomes().await.remove(0).err();
+    assert!(said(&error).contains("on s0; not on s1: "), "{error}");
+    let id = id_of(&error.message);
+    // Who goes away while it runs leaves it open, and the server does not go on with it.
+    client.send_query(format!("CALL tidegate.resume_definition({id})")).await;
+    until_waiting(&split.second).await;
+    drop(client);
+    let runs = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'ALTER TABLE%'";
+    split.second.until_number(0, "it is ended", runs, |statements| statements == 0).await;
+    reader.query_drop("COMMIT").await.unwrap();
+    resumed(&mut killer, id).await;
+    assert_eq!(definition(&split, 0, "customers").await, definition(&split, 1, "customers").await);
+    assert!(definition(&split, 1, "customers").await.contains("late"));
+}
+
+async fn a_journal_whose_connection_is_lost_is_written_all_the_same(scenario: Scenario) {
+    let schema = scenario.schema();
+    let top = format!(
+        "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      customer:\n        \
+         method: mod\n        key_type: integer\n        slots: 2\n        shards: {{\"s{{0..1}}\": {{cluster: main, schema: {schema}, tables: \
+         \"{{table}}_{{0..1}}\", slots: 0-1}}}}\n        tables: {{customers: id}}"
+    );
+    let stage = scenario.own_stage(0, Rules { top, ..Rules::default() }).await;
+    stage.cluster.run(0, &[GRANT]).await;
+    let mut client = stage.raw().await;
+    client.ok("CREATE TABLE customers (id INT PRIMARY KEY)").await;
+    let mut root = stage.cluster.root(0).await;
+    root.query_drop("BEGIN").await.unwrap();
+    root.query_drop(format!("SELECT * FROM {schema}.customers_0")).await.unwrap();
+    client.send_query("ALTER TABLE customers ADD COLUMN late INT").await;
+    until_waiting(&stage.cluster).await;
+    let mut killer = stage.cluster.root(0).await;
+    let sql = "SELECT id FROM information_schema.processlist WHERE user = 'tidegate' AND db = 'tidegate'";
+    let journals: Vec<u64> = killer.query(sql).await.unwrap();
+    assert_eq!(journals.len(), 1);
+    killer.query_drop(format!("KILL {}", journals[0])).await.unwrap();
+    root.query_drop("COMMIT").await.unwrap();
+    client.outcomes().await.remove(0).ok();
+    let states: Vec<String> =
+        killer.query("SELECT state FROM tidegate.definitions ORDER BY id").await.unwrap();
+    assert_eq!(states, ["done", "done"]);
+    assert_eq!(client.select("SELECT id, late FROM customers").await.columns.len(), 2);
 }

@@ -95,7 +95,7 @@ impl Scope<'_> {
 }
 
 /// A function that varies; rows of VALUES are looked at, too.
-fn varying(text: &Text) -> Option<&[u8]> {
+pub(super) fn varying(text: &Text) -> Option<&[u8]> {
     let calls = |at: &u32| text.is(at + 1, b'(') || text.is_reserved(*at);
     let at = (0..text.len()).find(|at| text.is_one_of(*at, VARYING) && calls(at))?;
     Some(text.bytes(at))

@@ -50,6 +50,7 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
     }
     let mentions = gate::mentions(&text, planner, request.database);
     if mentions.is_empty() {
+        define::of_database(&text, planner, request.database)?;
         return if prepares_text(&text) { text_prepared(&text, planner, request) } else { Ok(Planned::Home) };
     }
     let named = mentions.first().map(|at| shown(&text.name(*at))).unwrap_or_default();

@@ -12,6 +12,7 @@ mod reader;
 
 use self::body::Body;
 use self::reader::{Name, Reader, Sharded, What};
+use super::copies::varying;
 use super::parse::text::{At, Text};
 use super::planned::{Definition, Leaves, Needs, Planned, Target};
 use super::planner::Planner;
@@ -30,6 +31,24 @@ const KINDS_OF_INDEX: &[&[u8]] = &[b"UNIQUE", b"FULLTEXT", b"SPATIAL", b"VECTOR"
 /// Whether the statement is one for `define`.
 pub(super) fn is_definition(text: &Text) -> bool {
     text.is_one_of(0, BEGINS)
+}
+
+/// Refuses what would be done to the home of a database alone, though its shards are elsewhere: nothing of it names a table.
+pub(super) fn of_database(text: &Text, planner: &Planner, database: Option<&[u8]>) -> Result<(), Refusal> {
+    let mut reader = Reader::new(text, planner, database);
+    let removes = reader.word(b"DROP") || reader.words(&[b"CREATE", b"OR", b"REPLACE"]);
+    if !(removes || reader.word(b"ALTER")) || !reader.word_of(&[b"DATABASE", b"SCHEMA"]) {
+        return Ok(());
+    }
+    reader.words(&[b"IF", b"EXISTS"]);
+    let named = text.name(reader.at);
+    let is_sharded =
+        planner.is_sharded(&named) || !removes && database.is_some_and(|name| planner.is_sharded(name));
+    if !is_sharded {
+        return Ok(());
+    }
+    let what = "A database whose tables are on shards would be changed at its home only";
+    Err(Refusal::new(Reason::Definition, what))
 }
 
 /// Plans a definition that names listed tables.
@@ -119,6 +138,14 @@ fn planned(mut reader: Reader<'_>, statement: Statement<'_>) -> Result<Planned, 
         What::Reference(database) => (database, None),
         What::Sharded(Sharded { database, keyspace, .. }) => (database, Some(keyspace)),
     };
+    if let (None, "alter table", Some(function)) = (keyspace, verb, varying(reader.text)) {
+        let what = format!(
+            "The copies of {} would differ: {} has another value each time or on each server",
+            first.shown(),
+            shown(function)
+        );
+        return Err(Refusal::new(Reason::ReferenceWrite, what));
+    }
     reader.edits.sort_by_key(|edit| edit.token);
     reader.edits.dedup();
     let target = |(name, needs): &(Name<'_>, Needs)| {
