@@ -327,6 +327,7 @@ impl Session {
         self.make_status_sure().await;
         self.note_statement_command(None, 0);
         self.note_command(0);
+        self.last.counts_are_ours = true; // a connection that is held has not heard of it
         self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await
     }
 

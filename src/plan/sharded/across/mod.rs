@@ -27,7 +27,7 @@ use super::refusal::{Reason, Refusal};
 use super::scope::{BlockIx, Scope};
 use crate::sql::Uses;
 
-/// Columns of ORDER BY and GROUP BY together, at most. Each is looked for among those that are selected.
+/// Columns of ORDER BY, GROUP BY and DISTINCT together, at most. Each is looked for among those that are selected.
 const KEYS_MAX: usize = 256;
 
 /// Why what a statement uses besides tables cannot be had from several servers.
@@ -90,8 +90,10 @@ pub(super) fn merge<'q>(
         return refuse(Reason::LockingAcrossShards, "Rows of several shards are locked");
     }
     let calls: Vec<_> = calls(select, &query.order).collect();
-    if select.group.len() + query.order.len() > KEYS_MAX {
-        return refuse(Reason::TooLong, "ORDER BY and GROUP BY on several shards have too many columns");
+    let told_apart = if select.distinct { select.items.len() } else { 0 };
+    if select.group.len() + query.order.len() + told_apart > KEYS_MAX {
+        let what = "ORDER BY, GROUP BY and DISTINCT on several shards have too many columns";
+        return refuse(Reason::TooLong, what);
     }
     let grouped = grouping(scope, select, &calls);
     let mut columns = Columns::new(scope, select, top);
