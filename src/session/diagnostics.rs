@@ -306,8 +306,9 @@ impl Session {
         self.last.counts_are_ours |= there.is_none() || there != self.last.place;
     }
 
-    /// A text has been prepared there.
+    /// A text has been prepared there, which leaves the counts; what has brought the connection up to date before does not.
     pub(super) fn note_prepared(&mut self, text: &[u8], at: At, warnings: u16) {
+        self.last.counts_are_ours = true;
         if self.lexing.server.dialect == Dialect::MySql || !self.prepares_no_table(text) {
             self.clear_warnings(Some(at), warnings);
         }
