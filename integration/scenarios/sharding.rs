@@ -8,6 +8,7 @@ use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage}
 
 mod crowd;
 mod definitions;
+mod executions;
 mod prepared;
 mod seams;
 mod writes;

@@ -10,19 +10,20 @@ use std::sync::Arc;
 use super::abroad::{Ahead, Placed};
 use super::direct::{Directed, Directory, On, RULES_CHANGED, Reading, may_name_tables, refused};
 use super::execution::Execution;
+use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
 use super::{Problem, Session};
 use crate::backend::statements::Source;
 use crate::plan::sharded::{
-    Arguments, Chosen, Merging, Planned, Reason, Refusal, Routed, name_parameters, positional,
+    Arguments, Merging, Planned, Reason, Refusal, Routed, name_parameters, positional,
 };
 use crate::shard::{Charset, Date, Datetime, Value};
 use crate::sql::{self, Recognised, Uses};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command::STMT_BULK_EXECUTE;
 use crate::wire::execute::{Layout, ask_for_rows};
-use crate::wire::parameters::{Argument, Bulk, Parameter, Parameters};
+use crate::wire::parameters::{Argument, Parameter, Parameters};
 
 /// How a statement is prepared.
 #[derive(Default)]
@@ -39,6 +40,8 @@ pub(super) enum Bound {
     Here(Arc<Source>, Option<Bindings>),
     /// One at several sites, whose rows are merged.
     Scattered(Vec<Share>, Box<Merging>, Bindings),
+    /// A change at several sites.
+    Spread(Box<Spread>),
 }
 
 /// An execution's values, for statements of any site.
@@ -83,29 +86,31 @@ impl Bindings {
 }
 
 /// An execution as the client has sent it.
-struct Given<'a> {
-    id: u32,
-    payload: &'a [u8],
-    base: Arc<Source>,
-    statement: Recognised,
+pub(super) struct Given<'a> {
+    pub id: u32,
+    pub payload: &'a [u8],
+    pub base: Arc<Source>,
+    pub statement: Recognised,
     reading: Reading,
-    parameters: u16,
+    pub parameters: u16,
     types: Option<Arc<[u8]>>,
     attributes: bool,
     ahead: Ahead,
 }
 
 impl Given<'_> {
-    fn types(&self) -> &[u8] {
+    pub fn types(&self) -> &[u8] {
         self.types.as_deref().unwrap_or_default()
     }
 
-    fn parameters(&self) -> Result<Parameters<'_>, Problem> {
+    /// The values.
+    pub fn parameters(&self) -> Result<Parameters<'_>, Problem> {
         let ahead = |at| self.ahead.value(at);
         Parameters::of(self.payload, self.parameters, self.attributes, self.types(), ahead).ok_or(MALFORMED)
     }
 
-    fn bindings(&self, payload: Option<Vec<u8>>, parameters: usize) -> Result<Bindings, Problem> {
+    /// Values for a statement with so many parameters, as this payload carries them.
+    pub fn bindings(&self, payload: Option<Vec<u8>>, parameters: usize) -> Result<Bindings, Problem> {
         let earlier = self.types.clone();
         payload
             .and_then(|payload| Bindings::new(self.id, payload, parameters, self.attributes, earlier))
@@ -113,7 +118,7 @@ impl Given<'_> {
     }
 
     /// A parameter as keys are compared.
-    fn value<'v>(&self, parameter: Parameter<'v>, charset: Charset) -> Value<'v> {
+    pub fn value<'v>(&self, parameter: Parameter<'v>, charset: Charset) -> Value<'v> {
         match parameter {
             Parameter::Null => Value::Null,
             Parameter::Integer(number) => Value::Integer(number),
@@ -159,11 +164,7 @@ impl Session {
         let (site, sql) = match &*placed.planned {
             Planned::Refused(refusal) => return Err(refused(refusal)),
             Planned::Home if sql::uses_no_table(text, &self.lexing) => return Ok(Prepare::default()),
-            Planned::Home => (Site::home(self.home()), None),
-            Planned::Copies(copies) => match directory.rules_of(&copies.database)?.copies().is_empty() {
-                true => (Site::home(self.home()), None),
-                false => return Err(Problem::Unsupported(SEVERAL.into())),
-            },
+            Planned::Home | Planned::Copies(_) => (Site::home(self.home()), None),
             Planned::Definition(_) => return Err(Problem::Unsupported(DEFINITION.into())),
             Planned::Routed(routed) => {
                 let on = On { routed, database: directory.rules_of(&routed.database)? };
@@ -295,7 +296,8 @@ impl Session {
             Some((_, Planned::Copies(copies)))
                 if !directory.rules_of(&copies.database)?.copies().is_empty() =>
             {
-                return Err(Problem::Unsupported(SEVERAL.into()));
+                let spread = self.spread_copies(directory.rules_of(&copies.database)?, copies, &base.text)?;
+                return self.bind_copies(spread, &given);
             }
             Some((_, Planned::Definition(_))) => return Err(Problem::Unsupported(DEFINITION.into())),
             Some((_, Planned::Home | Planned::Copies(_))) => {
@@ -359,45 +361,22 @@ impl Session {
                 let bindings = given.bindings(payload, order.len())?;
                 Ok(Bound::Scattered(shares, merging, bindings))
             }
-            Directed::Spread(_) | Directed::Defined(_) => Err(Problem::Unsupported(SEVERAL.into())),
-        }
-    }
-
-    /// MariaDB's COM_STMT_BULK_EXECUTE: all of its rows go to one shard.
-    async fn bind_bulk(
-        &mut self,
-        directory: &Directory,
-        routed: &Routed,
-        given: &Given<'_>,
-        asked: Arguments<'_>,
-    ) -> Result<Bound, Problem> {
-        let database = directory.rules_of(&routed.database)?;
-        let mut bulk = Bulk::of(given.payload, given.parameters, given.types()).ok_or(MALFORMED)?;
-        let (mut row, mut values, mut shard) = (Vec::new(), Vec::new(), None);
-        while bulk.next(&mut row).ok_or(MALFORMED)? {
-            values.clear();
-            values.extend(row.iter().map(|value| given.value(*value, self.charset)));
-            let asked = Arguments { parameters: &values, ..asked };
-            match routed.choose(&asked, database).map_err(|refusal| refused(&refusal))? {
-                Chosen::One(one) if shard.replace(one).is_none_or(|before| before == one) => {}
-                _ => return Err(Problem::Unsupported(BULK_APART.into())),
+            Directed::Spread(mut spread) => {
+                self.close_cursor_elsewhere(given.id);
+                for portion in &mut spread.portions {
+                    let named = if portion.share.sql.is_empty() { asked.sql } else { &portion.share.sql };
+                    let (sql, order) = positional(named, asked.lexing);
+                    let bindings = given.bindings(parameters.arranged(&order), order.len())?;
+                    self.bind_portion(portion, given, sql, bindings)?;
+                }
+                Ok(Bound::Spread(spread))
             }
+            Directed::Defined(_) => Err(Problem::Unsupported(DEFINITION.into())),
         }
-        if shard.is_none() {
-            return Err(MALFORMED);
-        }
-        let asked = Arguments { parameters: &values, ..asked };
-        let sql = match self.follow(directory, routed, &asked, given.statement).await? {
-            Directed::Here => None,
-            Directed::As(sql) => Some(positional(&sql, asked.lexing).0),
-            Directed::Scattered(..) => return Err(Problem::Unsupported(BULK_APART.into())),
-            Directed::Spread(_) | Directed::Defined(_) => return Err(Problem::Unsupported(SEVERAL.into())),
-        };
-        self.bound_here(given, sql, None).await
     }
 
     /// One where the session is now.
-    async fn bound_here(
+    pub(super) async fn bound_here(
         &mut self,
         given: &Given<'_>,
         sql: Option<Vec<u8>>,
@@ -448,7 +427,7 @@ impl Session {
     }
 
     /// What the statement has open where the session is not ends: a client's statement has one cursor.
-    fn close_cursor_elsewhere(&mut self, id: u32) {
+    pub(super) fn close_cursor_elsewhere(&mut self, id: u32) {
         if self.is_open_elsewhere(id)
             && let Some(known) = self.statements.known.get(&id)
         {
@@ -467,14 +446,8 @@ impl Session {
     }
 }
 
-const MALFORMED: Problem =
+pub(super) const MALFORMED: Problem =
     Problem::Request(1835, std::borrow::Cow::Borrowed("Malformed communication packet."));
-
-const SEVERAL: &str = "this change cannot be prepared in this release, as it is made in several places at once, or looked at before it is committed (INSERT IGNORE): \
-                       execute it for each shard by itself, or let the driver send values within the text";
 
 const DEFINITION: &str = "a definition of a listed table cannot be prepared: send it as a text (COM_QUERY), as drivers do with statements without parameters, \
                           most often after a setting";
-
-const BULK_APART: &str = "the rows of one bulk execution on a sharded table must lie in one shard: send those of each shard by themselves, or \
-                          execute the statement for each row";

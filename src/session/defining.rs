@@ -95,12 +95,12 @@ impl Session {
         let at_home = || {
             let share = Share { site: Site::home(database.home.cluster), sql: Vec::new(), source: None };
             let place = Place { schema: database.home.schema.clone(), suffix: String::new() };
-            (Portion { share, name: "home".to_owned(), rows: Vec::new() }, place)
+            (Portion::new(share, "home".to_owned(), Vec::new()), place)
         };
         let on_shard = |shard: &Shard| {
             let share = direct::share(database, shard, text, &definition.edits, &self.lexing);
             let suffix = shard.suffix.clone().unwrap_or_default();
-            let portion = Portion { share, name: shard.name.clone(), rows: Vec::new() };
+            let portion = Portion::new(share, shard.name.clone(), Vec::new());
             (portion, Place { schema: shard.schema.clone(), suffix })
         };
         let (portions, places) =
@@ -362,7 +362,7 @@ impl Session {
             return failed;
         }
         self.worker.counters.statements.count(Role::Primary as usize, run.route.reason as usize);
-        let (mut connection, answer) = self.ask(held, run.text_of(portion)).await;
+        let (mut connection, answer) = self.ask(held, portion, run.text_of(portion)).await;
         if self.entry.handle.runs_nothing() {
             self.outlive_kill(&mut connection).await;
         }

@@ -335,5 +335,5 @@ pub(super) const RULES_CHANGED: Problem = Problem::Request(
 const NO_LIMIT: &[u8] = b"18446744073709551615";
 const SELECT_LIMIT: &str =
     "sql_select_limit would cut the rows of each shard: set it to DEFAULT, and give the statement a LIMIT";
-const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server could \
+pub(super) const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server could \
                           store another key than the one that the shard was chosen by";

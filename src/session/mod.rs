@@ -9,6 +9,7 @@ mod attempt;
 mod bound;
 mod bracket;
 mod branches;
+mod bulk;
 mod change;
 mod choice;
 mod commands;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bound::Bindings;
 use super::direct::{self, Directed, On, RULES_CHANGED, refused};
 use super::scatter::Share;
 use super::sites::Site;
@@ -34,6 +35,15 @@ pub(super) struct Portion {
     pub name: String,
     /// The rows that it has, by their places in the client's statement; none of what is no list of rows.
     pub rows: Vec<usize>,
+    /// What it is executed with, where it is prepared.
+    pub bindings: Option<Bindings>,
+}
+
+impl Portion {
+    /// A text.
+    pub fn new(share: Share, name: String, rows: Vec<usize>) -> Self {
+        Self { share, name, rows, bindings: None }
+    }
 }
 
 impl Session {
@@ -67,17 +77,16 @@ impl Session {
     ) -> Result<Directed, Problem> {
         self.outside_of_transactions()?;
         let home = Share { site: Site::home(database.home.cluster), sql: Vec::new(), source: None };
-        let on_shard = |shard: &Shard| Portion {
-            share: direct::share(database, shard, text, &copies.edits, &self.lexing),
-            name: shard.name.clone(),
-            rows: Vec::new(),
+        let on_shard = |shard: &Shard| {
+            let share = direct::share(database, shard, text, &copies.edits, &self.lexing);
+            Portion::new(share, shard.name.clone(), Vec::new())
         };
-        let home = Portion { share: home, name: "home".to_owned(), rows: Vec::new() };
+        let home = Portion::new(home, "home".to_owned(), Vec::new());
         let portions = [home].into_iter().chain(database.copies().into_iter().map(on_shard)).collect();
         Ok(Directed::Spread(Box::new(Spread { portions, inserted: None, copies: true, kept: Vec::new() })))
     }
 
-    fn outside_of_transactions(&self) -> Result<(), Problem> {
+    pub(super) fn outside_of_transactions(&self) -> Result<(), Problem> {
         match self.is_in_transaction() || self.sites.begin.is_some() {
             true => Err(Problem::Unsupported(IN_TRANSACTION.into())),
             false => Ok(()),
@@ -96,7 +105,7 @@ impl On<'_> {
         }
         let portion = |shard| {
             let share = self.share(shard, arguments.sql, &self.routed.edits, arguments.lexing)?;
-            Some(Portion { share, name: self.name(shard)?, rows: Vec::new() })
+            Some(Portion::new(share, self.name(shard)?, Vec::new()))
         };
         let portions = shards.iter().map(portion).collect::<Option<_>>().ok_or(RULES_CHANGED)?;
         Ok(Spread { portions, inserted: None, copies: false, kept: self.routed.ignores.clone() })
@@ -122,7 +131,7 @@ impl On<'_> {
             if share.sql.is_empty() {
                 share.sql = text;
             }
-            Some(Portion { share, name: self.name(shard)?, rows })
+            Some(Portion::new(share, self.name(shard)?, rows))
         };
         let portions = of_shard.into_iter().map(portion).collect::<Option<_>>();
         Ok(Spread {
@@ -133,7 +142,7 @@ impl On<'_> {
         })
     }
 
-    fn name(&self, shard: ShardIx) -> Option<String> {
+    pub(super) fn name(&self, shard: ShardIx) -> Option<String> {
         Some(self.database.keyspaces.get(self.routed.keyspace)?.shard(shard)?.name.clone())
     }
 }

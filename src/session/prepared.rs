@@ -5,19 +5,17 @@
 use std::sync::Arc;
 
 use super::abroad::{Abroad, Ahead};
-use super::bound::{Bindings, Bound, Prepare};
+use super::bound::{Bound, Prepare};
 use super::execution::Execution;
 use super::incoming::Command;
 use super::pins::Pins;
 use super::query::COUNTS;
-use super::scatter::Share;
 use super::statements::Known;
 use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
 use crate::backend::statements::Source;
 use crate::execute::relay::End;
-use crate::plan::sharded::Merging;
 use crate::plan::{self, Target};
 use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::wire::capabilities::Capabilities;
@@ -152,6 +150,9 @@ impl Session {
                 let (text, about) = (&asked.text, (statement, digest));
                 return Box::pin(self.execute_scattered(text, about, &shares, &merging, &bindings)).await;
             }
+            Some(Bound::Spread(spread)) => {
+                return Box::pin(self.execute_spread(&asked.text, (statement, digest), &spread)).await;
+            }
         };
         let mut source = here.as_ref().unwrap_or(&asked);
         self.settle_before(statement, &source.text).await;
@@ -201,23 +202,6 @@ impl Session {
     /// Whether the server has not understood the packet of the execution: then it does not know its types either (tried on MySQL).
     fn is_malformed(&self) -> bool {
         self.last.condition.as_ref().is_some_and(|condition| condition.packet.code == MALFORMED_PACKET)
-    }
-
-    /// An execution at several sites, of a statement with this text, class and digest.
-    async fn execute_scattered(
-        &mut self,
-        text: &[u8],
-        (statement, digest): (Recognised, u64),
-        shares: &[Share],
-        merging: &Merging,
-        bindings: &Bindings,
-    ) -> Flow {
-        self.settle_before(statement, text).await;
-        let counted = self.begin_statement(digest, text);
-        let route = plan::route(statement, self.situation());
-        let flow = self.scatter(shares, merging, statement, route, Some(bindings)).await;
-        self.end_statement(counted, route);
-        flow
     }
 
     /// COM_STMT_SEND_LONG_DATA: no reply, whatever happens, but for a packet that is too short: MySQL answers that with an

@@ -21,11 +21,12 @@ use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::statements::Source;
+use crate::execute::part::Packet;
 use crate::execute::relay::RelayError;
 use crate::ids::{ClusterId, ServerId};
 use crate::merge::{self, Purse};
 use crate::plan::sharded::Merging;
-use crate::plan::{Route, Target};
+use crate::plan::{self, Route, Target};
 use crate::sql::Recognised;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
@@ -87,6 +88,20 @@ impl Failure {
             Self::Refused(error) => Problem::Server(error),
             Self::Problem(problem) => problem,
             Self::Again | Self::Lost(..) | Self::Gone => LOST,
+        }
+    }
+}
+
+impl Failure {
+    /// As the answer to a statement that could not be prepared where it was to run.
+    pub fn into_answer(self) -> Result<Packet, RelayError> {
+        match self {
+            Self::Refused(error) | Self::Problem(Problem::Server(error)) => Ok(Packet::Error(error)),
+            Self::Gone => Err(RelayError::Killed),
+            Self::Again | Self::Lost(..) | Self::Problem(_) => {
+                let error = std::io::ErrorKind::ConnectionAborted.into();
+                Err(RelayError::Server { error, sent: false })
+            }
         }
     }
 }
@@ -239,6 +254,23 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// An execution at several sites, of a statement with this text, class and digest.
+    pub(super) async fn execute_scattered(
+        &mut self,
+        text: &[u8],
+        (statement, digest): (Recognised, u64),
+        shares: &[Share],
+        merging: &Merging,
+        bindings: &Bindings,
+    ) -> Flow {
+        self.settle_before(statement, text).await;
+        let counted = self.begin_statement(digest, text);
+        let route = plan::route(statement, self.situation());
+        let flow = self.scatter(shares, merging, statement, route, Some(bindings)).await;
+        self.end_statement(counted, route);
+        flow
     }
 
     /// The packets for a site, where the session is; a statement is prepared there first where it is not yet.

@@ -20,7 +20,7 @@ use crate::execute::client::Signals;
 use crate::execute::part::{Packet, Part, PartEnd};
 use crate::execute::relay::{End, RelayError};
 use crate::execute::told::{Told, at_own_row};
-use crate::plan::{Route, Target};
+use crate::plan::{self, Route, Target};
 use crate::sql::{Dialect, Recognised};
 use crate::topology::Signal;
 use crate::wire::command;
@@ -106,6 +106,21 @@ impl Session {
         if run.state_lost { Flow::Close } else { flow }
     }
 
+    /// An execution that changes several sites, of a statement with this text, class and digest.
+    pub(super) async fn execute_spread(
+        &mut self,
+        text: &[u8],
+        (statement, digest): (Recognised, u64),
+        spread: &Spread,
+    ) -> Flow {
+        self.settle_before(statement, text).await;
+        let counted = self.begin_statement(digest, text);
+        let route = plan::route(statement, self.situation());
+        let flow = self.spread(spread, text, statement, route).await;
+        self.end_statement(counted, route);
+        flow
+    }
+
     /// Begins everywhere, runs the parts one after the other, then makes them last. In the order of the sites: so two such changes wait for
     /// each other at one site, which sees it, and never in a ring.
     async fn change_all(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
@@ -131,7 +146,7 @@ impl Session {
         let (mut connection, answer) =
             match self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server) {
                 true => (held, Err(RelayError::Protocol)),
-                false => self.ask(held, run.text_of(portion)).await,
+                false => self.ask(held, portion, run.text_of(portion)).await,
             };
         let doomed = self.entry.handle.runs_nothing();
         if doomed {
@@ -146,6 +161,9 @@ impl Session {
                 return Err(Failure::Gone);
             }
             Err(failure) => {
+                if let Some(source) = &portion.share.source {
+                    connection.statements.forget_types(source); // it may have failed before the server took them
+                }
                 if connection.broken {
                     self.topology.report(server, Signal::ConnectionLost);
                 }
@@ -179,11 +197,19 @@ impl Session {
     pub(super) async fn ask(
         &mut self,
         held: Box<Connection>,
+        portion: &Portion,
         sql: &[u8],
     ) -> (Box<Connection>, Result<Packet, RelayError>) {
         let mut part = Part::new(held, self.worker.buffers.take(), self.worker.config.limits.packet_max);
-        let mut packets = Vec::with_capacity(sql.len() + 16);
-        command::put_query(&mut packets, sql, part.connection.capabilities);
+        let mut packets = Vec::new();
+        match &portion.bindings {
+            None => command::put_query(&mut packets, sql, part.connection.capabilities),
+            bindings => match self.write_share(&mut part.connection, &portion.share, bindings.as_ref()).await
+            {
+                Ok(written) => packets = written,
+                Err(failure) => return (part.into_unasked(), failure.into_answer()),
+            },
+        }
         self.entry.handle.runs_on(part.connection.server, part.connection.id);
         let answer = match part.connection.stream.write_all(&packets).await {
             Ok(()) => part.next(&mut self.client).await,

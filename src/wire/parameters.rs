@@ -198,6 +198,8 @@ impl<'a> Parameters<'a> {
 pub struct Bulk<'a> {
     types: &'a [u8],
     rows: Cursor<'a>,
+    /// Of the payload.
+    length: usize,
 }
 
 impl<'a> Bulk<'a> {
@@ -209,7 +211,19 @@ impl<'a> Bulk<'a> {
             return None;
         }
         let carried = Layout::of(payload, parameters, false)?.types.map_or(0, |types| types.len());
-        Some(Self { types, rows: Cursor::new(payload.get(BULK_HEAD + carried..)?) })
+        let rows = Cursor::new(payload.get(BULK_HEAD + carried..)?);
+        Some(Self { types, rows, length: payload.len() })
+    }
+
+    /// Where the next row begins in the payload.
+    pub fn position(&self) -> usize {
+        self.length - self.rows.rest_length()
+    }
+
+    /// Whether the packet asks for an answer to each of its rows.
+    pub fn asks_for_each(payload: &[u8]) -> bool {
+        const SEND_UNIT_RESULTS: u8 = 64;
+        payload.get(5).is_some_and(|flags| flags & SEND_UNIT_RESULTS != 0)
     }
 
     /// The next row's values; `false` where there is none. `None` where the payload is malformed.

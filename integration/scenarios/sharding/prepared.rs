@@ -14,27 +14,27 @@ use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario};
 const READ_ONLY_CURSOR: u8 = 1;
 
 /// Two sessions that do the same: one at Tidegate, one on the server that holds all.
-struct Pair {
-    ours: RawClient,
-    theirs: RawClient,
+pub struct Pair {
+    pub ours: RawClient,
+    pub theirs: RawClient,
     own: Names,
 }
 
 /// A statement of both.
 #[derive(Clone, Copy)]
-struct Both {
-    ours: Prepared,
-    theirs: Prepared,
+pub struct Both {
+    pub ours: Prepared,
+    pub theirs: Prepared,
 }
 
 impl Pair {
-    async fn of(split: &Split) -> Self {
+    pub async fn of(split: &Split) -> Self {
         let (ours, theirs) = split.both().await;
         Self { ours, theirs, own: split.names() }
     }
 
     /// The same, whose clients have these flags.
-    async fn with(split: &Split, flags: Capabilities) -> Self {
+    pub async fn with(split: &Split, flags: Capabilities) -> Self {
         let login =
             |schema: &str| Login { capabilities: flags, database: Some(schema.into()), ..Login::default() };
         let direct = RawClient::login(split.stage.cluster.address(0), &login(&split.whole)).await;
@@ -43,7 +43,7 @@ impl Pair {
     }
 
     /// Prepares a statement, `{db}` in which is the database; what is told of it is the same.
-    async fn prepare(&mut self, sql: &str) -> Both {
+    pub async fn prepare(&mut self, sql: &str) -> Both {
         let (here, there) =
             (sql.replace("{db}", &text(&self.own.schema.1)), sql.replace("{db}", &text(&self.own.schema.0)));
         let (ours, told) = described(&mut self.ours, &here).await;
@@ -56,11 +56,11 @@ impl Pair {
     }
 
     /// Executes it; the answers are the same to the byte.
-    async fn execute(&mut self, both: Both, params: &[Param<'_>]) {
+    pub async fn execute(&mut self, both: Both, params: &[Param<'_>]) {
         self.execute_as(both, 0, params, true).await;
     }
 
-    async fn execute_as(&mut self, both: Both, cursor: u8, params: &[Param<'_>], types: bool) {
+    pub async fn execute_as(&mut self, both: Both, cursor: u8, params: &[Param<'_>], types: bool) {
         self.ours.send_execute(both.ours, cursor, params, types).await;
         self.theirs.send_execute(both.theirs, cursor, params, types).await;
         let ours = tell(self.ours.outcome().await, &self.own);
@@ -69,7 +69,7 @@ impl Pair {
     }
 
     /// Prepares it and executes it with each of these.
-    async fn all(&mut self, sql: &str, executions: &[&[Param<'_>]]) {
+    pub async fn all(&mut self, sql: &str, executions: &[&[Param<'_>]]) {
         let both = self.prepare(sql).await;
         for params in executions {
             self.execute(both, params).await;
@@ -77,20 +77,20 @@ impl Pair {
         self.close(both).await;
     }
 
-    async fn close(&mut self, both: Both) {
+    pub async fn close(&mut self, both: Both) {
         self.ours.command(com::STMT_CLOSE, &both.ours.id.to_le_bytes()).await;
         self.theirs.command(com::STMT_CLOSE, &both.theirs.id.to_le_bytes()).await;
     }
 
     /// A text statement.
-    async fn query(&mut self, sql: &str) {
+    pub async fn query(&mut self, sql: &str) {
         let ours = tell(self.ours.query(sql).await.pop().expect("a result"), &self.own);
         let theirs = tell(self.theirs.query(sql).await.pop().expect("a result"), &self.own);
         assert_eq!(ours, theirs, "{sql}");
     }
 
     /// Our execution is refused for this reason, and nothing is lost by it.
-    async fn refused(&mut self, sql: &str, params: &[Param<'_>], reason: &str) {
+    pub async fn refused(&mut self, sql: &str, params: &[Param<'_>], reason: &str) {
         let statement = self.ours.prepare(sql).await.expect("prepared");
         let error = self.ours.execute(statement, params).await.err();
         assert!(text(&error.message).contains(reason), "{sql}: {error}");
@@ -98,7 +98,7 @@ impl Pair {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -695,13 +695,6 @@ async fn what_no_shard_can_do_alone_is_refused(scenario: Scenario) {
     let int = Param::Int;
     for (sql, params, reason) in [
         ("UPDATE customers SET id = ? WHERE id = 1", &[int(2)][..], "changes-key"),
-        ("UPDATE customers SET score = 0 WHERE id IN (?, ?)", &[int(1), int(2)], "cannot be prepared"),
-        (
-            "INSERT INTO customers (id, score) VALUES (?, 1), (?, 1)",
-            &[int(91), int(92)],
-            "cannot be prepared",
-        ),
-        ("INSERT IGNORE INTO customers (id, score) VALUES (?, 1)", &[int(91)], "cannot be prepared"),
         ("SELECT id FROM customers WHERE id > 0 ORDER BY id LIMIT ?", &[Param::Int(-1)], "LIMIT"),
         ("SELECT id FROM customers WHERE id > 0 ORDER BY id LIMIT ?", &[Param::Null], "LIMIT"),
         ("DELETE FROM orders WHERE customer_id IN (?, ?) LIMIT 1", &[int(1), int(2)], "limit-across-shards"),
@@ -712,7 +705,6 @@ async fn what_no_shard_can_do_alone_is_refused(scenario: Scenario) {
         ("UPDATE customers SET score = ?", "write-without-key"),
         ("INSERT INTO customers (name) VALUES (?)", "missing-key"),
         ("DROP TABLE customers", "definition"),
-        ("INSERT INTO countries (id, name) VALUES (?, 'x')", "cannot be prepared"),
         ("SELECT @tidegate$p0, id FROM customers WHERE id = ?", "not-parsed"),
     ] {
         let error = pair.ours.prepare(sql).await.expect_err("refused");
@@ -725,8 +717,6 @@ async fn what_no_shard_can_do_alone_is_refused(scenario: Scenario) {
                 bulk(client, statement, rows, types).await.ok();
             }
         }
-        let error = bulk(&mut pair.ours, insert.ours, &[(1, 75), (2, 76)], true).await.err();
-        assert!(text(&error.message).contains("one bulk execution"), "{error}");
         pair.execute(insert, &[int(1), int(77)]).await;
     }
     // Nothing of it was done, and the session goes on.
@@ -737,7 +727,7 @@ async fn what_no_shard_can_do_alone_is_refused(scenario: Scenario) {
 }
 
 /// COM_STMT_BULK_EXECUTE of rows with two numbers.
-async fn bulk(client: &mut RawClient, statement: Prepared, rows: &[(i64, i64)], types: bool) -> Outcome {
+pub async fn bulk(client: &mut RawClient, statement: Prepared, rows: &[(i64, i64)], types: bool) -> Outcome {
     let mut payload = [&statement.id.to_le_bytes()[..], &[if types { 128 } else { 0 }, 0]].concat();
     payload.extend_from_slice(if types { &[8, 0, 8, 0] } else { &[] });
     for (one, other) in rows {
