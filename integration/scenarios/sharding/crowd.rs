@@ -66,6 +66,7 @@ async fn reads_of_many_shards_share_few_connections(scenario: Scenario) {
         let split = wide_split(scenario, Cluster::alone(scenario.dialect), &options).await;
         let (mut client, mut direct) = split.both().await;
         fill(&split, &mut client, &mut direct).await;
+        split.stage.cluster.caught_up().await; // other sessions read there
         for sql in READS {
             split.same(&mut client, &mut direct, sql).await;
         }
@@ -76,6 +77,7 @@ async fn reads_of_many_shards_share_few_connections(scenario: Scenario) {
             let sql = "UPDATE customers SET score = score + 1 WHERE id IN (1, 2, 3)";
             split.same(&mut client, &mut direct, sql).await;
         }
+        split.stage.cluster.caught_up().await;
         let mut wanted = Vec::new();
         for sql in READS {
             wanted.push(rows(direct.query(sql).await));
@@ -125,6 +127,7 @@ async fn with_a_replica(scenario: Scenario) -> (Split, RawClient, RawClient) {
     let (mut client, mut direct) = split.both().await;
     fill(&split, &mut client, &mut direct).await;
     split.second.caught_up().await;
+    split.stage.cluster.caught_up().await;
     let replica = split.second.servers[1].port.to_string();
     until("the replica serves reads", || async {
         split.stage.raw().await.query(ALL).await;
@@ -174,6 +177,7 @@ async fn a_read_at_a_server_that_hangs_can_be_killed(scenario: Scenario) {
     let mut split = Split::new(scenario).await;
     let (mut client, mut direct) = split.both().await;
     fill(&split, &mut client, &mut direct).await;
+    split.stage.cluster.caught_up().await; // another session reads there
     let id = client.value("SELECT CONNECTION_ID()").await.expect("an id");
     client.ok("BEGIN").await;
     client.query(ALL).await;
