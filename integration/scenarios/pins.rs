@@ -13,6 +13,7 @@ both_dialects! {
     user_locks_pin_while_they_are_held,
     user_locks_are_named_by_parameters_too,
     xa_transactions_pin_until_they_end,
+    a_prepared_xa_transaction_leaves_nothing_to_the_next_client,
     binding_variables_pin_until_they_are_taken_back,
     several_statements_in_a_packet_pin_on,
     roles_are_taken_along,
@@ -211,6 +212,41 @@ async fn xa_transactions_pin_until_they_end(scenario: Scenario) {
     ];
     course(&stage, "xa", &steps).await;
     assert_eq!(stage.raw().await.value("SELECT COUNT(*) FROM t").await.unwrap(), "1");
+}
+
+/// The transaction is the server's then, for whoever ends it by its name.
+async fn a_prepared_xa_transaction_leaves_nothing_to_the_next_client(scenario: Scenario) {
+    let stage = single(scenario).await;
+    for (row, resets) in [(1, false), (11, true)] {
+        let name = format!("'{} {row}'", stage.schema);
+        let mut client = stage.raw().await;
+        client.ok(format!("XA START {name}")).await;
+        client.ok(format!("INSERT INTO t VALUES ({row})")).await;
+        client.ok(format!("XA END {name}")).await;
+        client.ok(format!("XA PREPARE {name}")).await;
+        if resets {
+            client.command(tidegate::wire::command::RESET_CONNECTION, b"").await;
+            client.outcome().await.ok();
+        } else {
+            drop(client);
+        }
+        until_pinned(&stage, "", 0).await;
+        for other in row + 1..row + 5 {
+            let mut next = stage.raw().await;
+            next.ok(format!("XA START {name}, 'other'")).await;
+            next.ok(format!("INSERT INTO t VALUES ({other})")).await;
+            next.ok(format!("XA END {name}, 'other'")).await;
+            next.ok(format!("XA COMMIT {name}, 'other' ONE PHASE")).await;
+        }
+        let mut last = stage.raw().await;
+        until("it is nobody's", || async {
+            let ended = stage.raw().await.query(format!("XA COMMIT {name}")).await.pop();
+            !matches!(ended, Some(crate::harness::Outcome::Err(_)))
+        })
+        .await;
+        let rows = format!("/* tidegate: primary */ SELECT COUNT(*) FROM t WHERE id >= {row}");
+        assert_eq!(last.value(rows).await.unwrap(), "5");
+    }
 }
 
 async fn binding_variables_pin_until_they_are_taken_back(scenario: Scenario) {

@@ -14,7 +14,7 @@ use super::{Flow, Session};
 use crate::backend::connection::Connection;
 use crate::backend::state::{State, is_replayed};
 use crate::execute::relay::End;
-use crate::sql::{self, Class, Effect, Ending, Recognised, Uses};
+use crate::sql::{self, Class, Dialect, Effect, Ending, Recognised, Uses};
 use crate::wire::ok::{Change, Status, changes};
 use crate::wire::reply::Expect;
 
@@ -352,6 +352,8 @@ impl Session {
         if leaving && !self.pins.difference(Pins::HARMLESS).is_empty() {
             connection.dirty = true;
             connection.broken |= self.pins.contains(Pins::EXPIRED_PASSWORD);
+            // A reset behind XA PREPARE leaves MariaDB's connection with half a transaction (tried on 10.11), for whoever gets it next.
+            connection.broken |= self.pins.contains(Pins::XA) && connection.dialect == Dialect::MariaDb;
             connection.worn_out |= self.pins.intersects(Pins::LASTING);
         }
         connection.dirty |= leaving && self.is_of_own_routine(connection); // a lock, say, for which others wait
