@@ -8,6 +8,9 @@ use crate::plan::{self, Situation, Target};
 use crate::shard::Charset;
 use crate::sql::{self, Dialect, LexCharset, Lexing, ServerVersion};
 
+/// Shards whose text is shown.
+const TEXTS_MAX: usize = 64;
+
 /// How the statements of `tidegate route` are read: as in a fresh session.
 fn lexing(mariadb: bool) -> Lexing {
     let (dialect, number) = if mariadb { (Dialect::MariaDb, 101_100) } else { (Dialect::MySql, 90_700) };
@@ -47,7 +50,7 @@ pub fn sharded(statement: &[u8], mariadb: bool, database: Option<&str>, planner:
             parameters: &[],
             charset: Charset::Utf8,
         };
-        out += &sharded::describe_execution(routed, &arguments, database);
+        out += &sharded::print(&sharded::execution(routed, &arguments, database, TEXTS_MAX));
     }
     out
 }
@@ -74,7 +77,7 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
     sql::shape(sql, &lexing, 0, &mut literals);
     let arguments = Arguments { sql, lexing: &lexing, literals: &literals, parameters: &[], charset };
     let found = match &planned {
-        Planned::Home => Ok(0),
+        Planned::Home | Planned::Dictionary(_) => Ok(0),
         Planned::Refused(refusal) => Err(refusal.clone()),
         Planned::Copies(copies) => Ok(planner.rules().database(&copies.database)?.copies().len()),
         Planned::Definition(definition) => {
@@ -113,12 +116,7 @@ pub fn line(statement: &[u8], mariadb: bool) -> String {
     let lexing = lexing(mariadb);
     let recognised = sql::recognise(statement, &lexing);
     let route = plan::route(recognised, Situation::default());
-    let role = match route.target {
-        Target::Replica => "replica",
-        Target::Primary => "primary",
-        Target::Any => "primary (any server where there is none)",
-        Target::Held => "the connection of the statement before",
-    };
+    let role = route.target.role();
     let class = format!("{:?}", recognised.class);
     let digest = sql::digest(statement, &lexing);
     format!(

@@ -28,6 +28,16 @@ impl Target {
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
+
+    /// The same in words.
+    pub fn role(self) -> &'static str {
+        match self {
+            Self::Replica => "replica",
+            Self::Primary => "primary",
+            Self::Any => "primary (any server where there is none)",
+            Self::Held => "the connection of the statement before",
+        }
+    }
 }
 
 macro_rules! reasons {

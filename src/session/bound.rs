@@ -32,6 +32,8 @@ pub(super) struct Prepare {
     pub sql: Option<Vec<u8>>,
     /// Where the session was, and has something open.
     pub back: Option<Site>,
+    /// Each execution is another text.
+    pub anew: bool,
 }
 
 /// What an execution becomes.
@@ -165,6 +167,9 @@ impl Session {
             Planned::Refused(refusal) => return Err(refused(refusal)),
             Planned::Home if sql::uses_no_table(text, &self.lexing) => return Ok(Prepare::default()),
             Planned::Home | Planned::Copies(_) => (Site::home(self.home()), None),
+            Planned::Dictionary(dictionary) => {
+                (Site::home(self.home()), Some(self.with_dictionary(directory, dictionary, text).await?))
+            }
             Planned::Definition(_) => return Err(Problem::Unsupported(DEFINITION.into())),
             Planned::Routed(routed) => {
                 let on = On { routed, database: directory.rules_of(&routed.database)? };
@@ -174,7 +179,8 @@ impl Session {
         };
         let back = (self.held.is_some() && !self.sites.is_at(&site)).then(|| self.sites.here());
         self.visit(&site).await;
-        Ok(Prepare { sql, back })
+        let anew = matches!(&*placed.planned, Planned::Dictionary(_));
+        Ok(Prepare { sql, back, anew })
     }
 
     /// A shard that says what the statement takes and gives: where the session is, else one by the text, whose cluster has a primary.
@@ -238,6 +244,7 @@ impl Session {
             return Some(Arc::clone(placed));
         }
         let Source { text, state, .. } = &*known.source;
+        let text = known.written.as_deref().unwrap_or(text);
         let placed = self.place(directory, text, known.statement, &state.schema, known.reading);
         let placed = Arc::new(placed);
         self.statements.known.get_mut(&id)?.abroad.placed = Some(Arc::clone(&placed));
@@ -269,7 +276,7 @@ impl Session {
     ) -> Result<Bound, Problem> {
         let ahead = self.statements.take_ahead(id);
         let known = self.statements.known.get(&id).ok_or(MALFORMED)?;
-        let given = Given {
+        let mut given = Given {
             id,
             payload,
             base: Arc::clone(&known.source),
@@ -280,7 +287,7 @@ impl Session {
             attributes: self.class.capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
             ahead,
         };
-        let (base, statement) = (&given.base, given.statement);
+        let (base, statement) = (Arc::clone(&given.base), given.statement);
         self.end_parts_for(&base.text, statement).await?;
         let placed = match may_name_tables(statement) {
             true => self.placed(directory, id),
@@ -302,6 +309,10 @@ impl Session {
             Some((_, Planned::Definition(_))) => return Err(Problem::Unsupported(DEFINITION.into())),
             Some((_, Planned::Home | Planned::Copies(_))) => {
                 self.stay_home(&base.text, statement).await?;
+            }
+            Some((_, Planned::Dictionary(dictionary))) => {
+                given.base = self.dictionary_anew(directory, dictionary, id, &base).await?;
+                self.stay_home(&given.base.text, statement).await?;
             }
             None => {}
         }

@@ -46,6 +46,11 @@ impl Directory {
         self.generation
     }
 
+    /// All rules.
+    pub(super) fn rules(&self) -> &Rules {
+        self.planner.rules()
+    }
+
     /// The rules of a database that a plan is for.
     pub(super) fn rules_of(&self, database: &str) -> Result<&Database, Problem> {
         self.planner.rules().database(database).ok_or(RULES_CHANGED)
@@ -110,6 +115,13 @@ impl Session {
         let directed = match &*planned {
             Planned::Home => self.stay_home(text, statement).await,
             Planned::Refused(refusal) => Err(refused(refusal)),
+            Planned::Dictionary(dictionary) => {
+                let text = Box::pin(self.with_dictionary(directory, dictionary, text)).await;
+                match text {
+                    Ok(text) => self.stay_home(&text, statement).await.map(|_| Directed::As(text)),
+                    Err(problem) => Err(problem),
+                }
+            }
             Planned::Routed(routed) => {
                 let (lexing, charset, literals) = (self.lexing, self.charset, &literals[..]);
                 let arguments = Arguments { sql: text, lexing: &lexing, literals, parameters: &[], charset };

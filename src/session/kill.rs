@@ -295,7 +295,7 @@ pub(super) async fn ask(
     sql: &[u8],
 ) -> Result<Answer, Problem> {
     let deadline = Instant::now() + KILL_LIMIT;
-    let late = || Problem::Connect("no answer to KILL in time".into());
+    let late = || Problem::Connect("no answer in time".into());
     let mut tries = 0;
     loop {
         tries += 1;

@@ -1,4 +1,4 @@
-//! Statements that no server knows: about what a session's reads must not miss.
+//! Statements that no server knows: about what a session's reads must not miss, and where a statement would go.
 
 use super::work::Work;
 use super::{Flow, Problem, Session, reply};
@@ -10,8 +10,8 @@ use crate::wire::command;
 use crate::wire::reply::Expect;
 
 impl Session {
-    /// A statement that no server knows: about what the session must not miss.
-    pub(super) async fn carry_out_own(&mut self, own: Own) -> Flow {
+    /// A statement that no server knows.
+    pub(super) async fn carry_out_own(&mut self, own: Own, text: &[u8]) -> Flow {
         let wrong = |name: &str, value: &[u8]| {
             let value = String::from_utf8_lossy(value);
             Problem::Request(1231, format!("Variable '{name}' can't be set to the value of '{value}'").into())
@@ -19,6 +19,9 @@ impl Session {
         match own {
             Own::Gtid => return self.tell_gtid().await,
             Own::ResumeDefinition(id) => return Box::pin(self.resume_definition(id)).await,
+            Own::Explain(from) => {
+                return Box::pin(self.explain_plan(text.get(from..).unwrap_or_default())).await;
+            }
             Own::SetGtid(text) => {
                 if !Transactions::parse(&text).is_some_and(|given| self.freshness.take_in(&given)) {
                     return self.refuse(&wrong("tidegate_gtid", &text)).await;

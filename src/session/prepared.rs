@@ -27,6 +27,8 @@ const UNKNOWN_STATEMENT: u16 = 1243;
 /// ER_MALFORMED_PACKET.
 const MALFORMED_PACKET: u16 = 1835;
 
+const EXPLAINED: &str = "EXPLAIN TIDEGATE is not prepared: send it as a text, with the values in it";
+
 /// What COM_STMT_SEND_LONG_DATA holds at least: its command byte, the statement (4 bytes), the parameter (2 bytes).
 const LONG_DATA_MIN: usize = 7;
 
@@ -39,7 +41,10 @@ impl Session {
         }
         let text = &command.payload()[1..];
         let statement = self.recognise(text);
-        let Prepare { sql, back } = match self.direct_prepare(text, statement).await {
+        if statement.uses.contains(Uses::EXPLAINED) {
+            return self.refuse(&Problem::Unsupported(EXPLAINED.into())).await;
+        }
+        let Prepare { sql, back, anew } = match self.direct_prepare(text, statement).await {
             Ok(prepare) => prepare,
             Err(problem) => return self.refuse(&problem).await,
         };
@@ -57,7 +62,7 @@ impl Session {
         let base = if sql.is_none() { text } else { asked };
         let base = self.is_at_shard().then(|| source(base, self.logical_state()));
         let source = source(text, Arc::clone(&self.desired));
-        self.statements.written = own.as_ref().filter(|_| sql.is_none()).map(|_| asked.into());
+        self.statements.written = (anew || own.is_some() && sql.is_none()).then(|| asked.into());
         self.statements.base = base;
         let id = self.statements.free_id();
         self.settle_before(statement, text).await;

@@ -24,6 +24,9 @@ const DOLLAR_PROBE: &[u8] = b"select $$";
 /// What asks how many rows the statement before has changed or found.
 pub(super) const COUNTS: Uses = Uses::ROW_COUNT.union(Uses::FOUND_ROWS);
 
+/// What a statement of Tidegate's own uses, as the lexer sees it, where it is no SET.
+const OWN: Uses = Uses::UNKNOWN_FUNCTION.union(Uses::EXPLAINED);
+
 /// What KILL must be like.
 const UNCLEAR_KILL: &str = "KILL must be the only statement of its packet, and name an id, an expression or, on MariaDB, QUERY ID or \
                             an account";
@@ -53,11 +56,10 @@ impl Session {
         if let Some(kept) = self.kept_warnings(text, statement) {
             return self.tell(&kept).await;
         }
-        if (matches!(statement.class, Class::Set | Class::Call)
-            || statement.uses.contains(Uses::UNKNOWN_FUNCTION))
+        if (matches!(statement.class, Class::Set | Class::Call) || statement.uses.intersects(OWN))
             && let Some(own) = sql::own_statement(text, &self.lexing)
         {
-            return self.carry_out_own(own).await;
+            return self.carry_out_own(own, text).await;
         }
         if statement.class == Class::EndOrSavepoint && self.ends_nothing(text) {
             self.note_own_end();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use super::dictionary;
 use super::direct::Directory;
 use super::inquiry::Inquiry;
 use super::own_ids::Columns;
@@ -116,6 +117,8 @@ pub struct Worker {
     pub(super) inquiry: Inquiry,
     /// The columns of the servers' tables that list connections, as far as they were asked for.
     pub(super) columns: RefCell<Columns>,
+    /// The columns of tables of information_schema that tell of tables, as far as they were asked for.
+    pub(super) dictionary: RefCell<dictionary::Columns>,
     pub(super) unset_variables: Unset,
     /// Memory for what is kept of transactions, and what their results' checksums begin with.
     pub(super) tapes: Rc<Tapes>,
@@ -181,6 +184,7 @@ impl Worker {
             schemas: RefCell::default(),
             inquiry: Inquiry::default(),
             columns: RefCell::default(),
+            dictionary: RefCell::default(),
             unset_variables: Unset::default(),
             tapes: Rc::default(),
             sum_seed: RandomState::new().hash_one(0),

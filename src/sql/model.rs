@@ -187,6 +187,8 @@ bitflags! {
         const SEQUENCE = 1 << 34;
         /// LASTVAL and PREVIOUS VALUE FOR (MariaDB).
         const SEQUENCE_LAST = 1 << 35;
+        /// EXPLAIN TIDEGATE: nothing of what stands behind it is carried out.
+        const EXPLAINED = 1 << 36;
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Own {
     SetConsistency(Vec<u8>),
     /// `CALL tidegate.resume_definition(17)`: what of this definition is not done yet.
     ResumeDefinition(u64),
+    /// `EXPLAIN TIDEGATE …`: where the rest of the packet would go, from this byte on.
+    Explain(usize),
 }
 
 /// Tokens of the longest form, and one more.
@@ -28,6 +30,12 @@ pub fn own_statement(sql: &[u8], lexing: &Lexing) -> Option<Own> {
     tokens.pop_if(|token| token.kind == Kind::Punct(b';'));
     let is = |token: &Token, word: &str| token.text(sql).eq_ignore_ascii_case(word.as_bytes());
     let [first, rest @ ..] = &tokens[..] else { return None };
+    if let [own, statement, ..] = rest
+        && is(own, "TIDEGATE")
+        && ["EXPLAIN", "DESCRIBE", "DESC"].iter().any(|word| is(first, word))
+    {
+        return Some(Own::Explain(statement.start));
+    }
     if is(first, "SELECT") {
         let [name, open, close] = rest else { return None };
         let called = open.kind == Kind::Punct(b'(') && close.kind == Kind::Punct(b')');
@@ -93,6 +101,7 @@ mod tests {
             {
                 assert_eq!(of(sql), Some(Own::ResumeDefinition(17)), "{sql}");
             }
+            assert_eq!(of("EXPLAIN /* why? */ Tidegate  DELETE FROM t"), Some(Own::Explain(29)));
             for sql in [
                 "CALL resume_definition(17)",
                 "CALL tidegate.resume_definition(-17)",
@@ -100,6 +109,9 @@ mod tests {
                 "CALL tidegate.resume_definition('17')",
                 "",
                 ";",
+                "EXPLAIN TIDEGATE",
+                "EXPLAIN `TIDEGATE` id",
+                "EXPLAIN SELECT 1",
                 "SELECT tidegate_gtid() FROM t",
                 "SELECT tidegate_gtid(1)",
                 "SET GLOBAL tidegate_consistency = session",

@@ -4,6 +4,7 @@
 //! Invariant: no allocation, linear time, no recursion; what is not surely a read is not called one.
 
 use super::keywords::Keyword;
+use super::lexer::Kind;
 use super::model::{Access, Class, Dialect, Lexing, Recognised, Uses};
 use super::scan::{Item, Scan};
 use super::{set, show, transaction};
@@ -212,9 +213,26 @@ fn explain(scan: &mut Scan<'_>) -> Class {
             Keyword::With => return explained(with(scan)),
             Keyword::Insert | Keyword::Update | Keyword::Delete | Keyword::Replace => return Class::Other,
             _ if item.is(b'(') => return parenthesised(scan, item, explained),
+            _ if scan.count == 2 && is_own(&item, scan.sql) => return explained_by_us(scan),
             _ if item.is_name() => return Class::Show,
             _ => return doubt(scan),
         }
+    }
+    Class::Show
+}
+
+/// TIDEGATE, without quotes: where more stands behind it, it is no table's name.
+fn is_own(item: &Item, sql: &[u8]) -> bool {
+    item.token.kind == Kind::Word && item.token.text(sql).eq_ignore_ascii_case(b"TIDEGATE")
+}
+
+/// EXPLAIN TIDEGATE: nothing of the statement behind it is carried out.
+fn explained_by_us(scan: &mut Scan<'_>) -> Class {
+    let before = scan.uses;
+    if scan.next().is_some() {
+        scan.drain();
+        scan.uses = before | Uses::EXPLAINED;
+        (scan.into, scan.locking) = (false, false);
     }
     Class::Show
 }

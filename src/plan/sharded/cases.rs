@@ -84,13 +84,13 @@ fn outcome(sql: &[u8], setting: &Setting, planner: &Planner) -> String {
     let planned = planner.plan(&request);
     let mut out = describe(sql, lexing, &planned, planner.rules());
     if let Planned::Routed(routed) = &planned {
-        out += &execution(sql, setting, routed, planner.rules().database(&routed.database).unwrap());
+        out += &on_shards(sql, setting, routed, planner.rules().database(&routed.database).unwrap());
     }
     out
 }
 
 /// The shards for the statement's values, and the text of the first one where it is not the client's.
-fn execution(sql: &[u8], setting: &Setting, routed: &Routed, database: &Database) -> String {
+fn on_shards(sql: &[u8], setting: &Setting, routed: &Routed, database: &Database) -> String {
     let mut literals = Vec::new();
     sql::shape(sql, &setting.lexing, 1, &mut literals);
     let arguments = Arguments {
@@ -100,7 +100,7 @@ fn execution(sql: &[u8], setting: &Setting, routed: &Routed, database: &Database
         parameters: &setting.parameters,
         charset: setting.charset,
     };
-    describe_execution(routed, &arguments, database)
+    print(&execution(routed, &arguments, database, 1))
 }
 
 fn folder() -> PathBuf {
@@ -255,7 +255,7 @@ proptest! {
                     database: None,
                     parameters: Vec::new(),
                 };
-                execution(sql.as_bytes(), &setting, routed, planner.rules().database("shop").unwrap());
+                on_shards(sql.as_bytes(), &setting, routed, planner.rules().database("shop").unwrap());
             }
         }
     }

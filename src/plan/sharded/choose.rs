@@ -52,6 +52,7 @@ impl Routed {
                 }
                 self.in_place(&on, Chosen::One(one.unwrap_or(FIRST)), given)
             }
+            Sites::First => Ok(Chosen::One(FIRST)),
             Sites::Rows(rows) => {
                 let shards = rows.iter().map(|row| on.row(row)).collect::<Result<ShardSet, _>>()?;
                 self.one_or_several(&Left { shards, doubt: None }, &on)
@@ -121,7 +122,7 @@ impl Routed {
     }
 }
 
-/// Where there is nothing to find, this one says so.
+/// Where there is nothing to find, this one says so; what is the same on all, too.
 const FIRST: ShardIx = ShardIx(0);
 
 /// Looks up keys.

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::dictionary::Dictionary;
 use super::edits::NameEdit;
 use super::keys::{KeySource, Narrow};
 use super::parse::text::At;
@@ -19,6 +20,8 @@ pub enum Planned {
     Home,
     /// It runs on shards.
     Routed(Box<Routed>),
+    /// It reads the servers' data dictionary: home answers, for the shards too.
+    Dictionary(Box<Dictionary>),
     /// It changes all copies of a reference table: at home, and on every shard of the database.
     Copies(Box<Copies>),
     /// It defines tables on all of their shards.
@@ -34,12 +37,14 @@ impl Planned {
             Self::Routed(routed) => routed,
             Self::Copies(copies) => return copies.edits.len(),
             Self::Definition(definition) => return definition.edits.len(),
+            Self::Dictionary(dictionary) => return dictionary.weight(),
             Self::Home | Self::Refused(_) => return 0,
         };
         let sites = match &routed.sites {
             Sites::Rows(rows) => rows.len(),
             Sites::Spread { narrow, .. } => narrow.weight(),
             Sites::Together { narrows, .. } => narrows.iter().map(Narrow::weight).sum(),
+            Sites::First => 0,
         };
         sites + routed.edits.len()
     }
@@ -152,12 +157,14 @@ pub enum Verb {
     Delete,
     /// EXPLAIN of one of these.
     Explain,
+    /// SHOW or DESCRIBE of a table.
+    Describe,
 }
 
 impl Verb {
     /// Whether it changes rows.
     pub fn writes(self) -> bool {
-        !matches!(self, Self::Select | Self::Explain)
+        !matches!(self, Self::Select | Self::Explain | Self::Describe)
     }
 }
 
@@ -178,6 +185,8 @@ pub enum Sites {
         /// As in `Spread`.
         given: Vec<Vec<KeySource>>,
     },
+    /// Any one, which is the first: what is asked is the same on all.
+    First,
     /// The shard of each row that is inserted.
     Rows(Vec<InsertedRow>),
 }

@@ -88,6 +88,12 @@ impl Planner {
         !self.ascii && !name.is_ascii()
     }
 
+    /// Whether the database, by its exact name, has tables that are listed.
+    pub(super) fn has_rules_for(&self, schema: &[u8]) -> bool {
+        let named = self.rules.databases.values().find(|database| database.name.as_bytes() == schema);
+        named.is_some_and(|database| !database.tables.is_empty())
+    }
+
     /// Whether the database has tables that are listed, whatever its case.
     pub(super) fn is_sharded(&self, schema: &[u8]) -> bool {
         let mut databases = self.rules.databases.values().filter(|database| !database.tables.is_empty());

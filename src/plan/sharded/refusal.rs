@@ -57,7 +57,7 @@ reasons! {
     Trigger = "trigger", "create it on each shard, where it runs";
     /// A stored routine or an event that names a listed table.
     Routine = "routine", "let the client send its statements one by one";
-    /// SHOW, DESCRIBE and others about a sharded table.
+    /// What describes a sharded table in a way that one shard cannot, as its names are others there.
     Description = "description", "ask a shard directly";
     /// LOCK TABLES, HANDLER, FLUSH of a sharded table.
     TableLock = "table-lock", "use SELECT … FOR UPDATE with the key in a transaction";

@@ -5,6 +5,8 @@
 
 use super::across;
 use super::define;
+use super::describe;
+use super::dictionary;
 use super::facts::Known;
 use super::gate;
 use super::keys::{KeySource, Narrow, any};
@@ -49,8 +51,17 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
         return Err(Refusal::new(Reason::NameCharset, what));
     }
     let mentions = gate::mentions(&text, planner, request.database);
+    if !request.recognised.uses.contains(Uses::MULTIPLE)
+        && let Some(described) = describe::plan(planner, &text, request.database, &mentions)
+    {
+        return described;
+    }
     if mentions.is_empty() {
         define::of_database(&text, planner, request.database)?;
+        let Request { sql, lexing, database, recognised, .. } = *request;
+        if let Some(planned) = dictionary::plan(planner, &text, sql, lexing, database, recognised) {
+            return planned;
+        }
         return if prepares_text(&text) { text_prepared(&text, planner, request) } else { Ok(Planned::Home) };
     }
     let named = mentions.first().map(|at| shown(&text.name(*at))).unwrap_or_default();

@@ -2,6 +2,7 @@
 //!
 //! Owns: the words. Does not know: placement. Invariant: every part of a plan is shown, so that two plans that differ read differently.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::choose::Chosen;
@@ -10,64 +11,167 @@ use super::keys::{Bound, KeySource, Narrow, Typed};
 use super::merge_words;
 use super::parse::text::{At, Text, is_literal};
 use super::planned::{Copies, Definition, Merge, Needs, Operand, Planned, Routed, Sites, Target};
+use super::refusal::Refusal;
+use super::split::Split;
 use super::values::Arguments;
-use crate::shard::{Database, Rules, Shard};
+use crate::shard::{Database, Rules, Shard, ShardIx, ShardSet};
 use crate::sql::Lexing;
+
+/// A part of a plan: what it is, and what it says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// Such as `on`, `merge`, `shards`; the kind of statement in the first one.
+    pub item: Cow<'static, str>,
+    /// In words.
+    pub value: String,
+}
+
+impl Line {
+    /// A line.
+    pub fn new(item: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        Self { item: item.into(), value: value.into() }
+    }
+}
+
+/// Lines below a first one, as they are printed.
+pub fn print(lines: &[Line]) -> String {
+    let mut out = String::new();
+    for Line { item, value } in lines {
+        let value = value.replace('\n', "\n         ");
+        let space = if item.len() > 6 { "  " } else { " " };
+        _ = writeln!(out, "  {item:<6}{space}{value}");
+    }
+    out
+}
 
 /// The plan of a text, a line for each part.
 pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -> String {
+    let lines = lines(sql, lexing, planned, rules);
+    match &lines[..] {
+        [] => String::new(),
+        [home] if home.value.is_empty() => format!("{}\n", home.item),
+        [first, error] if error.item == "error" => {
+            format!("{}  {}\n         ERROR {}\n", first.item, first.value, error.value)
+        }
+        [first, rest @ ..] => format!("{}  {}\n{}", first.item, first.value, print(rest)),
+    }
+}
+
+/// The same, part by part.
+pub fn lines(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -> Vec<Line> {
     match planned {
-        Planned::Home => "home\n".to_owned(),
+        Planned::Home => vec![Line::new("home", "")],
         Planned::Refused(refusal) => {
             let (code, state) = refusal.reason.code();
-            format!("refused  {}\n         ERROR {code} ({state}): {refusal}\n", refusal.reason.name())
+            vec![
+                Line::new("refused", refusal.reason.name()),
+                Line::new("error", format!("{code} ({state}): {refusal}")),
+            ]
         }
         Planned::Routed(routed) => Words::new(sql, lexing).routed(routed, rules),
         Planned::Copies(copies) => self::copies(sql, lexing, copies, rules),
         Planned::Definition(definition) => self::definition(sql, lexing, definition, rules),
+        Planned::Dictionary(dictionary) => {
+            vec![
+                Line::new("dictionary", "home, with the shards' rows"),
+                Line::new("reads", dictionary.words()),
+            ]
+        }
     }
 }
 
-/// What becomes of a plan with an execution's values: the shards, and the text of the first one where it is not the client's.
-pub fn describe_execution(routed: &Routed, arguments: &Arguments<'_>, database: &Database) -> String {
-    let mut edits = routed.edits.clone();
-    let shards: Vec<_> = match routed.choose(arguments, database) {
-        Ok(Chosen::One(shard)) => vec![shard],
-        Ok(Chosen::Several(shards)) => {
-            if let Ok(Merge::Rows(merged)) = &routed.many {
-                match merged.execution(&routed.edits, arguments) {
-                    Ok((_, all)) => edits = all,
-                    Err(refusal) => return format!("  refused  {refusal}\n"),
-                }
-            }
-            shards.iter().collect()
-        }
-        Err(refusal) => return format!("  refused  {refusal}\n"),
+/// What becomes of a plan with an execution's values: the shards, and the text of each where it is not the client's, for as many of them.
+pub fn execution(
+    routed: &Routed,
+    arguments: &Arguments<'_>,
+    database: &Database,
+    texts_max: usize,
+) -> Vec<Line> {
+    let refused = |refusal: Refusal| vec![Line::new("refused", refusal.to_string())];
+    let shards = match routed.choose(arguments, database) {
+        Ok(Chosen::One(shard)) => ShardSet::one(shard),
+        Ok(Chosen::Several(shards)) => shards,
+        Err(refusal) => return refused(refusal),
     };
-    let keyspace = database.keyspaces.get(routed.keyspace);
-    let shards: Vec<_> = shards.iter().filter_map(|shard| keyspace?.shard(*shard)).collect();
-    let names: Vec<_> = shards.iter().map(|shard| &*shard.name).collect();
-    let mut out = format!("  shards {}\n", names.join(", "));
-    let Some(first) = shards.first() else { return out };
-    out += &text_on(first, database, arguments.sql, arguments.lexing, &edits);
+    let texts = match Texts::of(routed, arguments, database, &shards) {
+        Ok(texts) => texts,
+        Err(refusal) => return refused(refusal),
+    };
+    let Some(keyspace) = database.keyspaces.get(routed.keyspace) else { return Vec::new() };
+    let known: Vec<_> = shards.iter().filter_map(|shard| Some((shard, keyspace.shard(shard)?))).collect();
+    let names: Vec<_> = known.iter().map(|(_, shard)| &*shard.name).collect();
+    let mut out = vec![Line::new("shards", names.join(", "))];
+    for (at, shard) in known.iter().take(texts_max) {
+        let Some(text) = texts.on(*at, &place(shard, database), arguments) else { continue };
+        let item = if texts_max == 1 { "sql".into() } else { Cow::Owned(format!("sql {}", shard.name)) };
+        out.push(Line::new(item, String::from_utf8_lossy(&text)));
+    }
+    if known.len() > texts_max && texts_max > 1 {
+        out.push(Line::new("sql", format!("… and that of {} shards more", known.len() - texts_max)));
+    }
     out
 }
 
+/// What shards are asked.
+enum Texts<'a> {
+    /// All the same, but for names.
+    Alike(Vec<NameEdit>),
+    /// Each for its rows.
+    Rows(Split<'a>, Vec<ShardIx>, &'a [NameEdit]),
+}
+
+impl<'a> Texts<'a> {
+    fn of(
+        routed: &'a Routed,
+        arguments: &Arguments<'a>,
+        database: &Database,
+        shards: &ShardSet,
+    ) -> Result<Self, Refusal> {
+        if shards.only().is_none()
+            && let Ok(Merge::Rows(merged)) = &routed.many
+        {
+            return Ok(Self::Alike(merged.execution(&routed.edits, arguments)?.1));
+        }
+        if shards.only().is_none()
+            && let Sites::Rows(rows) = &routed.sites
+            && let Some(split) = Split::of(arguments.sql, arguments.lexing, rows)
+        {
+            return Ok(Self::Rows(split, routed.rows(arguments, database)?, &routed.edits));
+        }
+        Ok(Self::Alike(routed.edits.clone()))
+    }
+
+    /// A shard's text where it is not the client's.
+    fn on(&self, shard: ShardIx, place: &Place<'_>, arguments: &Arguments<'_>) -> Option<Vec<u8>> {
+        match self {
+            Self::Alike(edits) => text_for(arguments.sql, arguments.lexing, edits, place),
+            Self::Rows(split, places, edits) => {
+                let own: Vec<_> = (0..places.len()).filter(|row| places.get(*row) == Some(&shard)).collect();
+                let (text, edits) = split.only(&own, edits);
+                Some(text_for(&text, arguments.lexing, &edits, place).unwrap_or(text))
+            }
+        }
+    }
+}
+
 /// A change of all copies, and the text of the first one on a shard where it is not the client's.
-fn copies(sql: &[u8], lexing: &Lexing, copies: &Copies, rules: &Rules) -> String {
-    let Some(database) = rules.database(&copies.database) else { return String::new() };
+fn copies(sql: &[u8], lexing: &Lexing, copies: &Copies, rules: &Rules) -> Vec<Line> {
+    let Some(database) = rules.database(&copies.database) else { return Vec::new() };
     let shards = database.copies();
     let verb = format!("{:?}", copies.verb).to_ascii_lowercase();
-    let mut out = format!("{verb}  all copies\n  on     home and {} on shards\n", shards.len());
-    if let Some(first) = shards.first() {
-        out += &text_on(first, database, sql, lexing, &copies.edits);
+    let mut out =
+        vec![Line::new(verb, "all copies"), Line::new("on", format!("home and {} on shards", shards.len()))];
+    if let Some(first) = shards.first()
+        && let Some(text) = text_for(sql, lexing, &copies.edits, &place(first, database))
+    {
+        out.push(Line::new("sql", String::from_utf8_lossy(&text)));
     }
     out
 }
 
 /// A definition: its sites, and the text of the first shard where it is not the client's.
-fn definition(sql: &[u8], lexing: &Lexing, definition: &Definition, rules: &Rules) -> String {
-    let Some(database) = rules.database(&definition.database) else { return String::new() };
+fn definition(sql: &[u8], lexing: &Lexing, definition: &Definition, rules: &Rules) -> Vec<Line> {
+    let Some(database) = rules.database(&definition.database) else { return Vec::new() };
     let (home, shards) = definition.sites(database);
     let keyspace = definition.keyspace.and_then(|at| database.keyspaces.get(at));
     let of = keyspace.map_or("all copies".to_owned(), |keyspace| format!("keyspace {}", keyspace.name));
@@ -81,25 +185,26 @@ fn definition(sql: &[u8], lexing: &Lexing, definition: &Definition, rules: &Rule
             Needs::Either => table.clone(),
         })
         .collect();
-    let mut out = format!("{}  {of}\n  tables {}", definition.verb, tables.join(", "));
-    out += if definition.again { "; again where it is resumed\n" } else { "\n" };
-    out += &format!("  sites  {}\n", names.collect::<Vec<_>>().join(", "));
-    if let Some(first) = shards.first() {
-        out += &text_on(first, database, sql, lexing, &definition.edits);
+    let again = if definition.again { "; again where it is resumed" } else { "" };
+    let mut out = vec![
+        Line::new(definition.verb, of),
+        Line::new("tables", format!("{}{again}", tables.join(", "))),
+        Line::new("sites", names.collect::<Vec<_>>().join(", ")),
+    ];
+    if let Some(first) = shards.first()
+        && let Some(text) = text_for(sql, lexing, &definition.edits, &place(first, database))
+    {
+        out.push(Line::new("sql", String::from_utf8_lossy(&text)));
     }
     out
 }
 
-/// A shard's text where it is not the client's.
-fn text_on(shard: &Shard, database: &Database, sql: &[u8], lexing: &Lexing, edits: &[NameEdit]) -> String {
-    let place = Place {
+fn place<'a>(shard: &'a Shard, database: &'a Database) -> Place<'a> {
+    Place {
         database: database.name.as_bytes(),
         schema: shard.schema.as_bytes(),
         suffix: shard.suffix.as_deref().unwrap_or_default().as_bytes(),
-    };
-    let text = text_for(sql, lexing, edits, &place);
-    let told = |text: Vec<u8>| String::from_utf8_lossy(&text).replace('\n', "\n         ");
-    text.map(told).map_or_else(String::new, |text| format!("  sql    {text}\n"))
+    }
 }
 
 struct Words {
@@ -114,17 +219,22 @@ impl Words {
         Self { text, literals }
     }
 
-    fn routed(&self, routed: &Routed, rules: &Rules) -> String {
+    fn routed(&self, routed: &Routed, rules: &Rules) -> Vec<Line> {
         let database = rules.database(&routed.database);
         let keyspace = database.and_then(|database| database.keyspaces.get(routed.keyspace));
-        let mut out = format!("{:?}", routed.verb).to_ascii_lowercase();
-        out += &format!("  keyspace {}\n", keyspace.map_or("", |keyspace| &keyspace.name));
-        _ = writeln!(out, "  on     {}", self.sites(&routed.sites));
-        match &routed.many {
-            Ok(merge) => _ = writeln!(out, "  merge  {}", self.merge(merge)),
-            Err(refusal) => _ = writeln!(out, "  merge  refused: {}", refusal.reason.name()),
+        let verb = format!("{:?}", routed.verb).to_ascii_lowercase();
+        let merge = match &routed.many {
+            Ok(merge) => self.merge(merge),
+            Err(refusal) => format!("refused: {}", refusal.reason.name()),
+        };
+        let mut lines = vec![
+            Line::new(verb, format!("keyspace {}", keyspace.map_or("", |keyspace| &keyspace.name))),
+            Line::new("on", self.sites(&routed.sites)),
+        ];
+        if routed.sites != Sites::First {
+            lines.push(Line::new("merge", merge));
         }
-        out
+        lines
     }
 
     fn sites(&self, sites: &Sites) -> String {
@@ -134,6 +244,7 @@ impl Words {
                 let narrows: Vec<_> = narrows.iter().map(|narrow| self.narrow(narrow)).collect();
                 format!("one shard for each of: {}{}", narrows.join("; "), self.given(given))
             }
+            Sites::First => "the first shard".to_owned(),
             Sites::Rows(rows) => {
                 let keys: Vec<_> = rows.iter().map(|row| self.key(&row.key)).collect();
                 format!("rows {}", keys.join(", "))

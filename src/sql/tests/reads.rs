@@ -210,3 +210,18 @@ fn measurements_are_told_from_what_servers_show_of_themselves() {
     both("SET profiling = 1", Class::Set, Uses::MEASURES);
     both("SET @@session.optimizer_trace = 'enabled=on'", Class::Set, Uses::MEASURES);
 }
+
+#[test]
+fn what_is_explained_by_tidegate_is_not_carried_out() {
+    for sql in [
+        "EXPLAIN TIDEGATE SELECT * FROM t FOR UPDATE",
+        "explain tidegate INSERT INTO t VALUES (f(1), @a, LAST_INSERT_ID())",
+        "DESC TIDEGATE DELETE FROM t",
+        "EXPLAIN /* where? */ TIDEGATE SELECT 1 INTO OUTFILE 'x'",
+    ] {
+        both(sql, Class::Show, Uses::EXPLAINED);
+    }
+    for sql in ["EXPLAIN TIDEGATE", "DESCRIBE tidegate", "EXPLAIN `tidegate` id"] {
+        both(sql, Class::Show, NONE);
+    }
+}

@@ -73,6 +73,12 @@ impl Text {
         self.tokens.get(at as usize).map_or(b"", |token| token.text(&self.sql))
     }
 
+    /// The token that begins at this byte.
+    pub fn at_byte(&self, start: usize) -> Option<At> {
+        let at = self.tokens.binary_search_by_key(&start, |token| token.start).ok()?;
+        At::try_from(at).ok()
+    }
+
     /// Which literal, or which parameter, the token is.
     pub fn ordinal(&self, at: At) -> u32 {
         self.ordinals.get(at as usize).copied().unwrap_or(u32::MAX)
