@@ -71,6 +71,7 @@ TOUR = (
     Step("SELECT c.name, o.product FROM shop.customers c JOIN shop.orders o ON o.customer_id = c.id WHERE c.id = 1", "east replica"),
     Step("SELECT COUNT(*) FROM shop.orders", "east replica, west replica"),
     Step("SELECT id, product FROM shop.orders ORDER BY id DESC LIMIT 1", "east replica, west replica"),
+    Step("EXPLAIN TIDEGATE SELECT COUNT(*) FROM shop.orders", "", "tells where the statement would go, and runs nothing"),
     Step("UPDATE shop.orders SET product = 'sail' WHERE customer_id = 1 AND id = 10", "east primary"),
     Step("DELETE FROM shop.orders WHERE id = 10", "", refused="write-without-key"),
 )

@@ -32,7 +32,7 @@ impl Session {
             Some(com::PING) => self.ping(command).await,
             Some(com::INIT_DB) => self.forward_beside(command, Class::Use, Expect::Simple).await,
             Some(com::STATISTICS) => self.forward_beside(command, Class::ShowServer, Expect::Text).await,
-            Some(com::FIELD_LIST) => self.forward(command, Class::Show, Expect::Fields).await,
+            Some(com::FIELD_LIST) => self.list_fields(command).await,
             Some(com::SET_OPTION) => self.set_option(command).await,
             Some(com::RESET_CONNECTION) => self.reset_connection(command).await,
             Some(com::CHANGE_USER) => self.change_user(command).await,
@@ -55,6 +55,24 @@ impl Session {
             self.visit(&Site::home(self.home())).await; // where the client's names are the servers'
         }
         self.forward_as(command, Recognised::plain(class, uses), expect).await
+    }
+
+    /// COM_FIELD_LIST: a table's columns. Those of a sharded table are asked of a shard.
+    async fn list_fields(&mut self, command: &Command) -> Flow {
+        let statement = Recognised::plain(Class::Show, Uses::empty());
+        if !self.worker.directory.load().lists_any() {
+            return self.forward_as(command, statement, Expect::Fields).await;
+        }
+        let named = Box::pin(self.go_to_fields(command, statement)).await;
+        match named {
+            Ok(packets) => {
+                let packets = packets.as_deref().unwrap_or(command.packets());
+                let work = Work::command(packets, Expect::Fields, statement);
+                let route = Route { target: Target::Any, reason: Reason::ServerState };
+                self.perform(&work, route).await
+            }
+            Err(problem) => self.refuse(&problem).await,
+        }
     }
 
     /// A command whose answer is the server's, and which is routed like a statement of `class`.

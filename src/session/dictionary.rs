@@ -8,11 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::direct::{Directory, refused};
+use super::incoming::Command;
 use super::{Problem, Session, kill};
 use crate::backend::statements::Source;
 use crate::ids::{ClusterId, ServerId};
 use crate::plan::sharded::dictionary::{Column, Dictionary, Listing, Read, Told};
-use crate::sql::ServerVersion;
+use crate::sql::{Recognised, ServerVersion};
 
 /// The columns of tables of information_schema, by the table and the servers' version.
 pub(super) type Columns = HashMap<(&'static str, ServerVersion), Rc<[Column]>>;
@@ -61,6 +62,26 @@ impl Session {
         Ok(source)
     }
 
+    /// Goes where COM_FIELD_LIST can be answered; the command for there, where the table has another name.
+    ///
+    /// # Errors
+    /// The plan refuses it, or something of the session would stay behind.
+    pub(super) async fn go_to_fields(
+        &mut self,
+        command: &Command,
+        statement: Recognised,
+    ) -> Result<Option<Vec<u8>>, Problem> {
+        let named = command.payload().get(1..).unwrap_or_default();
+        let end = memchr::memchr(0, named).unwrap_or(named.len());
+        let (table, wildcard) = named.split_at(end);
+        // As a statement that is planned alike.
+        let text = [b"SHOW COLUMNS FROM ", &quoted(table)[..]].concat();
+        self.direct(&text, statement).await?;
+        let names = self.sites.here().names;
+        let there = names.as_ref().and_then(|names| names.tables.iter().find(|(_, known)| known == table));
+        Ok(there.map(|(there, _)| command.with_text(named, &[there, wildcard].concat())))
+    }
+
     async fn told_by_shards(&self, read: &Read, directory: &Directory) -> Result<Told, Problem> {
         let pieces = read.pieces(directory.rules());
         let mut told = Told::default();
@@ -105,6 +126,12 @@ impl Session {
         let server = snapshot.primary.or_else(|| snapshot.pick_replica(self.worker.random(), &[]));
         server.ok_or_else(|| Problem::NoServer(snapshot.explain_unusable_to_client()))
     }
+}
+
+/// A name in quotes.
+fn quoted(name: &[u8]) -> Vec<u8> {
+    let doubled = name.iter().flat_map(|byte| std::iter::repeat_n(*byte, if *byte == b'`' { 2 } else { 1 }));
+    [b'`'].into_iter().chain(doubled).chain([b'`']).collect()
 }
 
 fn not_understood() -> Problem {

@@ -243,6 +243,7 @@ impl Session {
                 };
                 let (merging, edits) =
                     merged.execution(&routed.edits, arguments).map_err(|refusal| refused(&refusal))?;
+                let merging = if routed.verb == Verb::Explain { Merging::rows() } else { merging };
                 if self.desired.get(b"sql_select_limit").is_some_and(|limit| *limit != *NO_LIMIT) {
                     return Err(Problem::Unsupported(SELECT_LIMIT.into()));
                 }

@@ -39,6 +39,8 @@ struct Run {
     clusters: std::collections::BTreeMap<String, RunCluster>,
     tls: Tls,
     accounts: Vec<Account>,
+    /// The ordinary client of each dialect.
+    clients: std::collections::BTreeMap<String, PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +88,13 @@ impl Cluster {
         let mut accounts = Run::read().accounts;
         accounts.retain(|account| account.dialect == name(dialect));
         accounts
+    }
+
+    /// The dialect's ordinary client, and a tool that is installed beside it; `None` where it is not.
+    pub fn tool(&self, tool: &str) -> Option<(PathBuf, PathBuf)> {
+        let client = Run::read().clients.remove(name(self.dialect))?;
+        let tool = client.with_file_name(tool);
+        tool.exists().then_some((client, tool))
     }
 
     /// Servers of the scenario's own.

@@ -1,11 +1,17 @@
 //! What a sharded table is, and where a statement would go: as one server would tell, under the client's names.
 
+use std::process::Command;
+
+use tidegate::wire::command as com;
+
 use super::Split;
-use crate::harness::{RawClient, Scenario};
+use crate::harness::{Outcome, RawClient, Scenario};
 
 both_dialects! {
     explain_tidegate_tells_where_a_statement_goes_and_runs_nothing,
+    explain_gives_the_plans_of_all_shards,
     t57_a_sharded_table_is_described_as_on_one_server,
+    t57_a_dump_holds_all_rows,
 }
 
 /// The rows of EXPLAIN TIDEGATE.
@@ -83,6 +89,121 @@ async fn t57_a_sharded_table_is_described_as_on_one_server(scenario: Scenario) {
         let rows = client.select(&*sql).await.texts();
         assert_eq!(rows.len(), 3, "{sql}: {rows:?}");
     }
+    // COM_FIELD_LIST, by which the ordinary client completes names.
+    for table in [&b"orders\0"[..], b"customers\0na%\0", b"plain\0"] {
+        let mut answers = Vec::new();
+        for each in [&mut client, &mut direct] {
+            each.command(com::FIELD_LIST, table).await;
+            let mut packets = vec![each.read().await];
+            while !matches!(packets.last().unwrap()[0], 0xfe | 0xff) {
+                packets.push(each.read().await);
+            }
+            let own = split.names();
+            answers.push(
+                packets
+                    .iter()
+                    .map(|packet| own.of_definition(packet).unwrap_or(packet.clone()))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        assert_eq!(answers[0], answers[1], "{table:?}");
+        assert!(answers[0].len() > 1, "{table:?}");
+    }
     let upper = client.error("DESC CUSTOMERS").await;
     assert!(String::from_utf8_lossy(&upper.message).contains("name-case"), "{upper}");
+}
+
+async fn explain_gives_the_plans_of_all_shards(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    super::fill(&split, &mut client, &mut direct).await;
+    let explain = if scenario.is_mysql() { "EXPLAIN FORMAT=TRADITIONAL" } else { "EXPLAIN" };
+    for (sql, plans) in [
+        ("SELECT id FROM customers ORDER BY name LIMIT 1", 2),
+        ("SELECT c.id FROM customers c JOIN orders o ON o.customer_id = c.id", 4),
+        ("SELECT id FROM customers WHERE id = 3", 1),
+        ("UPDATE customers SET score = 0 WHERE id IN (1, 2)", 2),
+    ] {
+        let rows = client.select(format!("{explain} {sql}")).await;
+        assert_eq!(
+            (rows.rows.len(), rows.name(1)),
+            (plans, "select_type".to_owned()),
+            "{sql}: {:?}",
+            rows.texts()
+        );
+    }
+    let json = client.select("EXPLAIN FORMAT=JSON SELECT COUNT(*) FROM customers").await;
+    assert_eq!(json.rows.len(), 2);
+    if !scenario.is_mysql() {
+        assert_eq!(client.select("ANALYZE SELECT COUNT(*) FROM customers").await.rows.len(), 2);
+        let refused = client.error("ANALYZE UPDATE customers SET score = 0 WHERE id IN (1, 2)").await;
+        assert!(String::from_utf8_lossy(&refused.message).contains("explain-across-shards"), "{refused}");
+    }
+    // Nothing was changed.
+    split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY id").await;
+}
+
+/// What mysqldump asks before and between tables, with `--skip-lock-tables`.
+const DUMPED: &[&str] = &[
+    "/*!40100 SET @@SQL_MODE='' */",
+    "/*!40103 SET TIME_ZONE='+00:00' */",
+    "SHOW VARIABLES LIKE 'ndbinfo\\_version'",
+    "SHOW TABLES",
+    "show table status like 'orders'",
+    "SET SQL_QUOTE_SHOW_CREATE=1",
+    "SET SESSION character_set_results = 'binary'",
+    "show create table `orders`",
+    "SET SESSION character_set_results = 'utf8mb4'",
+    "show fields from `orders`",
+    "SELECT /*!40001 SQL_NO_CACHE */ * FROM `orders`",
+    "SET SESSION character_set_results = 'binary'",
+    "use `DB`",
+    "select @@collation_database",
+    "SHOW TRIGGERS LIKE 'orders'",
+];
+
+async fn t57_a_dump_holds_all_rows(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    super::fill(&split, &mut client, &mut direct).await;
+    let schema = &split.stage.schema;
+    for sql in DUMPED {
+        let outcome = client.query(sql.replace("DB", schema)).await.pop().expect("an answer");
+        assert!(!matches!(outcome, Outcome::Err(_)), "{sql}: {outcome:?}");
+    }
+    let tool = split.stage.cluster.tool("mariadb-dump").filter(|_| !scenario.is_mysql());
+    let Some((client_program, dump)) = tool else { return };
+    let proxy = split.stage.proxy.addresses()[0];
+    let to =
+        |host: &str, port: u16| [format!("--host={host}"), format!("--port={port}"), "--user=app".to_owned()];
+    let dumped = Command::new(dump)
+        .env("MYSQL_PWD", "app-pw")
+        .args(["--no-defaults", "--skip-lock-tables", "--skip-ssl"])
+        .args(to("127.0.0.1", proxy.port()))
+        .arg(schema)
+        .output()
+        .expect("the tool runs");
+    assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+    let loaded = format!("{schema}_l");
+    let main = &split.stage.cluster;
+    main.run(0, &[&format!("DROP DATABASE IF EXISTS {loaded}"), &format!("CREATE DATABASE {loaded}")]).await;
+    let file = std::env::temp_dir().join(format!("{loaded}-{}.sql", std::process::id()));
+    std::fs::write(&file, &dumped.stdout).expect("room for the dump");
+    let server = &main.servers[0];
+    let status = Command::new(client_program)
+        .env("MYSQL_PWD", "app-pw")
+        .args(["--no-defaults", "--skip-ssl"])
+        .args(to(&server.host, server.port))
+        .arg(&loaded)
+        .stdin(std::fs::File::open(&file).expect("the dump"))
+        .status()
+        .expect("the client runs");
+    std::fs::remove_file(&file).expect("the dump is there");
+    assert!(status.success(), "the dump loads");
+    for table in ["customers", "orders", "tickets", "countries", "plain"] {
+        let there = direct.select(format!("SELECT * FROM {loaded}.{table} ORDER BY 1, 2")).await.texts();
+        let here =
+            direct.select(format!("SELECT * FROM {}.{table} ORDER BY 1, 2", split.whole)).await.texts();
+        assert_eq!(there, here, "{table}");
+    }
 }

@@ -153,6 +153,11 @@ pub(super) fn number(source: KeySource, numbers: &mut Vec<KeySource>) -> Vec<u8>
 }
 
 impl Merging {
+    /// Rows of any columns, one shard's after the other's.
+    pub fn rows() -> Self {
+        Self { spec: Spec::default(), width: 1, star: Some(0) }
+    }
+
     /// What is done with rows of so many columns.
     ///
     /// # Errors

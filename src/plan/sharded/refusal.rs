@@ -145,8 +145,8 @@ reasons! {
     UnknownFunction = "unknown-function-across-shards", "add the key to the condition";
     /// User variables are assigned, or FOUND_ROWS() prepared, across shards.
     StateAcrossShards = "state-across-shards", "add the key to the condition";
-    /// EXPLAIN of a statement that would run on several shards.
-    ExplainAcrossShards = "explain-across-shards", "add the key to the condition";
+    /// ANALYZE of a change, which carries it out, that would run on several shards.
+    ExplainAcrossShards = "explain-across-shards", "use EXPLAIN, or add the key to the condition";
     /// `||` or NOT under a sql_mode that gives it another meaning.
     SqlMode = "sql-mode", "write CONCAT() or OR instead of ||, and parentheses around NOT";
     /// A stored function of the database is called by its qualified name.

@@ -118,11 +118,12 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
         Statement::Delete(delete) => scope.delete(delete, &mentions, uses),
         Statement::Insert(insert) => scope.insert(insert, &mentions, uses),
     }?;
-    Ok(if first > 0 { explained(planned) } else { planned })
+    let runs = text.is_word(0, b"ANALYZE");
+    Ok(if first > 0 { explained(planned, runs) } else { planned })
 }
 
-/// EXPLAIN runs where the statement would, and on one shard only.
-fn explained(planned: Planned) -> Planned {
+/// EXPLAIN runs where the statement would; several shards' plans come one after the other. MariaDB's ANALYZE carries the statement out.
+fn explained(planned: Planned, runs: bool) -> Planned {
     let mut routed = match planned {
         Planned::Routed(routed) => routed,
         Planned::Copies(_) => return Planned::Home,
@@ -130,8 +131,12 @@ fn explained(planned: Planned) -> Planned {
     };
     routed.verb = Verb::Explain;
     routed.ignores.clear();
-    routed.many =
-        Err(Refusal::new(Reason::ExplainAcrossShards, "EXPLAIN of a statement that runs on several shards"));
+    if routed.many == Ok(Merge::Affected) {
+        routed.many = match runs {
+            true => Err(Refusal::new(Reason::ExplainAcrossShards, "ANALYZE of a change of several shards")),
+            false => Ok(Merge::Rows(Box::default())),
+        };
+    }
     Planned::Routed(routed)
 }
 

@@ -10,7 +10,7 @@ use super::edits::{NameEdit, Place, text_for};
 use super::keys::{Bound, KeySource, Narrow, Typed};
 use super::merge_words;
 use super::parse::text::{At, Text, is_literal};
-use super::planned::{Copies, Definition, Merge, Needs, Operand, Planned, Routed, Sites, Target};
+use super::planned::{Copies, Definition, Merge, Needs, Operand, Planned, Routed, Sites, Target, Verb};
 use super::refusal::Refusal;
 use super::split::Split;
 use super::values::Arguments;
@@ -224,6 +224,7 @@ impl Words {
         let keyspace = database.and_then(|database| database.keyspaces.get(routed.keyspace));
         let verb = format!("{:?}", routed.verb).to_ascii_lowercase();
         let merge = match &routed.many {
+            Ok(_) if routed.verb == Verb::Explain => "the shards' plans, one after the other".to_owned(),
             Ok(merge) => self.merge(merge),
             Err(refusal) => format!("refused: {}", refusal.reason.name()),
         };
