@@ -8,9 +8,9 @@ use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage}
 
 mod crowd;
 mod definitions;
-mod executions;
 mod describing;
 mod dictionary;
+mod executions;
 mod prepared;
 mod seams;
 mod writes;
