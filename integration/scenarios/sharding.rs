@@ -196,6 +196,12 @@ async fn reads_of_several_shards_are_one_result(scenario: Scenario) {
         "SELECT id, score FROM customers ORDER BY LENGTH(name), name DESC, id LIMIT 1, 5",
         "SELECT * FROM customers ORDER BY name, id",
         "SELECT score * 2 AS twice, SUM(score) / 1000, IFNULL(SUM(score), 0), MIN(LOWER(name)) FROM customers GROUP BY twice ORDER BY twice",
+        // T44: what a server computes of whole groups' aggregates.
+        "SELECT CONCAT(IFNULL(SUM(score), 0), '%'), NULLIF(MAX(score), 0), ROUND(SUM(score) / 7, 1), COUNT(*) * 100 / 7 FROM customers",
+        "SELECT SUM(score) / 7 * 7, IF(COUNT(*) > 2, 'many', 'few'), CASE WHEN MIN(score) < 3 THEN 0 ELSE SUM(score) END FROM customers",
+        "SELECT CONCAT(IFNULL(SUM(score), 0), '%'), NULLIF(MAX(score), 0) FROM customers WHERE score > 100",
+        "SELECT id FROM customers UNION SELECT customer_id FROM orders ORDER BY 1",
+        "SELECT id FROM customers WHERE id = 1 UNION ALL SELECT customer_id FROM orders WHERE customer_id = 2 ORDER BY id DESC LIMIT 3",
         "SELECT DISTINCT score + 1 FROM customers ORDER BY score + 1 DESC",
         // Flags of key columns depend on how a server joins, so none is selected.
         "SELECT c.score, o.total FROM customers c JOIN orders o ON o.customer_id = c.id ORDER BY c.score DESC, o.total",

@@ -59,6 +59,7 @@ enum Rule {
         sorted: bool,
     },
     Deviation(Deviation),
+    Finished,
     /// Of the other outputs' values.
     Expression(Formula),
 }
@@ -144,6 +145,7 @@ impl Aggregate {
         let bits = |operation| Bits::of(operation, column(place)?).ok_or(Error::Unfoldable(place));
         let rule = match &output.fold {
             Fold::Any => Rule::Any,
+            Fold::Finished => Rule::Finished,
             Fold::Count => integer(place).map(|_| Rule::Count)?,
             Fold::Sum => Rule::Sum(number(place)?),
             Fold::Average { sum, count } => {
@@ -199,7 +201,7 @@ impl Aggregate {
     /// The state of a group without rows.
     pub fn begin(&self) -> State {
         match &self.rule {
-            Rule::Any | Rule::Expression(_) => State::Value(None),
+            Rule::Any | Rule::Expression(_) | Rule::Finished => State::Value(None),
             Rule::Count => State::Count(0),
             Rule::Sum(_) | Rule::Average { .. } => State::Sum { sum: Sum::Empty, count: 0 },
             Rule::Best { .. } => State::Best(None),
@@ -228,7 +230,7 @@ impl Aggregate {
                     *kept = Some(value.to_vec());
                 }
             }
-            (Rule::Expression(_), _) => {}
+            (Rule::Expression(_) | Rule::Finished, _) => {}
             (Rule::Count, State::Count(count)) => *count += i128::from(work.count(self.place)?),
             (Rule::Sum(number), State::Sum { sum, .. }) => {
                 if let Some(value) = work.value(self.place)? {
@@ -381,6 +383,7 @@ impl Fold {
                 | Self::JsonArray { .. }
                 | Self::JsonObject { .. }
                 | Self::Deviation(_)
+                | Self::Finished
         )
     }
 }

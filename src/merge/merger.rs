@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::combiner::{Combiner, Outcome};
 use super::condition::Filter;
 use super::error::Error;
+use super::finish::Finisher;
 use super::key::Codec;
 use super::meter::{Budget, Meter, Purse};
 use super::row::{Field, Format, Layout};
@@ -28,6 +29,7 @@ pub struct Merger {
     combined: Layout,
     columns: Vec<Column>,
     hidden: usize,
+    finisher: Option<Finisher>,
     source: Source,
     combine: Combiner,
     having: Option<Filter>,
@@ -88,6 +90,7 @@ impl Merger {
                 Source::sorted(codec, shards)
             }
         };
+        let finisher = Finisher::new(spec, &outputs, format, purse)?;
         let shown = outputs.len().checked_sub(spec.hidden).ok_or(Error::NoColumn(outputs.len()))?;
         Ok(Self {
             given: columns.to_vec(),
@@ -98,7 +101,9 @@ impl Merger {
                 .take(shown)
                 .map(|column| if spec.anonymous { column.of_no_table() } else { column })
                 .collect(),
-            hidden: spec.hidden,
+            // What a server computes with is still needed.
+            hidden: if finisher.is_some() { 0 } else { spec.hidden },
+            finisher,
             source,
             combine,
             having,
@@ -118,6 +123,11 @@ impl Merger {
         let same = self.given.len() == columns.len()
             && self.given.iter().zip(columns).all(|(one, other)| one.is_like(other, text));
         if same { Ok(()) } else { Err(Error::Differing(shard)) }
+    }
+
+    /// What is done with the result's rows before they are given out, where a server must compute some of their columns.
+    pub fn finisher(&mut self) -> Option<Finisher> {
+        self.finisher.take()
     }
 
     /// The result's columns.

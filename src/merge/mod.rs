@@ -19,6 +19,7 @@ mod decimal_key;
 mod deviation;
 mod error;
 mod expression;
+mod finish;
 mod groups;
 mod heads;
 mod json;
@@ -38,12 +39,13 @@ mod tests;
 mod work;
 
 pub use error::{Error, Needs};
+pub use finish::Finisher;
 pub use merger::Merger;
 pub use meter::{Budget, Purse};
 pub use row::Format;
 pub use spec::{
-    Arrival, Combine, Concat, Condition, Deviation, Distinct, Expression, Fold, Groups, Key, Length, Limit,
-    Operand, Operator, Output, Pad, Spec, Test, Weight,
+    Arrival, Combine, Concat, Condition, Deviation, Distinct, Expression, Finished, Fold, Groups, Key,
+    Length, Limit, Operand, Operator, Output, Pad, Spec, Test, Weight, Word,
 };
 
 /// Bounds of a merge, as the session has them.

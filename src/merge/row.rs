@@ -67,6 +67,11 @@ impl Layout {
         Self { format, widths: columns.map(width).collect() }
     }
 
+    /// Of rows of text with so many columns.
+    pub fn of_text(columns: usize) -> Self {
+        Self { format: Format::Text, widths: vec![0; columns] }
+    }
+
     /// The bytes of a value of the column at `place`, of its encoding.
     pub fn decode<'a>(&self, place: usize, encoded: &'a [u8]) -> Option<&'a [u8]> {
         match self.widths.get(place)? {
@@ -166,6 +171,11 @@ impl<'a> Writer<'a> {
             out.resize(bitmap + bitmap_length(columns), 0);
         }
         Self { format, bitmap, place: 0, out }
+    }
+
+    /// How the row is encoded.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// A value in the encoding of another row.

@@ -17,6 +17,8 @@ pub struct Spec {
     pub order: Vec<Key>,
     /// So many columns at the end of the combined rows are not for the client.
     pub hidden: usize,
+    /// Columns of the combined rows that a server computes, when all rows have come.
+    pub finished: Vec<Finished>,
     /// The result's columns belong to no table, though the shards' do: a UNION's, around which columns were added.
     pub anonymous: bool,
     /// Which of the result's rows the client gets.
@@ -117,6 +119,28 @@ pub enum Fold {
     },
     /// STDDEV, VARIANCE and their kin.
     Deviation(Deviation),
+    /// None: a server computes it in the end, of other outputs ([`Spec::finished`]).
+    Finished,
+}
+
+/// A column that a server computes of a combined row's other columns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finished {
+    /// Its place among the outputs.
+    pub place: usize,
+    /// The expression.
+    pub words: Vec<Word>,
+    /// Outputs may be texts: nothing in it depends on their collations.
+    pub texts: bool,
+}
+
+/// A part of an expression.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Word {
+    /// SQL.
+    Sql(Vec<u8>),
+    /// The value of an output.
+    Output(usize),
 }
 
 /// What STDDEV and its kin are made of, all of the same values; sum and variance as DOUBLE.
@@ -205,6 +229,19 @@ pub enum Condition {
     All(Vec<Condition>),
     /// OR.
     Any(Vec<Condition>),
+}
+
+impl Condition {
+    /// Whether it asks of a column for which `is` holds.
+    pub fn asks(&self, is: &impl Fn(usize) -> bool) -> bool {
+        let of = |operand: &Operand| matches!(operand, Operand::Column(place) if is(*place));
+        match self {
+            Self::Compare(left, _, right) => of(left) || of(right),
+            Self::IsNull(operand) => of(operand),
+            Self::Not(condition) => condition.asks(is),
+            Self::All(list) | Self::Any(list) => list.iter().any(|condition| condition.asks(is)),
+        }
+    }
 }
 
 /// One side of a comparison.

@@ -24,6 +24,7 @@ mod explained;
 mod failure;
 mod farewell;
 mod fates;
+mod finishing;
 mod freshness;
 mod gathered;
 mod globals;

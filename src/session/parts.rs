@@ -142,6 +142,22 @@ impl Asked {
         })
     }
 
+    /// Whether all of the reply has been read, so that something else can be asked.
+    pub fn is_free(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.is_done() && !part.connection.broken)
+    }
+
+    /// Something else is asked, whose reply comes next. The end of the first one stays what is told of.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn ask(&mut self, packets: &[u8]) -> Result<(), RelayError> {
+        if let Some(part) = &mut self.part {
+            part.begin();
+        }
+        self.send(packets).await
+    }
+
     /// The reply's next packet.
     ///
     /// # Errors

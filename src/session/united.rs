@@ -73,6 +73,7 @@ impl Session {
             merger.check(*shard, columns)?;
         }
         self.put_columns(&merger, reply);
+        let mut finisher = merger.finisher();
         let mut row = Vec::new();
         loop {
             row.clear();
@@ -81,11 +82,9 @@ impl Session {
             read.purse.grown(before, row.capacity())?;
             let shard = match step {
                 Step::Row => {
-                    reply.put(&row);
-                    reply.rows += 1;
-                    reply.count(&read.purse)?;
-                    if reply.bytes.len() >= CHUNK && self.send_reply(reply).await == Flow::Close {
-                        return Err(Failure::Gone);
+                    match &mut finisher {
+                        Some(finisher) => finisher.keep(&row)?,
+                        None => self.put_row(&row, reply, read).await?,
                     }
                     continue;
                 }
@@ -95,7 +94,26 @@ impl Session {
             };
             self.feed(&mut merger, parts, shares, shard, read).await?;
         }
-        Ok(())
+        match finisher {
+            Some(finisher) => self.finish_rows(finisher, parts, shares, read, reply).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a row to the reply, and sends what has been collected.
+    pub(super) async fn put_row(
+        &mut self,
+        row: &[u8],
+        reply: &mut Reply,
+        read: &Read<'_>,
+    ) -> Result<(), Failure> {
+        reply.put(row);
+        reply.rows += 1;
+        reply.count(&read.purse)?;
+        match reply.bytes.len() >= CHUNK && self.send_reply(reply).await == Flow::Close {
+            true => Err(Failure::Gone),
+            false => Ok(()),
+        }
     }
 
     /// Tells the merge of a shard's next row, or of its end.

@@ -33,6 +33,9 @@ impl Generator<'_> {
     pub fn statement(&mut self) -> Statement {
         let source = self.source();
         let mut statement = match self.random.below(15) {
+            // MariaDB 10.11 loses rows of DISTINCT and of groups where a derived table is read.
+            kind if source.from.starts_with('(') && kind % 2 == 0 => self.rows(&source),
+            _ if source.from.starts_with('(') => self.totals(&source),
             0..=2 => self.rows(&source),
             3 => self.distinct(&source),
             4..=8 => self.groups(&source),
@@ -67,7 +70,19 @@ impl Generator<'_> {
         };
         let both = || [named("a.", one), named("b.", two)].concat();
         let unique = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        match self.random.below(8) {
+        match self.random.below(10) {
+            8 => Source {
+                from: "(SELECT * FROM one WHERE id <> 7) AS d",
+                columns: named("d.", one),
+                unique: unique(&["d.id", "d.k"]),
+                key: "d.k".into(),
+            },
+            9 => Source {
+                from: "(SELECT k, id FROM one UNION ALL SELECT k, id FROM two WHERE id < 30) AS d",
+                columns: named("d.", &[]),
+                unique: unique(&["d.id", "d.k"]),
+                key: "d.k".into(),
+            },
             7 => Source {
                 from: "words",
                 columns: std::iter::once(("w".to_owned(), Nature::Text))
@@ -348,7 +363,9 @@ impl Generator<'_> {
                 };
                 let by = format!("{by}{}", self.direction());
                 // The order of what is joined is open.
-                let joined = |sql: &str| sql.contains("GROUP_CONCAT") || sql.contains("JSON_");
+                let joined = |sql: &str| {
+                    ["GROUP_CONCAT", "JSON_", "STD", "VAR_"].iter().any(|name| sql.contains(name))
+                };
                 let alias = statement
                     .items
                     .iter()

@@ -95,7 +95,9 @@ async fn random_selects_are_answered_as_by_one_server(scenario: Scenario) {
                 Verdict::Differs(_) => {
                     let small = world.shrink(statement).await;
                     let prepared = if small.prepared { ", prepared" } else { "" };
-                    let told = format!("--- seed {seed}{prepared}\n{}", world.tell(&small.sql()).await);
+                    let what = world.judge(&small).await;
+                    let told =
+                        format!("--- seed {seed}{prepared}\n{}\n  {what:?}", world.tell(&small.sql()).await);
                     eprintln!("{told}");
                     tally.failures.push(told);
                 }

@@ -26,7 +26,7 @@ fn text(value: impl ToString) -> Value {
     Value::Text(value.to_string().into_bytes())
 }
 
-fn definition(kind: u8, charset: u16, flags: u16, decimals: u8) -> Column {
+pub(super) fn definition(kind: u8, charset: u16, flags: u16, decimals: u8) -> Column {
     let mut payload = b"\x03def\x00\x00\x00\x01c\x00\x0c".to_vec();
     payload.extend_from_slice(&charset.to_le_bytes());
     payload.extend_from_slice(&20u32.to_le_bytes());

@@ -51,7 +51,7 @@ impl Scope<'_> {
             );
         }
         let whole = self.whole(block);
-        routed(self, &whole, given, Verb::Update, |_| {
+        routed(self, (&whole, &[]), given, Verb::Update, |_| {
             if moves {
                 return refuse(Reason::ChangesKey, "The key is set in several shards");
             }
@@ -86,7 +86,9 @@ impl Scope<'_> {
         let several = !delete.targets.is_empty();
         let (limited, returning) = (delete.limited, delete.returning.is_some());
         let whole = self.whole(block);
-        routed(self, &whole, Vec::new(), Verb::Delete, |_| several_shards(several, limited, returning, uses))
+        routed(self, (&whole, &[]), Vec::new(), Verb::Delete, |_| {
+            several_shards(several, limited, returning, uses)
+        })
     }
 
     /// A table that a DELETE of several names to lose rows: an alias, or a table's name.

@@ -102,6 +102,16 @@ pub fn text_for(sql: &[u8], lexing: &Lexing, edits: &[NameEdit], place: &Place<'
     Some(Writing { sql, tokens, edits, place }.whole())
 }
 
+/// Tokens of a statement as they stand, with a space where there was anything between them.
+pub(super) fn tokens_of(sql: &[u8], lexing: &Lexing, range: Range<At>) -> Vec<u8> {
+    let tokens =
+        Lexer::new(sql, lexing).filter(|token| counts(token.kind)).take(range.end as usize).collect();
+    let place = Place { database: b"", schema: b"", suffix: b"" };
+    let mut out = Vec::new();
+    Writing { sql, tokens, edits: Vec::new(), place: &place }.copy(range, &mut out);
+    out
+}
+
 /// A text that is being written.
 struct Writing<'a> {
     sql: &'a [u8],

@@ -93,6 +93,7 @@ impl Words<'_> {
                 let (count, sum, variance) = (of.count + 1, of.sum + 1, of.variance + 1);
                 format!("{what}{sample} {place} of {count}, {sum} and {variance}")
             }
+            Fold::Finished => format!("{place} by a server"),
             Fold::BitAnd | Fold::BitOr | Fold::BitXor => format!("{fold:?} {place}").to_ascii_lowercase(),
         }
     }

@@ -3,12 +3,14 @@
 //! Owns: LIMIT, and the numbers that rows are compared or computed with. Does not know: rows, sessions. Invariant: a number that is not
 //! understood is none: the statement does not run.
 
-use super::edits::{Edit, NameEdit};
+use super::edits::{Edit, NameEdit, tokens_of};
 use super::keys::KeySource;
-use super::planned::{Cut, Merged, Operand};
+use super::planned::{Cut, Finishing, Merged, Operand, Term};
 use super::refusal::{Reason, Refusal};
 use super::values::Arguments;
-use crate::merge::{self, Arrival, Combine, Condition, Error, Expression, Fold, Key, Limit, Pad, Spec};
+use crate::merge::{
+    self, Arrival, Combine, Condition, Error, Expression, Finished, Fold, Key, Limit, Pad, Spec, Word,
+};
 use crate::shard::Value;
 
 /// How one execution's rows become one result.
@@ -53,6 +55,7 @@ impl Merged {
         let what = "GROUP_CONCAT on several shards with a SEPARATOR beyond ASCII";
         let texts: Option<Vec<_>> = self.texts.iter().map(|source| ascii(arguments, *source)).collect();
         fill_texts(&mut spec, &texts.ok_or_else(|| refuse(Reason::AggregateAcrossShards, what))?);
+        spec.finished = self.finished.iter().map(|own| finished(own, arguments)).collect();
         Ok((Merging { spec, width: self.width, star: self.star }, edits))
     }
 }
@@ -89,6 +92,15 @@ fn fill(spec: &mut Spec, numbers: &[Vec<u8>]) -> Option<()> {
         }
     }
     spec.having.as_mut().map_or(Some(()), |condition| fill_condition(condition, numbers))
+}
+
+/// An expression with the tokens of this execution's text.
+fn finished(own: &Finishing, arguments: &Arguments<'_>) -> Finished {
+    let words = own.parts.iter().map(|part| match part {
+        Term::Tokens(range) => Word::Sql(tokens_of(arguments.sql, arguments.lexing, range.clone())),
+        Term::Output(place) => Word::Output(*place),
+    });
+    Finished { place: own.place, words: words.collect(), texts: own.texts }
 }
 
 /// A string of ASCII, which is the same in all character sets that texts are joined in.

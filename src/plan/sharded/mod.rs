@@ -9,6 +9,7 @@ mod change;
 mod choose;
 mod copies;
 mod define;
+mod derived;
 mod describe;
 pub mod dictionary;
 mod edits;

@@ -225,10 +225,32 @@ pub struct Merged {
     pub numbers: Vec<KeySource>,
     /// Where the strings come from that stand between texts which are joined.
     pub texts: Vec<KeySource>,
+    /// Columns of groups that a server computes in the end: their places, and their expressions, whose aggregates are places of a group's row.
+    pub finished: Vec<Finishing>,
     /// Literals that must be the same, by how many of them stand before each.
     pub alike: Vec<(u32, u32)>,
     /// LIMIT.
     pub limit: Option<Cut>,
+}
+
+/// A column of groups that a server computes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finishing {
+    /// Its place.
+    pub place: usize,
+    /// Its expression.
+    pub parts: Vec<Term>,
+    /// Texts may be in it, for nothing depends on their collations.
+    pub texts: bool,
+}
+
+/// A part of such an expression.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Term {
+    /// Tokens of the statement.
+    Tokens(Range<At>),
+    /// A column of a group's row.
+    Output(usize),
 }
 
 /// LIMIT across shards.

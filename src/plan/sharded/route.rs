@@ -5,6 +5,7 @@
 
 use super::across;
 use super::define;
+use super::derived;
 use super::describe;
 use super::dictionary;
 use super::facts::Known;
@@ -110,7 +111,8 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
             understood(&scope, &mentions)?;
             scope.functions(uses)?;
             let tops = scope.tops(&query.body);
-            routed(&mut scope, &tops, Vec::new(), Verb::Select, |scope| {
+            let inside = derived::selects(&scope, query);
+            routed(&mut scope, (&tops, &inside), Vec::new(), Verb::Select, |scope| {
                 across::merge(scope, query, top, uses)
             })
         }
@@ -268,10 +270,11 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// The plan, when all names are known. `merge` says what is done when several shards are asked.
+/// The plan, when all names are known. `tops` are the statement's own SELECTs, `inside` those of a derived table that is read as a sharded one.
+/// `merge` says what is done when several shards are asked.
 pub(super) fn routed(
     scope: &mut Scope<'_>,
-    tops: &[Reach],
+    (tops, inside): (&[Reach], &[Reach]),
     given: Vec<Vec<KeySource>>,
     verb: Verb,
     merge: impl FnOnce(&Scope<'_>) -> Result<Merge, Refusal>,
@@ -282,7 +285,7 @@ pub(super) fn routed(
     let apart = || Refusal::new(Reason::KeysApart, "The keys of this statement lie in several shards");
     let (sites, many);
     let known: Vec<(InstanceIx, Known)> = sharded.iter().map(|at| (*at, scope.known(*at))).collect();
-    if let Some(anchors) = anchors(scope, tops, &known) {
+    if let Some(anchors) = anchors(scope, tops, &known).or_else(|| anchors(scope, inside, &known)) {
         many = merge(scope);
         for (anchor, _) in anchors.iter().filter(|(_, known)| known.narrow == Narrow::All) {
             without_key(scope, database, verb, *anchor)?;

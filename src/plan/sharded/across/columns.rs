@@ -11,7 +11,7 @@ use super::super::parse::text::{At, Text, is_literal};
 use super::super::parse::tree::{Alias, Expr, ExprKind, Item, Select, Source};
 use super::super::planned::Merged;
 use super::super::refusal::{Reason, Refusal};
-use super::super::scope::{BlockIx, Scope};
+use super::super::scope::{BlockIx, Scope, What};
 use super::aggregates::has_aggregate;
 use crate::merge::{Key, Pad};
 use crate::sql::Dialect;
@@ -120,6 +120,13 @@ impl<'q> Columns<'q> {
     /// How many tables the query has.
     pub fn tables(&self) -> usize {
         self.top.and_then(|top| self.scope.blocks.get(top)).map_or(0, |block| block.instances.len())
+    }
+
+    /// Whether a derived table is read, whose columns MySQL weighs as texts.
+    fn reads_query(&self) -> bool {
+        let block = self.top.and_then(|top| self.scope.blocks.get(top));
+        let mut own = block.into_iter().flat_map(|block| &block.instances);
+        own.any(|at| self.scope.instances.get(*at).is_some_and(|own| matches!(own.what, What::Query)))
     }
 
     /// The place of an item; `None` where it is not known.
@@ -243,7 +250,7 @@ impl<'q> Columns<'q> {
         let key = key.weighed(weight, Pad::At(space));
         // MySQL's weight of an ENUM or a SET is what they are sorted by, of a column; MariaDB's is their text.
         match (&expr.kind, self.scope.text.dialect()) {
-            (ExprKind::Column(_), Dialect::MySql) => key.numbered(weight),
+            (ExprKind::Column(_), Dialect::MySql) if !self.reads_query() => key.numbered(weight),
             _ => key,
         }
     }
@@ -291,7 +298,8 @@ impl<'q> Columns<'q> {
             let what = "A statement on several shards compares too many columns";
             return Err(Refusal::new(Reason::TooLong, what));
         }
-        let Some(from) = select.from.first().and_then(|source| from(self.scope.text, source)) else {
+        let known = select.from.first().and_then(|source| from(self.scope.text, source));
+        let Some(from) = known.or_else(|| from_behind(self.scope.text, select.at)) else {
             let what = "ORDER BY or GROUP BY on several shards, of a query inside FROM";
             return Err(Refusal::new(Reason::DerivedAcrossShards, what));
         };
@@ -319,6 +327,20 @@ fn from(text: &Text, source: &Source) -> Option<At> {
         at = at.checked_sub(1)?;
     }
     text.is_word(at, b"FROM").then_some(at)
+}
+
+/// The first FROM behind a SELECT that is in no parentheses: those of EXTRACT, TRIM and queries inside are.
+fn from_behind(text: &Text, select: At) -> Option<At> {
+    let mut depth = 0u32;
+    for at in select..text.len() {
+        match text.kind(at) {
+            Kind::Punct(b'(') => depth += 1,
+            Kind::Punct(b')') => depth = depth.checked_sub(1)?,
+            _ if depth == 0 && text.is_word(at, b"FROM") => return Some(at),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The names of tables, each once; `None` where there is something else.

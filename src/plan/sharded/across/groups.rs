@@ -7,7 +7,7 @@ use super::super::edits::{Edit, NameEdit, Piece};
 use super::super::keys::KeySource;
 use super::super::parse::text::{At, Text};
 use super::super::parse::tree::{Alias, Call, Expr, ExprKind, Path, Query, Select};
-use super::super::planned::Merged;
+use super::super::planned::{Finishing, Merged};
 use super::super::refusal::{Reason, Refusal};
 use super::aggregates::{has_aggregate, is_aggregate, is_extreme};
 use super::columns::{Columns, text};
@@ -37,6 +37,8 @@ pub(super) struct Grouping<'c, 'q> {
     pub is_finer: bool,
     /// What shards group by besides, with its place: the values of aggregates that count each once.
     pub finer: Vec<(usize, Piece)>,
+    /// Columns that a server computes in the end.
+    pub finished: Vec<Finishing>,
     /// The order in which texts are joined: that of the shards' rows.
     pub joined_by: Option<Vec<Key>>,
 }
@@ -64,7 +66,19 @@ impl<'c, 'q> Grouping<'c, 'q> {
         }
         let (keys, hidden, numbers, texts, finer) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { columns, select, keys, hidden, numbers, texts, always, is_finer, finer, joined_by: None })
+        Ok(Self {
+            columns,
+            select,
+            keys,
+            hidden,
+            numbers,
+            texts,
+            always,
+            is_finer,
+            finer,
+            finished: Vec::new(),
+            joined_by: None,
+        })
     }
 
     /// The merge; `is_bare` where nothing follows the query.
@@ -91,6 +105,16 @@ impl<'c, 'q> Grouping<'c, 'q> {
         let mut by = Vec::new();
         for order in orders {
             by.push((self.by(&order.expr, &outputs)?, order.descending));
+        }
+        let is_finished = |place: usize| {
+            let output = outputs.get(place).or_else(|| self.hidden.get(place.checked_sub(outputs.len())?));
+            output.is_some_and(|output| output.fold == Fold::Finished)
+        };
+        if by.iter().any(|(by, _)| matches!(by, By::Output(place) if is_finished(*place))) {
+            return Err(ordered("an expression that a server computes in the end"));
+        }
+        if having.as_ref().is_some_and(|having| having.asks(&is_finished)) {
+            return Err(super::having::refused());
         }
         let mut spec = Spec { having, ..Spec::default() };
         let (mut pushed, mut by_keys) = (false, Vec::new());
@@ -132,7 +156,15 @@ impl<'c, 'q> Grouping<'c, 'q> {
         spec.hidden = self.hidden.len();
         outputs.append(&mut self.hidden);
         spec.combine = Combine::Groups(Groups { keys: self.keys, outputs, always: self.always });
-        Ok(Merged { spec, limit, edits, numbers: self.numbers, texts: self.texts, ..Merged::default() })
+        Ok(Merged {
+            spec,
+            limit,
+            edits,
+            numbers: self.numbers,
+            texts: self.texts,
+            finished: self.finished,
+            ..Merged::default()
+        })
     }
 
     /// Whether all that is shown or sorted by, and is no aggregate, is what GROUP BY names: in finer groups servers would allow more.
@@ -245,7 +277,9 @@ impl<'c, 'q> Grouping<'c, 'q> {
     fn by(&mut self, expr: &'q Expr, outputs: &[Output]) -> Result<By, Refusal> {
         let (place, expr) = match self.columns.sorted(expr)? {
             Sorted::Item(place, own) => (place, own),
-            Sorted::Other(expr) => (self.expression_place(expr).ok_or_else(ordered)?, expr),
+            Sorted::Other(expr) => {
+                (self.expression_place(expr).ok_or_else(|| ordered("what may differ each time"))?, expr)
+            }
         };
         if has_aggregate(self.columns.scope.text, expr) {
             if place < outputs.len() {
@@ -319,7 +353,6 @@ pub(super) fn grouped(what: &str) -> Refusal {
     Refusal::new(Reason::GroupAcrossShards, format!("{what} in GROUP BY on several shards"))
 }
 
-fn ordered() -> Refusal {
-    let what = "ORDER BY on several shards by what may differ each time";
-    Refusal::new(Reason::OrderAcrossShards, what)
+fn ordered(what: &str) -> Refusal {
+    Refusal::new(Reason::OrderAcrossShards, format!("ORDER BY on several shards by {what}"))
 }

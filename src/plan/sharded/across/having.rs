@@ -188,7 +188,7 @@ fn negate(condition: Condition, negated: bool) -> Condition {
     if negated { Condition::Not(condition.into()) } else { condition }
 }
 
-fn refused() -> Refusal {
+pub(super) fn refused() -> Refusal {
     let what = "HAVING on several shards with more than comparisons of aggregates and numbers";
     Refusal::new(Reason::HavingAcrossShards, what)
 }

@@ -61,6 +61,9 @@ impl Grouping<'_, '_> {
         let is_mysql = words.dialect() == Dialect::MySql;
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         let parts = Parts::of(words, call);
+        if !is_mysql && self.is_finer && !is(b"GROUP_CONCAT") {
+            return None; // MariaDB 10.11 gives other bytes than the definition says where it sorts groups beside texts in latin1
+        }
         if is(b"JSON_OBJECTAGG") {
             let plain = !call.distinct && parts.order.is_empty();
             return plain.then_some(Fold::JsonObject { sorted: is_mysql });

@@ -6,6 +6,7 @@
 
 mod aggregates;
 mod columns;
+mod finish;
 mod groups;
 mod having;
 mod joined;
@@ -57,6 +58,11 @@ pub(super) fn state(uses: Uses) -> Result<(), Refusal> {
 
 fn refuse<T>(reason: Reason, what: &str) -> Result<T, Refusal> {
     Err(Refusal::new(reason, what))
+}
+
+/// Whether each of its rows is made in one shard, of rows that no other has.
+pub(super) fn is_of_shards(scope: &Scope<'_>, select: &Select) -> bool {
+    union::check(scope, select, true).is_ok()
 }
 
 /// How a query's answers are merged.

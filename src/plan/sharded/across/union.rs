@@ -78,7 +78,7 @@ fn selects<'q>(body: &'q Body, all: bool, into: &mut Vec<&'q Select>) -> Result<
 }
 
 /// Whether the shards' answers to a part are the part's own.
-fn check(scope: &Scope<'_>, select: &Select, all: bool) -> Result<(), Refusal> {
+pub(super) fn check(scope: &Scope<'_>, select: &Select, all: bool) -> Result<(), Refusal> {
     let Some(reach) = scope.selects.get(&select.at) else { return Err(refused("A part")) };
     let mut own = reach.instances.clone().filter_map(|at| scope.instances.get(at));
     if !own.any(|instance| matches!(instance.what, What::Sharded { .. })) {

@@ -33,11 +33,14 @@ impl Grouping<'_, '_> {
                 self.aggregate(expr, call, place)
                     .ok_or_else(|| refused(&format!("{}{distinct}", shown(&name))))
             }
-            _ => self.expression(expr).map(Fold::Expression).ok_or_else(|| refused("An expression")),
+            _ => match self.expression(expr).filter(|found| !divides_inside(found, true)) {
+                Some(expression) => Ok(Fold::Expression(expression)),
+                None => self.finished(expr, place).ok_or_else(|| refused("An expression")),
+            },
         }
     }
 
-    fn aggregate(&mut self, expr: &Expr, call: &Call, place: usize) -> Option<Fold> {
+    pub fn aggregate(&mut self, expr: &Expr, call: &Call, place: usize) -> Option<Fold> {
         let words = self.columns.scope.text;
         let name = words.name(call.name.last());
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
@@ -130,6 +133,8 @@ impl Grouping<'_, '_> {
             ExprKind::Call(call) if is_aggregate(words, call) => {
                 let place = self.columns.expr(expr)?;
                 let fold = self.aggregate(expr, call, place)?;
+                let is_quotient = matches!(fold, Fold::Average { .. } | Fold::AverageDistinct(_));
+                (!is_quotient).then_some(())?;
                 Some(Expression::Output(self.output(Output { place, fold })))
             }
             ExprKind::Call(call) if !call.distinct && !call.over => {
@@ -172,6 +177,19 @@ impl Grouping<'_, '_> {
         let is_number = matches!(expr.kind, ExprKind::Literal { at, typed: None, .. }
             if matches!(words.kind(at), Kind::Integer | Kind::Decimal | Kind::Float));
         is_number.then(|| number(source, &mut self.numbers))
+    }
+}
+
+/// Whether a division stands where it is not the last step: servers round it otherwise.
+fn divides_inside(expression: &Expression, outermost: bool) -> bool {
+    match expression {
+        Expression::Output(_) | Expression::Number(_) => false,
+        Expression::Arithmetic(left, operator, right) => {
+            *operator == Operator::Over && !outermost
+                || divides_inside(left, false)
+                || divides_inside(right, false)
+        }
+        Expression::IfNull(value, other) => divides_inside(value, outermost) || divides_inside(other, false),
     }
 }
 
