@@ -38,6 +38,13 @@ pub fn sharded(statement: &[u8], mariadb: bool, database: Option<&str>, planner:
         return String::new();
     }
     let mut out = sharded::describe(statement, &lexing, &planned, planner.rules());
+    let planned = match planned {
+        Planned::Makes(makes) => match makes.otherwise {
+            Some(planned) => *planned,
+            None => return out,
+        },
+        planned => planned,
+    };
     if let Planned::Routed(routed) = &planned
         && let Some(database) = planner.rules().database(&routed.database)
     {
@@ -76,8 +83,16 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
     let mut literals = Vec::new();
     sql::shape(sql, &lexing, 0, &mut literals);
     let arguments = Arguments { sql, lexing: &lexing, literals: &literals, parameters: &[], charset };
+    let planned = match planned {
+        Planned::Makes(makes) => match makes.otherwise {
+            Some(planned) => *planned,
+            // With the values it is known; where the rules are tested there are none.
+            None => Planned::Routed(Box::new(makes.bare)),
+        },
+        planned => planned,
+    };
     let found = match &planned {
-        Planned::Home | Planned::Dictionary(_) => Ok(0),
+        Planned::Home | Planned::Dictionary(_) | Planned::Makes(_) => Ok(0),
         Planned::Refused(refusal) => Err(refusal.clone()),
         Planned::Copies(copies) => Ok(planner.rules().database(&copies.database)?.copies().len()),
         Planned::Definition(definition) => {

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["observe"],
     &["wire", "sql", "config"],
     &["shard"],
-    &["ids", "consistency", "balance"],
+    &["ids", "consistency", "balance", "generate"],
 ];
 
 /// Libraries that belong to some layers only, with the reason for which they stay there.

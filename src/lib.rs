@@ -13,7 +13,7 @@
 //! observe             counters, read by `admin`
 //! wire  sql  config   protocol, lexer, rules file; no I/O policy
 //! shard               sharding rules: keys and their places; pure
-//! ids  consistency  balance    newtypes, levels, methods
+//! ids  consistency  balance  generate    newtypes, levels, methods, unique values
 //! ```
 //!
 //! Read `docs/architecture.md` for the code map with invariants.
@@ -30,6 +30,7 @@ mod documents;
 pub mod execute;
 pub mod explain;
 pub mod frontend;
+pub mod generate;
 pub mod ids;
 #[cfg(test)]
 mod layers;

@@ -11,8 +11,10 @@ mod definitions;
 mod describing;
 mod dictionary;
 mod executions;
+mod generated;
 mod prepared;
 mod seams;
+mod transactions;
 mod writes;
 
 /// Tables as the client knows them.

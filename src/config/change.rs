@@ -164,7 +164,7 @@ mod tests {
     use super::super::model::Secret;
     use super::*;
     use crate::ids::ClusterId;
-    use crate::shard::{Home, NoMatch, WithoutKey};
+    use crate::shard::{Home, NoMatch, Transactions, WithoutKey};
 
     fn config() -> Config {
         Config::for_servers(&["10.0.0.1".to_owned(), "10.0.0.2".to_owned()]).unwrap()
@@ -218,9 +218,10 @@ mod tests {
         assert_eq!(live(of_shop), ("databases.".into(), true));
         let rules_of_shop = |c: &mut Config| {
             let home = Home { cluster: ClusterId(0), schema: "s".into() };
-            let (without_key, no_match) = (WithoutKey::default(), NoMatch::Refuse);
+            let (without_key, no_match, transactions) =
+                (WithoutKey::default(), NoMatch::Refuse, Transactions::default());
             let (name, keyspaces, tables) = ("shop".into(), Vec::new(), BTreeMap::new());
-            let shop = Database { name, home, keyspaces, tables, without_key, no_match };
+            let shop = Database { name, home, keyspaces, tables, without_key, no_match, transactions };
             c.rules.databases.insert("shop".into(), shop);
         };
         assert_eq!(live(rules_of_shop), ("databases.".into(), true));

@@ -12,6 +12,7 @@ use atomic_waker::AtomicWaker;
 use tokio::io::AsyncWrite;
 use tokio::time::timeout;
 
+use super::made::Made;
 use super::names::Names;
 use super::relay::RelayError;
 use super::sum::Sum;
@@ -111,6 +112,8 @@ pub struct Client {
     pub sum: Option<Sum>,
     /// What the server calls otherwise than the client, in the reply in hand.
     pub names: Option<Arc<Names>>,
+    /// Values that were made for the rows of the statement in hand: what it is told of them.
+    pub made: Option<Made>,
     /// Whether its statement can begin anew on another server, as long as nothing of the reply has gone out.
     pub may_move: bool,
 }

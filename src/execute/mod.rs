@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod infile;
+pub mod made;
 pub mod names;
 pub mod part;
 pub mod relay;

@@ -6,8 +6,8 @@
 
 use std::io;
 
-use super::client::{Client, Waited};
-use super::infile;
+use super::client::{Client, Kept, Waited};
+use super::{infile, made};
 use crate::backend::connection::Connection;
 use crate::wire::buffer::{Buffer, LARGE, ORDINARY};
 use crate::wire::capabilities::Capabilities;
@@ -32,6 +32,8 @@ pub struct End {
     pub affected_rows: u64,
     /// The insert id of the last OK packet that had one; 0 for none.
     pub insert_id: u64,
+    /// The id that the client was told of rows whose values Tidegate has made.
+    pub made: Option<u64>,
     /// Warnings of the last result.
     pub warnings: u16,
     /// Rows of the last result, if it was a result set.
@@ -242,7 +244,10 @@ fn note(
     client: &mut Client,
     statement_id: Option<u32>,
 ) -> Result<usize, RelayError> {
-    let (start, stop) = (packet.start, packet.end);
+    let (start, mut stop) = (packet.start, packet.end);
+    if terminal == Terminal::Ok && client.made.is_some() {
+        stop = tell_made(end, buffer, packet, scanner, connection, client);
+    }
     let payload = buffer.filled().get(start + HEADER..stop).unwrap_or_default();
     match terminal {
         Terminal::Ok => {
@@ -333,6 +338,32 @@ fn note(
         }
     }
     Ok(stop)
+}
+
+/// Tells the id of rows whose values were made, in the place of the server's; gives the packet's new end.
+fn tell_made(
+    end: &mut End,
+    buffer: &mut Buffer,
+    packet: std::ops::Range<usize>,
+    scanner: &Scanner,
+    connection: &Connection,
+    client: &Client,
+) -> usize {
+    let bytes = buffer.filled().get(packet.clone()).unwrap_or_default();
+    let ok = bytes.get(HEADER..).and_then(|payload| OkPacket::parse(payload, connection.capabilities));
+    // Of a statement before, which is run again, the client has been told.
+    let is_before = matches!(client.kept, Some(Kept::Nothing));
+    let (Some(values), Some(ok), false) = (client.made, ok, is_before) else { return packet.end };
+    if bytes.get(HEADER) == Some(&0xfe) {
+        end.made = (scanner.rows() > 0).then_some(values.first); // RETURNING
+        return packet.end;
+    }
+    let Some(id) = values.told(ok.last_insert_id, ok.affected_rows) else { return packet.end };
+    end.made = Some(id);
+    let Some(fresh) = made::with_id(bytes, id, connection.capabilities) else { return packet.end };
+    let stop = packet.start + fresh.len();
+    buffer.replace(packet, &fresh);
+    stop
 }
 
 /// Takes the word of session tracking out of the EOF packet at `start`, behind which no change can stand.

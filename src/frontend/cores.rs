@@ -25,6 +25,7 @@ use crate::backend::connection::Key;
 use crate::backend::epoch::Epoch;
 use crate::backend::pool::{Pool, Wanted};
 use crate::config::Config;
+use crate::generate::Generators;
 use crate::ids::{ClientId, ServerId};
 use crate::merge::Budget;
 use crate::observe::Metrics;
@@ -51,6 +52,8 @@ pub(super) struct Common {
     pub directory: Arc<ArcSwap<Directory>>,
     pub context: Arc<LoginContext>,
     pub registry: Arc<Registry>,
+    /// What values of rows are made from.
+    pub generators: Arc<Generators>,
     pub metrics: Arc<Metrics>,
     pub packet_memory: Arc<AtomicUsize>,
     /// Of all merges.
@@ -190,6 +193,7 @@ impl Seed {
             directory,
             context,
             registry,
+            generators,
             metrics,
             packet_memory,
             merge_memory,
@@ -206,6 +210,7 @@ impl Seed {
             pool: Rc::new(pool),
             buffers,
             registry,
+            generators,
             gatekeeper: context,
             metrics,
             counters,

@@ -34,13 +34,14 @@ use crate::backend::server::Common as ServersCommon;
 use crate::backend::tls::{BackendTls, BackendTlsError};
 use crate::config::{Auth, Change, Cluster, Config, ListenAddress, Server};
 use crate::execute::client::Signals;
+use crate::generate::Generators;
 use crate::merge::Budget;
 use crate::observe::{Metrics, Names};
 use crate::plan::{Reason, Target};
 use crate::registry::Registry;
 use crate::session::{Directory, PIN_NAMES, ProblemKind, REPLAY_OUTCOMES};
 use crate::sql::Dialect;
-use crate::topology::{Clusters, Resolve, Snapshot, State, System, Topology};
+use crate::topology::{Clusters, Resolve, Snapshot, State, System, Topology, keep_node};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::packer::Algorithm;
 
@@ -186,9 +187,10 @@ impl Proxy {
             Arc::clone(&metrics),
         ));
         let directory = Arc::new(ArcSwap::from_pointee(Directory::new(config.rules.clone(), None)));
+        let generators = Arc::<Generators>::default();
         let helm = Arc::new(Helm::new(
             reread,
-            (Arc::clone(&in_effect), Arc::clone(&directory)),
+            (Arc::clone(&in_effect), Arc::clone(&directory), Arc::clone(&generators)),
             Arc::clone(&clusters),
             Arc::clone(&fleet),
             accounts,
@@ -202,6 +204,7 @@ impl Proxy {
             clusters: Arc::clone(&clusters),
             context: Arc::clone(&context),
             registry: Arc::clone(&registry),
+            generators: Arc::clone(&generators),
             metrics: Arc::clone(&metrics),
             packet_memory: Arc::default(),
             merge_memory: Arc::new(Budget::new(config.limits.merge_memory_total_max)),
@@ -245,6 +248,7 @@ impl Proxy {
         accepting.spawn(sweep(Arc::clone(&registry)));
         accepting.spawn(follow(topology, context, judge));
         let mut seeing_off = JoinSet::new();
+        seeing_off.spawn(keep_node(Arc::clone(clusters.home()), generators));
         for topology in clusters.iter() {
             accepting.spawn(super::rescue::rescue(Arc::clone(&registry), Arc::clone(topology)));
             let steward = Steward {

@@ -16,9 +16,11 @@ use super::overrides::Overrides;
 use super::proxy::check_files;
 use crate::admin::console::{Asking, Order, Steering};
 use crate::config::{Change, Cluster, Config, ConfigError};
+use crate::generate::Generators;
 use crate::ids::ServerId;
 use crate::registry::{Handle, Phase, Registry};
 use crate::session::{Directory, is_passing_pin};
+use crate::shard::GenerateBy;
 use crate::topology::{Clusters, Quiet};
 
 /// Reads the rules file again.
@@ -34,6 +36,7 @@ pub(super) struct Helm {
     reread: Option<Arc<Reread>>,
     in_effect: Arc<ArcSwap<Config>>,
     directory: Arc<ArcSwap<Directory>>,
+    generators: Arc<Generators>,
     wanted: Mutex<Wanted>,
     clusters: Arc<Clusters>,
     fleet: Arc<Fleet>,
@@ -52,17 +55,19 @@ impl Helm {
     /// With the configuration that the proxy was started with.
     pub fn new(
         reread: Option<Reread>,
-        (in_effect, directory): (Arc<ArcSwap<Config>>, Arc<ArcSwap<Directory>>),
+        (in_effect, directory, generators): (Arc<ArcSwap<Config>>, Arc<ArcSwap<Directory>>, Arc<Generators>),
         clusters: Arc<Clusters>,
         fleet: Arc<Fleet>,
         accounts: Arc<Accounts>,
         registry: Arc<Registry>,
     ) -> Self {
+        generators.want_node(in_effect.load().rules.generates(GenerateBy::Snowflake));
         let wanted = Mutex::new(Wanted { file: in_effect.load_full(), overrides: Overrides::default() });
         Self {
             reread: reread.map(Arc::new),
             in_effect,
             directory,
+            generators,
             wanted,
             clusters,
             fleet,
@@ -118,6 +123,7 @@ impl Helm {
         self.fleet.adopt(&next.clusters);
         self.accounts.adopt(&next.auth);
         if next.rules != self.in_effect.load().rules {
+            self.generators.want_node(next.rules.generates(GenerateBy::Snowflake));
             let before = self.directory.load();
             self.directory.store(Arc::new(Directory::new(next.rules.clone(), Some(&before))));
         }

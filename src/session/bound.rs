@@ -13,10 +13,10 @@ use super::execution::Execution;
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
-use super::{Problem, Session};
+use super::{Problem, Session, making};
 use crate::backend::statements::Source;
 use crate::plan::sharded::{
-    Arguments, Merging, Planned, Reason, Refusal, Routed, name_parameters, positional,
+    Arguments, Makes, Merging, Planned, Reason, Refusal, Routed, name_parameters, named_number, positional,
 };
 use crate::shard::{Charset, Date, Datetime, Value};
 use crate::sql::{self, Recognised, Uses};
@@ -38,6 +38,8 @@ pub(super) struct Prepare {
 
 /// What an execution becomes.
 pub(super) enum Bound {
+    /// It is done.
+    Done,
     /// One where the session is, with other values where that is needed.
     Here(Arc<Source>, Option<Bindings>),
     /// One at several sites, whose rows are merged.
@@ -176,6 +178,11 @@ impl Session {
                 let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
                 (site, (!sql.is_empty()).then_some(sql))
             }
+            Planned::Makes(makes) => {
+                let on = On { routed: &makes.bare, database: directory.rules_of(&makes.bare.database)? };
+                let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
+                (site, (!sql.is_empty()).then_some(sql))
+            }
         };
         let back = (self.held.is_some() && !self.sites.is_at(&site)).then(|| self.sites.here());
         self.visit(&site).await;
@@ -220,7 +227,14 @@ impl Session {
     ) -> Placed {
         let (generation, mut literals) = (directory.generation(), Vec::new());
         let planned = self.planned_as(directory, text, statement, database, reading, &mut literals);
-        if !matches!(*planned, Planned::Routed(_)) {
+        if let Planned::Makes(makes) = &*planned
+            && let Some(refusal) =
+                self.refused_with_values(directory, makes, text, (statement, database, reading))
+        {
+            let planned = Arc::new(Planned::Refused(refusal));
+            return Placed { generation, planned, text: Box::default(), literals: Vec::new() };
+        }
+        if !matches!(*planned, Planned::Routed(_) | Planned::Makes(_)) {
             return Placed { generation, planned, text: Box::default(), literals: Vec::new() };
         }
         match name_parameters(text, &reading.lexing) {
@@ -288,7 +302,9 @@ impl Session {
             ahead,
         };
         let (base, statement) = (Arc::clone(&given.base), given.statement);
-        self.end_parts_for(&base.text, statement).await?;
+        if self.end_parts_for(&base.text, statement).await? {
+            return Ok(Bound::Done);
+        }
         let placed = match may_name_tables(statement) {
             true => self.placed(directory, id),
             false => None,
@@ -299,6 +315,11 @@ impl Session {
                 let Reading { lexing, charset, .. } = &given.reading;
                 let asked = Arguments { sql: text, lexing, literals, parameters: &[], charset: *charset };
                 return self.bind(directory, routed, &given, asked).await;
+            }
+            Some((Placed { text, literals, .. }, Planned::Makes(makes))) => {
+                let Reading { lexing, charset, .. } = &given.reading;
+                let asked = Arguments { sql: text, lexing, literals, parameters: &[], charset: *charset };
+                return self.bind_making(directory, makes, &given, asked).await;
             }
             Some((_, Planned::Copies(copies)))
                 if !directory.rules_of(&copies.database)?.copies().is_empty() =>
@@ -382,7 +403,87 @@ impl Session {
                 }
                 Ok(Bound::Spread(spread))
             }
-            Directed::Defined(_) => Err(Problem::Unsupported(DEFINITION.into())),
+            Directed::Done | Directed::Defined(_) => Err(Problem::Unsupported(DEFINITION.into())),
+        }
+    }
+
+    /// An execution whose rows may need values.
+    async fn bind_making(
+        &mut self,
+        directory: &Directory,
+        makes: &Makes,
+        given: &Given<'_>,
+        asked: Arguments<'_>,
+    ) -> Result<Bound, Problem> {
+        if given.payload.first() == Some(&STMT_BULK_EXECUTE) {
+            return Err(Problem::Unsupported(BULK_MAKES.into()));
+        }
+        let parameters = given.parameters()?;
+        let values: Vec<_> = parameters.values().map(|value| given.value(value, self.charset)).collect();
+        let with_values = Arguments { parameters: &values, ..asked };
+        let Some((needs, run)) = self.make_for(makes, &with_values).await? else {
+            let Some(Planned::Routed(routed)) = makes.otherwise.as_deref() else { return Err(RULES_CHANGED) };
+            return self.bind(directory, routed, given, asked).await;
+        };
+        // The numbers are parameters that the client does not have: the text is one for all executions.
+        let named = makes.write(&with_values, &needs, |at| named_number(run.number(at)));
+        let (plain, order) = positional(&named, asked.lexing);
+        let values: Option<Vec<_>> = order
+            .iter()
+            .map(|argument| match argument {
+                Argument::Parameter(at) => values.get(*at).copied(),
+                Argument::Number(number) => Some(Value::Integer((*number).into())),
+            })
+            .collect();
+        let values = values.ok_or(MALFORMED)?;
+        let schema = &given.base.state.schema;
+        let mut literals = Vec::new();
+        let planned =
+            self.planned_as(directory, &plain, given.statement, schema, given.reading, &mut literals);
+        let routed = match making::whole(&planned)? {
+            Planned::Routed(routed) => routed,
+            Planned::Refused(refusal) => return Err(refused(refusal)),
+            _ => return Err(RULES_CHANGED),
+        };
+        sql::shape(&named, asked.lexing, 0, &mut literals); // they are in other places there
+        let asked = Arguments { sql: &named, literals: &literals, parameters: &values, ..asked };
+        let sql = match self.follow(directory, routed, &asked, given.statement).await? {
+            Directed::Here => named.clone(),
+            Directed::As(sql) => sql,
+            Directed::Spread(mut spread) => {
+                self.close_cursor_elsewhere(given.id);
+                for portion in &mut spread.portions {
+                    let text = if portion.share.sql.is_empty() { &named } else { &portion.share.sql };
+                    let (sql, order) = positional(text, asked.lexing);
+                    let bindings = given.bindings(parameters.arranged(&order), order.len())?;
+                    self.bind_portion(portion, given, sql, bindings)?;
+                }
+                spread.made = Some(making::made(makes, &needs, run));
+                return Ok(Bound::Spread(spread));
+            }
+            Directed::Scattered(..) | Directed::Defined(_) | Directed::Done => return Err(RULES_CHANGED),
+        };
+        let (sql, order) = positional(&sql, asked.lexing);
+        let bindings = given.bindings(parameters.arranged(&order), order.len())?;
+        let bound = self.bound_here(given, Some(sql), Some(bindings)).await?;
+        self.client.made = Some(making::made(makes, &needs, run));
+        Ok(bound)
+    }
+
+    /// Why rows with values would be refused, too.
+    fn refused_with_values(
+        &self,
+        directory: &Directory,
+        makes: &Makes,
+        text: &[u8],
+        (statement, database, reading): (Recognised, &[u8], Reading),
+    ) -> Option<Refusal> {
+        let lexing = &reading.lexing;
+        let asked = Arguments { sql: text, lexing, literals: &[], parameters: &[], charset: reading.charset };
+        let sql = makes.write(&asked, &makes.sure_needs()?, |_| b"1".to_vec());
+        match &*self.planned_as(directory, &sql, statement, database, reading, &mut Vec::new()) {
+            Planned::Refused(refusal) => Some(refusal.clone()),
+            _ => None,
         }
     }
 
@@ -425,7 +526,7 @@ impl Session {
         }
         let directory = Arc::clone(&directory);
         let placed = self.placed(&directory, id);
-        if !placed.is_some_and(|placed| matches!(*placed.planned, Planned::Routed(_))) {
+        if !placed.is_some_and(|placed| matches!(*placed.planned, Planned::Routed(_) | Planned::Makes(_))) {
             let home = Site::home(self.home());
             Box::pin(self.visit(&home)).await;
             return false;
@@ -462,3 +563,6 @@ pub(super) const MALFORMED: Problem =
 
 const DEFINITION: &str = "a definition of a listed table cannot be prepared: send it as a text (COM_QUERY), as drivers do with statements without parameters, \
                           most often after a setting";
+
+const BULK_MAKES: &str = "the rows of one bulk execution get no values from Tidegate (`generate`) in this release: execute the statement for \
+                          each row, or send several rows in one INSERT";

@@ -1,8 +1,8 @@
 //! A transaction with parts at several sites: all may read, one has written.
 //!
 //! Owns: beginning it where a statement needs it, ending its parts together. Does not know: which site a statement needs (`direct`).
-//! Invariant: at most one part has written, and what ends the transaction is relayed to and from that one; a part that has only read ends
-//! as the client asks, and loses nothing if it cannot.
+//! Invariant: where one part has written, what ends the transaction is relayed to and from that one (of several: `commits`); a part that has
+//! only read ends as the client asks, and loses nothing if it cannot.
 
 use tokio::time::timeout;
 
@@ -12,6 +12,7 @@ use super::sites::Site;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::plan::{Reason, Route, Target};
+use crate::shard::Transactions;
 use crate::sql::{self, Access, Class, Ending, Recognised, Uses};
 use crate::wire::ok::Status;
 
@@ -20,11 +21,15 @@ const DEADLOCK: u16 = 1213;
 
 impl Session {
     /// Sees to it that what the statement does to the open transaction is done to its parts elsewhere; goes where the statement itself
-    /// must run. Nothing happens where there are none.
+    /// must run. Nothing happens where there are none. True where nothing is left of it to be done.
     ///
     /// # Errors
     /// What cannot be done in several parts, or a part that has written could not be committed.
-    pub(super) async fn end_parts_for(&mut self, text: &[u8], statement: Recognised) -> Result<(), Problem> {
+    pub(super) async fn end_parts_for(
+        &mut self,
+        text: &[u8],
+        statement: Recognised,
+    ) -> Result<bool, Problem> {
         if self.is_at_shard()
             && !matches!(statement.class, Class::Begin(_) | Class::Set)
             && self.ends_implicitly(text, statement)
@@ -32,29 +37,40 @@ impl Session {
             self.visit(&Site::home(self.home())).await; // where it runs: what is open here is open elsewhere then
         }
         if !self.sites.is_open_elsewhere() {
-            return Ok(());
+            return Ok(false);
         }
         match statement.class {
             Class::EndOrSavepoint => match sql::ending(text, &self.lexing) {
                 Ending::Savepoint => Err(Problem::Unsupported(SAVEPOINT.into())),
                 _ if !statement.uses.is_empty() => Err(Problem::Unsupported(CHAIN.into())),
+                Ending::Commit if self.writers() > 1 => self.commit_parts(statement).await.map(|()| true),
                 ending => {
                     if let Some(writer) = self.part_to_tell() {
                         self.visit(&writer).await;
                     }
                     let sql: &[u8] = if ending == Ending::Rollback { b"ROLLBACK" } else { b"COMMIT" };
-                    self.end_parts(sql).await
+                    self.end_parts(sql).await.map(|()| false)
                 }
             },
             _ if self.ends_implicitly(text, statement) => {
-                self.end_parts(b"COMMIT").await?;
+                match self.writers() {
+                    0 | 1 => self.end_parts(b"COMMIT").await?,
+                    _ => self.commit_parts(statement).await?,
+                }
                 if !(self.held.is_some() && self.status.contains(Status::IN_TRANSACTION)) {
                     self.sites.begin = None;
                 }
-                Ok(())
+                Ok(false)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
+    }
+
+    /// How many parts of the open transaction have written.
+    fn writers(&self) -> usize {
+        let here = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION) && self.sites.wrote;
+        let elsewhere = self.sites.parked.iter().filter(|branch| branch.is_open() && branch.wrote());
+        elsewhere.count() + usize::from(here)
     }
 
     /// Whether a server commits the open transaction before, or with, the statement.
@@ -78,14 +94,14 @@ impl Session {
     }
 
     /// Ends all parts but that of the site where the session is: the one that has written first.
-    async fn end_parts(&mut self, sql: &'static [u8]) -> Result<(), Problem> {
+    pub(super) async fn end_parts(&mut self, sql: &'static [u8]) -> Result<(), Problem> {
         self.sites.parked.sort_by_key(|branch| !branch.wrote());
         let mut stay = Vec::new();
         let mut failed = None;
         for mut branch in std::mem::take(&mut self.sites.parked) {
             if branch.is_open() {
                 let ended = end(&mut branch.held, sql, &mut self.worker.buffers.take()).await;
-                if branch.wrote() && failed.is_none() {
+                if branch.wrote() && failed.is_none() && sql == b"COMMIT" {
                     failed = ended.err();
                 }
                 branch.ended();
@@ -99,18 +115,25 @@ impl Session {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The statement that the session is about to run may write here.
+    /// The statement that the session is about to run may write here. `rule`: what its database says of more than one place; `None`
+    /// outside of the shards.
     ///
     /// # Errors
     /// Another site has what the open transaction has written.
-    pub(super) fn note_write(&mut self, statement: Recognised) -> Result<(), Problem> {
+    pub(super) fn note_write(
+        &mut self,
+        statement: Recognised,
+        rule: Option<Transactions>,
+    ) -> Result<(), Problem> {
         if !may_write(statement) || !self.is_in_transaction() {
             return Ok(());
         }
-        if self.sites.parked.iter().any(|branch| branch.wrote()) {
+        let strict = [self.sites.rule, rule].contains(&Some(Transactions::OneShard));
+        let rule = if strict { Some(Transactions::OneShard) } else { self.sites.rule.or(rule) };
+        if rule != Some(Transactions::BestEffort) && self.sites.parked.iter().any(|branch| branch.wrote()) {
             return Err(Problem::Unsupported(SECOND_WRITER.into()));
         }
-        self.sites.wrote = true;
+        (self.sites.wrote, self.sites.rule) = (true, rule);
         Ok(())
     }
 
@@ -159,23 +182,20 @@ impl Session {
     /// A statement has ended. What begins a transaction is remembered, to be begun at other sites, too.
     pub(super) async fn note_parts(&mut self, text: &[u8], statement: Recognised) {
         if self.tally.error() == Some(DEADLOCK) && self.sites.is_open_elsewhere() {
-            // One server has rolled its part back: nothing of the transaction is to be left, here neither.
-            let here = self.sites.here();
-            self.visit(&Site::home(self.home())).await;
+            // This server has rolled its part back: nothing of the transaction is to be left elsewhere.
             let _ = self.end_parts(b"ROLLBACK").await;
-            self.visit(&here).await;
         }
         let open = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
         if open && matches!(statement.class, Class::Begin(_)) && !statement.uses.contains(Uses::MULTIPLE) {
             self.sites.begin = Some(text.into());
-            self.sites.wrote = false;
+            (self.sites.wrote, self.sites.rule) = (false, None);
         }
         if open {
             return;
         }
         self.sites.wrote = false;
         if !self.sites.is_open_elsewhere() {
-            self.sites.begin = None;
+            self.forget_parts();
         }
     }
 }
@@ -223,4 +243,5 @@ const CHAIN: &str = "AND CHAIN and RELEASE are not possible in a transaction tha
                      COMMIT or ROLLBACK alone";
 
 const SECOND_WRITER: &str = "the transaction has written at another shard, or outside of the shards: one that writes in two places needs a \
-                             commit in two phases, which this release does not do; commit it first, or keep what it writes in one shard";
+                             commit in two phases, which this release does not do; commit it first, keep what it writes in one shard, or choose \
+                             `transactions: best_effort` for the database";

@@ -48,7 +48,7 @@ impl Session {
         let sql = match self.follow(directory, routed, &asked, given.statement).await? {
             Directed::Here => None,
             Directed::As(sql) => Some(positional(&sql, asked.lexing).0),
-            Directed::Scattered(..) | Directed::Spread(_) | Directed::Defined(_) => {
+            Directed::Scattered(..) | Directed::Spread(_) | Directed::Defined(_) | Directed::Done => {
                 return Err(Problem::Unsupported(BULK_APART.into()));
             }
         };
@@ -140,7 +140,13 @@ impl Session {
             self.bind_portion(&mut portion, given, sql, bindings)?;
             portions.push(portion);
         }
-        Ok(Bound::Spread(Box::new(Spread { portions, inserted, copies: false, kept: Vec::new() })))
+        Ok(Bound::Spread(Box::new(Spread {
+            portions,
+            inserted,
+            copies: false,
+            made: None,
+            kept: Vec::new(),
+        })))
     }
 }
 

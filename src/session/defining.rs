@@ -105,7 +105,7 @@ impl Session {
         };
         let (portions, places) =
             home.then(at_home).into_iter().chain(shards.into_iter().map(on_shard)).unzip();
-        let spread = Spread { portions, inserted: None, copies: home, kept: Vec::new() };
+        let spread = Spread { portions, inserted: None, copies: home, made: None, kept: Vec::new() };
         Some(Defined {
             spread,
             places,

@@ -7,11 +7,10 @@
 use std::sync::Arc;
 
 use super::defining::Defined;
-use super::leaving;
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
-use super::{Problem, Session};
+use super::{Problem, Session, leaving, making};
 use crate::execute::names::Names;
 use crate::plan::sharded::{
     self, Arguments, Chosen, Merge, Merging, Modes, NameEdit, Place, Planned, Planner, Refusal, Request,
@@ -51,6 +50,21 @@ impl Directory {
         self.planner.rules()
     }
 
+    /// What people call a site.
+    pub(super) fn name_of(&self, site: &Site) -> String {
+        let shards = self.planner.rules().databases.values().flat_map(|database| {
+            let shards = database.keyspaces.iter().flat_map(|keyspace| {
+                keyspace.all().iter().filter_map(|shard| keyspace.shard(shard)).collect::<Vec<_>>()
+            });
+            shards.map(move |shard| (database, shard))
+        });
+        let is_it = |(database, shard): &(&Database, &Shard)| {
+            site.cluster == shard.cluster && site.names.as_deref() == Some(&*names(database, shard))
+        };
+        let found = shards.filter(|_| site.names.is_some()).find(is_it);
+        found.map_or_else(|| "home".to_owned(), |(_, shard)| shard.name.clone())
+    }
+
     /// The rules of a database that a plan is for.
     pub(super) fn rules_of(&self, database: &str) -> Result<&Database, Problem> {
         self.planner.rules().database(database).ok_or(RULES_CHANGED)
@@ -67,6 +81,8 @@ pub(super) struct Reading {
 
 /// Where a statement runs, and as what.
 pub(super) enum Directed {
+    /// Nowhere: it is done.
+    Done,
     /// Where the session is, as it stands.
     Here,
     /// The same, as another text.
@@ -103,7 +119,9 @@ impl Session {
         text: &[u8],
         statement: Recognised,
     ) -> Result<Directed, Problem> {
-        self.end_parts_for(text, statement).await?;
+        if self.end_parts_for(text, statement).await? {
+            return Ok(Directed::Done);
+        }
         if !may_name_tables(statement) {
             if statement.class == Class::Use {
                 self.visit(&Site::home(self.home())).await; // where the client's names are the servers'
@@ -112,7 +130,27 @@ impl Session {
         }
         let mut literals = self.worker.literals.take();
         let planned = self.planned(directory, text, statement, &mut literals);
-        let directed = match &*planned {
+        let directed = self.direct_planned(directory, &planned, text, statement, &mut literals).await;
+        literals.shrink_to(LITERALS_KEPT); // after a bulk load
+        self.worker.literals.replace(literals);
+        directed
+    }
+
+    async fn direct_planned(
+        &mut self,
+        directory: &Directory,
+        planned: &Planned,
+        text: &[u8],
+        statement: Recognised,
+        literals: &mut Vec<Literal>,
+    ) -> Result<Directed, Problem> {
+        let filled = match planned {
+            Planned::Makes(makes) => self.fill(directory, makes, text, statement, literals).await?,
+            _ => None,
+        };
+        let (planned, text) =
+            filled.as_ref().map_or((planned, text), |filled| (&*filled.planned, &filled.sql));
+        let directed = match making::whole(planned)? {
             Planned::Home => self.stay_home(text, statement).await,
             Planned::Refused(refusal) => Err(refused(refusal)),
             Planned::Dictionary(dictionary) => {
@@ -123,7 +161,7 @@ impl Session {
                 }
             }
             Planned::Routed(routed) => {
-                let (lexing, charset, literals) = (self.lexing, self.charset, &literals[..]);
+                let (lexing, charset) = (self.lexing, self.charset);
                 let arguments = Arguments { sql: text, lexing: &lexing, literals, parameters: &[], charset };
                 self.follow(directory, routed, &arguments, statement).await
             }
@@ -139,10 +177,11 @@ impl Session {
                 },
                 Err(problem) => Err(problem),
             },
-        };
-        literals.shrink_to(LITERALS_KEPT); // after a bulk load
-        self.worker.literals.replace(literals);
-        directed
+            Planned::Makes(_) => Err(RULES_CHANGED),
+        }?;
+        let Some(filled) = filled else { return Ok(directed) };
+        self.client.made = Some(filled.made);
+        Ok(filled.direct(directed))
     }
 
     /// A statement that names no listed table runs at home, unless it names none at all.
@@ -159,7 +198,7 @@ impl Session {
         if self.sites.is_open_elsewhere() {
             self.begin_here(statement).await?;
         }
-        self.note_write(statement)?;
+        self.note_write(statement, None)?;
         Ok(Directed::Here)
     }
 
@@ -230,7 +269,7 @@ impl Session {
                 self.may_leave_for(&share.site, statement)?;
                 self.visit(&share.site).await;
                 self.begin_here(statement).await?;
-                self.note_write(statement)?;
+                self.note_write(statement, Some(database.transactions))?;
                 Ok(if share.sql.is_empty() { Directed::Here } else { Directed::As(share.sql) })
             }
             Chosen::Several(shards) => {

@@ -21,6 +21,8 @@ pub struct Fates {
     pub unknown: Vec<String>,
     /// Why one has not.
     pub why: Option<ErrPacket>,
+    /// They are those of a client's transaction.
+    pub of_transaction: bool,
 }
 
 impl Fates {
@@ -35,7 +37,8 @@ impl Fates {
         let said = said.iter().filter(|(sites, _)| !sites.is_empty());
         let said: Vec<_> = said.map(|(sites, what)| format!("{what} {}", sites.join(", "))).collect();
         let mut message = format!(
-            "Tidegate: the statement may be in effect on some of its shards only: {}",
+            "Tidegate: the {} may be in effect on some of its shards only: {}",
+            if self.of_transaction { "transaction" } else { "statement" },
             said.join("; ")
         );
         if !self.unknown.is_empty() {

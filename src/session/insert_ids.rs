@@ -105,6 +105,9 @@ impl Session {
         end: &End,
         statement: Recognised,
     ) {
+        if let Some(id) = end.made {
+            return self.note_made(connection, id, statement);
+        }
         let named = statement.may_use_insert_id();
         let untold = matches!(statement.class, Class::Write | Class::Ddl)
             && (end.error.is_some() || end.rows.is_some());

@@ -191,6 +191,8 @@ impl Session {
         if statement.may_use_insert_id()
             && let Place::On { server, id, .. } = self.insert_id.place()
             && suits(server)
+            // At a shard of another cluster the value is read back: the session's database is not there.
+            && self.topology.snapshot().server(server).is_some()
         {
             return self.worker.pool.take_exactly(server, key, id);
         }

@@ -13,6 +13,7 @@ mod bulk;
 mod change;
 mod choice;
 mod commands;
+mod commits;
 mod course;
 mod defining;
 mod diagnostics;
@@ -39,6 +40,7 @@ mod leaving;
 mod ledger;
 mod locks;
 mod looks;
+mod making;
 mod observed;
 mod outlasting;
 mod own;
@@ -157,6 +159,8 @@ pub struct Session {
     charset: Charset,
     /// Servers store what they are given, or nothing.
     strict: bool,
+    /// 0 is a value of an AUTO_INCREMENT column, and asks for none.
+    zero_is_value: bool,
     status: Status,
     /// An error has left open whether a transaction goes on.
     status_unsure: bool,
@@ -257,6 +261,7 @@ impl Session {
                 kept: None,
                 sum: None,
                 names: None,
+                made: None,
                 may_move: false,
             },
             salt,
@@ -274,6 +279,7 @@ impl Session {
             modes: Modes::default(),
             charset: Charset::Unknown,
             strict: false,
+            zero_is_value: false,
             status: Status::AUTOCOMMIT,
             status_unsure: false,
             held: None,
@@ -439,6 +445,7 @@ impl Session {
             false => Charset::Unknown, // texts are converted before they are compared
         };
         self.strict = has(b"STRICT_TRANS_TABLES") || has(b"STRICT_ALL_TABLES");
+        self.zero_is_value = has(b"NO_AUTO_VALUE_ON_ZERO");
     }
 
     /// The flags for an answer of Tidegate's own: those that last, and are not one statement's.

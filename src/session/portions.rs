@@ -10,6 +10,7 @@ use super::direct::{self, Directed, On, RULES_CHANGED, refused};
 use super::scatter::Share;
 use super::sites::Site;
 use super::{Problem, Session};
+use crate::execute::made::Made;
 use crate::execute::told::Inserted;
 use crate::plan::sharded::{Arguments, Copies, InsertedRow, Sites, Split};
 use crate::shard::{Database, Shard, ShardIx, ShardSet};
@@ -22,6 +23,8 @@ pub(super) struct Spread {
     pub inserted: Option<Inserted>,
     /// All do the same to their copies of a table; the first one's answer is the client's.
     pub copies: bool,
+    /// Values that were made for its rows.
+    pub made: Option<Made>,
     /// Columns whose values must be stored as they are given; empty where the server sees to that.
     pub kept: Vec<String>,
 }
@@ -83,7 +86,13 @@ impl Session {
         };
         let home = Portion::new(home, "home".to_owned(), Vec::new());
         let portions = [home].into_iter().chain(database.copies().into_iter().map(on_shard)).collect();
-        Ok(Directed::Spread(Box::new(Spread { portions, inserted: None, copies: true, kept: Vec::new() })))
+        Ok(Directed::Spread(Box::new(Spread {
+            portions,
+            inserted: None,
+            copies: true,
+            made: None,
+            kept: Vec::new(),
+        })))
     }
 
     pub(super) fn outside_of_transactions(&self) -> Result<(), Problem> {
@@ -108,7 +117,8 @@ impl On<'_> {
             Some(Portion::new(share, self.name(shard)?, Vec::new()))
         };
         let portions = shards.iter().map(portion).collect::<Option<_>>().ok_or(RULES_CHANGED)?;
-        Ok(Spread { portions, inserted: None, copies: false, kept: self.routed.ignores.clone() })
+        let kept = self.routed.ignores.clone();
+        Ok(Spread { portions, inserted: None, copies: false, made: None, kept })
     }
 
     /// Each row of an INSERT goes to its shard.
@@ -138,6 +148,7 @@ impl On<'_> {
             portions: portions.ok_or(RULES_CHANGED)?,
             inserted: Some(inserted),
             copies: false,
+            made: None,
             kept: self.routed.ignores.clone(),
         })
     }

@@ -150,6 +150,10 @@ impl Session {
         let (is_ruled, asked) = (bound.is_some(), source);
         let (here, bindings) = match bound {
             None => (None, None),
+            Some(Bound::Done) => {
+                self.note_own_end();
+                return self.tell(&reply::ok(1, self.standing(), 0, self.client.capabilities)).await;
+            }
             Some(Bound::Here(here, bindings)) => (Some(here), bindings),
             Some(Bound::Scattered(shares, merging, bindings)) => {
                 let (text, about) = (&asked.text, (statement, digest));
@@ -191,6 +195,7 @@ impl Session {
             )
         };
         let flow = self.perform(&work, route).await;
+        self.client.made = None;
         self.end_statement(counted, route);
         if let Some(before) = replaced
             && self.is_malformed()

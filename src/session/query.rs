@@ -70,6 +70,10 @@ impl Session {
             Ok(directed) => directed,
             Err(problem) => return self.refuse(&problem).await,
         };
+        if matches!(directed, Directed::Done) {
+            self.note_own_end();
+            return self.tell(&reply::ok(self.sequence, self.standing(), 0, self.client.capabilities)).await;
+        }
         let text = if let Directed::As(sql) = &directed { sql } else { asked };
         self.settle_before(statement, text).await;
         let about = self.about_text(text, &mut statement);
@@ -83,6 +87,7 @@ impl Session {
         }
         if let Directed::Spread(spread) = &directed {
             let flow = Box::pin(self.spread(spread, asked, statement, route)).await;
+            self.client.made = None;
             self.end_statement(counted, route);
             return flow;
         }
@@ -114,6 +119,7 @@ impl Session {
             about,
         };
         let flow = self.perform(&work, route).await;
+        self.client.made = None;
         self.end_statement(counted, route);
         self.note_parts(asked, statement).await;
         flow

@@ -19,6 +19,7 @@ use crate::backend::statements::Source;
 use crate::execute::client::Signals;
 use crate::execute::names::Names;
 use crate::ids::ClusterId;
+use crate::shard::Transactions;
 use crate::wire::ok::Status;
 
 /// A place where statements run.
@@ -47,6 +48,8 @@ pub(super) struct Sites {
     pub(super) parked: Vec<Branch>,
     /// Whether the open transaction has written where the session is.
     pub(super) wrote: bool,
+    /// What the rules of those who have written in it say of more than one.
+    pub(super) rule: Option<Transactions>,
     /// The statement that has begun the open transaction; `None` where none has.
     pub(super) begin: Option<Box<[u8]>>,
 }
@@ -134,6 +137,11 @@ impl Sites {
 }
 
 impl Session {
+    /// No transaction is open anywhere.
+    pub(super) fn forget_parts(&mut self) {
+        (self.sites.wrote, self.sites.rule, self.sites.begin) = (false, None, None);
+    }
+
     /// Goes there. What is held here stays open, where something is on it.
     pub(super) async fn visit(&mut self, site: &Site) {
         if self.sites.is_at(site) {
@@ -311,6 +319,6 @@ impl Session {
             self.set_pins(Pins::default());
             self.pins = here;
         }
-        (self.sites.wrote, self.sites.begin) = (false, None);
+        self.forget_parts();
     }
 }

@@ -14,7 +14,7 @@ use super::portions::{Portion, Spread};
 use super::prelude::PRELUDE_LIMIT;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
-use crate::backend::insert_id::TAKE;
+use crate::backend::insert_id::{self, TAKE};
 use crate::backend::room::Place;
 use crate::execute::client::Signals;
 use crate::execute::part::{Packet, Part, PartEnd};
@@ -263,7 +263,7 @@ impl Session {
 
     /// Answers as one server would.
     pub(super) async fn tell_change(&mut self, run: &Run<'_>) -> Flow {
-        let told = match run.ends.first() {
+        let mut told = match run.ends.first() {
             Some(first) if run.spread.copies => {
                 let differs = run.ends.iter().any(|end| end.affected_rows != first.affected_rows);
                 if differs {
@@ -275,6 +275,10 @@ impl Session {
             Some(only) if run.ends.len() == 1 => Told::of(only),
             _ => Told::sum(&run.ends, run.spread.inserted.as_ref()),
         };
+        if let Some(id) = run.spread.made.and_then(|made| made.told(told.insert_id, told.affected_rows)) {
+            told.insert_id = id;
+            self.insert_id.put(insert_id::Place::Known(id));
+        }
         let (status, flags) = (self.standing(), self.client.capabilities);
         let end =
             End { status, affected_rows: told.affected_rows, warnings: told.warnings, ..End::default() };

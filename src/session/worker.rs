@@ -24,6 +24,7 @@ use super::variables::Unset;
 use crate::backend::account::Account;
 use crate::backend::pool::Pool;
 use crate::config::Config;
+use crate::generate::Generators;
 use crate::ids::{AccountId, ClientId, ServerId};
 use crate::merge::Budget;
 use crate::observe::{Digests, Metrics, WorkerMetrics};
@@ -146,6 +147,8 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Which tables are where.
     pub directory: Arc<ArcSwap<Directory>>,
+    /// What values of rows are made from.
+    pub generators: Arc<Generators>,
     /// Who lets clients in.
     pub gatekeeper: Arc<dyn Gatekeeper>,
     /// Counters of the process.

@@ -27,7 +27,8 @@ pub use key::{Key, KeyType};
 pub use pieces::{Piece, PieceFault, Pieces};
 pub use placement::Placement;
 pub use rules::{
-    Database, Generate, GenerateBy, Home, Keyspace, NoMatch, Policy, Rules, Shard, Table, WithoutKey,
+    Database, Generate, GenerateBy, Home, Keyspace, NoMatch, Policy, Rules, Shard, Table, Transactions,
+    WithoutKey,
 };
 pub use set::{SHARDS_MAX, ShardIx, ShardSet};
 pub use slots::{SlotBy, SlotFault, SlotTable};

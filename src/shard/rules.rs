@@ -34,6 +34,28 @@ pub struct Database {
     pub without_key: WithoutKey,
     /// What becomes of keys that no shard is for.
     pub no_match: NoMatch,
+    /// Where a client's transaction may write.
+    pub transactions: Transactions,
+}
+
+/// Where a client's transaction may write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Transactions {
+    /// In one place: a shard, or outside of the shards.
+    #[default]
+    OneShard,
+    /// In several, which COMMIT makes last one after the other: a server that fails in between leaves some without.
+    BestEffort,
+}
+
+impl Transactions {
+    /// Its name in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OneShard => "one_shard",
+            Self::BestEffort => "best_effort",
+        }
+    }
 }
 
 /// Where a database's unsplit tables are.
@@ -79,6 +101,17 @@ pub enum GenerateBy {
     Segment,
     /// UUIDs of version 7 (RFC 9562).
     UuidV7,
+}
+
+impl GenerateBy {
+    /// The word for it in the rules file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Snowflake => "snowflake",
+            Self::Segment => "segment",
+            Self::UuidV7 => "uuid_v7",
+        }
+    }
 }
 
 /// What becomes of statements that name no key.
@@ -144,6 +177,14 @@ pub struct Shard {
 }
 
 impl Rules {
+    /// Whether values of a column are made so.
+    pub fn generates(&self, by: GenerateBy) -> bool {
+        let mut tables = self.databases.values().flat_map(|database| database.tables.values());
+        tables.any(
+            |table| matches!(table, Table::Sharded { generate: Some(generate), .. } if generate.by == by),
+        )
+    }
+
     /// The database of that name.
     pub fn database(&self, name: &str) -> Option<&Database> {
         self.databases.get(name)

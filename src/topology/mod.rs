@@ -20,6 +20,7 @@
 //! | `gtid`, `course` | pure: sets of transactions; what the primary had when, and how late that makes a replica |
 //! | `pulse` | pure: how late heartbeats make a replica |
 //! | `group` | what members of a group (Group Replication, Galera) say of it |
+//! | `nodes` | leases of nodes for generated ids |
 //! | `promotion` | another server becomes the primary by Tidegate itself |
 //! | `definitions` | the journal of definitions that run on several shards |
 //! | `catalog` | the tables that a cluster has, asked once for `tidegate check --connect` |
@@ -40,6 +41,7 @@ mod gtid;
 mod health;
 mod journal;
 mod monitor;
+mod nodes;
 mod pace;
 mod probe;
 mod promotion;
@@ -64,6 +66,7 @@ pub use group::Unfit;
 pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
 pub use monitor::Topology;
+pub use nodes::keep_node;
 pub use pace::Speed;
 pub use promotion::{Quiet, Tally};
 pub use reads::LeftOut;

@@ -161,6 +161,11 @@ impl Topology {
         }
     }
 
+    /// As whom servers are asked.
+    pub(super) fn monitor(&self) -> Arc<config::Monitor> {
+        Arc::clone(&self.lock_tasks().monitor)
+    }
+
     fn lock_tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -88,7 +88,8 @@ impl<'a> Parameters<'a> {
         ahead: impl Fn(u16) -> Option<&'a [u8]>,
     ) -> Option<Self> {
         if parameters == 0 {
-            return Some(Self { payload, slots: Vec::new(), attributes: None });
+            let none = || Attributes { nulls: Vec::new(), kinds: &[], values: &[] };
+            return Some(Self { payload, slots: Vec::new(), attributes: attributes.then(none) });
         }
         let mut rest = payload.get(HEAD..)?;
         let mut count = usize::from(parameters);
@@ -145,10 +146,11 @@ impl<'a> Parameters<'a> {
         self.arranged(&order)
     }
 
-    /// The same for a statement that has these for its parameters; `None` where one of them is none.
+    /// The same for a statement that has these for its parameters; `None` where one of them is none. Attributes of a statement without
+    /// parameters are left out where it gets some.
     pub fn arranged(&self, order: &[Argument]) -> Option<Vec<u8>> {
-        if self.slots.is_empty() {
-            return order.is_empty().then(|| self.payload.to_vec());
+        if self.slots.is_empty() && order.is_empty() {
+            return Some(self.payload.to_vec());
         }
         let slots = order.iter().map(|argument| match argument {
             Argument::Parameter(at) => self.slots.get(*at).map(Ok),

@@ -113,7 +113,15 @@ fn parameters_stand_in_another_order() {
     assert_eq!(parameters.arranged(&[]).unwrap(), EXECUTE);
     assert_eq!(parameters.arranged(&[Argument::Parameter(7)]), None);
     let none = Parameters::of(&EXECUTE, 0, false, &[], |_| None).unwrap();
-    assert_eq!((none.whole(), none.arranged(&[Argument::Number(1)])), (Some(EXECUTE.to_vec()), None));
+    assert_eq!(none.whole(), Some(EXECUTE.to_vec()));
+    assert_eq!(none.arranged(&[Argument::Parameter(0)]), None);
+    for attributes in [false, true] {
+        let none = Parameters::of(&EXECUTE, 0, attributes, &[], |_| None).unwrap();
+        let changed = none.arranged(&[Argument::Number(500)]).unwrap();
+        let types = Layout::of(&changed, 1, attributes).unwrap().types.unwrap();
+        let read = Parameters::of(&changed, 1, attributes, &changed[types], |_| None).unwrap();
+        assert_eq!(read.values().collect::<Vec<_>>(), [Parameter::Integer(500)]);
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod tables;
 mod tests_section;
 
 use crate::ids::ClusterId;
-use crate::shard::{Database, Home, Keyspace, NoMatch, Policy, WithoutKey};
+use crate::shard::{Database, Home, Keyspace, NoMatch, Policy, Transactions, WithoutKey};
 
 use super::error::quoted;
 use super::fields::{Context, Fields, Item};
@@ -42,7 +42,7 @@ pub(super) fn database(
     clusters: &[&str],
     cx: &mut Context<'_, '_>,
 ) -> Option<Database> {
-    let given = ["home", "keyspaces", "reference_tables", "without_key", "no_match"]
+    let given = ["home", "keyspaces", "reference_tables", "without_key", "no_match", "transactions"]
         .iter()
         .any(|name| fields.has(name));
     let home = fields.take("home");
@@ -57,6 +57,8 @@ pub(super) fn database(
     policies.finish(cx);
     let no_matches = [("refuse", NoMatch::Refuse), ("empty", NoMatch::Empty)];
     let no_match = fields.choice(cx, "no_match", &no_matches, NoMatch::Refuse);
+    let transactions = [Transactions::OneShard, Transactions::BestEffort].map(|one| (one.name(), one));
+    let transactions = fields.choice(cx, "transactions", &transactions, Transactions::OneShard);
     if !given {
         return None;
     }
@@ -77,7 +79,15 @@ pub(super) fn database(
         tables.reference(&item, cx);
     }
     let tables = tables.finish(&keyspaces, cx);
-    Some(Database { name: name.to_owned(), home: home?, keyspaces, tables, without_key, no_match })
+    Some(Database {
+        name: name.to_owned(),
+        home: home?,
+        keyspaces,
+        tables,
+        without_key,
+        no_match,
+        transactions,
+    })
 }
 
 fn home(item: &Item<'_>, clusters: &[&str], cx: &mut Context<'_, '_>) -> Option<Home> {

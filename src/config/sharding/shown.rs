@@ -9,8 +9,8 @@ use crate::shard::{
 };
 
 use super::super::shown::Shown;
+use super::POLICIES;
 use super::tests_section::{Expected, Role, RuleTest};
-use super::{POLICIES, tables};
 
 /// All databases with rules, and the tests.
 pub(in super::super) fn shown(rules: &Rules, tests: &[RuleTest], clusters: &[&str], out: &mut Shown) {
@@ -63,9 +63,8 @@ fn database_shown(option: &str, database: &Database, clusters: &[&str], out: &mu
             let Table::Sharded { keyspace, key, generate } = table else { continue };
             if *keyspace == at {
                 out.list(&format!("{option}.tables.{name}.key"), key);
-                let generate = generate
-                    .as_ref()
-                    .map(|generate| format!("{}: {}", generate.column, tables::generator(generate.by)));
+                let generate =
+                    generate.as_ref().map(|generate| format!("{}: {}", generate.column, generate.by.name()));
                 out.optional(format!("{option}.tables.{name}.generate"), generate);
             }
         }
@@ -78,6 +77,7 @@ fn database_shown(option: &str, database: &Database, clusters: &[&str], out: &mu
         format!("{option}.no_match"),
         if database.no_match == NoMatch::Empty { "empty" } else { "refuse" },
     );
+    out.put(format!("{option}.transactions"), database.transactions.name());
 }
 
 fn keyspace_shown(option: &str, keyspace: &Keyspace, out: &mut Shown) {

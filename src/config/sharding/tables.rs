@@ -17,13 +17,12 @@ use super::{named, server_name};
 /// Names of tables with suffixes, on all shards of a database together.
 const PHYSICAL_MAX: usize = 1 << 20;
 
-const GENERATORS: [(&str, GenerateBy); 3] =
-    [("snowflake", GenerateBy::Snowflake), ("segment", GenerateBy::Segment), ("uuid_v7", GenerateBy::UuidV7)];
-
-/// The word for how values are made.
-pub(super) fn generator(by: GenerateBy) -> &'static str {
-    GENERATORS.iter().find(|(_, known)| *known == by).map_or("", |(name, _)| name)
-}
+/// The ways to make values, by their words.
+const GENERATORS: [(&str, GenerateBy); 3] = [
+    (GenerateBy::Snowflake.name(), GenerateBy::Snowflake),
+    (GenerateBy::Segment.name(), GenerateBy::Segment),
+    (GenerateBy::UuidV7.name(), GenerateBy::UuidV7),
+];
 
 /// The tables of a database, as they are found.
 #[derive(Default)]
@@ -182,12 +181,15 @@ fn columns(item: &Item<'_>, count: Option<usize>, cx: &mut Context<'_, '_>) -> O
 
 /// `generate: {id: snowflake}`.
 fn generate(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<Generate> {
-    pending::check(item, Feature::Generate, cx);
     let columns = named(item, "generators", cx);
     let [(entry, element)] = columns.as_slice() else {
         item.error(cx, "expected one column", Some("write `generate: {id: snowflake}`".to_owned()));
         return None;
     };
     let column = server_name(element, &entry.key, "a column", cx)?.to_owned();
-    Some(Generate { column, by: element.choice(cx, &GENERATORS)? })
+    let by = element.choice(cx, &GENERATORS)?;
+    if by != GenerateBy::Snowflake {
+        pending::check(element, Feature::Generate, cx);
+    }
+    Some(Generate { column, by })
 }

@@ -83,10 +83,40 @@ fn outcome(sql: &[u8], setting: &Setting, planner: &Planner) -> String {
     };
     let planned = planner.plan(&request);
     let mut out = describe(sql, lexing, &planned, planner.rules());
+    if let Planned::Makes(makes) = &planned {
+        return out + &with_values(sql, setting, makes, planner);
+    }
     if let Planned::Routed(routed) = &planned {
         out += &on_shards(sql, setting, routed, planner.rules().database(&routed.database).unwrap());
     }
     out
+}
+
+/// The text with values, and what becomes of that.
+fn with_values(sql: &[u8], setting: &Setting, makes: &Makes, planner: &Planner) -> String {
+    let mut literals = Vec::new();
+    sql::shape(sql, &setting.lexing, 1, &mut literals);
+    let arguments = Arguments {
+        sql,
+        lexing: &setting.lexing,
+        literals: &literals,
+        parameters: &setting.parameters,
+        charset: setting.charset,
+    };
+    let needs = match makes.needs(&arguments, false) {
+        Ok(needs) => needs,
+        Err(refusal) => return format!("  refused  {refusal}\n"),
+    };
+    if needs.count() > 0 {
+        let sql = makes.write(&arguments, &needs, |at| (1001 + at).to_string().into_bytes());
+        return format!("with   {}\n{}", String::from_utf8_lossy(&sql), outcome(&sql, setting, planner));
+    }
+    match makes.otherwise.as_deref() {
+        Some(Planned::Routed(routed)) => {
+            on_shards(sql, setting, routed, planner.rules().database(&routed.database).unwrap())
+        }
+        _ => String::new(),
+    }
 }
 
 /// The shards for the statement's values, and the text of the first one where it is not the client's.

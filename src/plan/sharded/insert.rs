@@ -7,20 +7,30 @@ use std::ops::Range;
 
 use super::copies::Besides;
 use super::edits::{Edit, NameEdit};
-use super::keys::{KeySource, Narrow, Typed};
+use super::keys::{KeySource, Narrow};
+use super::makes::Makes;
 use super::parse::rows::{rows, values};
 use super::parse::statement::{Assignment, Insert, Rows};
-use super::parse::text::{At, is_literal};
+use super::parse::text::At;
 use super::parse::tree::{Body, Expr, ExprKind, Item, Path, Query, Select};
 use super::planned::{InsertedRow, Merge, Planned, Routed, Sites, Verb};
 use super::refusal::{Reason, Refusal};
 use super::route::understood;
 use super::scope::{BlockIx, InstanceIx, Scope, What};
+use crate::shard::{Generate, Table};
 use crate::sql::Uses;
-use crate::sql::lexer::Kind;
 
 fn refuse<T>(reason: Reason, what: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::new(reason, what))
+}
+
+/// What rows go into.
+struct Place<'a> {
+    key: &'a [String],
+    target: InstanceIx,
+    block: BlockIx,
+    /// What is selected, where that is so.
+    source: Option<BlockIx>,
 }
 
 impl Scope<'_> {
@@ -54,18 +64,67 @@ impl Scope<'_> {
             self.item(item, block)?;
         }
         understood(self, mentions)?;
-        let key = match self.instances.get(target).map(|target| &target.what) {
-            Some(What::Sharded { key, .. }) => *key,
+        let what = self.instances.get(target).map(|target| &target.what);
+        let (key, generate) = match what {
+            Some(What::Sharded { key, database, .. }) => {
+                let table =
+                    database.tables.get(&*String::from_utf8_lossy(&self.text.name(insert.table.last())));
+                let generate = match table {
+                    Some(Table::Sharded { generate, .. }) => generate.as_ref(),
+                    _ => None,
+                };
+                (*key, generate)
+            }
             Some(What::Reference) => {
                 return self.copied(insert, uses);
             }
             // With a sharded table among those that are read, `tables` refuses.
             _ => return self.tables().map(|_| Planned::Home),
         };
-        let Some(tables) = self.tables()? else { return Ok(Planned::Home) };
         if let Rows::Values(all) = &insert.rows {
             self.rows_names(all.clone())?;
         }
+        let makes = generate.map(|generate| self.makes(insert, generate)).transpose()?.flatten();
+        let place = Place { key, target, block, source };
+        match makes {
+            None => self.placed(insert, uses, &place),
+            Some(makes) if makes.surely_needs() => Ok(Planned::Makes(Box::new(makes))),
+            Some(mut makes) => {
+                makes.otherwise = Some(Box::new(self.placed(insert, uses, &place)?));
+                Ok(Planned::Makes(Box::new(makes)))
+            }
+        }
+    }
+
+    /// The values that Tidegate makes.
+    fn makes(&mut self, insert: &Insert, generate: &Generate) -> Result<Option<Makes>, Refusal> {
+        let Some(tables) = self.tables()? else { return Ok(None) };
+        let bare = Routed {
+            database: tables.database.name.clone(),
+            keyspace: tables.keyspace,
+            verb: if insert.replace { Verb::Replace } else { Verb::Insert },
+            sites: Sites::Together { narrows: Vec::new(), given: Vec::new() },
+            many: refuse(Reason::MissingKey, "Rows have no values yet"),
+            edits: self.sorted_edits(),
+            ignores: Vec::new(),
+        };
+        Makes::of(self.text, insert, generate, bare)
+    }
+
+    fn sorted_edits(&mut self) -> Vec<NameEdit> {
+        self.edits.sort_by_key(|edit| edit.token);
+        self.edits.dedup();
+        self.edits.clone()
+    }
+
+    /// Rows with all their values go where their keys lead.
+    fn placed(
+        &mut self,
+        insert: &Insert,
+        uses: Uses,
+        &Place { key, target, block, source }: &Place<'_>,
+    ) -> Result<Planned, Refusal> {
+        let Some(tables) = self.tables()? else { return Ok(Planned::Home) };
         self.functions(uses)?;
         self.key_stays(&insert.on_duplicate, insert, (target, block))?;
         let verb = if insert.replace { Verb::Replace } else { Verb::Insert };
@@ -87,9 +146,7 @@ impl Scope<'_> {
                 (Sites::Together { narrows, given: Vec::new() }, many)
             }
         };
-        self.edits.sort_by_key(|edit| edit.token);
-        self.edits.dedup();
-        let edits = self.edits.clone();
+        let edits = self.sorted_edits();
         let database = tables.database.name.clone();
         let ignores = if self.ignores() { key.to_vec() } else { Vec::new() };
         let plan = Routed { database, keyspace: tables.keyspace, verb, sites, many, edits, ignores };
@@ -182,25 +239,12 @@ impl Scope<'_> {
 
     /// The source of a value that is given by its tokens.
     fn value(&self, tokens: Range<At>, target: InstanceIx) -> Result<KeySource, Refusal> {
-        let text = self.text;
-        let literal =
-            |at: At, negative, typed| KeySource::Literal { ordinal: text.ordinal(at), negative, typed };
-        let number = |at| matches!(text.kind(at), Kind::Integer | Kind::Decimal | Kind::Float);
-        let plain = |at| text.bytes(at).first().is_some_and(|first| !matches!(first, b'n' | b'N' | b'$'));
-        let at = tokens.start;
-        match tokens.end.saturating_sub(at) {
-            1 if text.kind(at) == Kind::Placeholder => Ok(KeySource::Parameter(text.ordinal(at))),
-            1 if is_literal(text.kind(at)) && plain(at) => Ok(literal(at, false, Typed::Plain)),
-            1 if text.is_word(at, b"NULL") => Ok(KeySource::Null),
-            1 if text.is_word(at, b"DEFAULT") => self.missing(target),
-            2 if text.is(at, b'-') && number(at + 1) => Ok(literal(at + 1, true, Typed::Plain)),
-            2 if text.is_word(at, b"DATE") && text.kind(at + 1) == Kind::String => {
-                Ok(literal(at + 1, false, Typed::Date))
+        match KeySource::of_tokens(self.text, tokens.clone()) {
+            Some(source) => Ok(source),
+            None if tokens.end == tokens.start + 1 && self.text.is_word(tokens.start, b"DEFAULT") => {
+                self.missing(target)
             }
-            2 if text.is_word(at, b"TIMESTAMP") && text.kind(at + 1) == Kind::String => {
-                Ok(literal(at + 1, false, Typed::Timestamp))
-            }
-            _ => refuse(
+            None => refuse(
                 Reason::KeyNotConstant,
                 format!("The key of a row for {} is an expression", self.shown(target)),
             ),

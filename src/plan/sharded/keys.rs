@@ -3,8 +3,11 @@
 //! Owns: sources of values, and sets of keys before the values are known. Does not know: names, placement.
 //! Invariant: a `Narrow` never leaves out a row that the statement can touch: what is not understood is `All`.
 
-use super::parse::text::Text;
+use std::ops::Range;
+
+use super::parse::text::{At, Text, is_literal};
 use super::parse::tree::{Expr, ExprKind};
+use crate::sql::lexer::Kind;
 
 /// Combinations of values of a composite key that are looked at; with more, nothing is narrowed.
 const COMBINATIONS_MAX: usize = 1024;
@@ -96,6 +99,27 @@ impl KeySource {
             }
             ExprKind::Parameter(at) => Some(Self::Parameter(text.ordinal(at))),
             ExprKind::Null => Some(Self::Null),
+            _ => None,
+        }
+    }
+
+    /// The same of a value among rows, which are not parsed.
+    pub(super) fn of_tokens(text: &Text, tokens: Range<At>) -> Option<Self> {
+        let literal = |at: At, negative, typed| Self::Literal { ordinal: text.ordinal(at), negative, typed };
+        let number = |at| matches!(text.kind(at), Kind::Integer | Kind::Decimal | Kind::Float);
+        let plain = |at| text.bytes(at).first().is_some_and(|first| !matches!(first, b'n' | b'N' | b'$'));
+        let at = tokens.start;
+        match tokens.end.saturating_sub(at) {
+            1 if text.kind(at) == Kind::Placeholder => Some(Self::Parameter(text.ordinal(at))),
+            1 if is_literal(text.kind(at)) && plain(at) => Some(literal(at, false, Typed::Plain)),
+            1 if text.is_word(at, b"NULL") => Some(Self::Null),
+            2 if text.is(at, b'-') && number(at + 1) => Some(literal(at + 1, true, Typed::Plain)),
+            2 if text.is_word(at, b"DATE") && text.kind(at + 1) == Kind::String => {
+                Some(literal(at + 1, false, Typed::Date))
+            }
+            2 if text.is_word(at, b"TIMESTAMP") && text.kind(at + 1) == Kind::String => {
+                Some(literal(at + 1, false, Typed::Timestamp))
+            }
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::dictionary::Dictionary;
 use super::edits::NameEdit;
 use super::keys::{KeySource, Narrow};
+use super::makes::Makes;
 use super::parse::text::At;
 use super::refusal::Refusal;
 use crate::merge::Spec;
@@ -22,6 +23,8 @@ pub enum Planned {
     Routed(Box<Routed>),
     /// It reads the servers' data dictionary: home answers, for the shards too.
     Dictionary(Box<Dictionary>),
+    /// Tidegate makes values for its rows, where they have none; with them it is planned again.
+    Makes(Box<Makes>),
     /// It changes all copies of a reference table: at home, and on every shard of the database.
     Copies(Box<Copies>),
     /// It defines tables on all of their shards.
@@ -38,6 +41,10 @@ impl Planned {
             Self::Copies(copies) => return copies.edits.len(),
             Self::Definition(definition) => return definition.edits.len(),
             Self::Dictionary(dictionary) => return dictionary.weight(),
+            Self::Makes(makes) => {
+                let otherwise = makes.otherwise.as_ref().map_or(0, |otherwise| otherwise.weight());
+                return makes.rows() + otherwise;
+            }
             Self::Home | Self::Refused(_) => return 0,
         };
         let sites = match &routed.sites {

@@ -101,6 +101,8 @@ reasons! {
     ColumnsUnknown = "columns-unknown", "name the columns after the table";
     /// The key's value is an expression.
     KeyNotConstant = "key-not-constant", "give the key as a literal or a parameter";
+    /// A value that Tidegate makes, where it is absent, is an expression or comes from a query.
+    GeneratedUnclear = "generated-unclear", "give the value as a literal or a parameter, or leave the column out";
     /// The key's value is NULL.
     NullKey = "null-key", "give the key a value";
     /// A row that has not as many values as there are columns.

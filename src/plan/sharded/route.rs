@@ -129,6 +129,10 @@ fn explained(planned: Planned, runs: bool) -> Planned {
     let mut routed = match planned {
         Planned::Routed(routed) => routed,
         Planned::Copies(_) => return Planned::Home,
+        Planned::Makes(makes) => match makes.otherwise {
+            Some(otherwise) => return explained(*otherwise, runs),
+            None => Box::new(makes.bare),
+        },
         other => return other,
     };
     routed.verb = Verb::Explain;

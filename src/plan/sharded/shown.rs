@@ -8,6 +8,7 @@ use std::fmt::Write;
 use super::choose::Chosen;
 use super::edits::{NameEdit, Place, text_for};
 use super::keys::{Bound, KeySource, Narrow, Typed};
+use super::makes::Makes;
 use super::merge_words;
 use super::parse::text::{At, Text, is_literal};
 use super::planned::{Copies, Definition, Merge, Needs, Operand, Planned, Routed, Sites, Target, Verb};
@@ -77,6 +78,7 @@ pub fn lines(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -> V
                 Line::new("reads", dictionary.words()),
             ]
         }
+        Planned::Makes(makes) => self::makes(sql, lexing, makes, rules),
     }
 }
 
@@ -108,6 +110,19 @@ pub fn execution(
     }
     if known.len() > texts_max && texts_max > 1 {
         out.push(Line::new("sql", format!("… and that of {} shards more", known.len() - texts_max)));
+    }
+    out
+}
+
+/// An INSERT whose rows may need values.
+fn makes(sql: &[u8], lexing: &Lexing, makes: &Makes, rules: &Rules) -> Vec<Line> {
+    let rows = match makes.otherwise {
+        Some(_) => "rows that ask for it by 0 or NULL",
+        None => "rows without one",
+    };
+    let mut out = vec![Line::new("makes", format!("`{}` by {} for {rows}", makes.column, makes.by.name()))];
+    if let Some(planned) = &makes.otherwise {
+        out.extend(lines(sql, lexing, planned, rules));
     }
     out
 }

@@ -1,0 +1,96 @@
+//! Values that Tidegate makes for rows, unique over all instances and shards: `generate` in the rules.
+//!
+//! Owns: how they are made, and what of it all cores share. Does not know: tables, statements, and who grants what they are made from
+//! (`topology::grants`). Invariant: a value is given out once; where what grants them fails, none is made.
+
+mod snowflake;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, watch};
+
+pub use snowflake::{EPOCH_MS, Grant, Lacking, NODES, Run, Snowflakes};
+
+/// What it may take from when a grant is good to when it is there.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// What all cores of a process make values from.
+#[derive(Debug, Default)]
+pub struct Generators {
+    /// Numbers of time, node and count.
+    pub snowflakes: Snowflakes,
+    /// What the rules need.
+    wanted: watch::Sender<bool>,
+    /// Somebody waits for a grant.
+    hurry: Notify,
+    hurried: AtomicBool,
+    /// How often something was granted.
+    granted: watch::Sender<u64>,
+}
+
+impl Generators {
+    /// Whether the rules need a node of their own; whoever grants it waits until they do.
+    pub fn want_node(&self, wanted: bool) {
+        self.wanted.send_if_modified(|before| std::mem::replace(before, wanted) != wanted);
+    }
+
+    /// Waits until the rules need a node.
+    pub async fn wanted(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.wanted.subscribe().wait_for(|wanted| *wanted).await;
+    }
+
+    /// Whether they do.
+    pub fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
+    }
+
+    /// So many numbers, by the clocks of now; waits for a grant where there is none, until `patience` is over.
+    ///
+    /// # Errors
+    /// There is no grant still.
+    pub async fn numbers(&self, count: usize, patience: Duration) -> Result<Run, Lacking> {
+        let mut granted = self.granted.subscribe();
+        let mut until = None;
+        loop {
+            granted.borrow_and_update();
+            let lacking = match self.snowflakes.take(count, milliseconds(), Instant::now()) {
+                Ok(run) => return Ok(run),
+                Err(lacking) => lacking,
+            };
+            let now = Instant::now();
+            let settled = lacking.settles_in.map_or(now, |left| now + left + SETTLED);
+            let limit = settled.max(*until.get_or_insert(now + patience));
+            self.hurry();
+            let left = limit.saturating_duration_since(now);
+            if !matches!(tokio::time::timeout(left, granted.changed()).await, Ok(Ok(()))) {
+                return Err(lacking);
+            }
+        }
+    }
+
+    /// Something was granted, or is known to come.
+    pub fn tell(&self) {
+        self.granted.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Asks for a grant at once.
+    fn hurry(&self) {
+        if !self.hurried.swap(true, Ordering::AcqRel) {
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Waits until somebody waits.
+    pub async fn hurried(&self) {
+        self.hurry.notified().await;
+        self.hurried.store(false, Ordering::Release);
+    }
+}
+
+/// Milliseconds since [`EPOCH_MS`], by the wall clock; 0 before it.
+pub fn milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX).saturating_sub(EPOCH_MS)
+}
