@@ -1,40 +1,28 @@
-//! Prepared statements by the rules: where one is prepared, which shards an execution runs on by the values that it brings.
+//! Executions by the rules: which shards one runs on by the values that it brings.
 //!
 //! Owns: the way from a client's statement to that of a site, and from its packet to the site's. Does not know: where keys are (`shard`), SQL
-//! (`plan::sharded`), servers' ids of statements (`execution`). Invariant: an execution runs where the statement would run with its values
-//! as literals, or not at all; without rules for databases nothing here costs more than one look.
+//! (`plan::sharded`), servers' ids of statements (`execution`), what a statement is whatever its values (`placing`). Invariant: an execution
+//! runs where the statement would run with its values as literals, or not at all; without rules for databases nothing here costs more than
+//! one look.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::abroad::{Ahead, Placed};
-use super::direct::{Directed, Directory, On, RULES_CHANGED, Reading, may_name_tables, refused};
+use super::direct::{Directed, Directory, Reading, may_name_tables, refused};
 use super::execution::Execution;
+use super::placing::DEFINITION;
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
-use super::{Problem, Session, making};
+use super::{Problem, Session};
 use crate::backend::statements::Source;
-use crate::plan::sharded::{
-    Arguments, Makes, Merging, Planned, Reason, Refusal, Routed, name_parameters, named_number, positional,
-};
+use crate::plan::sharded::{Arguments, Merging, Planned, Routed, positional};
 use crate::shard::{Charset, Date, Datetime, Value};
-use crate::sql::{self, Recognised, Uses};
+use crate::sql::{Recognised, Uses};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command::STMT_BULK_EXECUTE;
 use crate::wire::execute::{Layout, ask_for_rows};
 use crate::wire::parameters::{Argument, Parameter, Parameters};
-
-/// How a statement is prepared.
-#[derive(Default)]
-pub(super) struct Prepare {
-    /// As this text, where that is not the client's.
-    pub sql: Option<Vec<u8>>,
-    /// Where the session was, and has something open.
-    pub back: Option<Site>,
-    /// Each execution is another text.
-    pub anew: bool,
-}
 
 /// What an execution becomes.
 pub(super) enum Bound {
@@ -95,7 +83,7 @@ pub(super) struct Given<'a> {
     pub payload: &'a [u8],
     pub base: Arc<Source>,
     pub statement: Recognised,
-    reading: Reading,
+    pub reading: Reading,
     pub parameters: u16,
     types: Option<Arc<[u8]>>,
     attributes: bool,
@@ -105,6 +93,11 @@ pub(super) struct Given<'a> {
 impl Given<'_> {
     pub fn types(&self) -> &[u8] {
         self.types.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it brings the values of several rows.
+    pub fn is_bulk(&self) -> bool {
+        self.payload.first() == Some(&STMT_BULK_EXECUTE)
     }
 
     /// The values.
@@ -121,7 +114,12 @@ impl Given<'_> {
             .ok_or(MALFORMED)
     }
 
-    /// A parameter as keys are compared.
+    /// Parameters as keys are compared.
+    pub fn values<'v>(&self, parameters: &Parameters<'v>, charset: Charset) -> Vec<Value<'v>> {
+        parameters.values().map(|value| self.value(value, charset)).collect()
+    }
+
+    /// The same of one.
     pub fn value<'v>(&self, parameter: Parameter<'v>, charset: Charset) -> Value<'v> {
         match parameter {
             Parameter::Null => Value::Null,
@@ -140,131 +138,6 @@ impl Given<'_> {
 }
 
 impl Session {
-    /// Goes where a statement can be prepared.
-    ///
-    /// # Errors
-    /// The plan refuses it.
-    pub(super) async fn direct_prepare(
-        &mut self,
-        text: &[u8],
-        statement: Recognised,
-    ) -> Result<Prepare, Problem> {
-        let directory = self.worker.directory.load();
-        if !directory.lists_any() || !may_name_tables(statement) {
-            return Ok(Prepare::default());
-        }
-        let directory = Arc::clone(&directory);
-        // Apart from the session's own future, whose size every client pays for.
-        Box::pin(self.direct_prepare_by(&directory, text, statement)).await
-    }
-
-    async fn direct_prepare_by(
-        &mut self,
-        directory: &Directory,
-        text: &[u8],
-        statement: Recognised,
-    ) -> Result<Prepare, Problem> {
-        let placed = self.place(directory, text, statement, self.logical_schema(), self.reading());
-        let (site, sql) = match &*placed.planned {
-            Planned::Refused(refusal) => return Err(refused(refusal)),
-            Planned::Home if sql::uses_no_table(text, &self.lexing) => return Ok(Prepare::default()),
-            Planned::Home | Planned::Copies(_) => (Site::home(self.home()), None),
-            Planned::Dictionary(dictionary) => {
-                (Site::home(self.home()), Some(self.with_dictionary(directory, dictionary, text).await?))
-            }
-            Planned::Definition(_) => return Err(Problem::Unsupported(DEFINITION.into())),
-            Planned::Routed(routed) => {
-                let on = On { routed, database: directory.rules_of(&routed.database)? };
-                let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
-                (site, (!sql.is_empty()).then_some(sql))
-            }
-            Planned::Makes(makes) => {
-                let on = On { routed: &makes.bare, database: directory.rules_of(&makes.bare.database)? };
-                let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
-                (site, (!sql.is_empty()).then_some(sql))
-            }
-        };
-        let back = (self.held.is_some() && !self.sites.is_at(&site)).then(|| self.sites.here());
-        self.visit(&site).await;
-        let anew = matches!(&*placed.planned, Planned::Dictionary(_));
-        Ok(Prepare { sql, back, anew })
-    }
-
-    /// A shard that says what the statement takes and gives: where the session is, else one by the text, whose cluster has a primary.
-    fn share_to_prepare(&self, on: &On<'_>, text: &[u8]) -> Option<Share> {
-        let keyspace = on.database.keyspaces.get(on.routed.keyspace)?;
-        let shards: Vec<_> = keyspace.all().iter().collect();
-        let here = self.sites.here();
-        let is_near = |shard: &&_| {
-            let schema = here.names.as_ref().map(|names| &names.schema.0[..]);
-            keyspace.shard(**shard).is_some_and(|shard| Some(shard.schema.as_bytes()) == schema)
-        };
-        for near in shards.iter().filter(is_near) {
-            let share = on.share(*near, text, &on.routed.edits, &self.lexing)?;
-            if self.sites.is_at(&share.site) {
-                return Some(share);
-            }
-        }
-        let count = u64::try_from(shards.len()).ok().filter(|count| *count > 0)?;
-        let start = usize::try_from(self.worker.hasher.hash_one(text) % count).ok()?;
-        let serves = |shard: &&_| {
-            let cluster = keyspace.shard(**shard).map(|shard| self.worker.clusters.of(shard.cluster));
-            cluster.is_some_and(|cluster| cluster.snapshot().primary.is_some())
-        };
-        let mut from_there = shards.iter().cycle().skip(start).take(shards.len());
-        let shard = from_there.find(serves).or_else(|| shards.get(start))?;
-        on.share(*shard, text, &on.routed.edits, &self.lexing)
-    }
-
-    /// What a statement is by the rules.
-    fn place(
-        &self,
-        directory: &Directory,
-        text: &[u8],
-        statement: Recognised,
-        database: &[u8],
-        reading: Reading,
-    ) -> Placed {
-        let (generation, mut literals) = (directory.generation(), Vec::new());
-        let planned = self.planned_as(directory, text, statement, database, reading, &mut literals);
-        if let Planned::Makes(makes) = &*planned
-            && let Some(refusal) =
-                self.refused_with_values(directory, makes, text, (statement, database, reading))
-        {
-            let planned = Arc::new(Planned::Refused(refusal));
-            return Placed { generation, planned, text: Box::default(), literals: Vec::new() };
-        }
-        if !matches!(*planned, Planned::Routed(_) | Planned::Makes(_)) {
-            return Placed { generation, planned, text: Box::default(), literals: Vec::new() };
-        }
-        match name_parameters(text, &reading.lexing) {
-            Some(named) => {
-                sql::shape(&named, &reading.lexing, 0, &mut literals); // they are in other places there
-                Placed { generation, planned, text: named.into(), literals }
-            }
-            None => {
-                let what = "A parameter stands in a place that is not understood";
-                let planned = Arc::new(Planned::Refused(Refusal::new(Reason::NotParsed, what)));
-                Placed { generation, planned, text: Box::default(), literals: Vec::new() }
-            }
-        }
-    }
-
-    /// The same of a statement that the client has, kept as long as the rules.
-    fn placed(&mut self, directory: &Directory, id: u32) -> Option<Arc<Placed>> {
-        let known = self.statements.known.get(&id)?;
-        let kept = known.abroad.placed.as_ref();
-        if let Some(placed) = kept.filter(|placed| placed.generation == directory.generation()) {
-            return Some(Arc::clone(placed));
-        }
-        let Source { text, state, .. } = &*known.source;
-        let text = known.written.as_deref().unwrap_or(text);
-        let placed = self.place(directory, text, known.statement, &state.schema, known.reading);
-        let placed = Arc::new(placed);
-        self.statements.known.get_mut(&id)?.abroad.placed = Some(Arc::clone(&placed));
-        Some(placed)
-    }
-
     /// Goes where an execution must run; `None` where there are no rules.
     ///
     /// # Errors
@@ -347,19 +220,18 @@ impl Session {
     }
 
     /// An execution of a statement that runs on shards.
-    async fn bind(
+    pub(super) async fn bind(
         &mut self,
         directory: &Directory,
         routed: &Routed,
         given: &Given<'_>,
         asked: Arguments<'_>,
     ) -> Result<Bound, Problem> {
-        let charset = self.charset;
-        if given.payload.first() == Some(&STMT_BULK_EXECUTE) {
+        if given.is_bulk() {
             return self.bind_bulk(directory, routed, given, asked).await;
         }
         let parameters = given.parameters()?;
-        let values: Vec<_> = parameters.values().map(|value| given.value(value, charset)).collect();
+        let values = given.values(&parameters, self.charset);
         let asked = Arguments { parameters: &values, ..asked };
         let same = |order: &[Argument]| {
             let mut order = order.iter().enumerate();
@@ -404,86 +276,6 @@ impl Session {
                 Ok(Bound::Spread(spread))
             }
             Directed::Done | Directed::Defined(_) => Err(Problem::Unsupported(DEFINITION.into())),
-        }
-    }
-
-    /// An execution whose rows may need values.
-    async fn bind_making(
-        &mut self,
-        directory: &Directory,
-        makes: &Makes,
-        given: &Given<'_>,
-        asked: Arguments<'_>,
-    ) -> Result<Bound, Problem> {
-        if given.payload.first() == Some(&STMT_BULK_EXECUTE) {
-            return Err(Problem::Unsupported(BULK_MAKES.into()));
-        }
-        let parameters = given.parameters()?;
-        let values: Vec<_> = parameters.values().map(|value| given.value(value, self.charset)).collect();
-        let with_values = Arguments { parameters: &values, ..asked };
-        let Some((needs, run)) = self.make_for(makes, &with_values).await? else {
-            let Some(Planned::Routed(routed)) = makes.otherwise.as_deref() else { return Err(RULES_CHANGED) };
-            return self.bind(directory, routed, given, asked).await;
-        };
-        // The numbers are parameters that the client does not have: the text is one for all executions.
-        let named = makes.write(&with_values, &needs, |at| named_number(run.number(at)));
-        let (plain, order) = positional(&named, asked.lexing);
-        let values: Option<Vec<_>> = order
-            .iter()
-            .map(|argument| match argument {
-                Argument::Parameter(at) => values.get(*at).copied(),
-                Argument::Number(number) => Some(Value::Integer((*number).into())),
-            })
-            .collect();
-        let values = values.ok_or(MALFORMED)?;
-        let schema = &given.base.state.schema;
-        let mut literals = Vec::new();
-        let planned =
-            self.planned_as(directory, &plain, given.statement, schema, given.reading, &mut literals);
-        let routed = match making::whole(&planned)? {
-            Planned::Routed(routed) => routed,
-            Planned::Refused(refusal) => return Err(refused(refusal)),
-            _ => return Err(RULES_CHANGED),
-        };
-        sql::shape(&named, asked.lexing, 0, &mut literals); // they are in other places there
-        let asked = Arguments { sql: &named, literals: &literals, parameters: &values, ..asked };
-        let sql = match self.follow(directory, routed, &asked, given.statement).await? {
-            Directed::Here => named.clone(),
-            Directed::As(sql) => sql,
-            Directed::Spread(mut spread) => {
-                self.close_cursor_elsewhere(given.id);
-                for portion in &mut spread.portions {
-                    let text = if portion.share.sql.is_empty() { &named } else { &portion.share.sql };
-                    let (sql, order) = positional(text, asked.lexing);
-                    let bindings = given.bindings(parameters.arranged(&order), order.len())?;
-                    self.bind_portion(portion, given, sql, bindings)?;
-                }
-                spread.made = Some(making::made(makes, &needs, run));
-                return Ok(Bound::Spread(spread));
-            }
-            Directed::Scattered(..) | Directed::Defined(_) | Directed::Done => return Err(RULES_CHANGED),
-        };
-        let (sql, order) = positional(&sql, asked.lexing);
-        let bindings = given.bindings(parameters.arranged(&order), order.len())?;
-        let bound = self.bound_here(given, Some(sql), Some(bindings)).await?;
-        self.client.made = Some(making::made(makes, &needs, run));
-        Ok(bound)
-    }
-
-    /// Why rows with values would be refused, too.
-    fn refused_with_values(
-        &self,
-        directory: &Directory,
-        makes: &Makes,
-        text: &[u8],
-        (statement, database, reading): (Recognised, &[u8], Reading),
-    ) -> Option<Refusal> {
-        let lexing = &reading.lexing;
-        let asked = Arguments { sql: text, lexing, literals: &[], parameters: &[], charset: reading.charset };
-        let sql = makes.write(&asked, &makes.sure_needs()?, |_| b"1".to_vec());
-        match &*self.planned_as(directory, &sql, statement, database, reading, &mut Vec::new()) {
-            Planned::Refused(refusal) => Some(refusal.clone()),
-            _ => None,
         }
     }
 
@@ -560,9 +352,3 @@ impl Session {
 
 pub(super) const MALFORMED: Problem =
     Problem::Request(1835, std::borrow::Cow::Borrowed("Malformed communication packet."));
-
-const DEFINITION: &str = "a definition of a listed table cannot be prepared: send it as a text (COM_QUERY), as drivers do with statements without parameters, \
-                          most often after a setting";
-
-const BULK_MAKES: &str = "the rows of one bulk execution get no values from Tidegate (`generate`) in this release: execute the statement for \
-                          each row, or send several rows in one INSERT";

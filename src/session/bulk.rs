@@ -13,7 +13,6 @@ use super::{Problem, Session};
 use crate::execute::told::Inserted;
 use crate::plan::sharded::{Arguments, Chosen, Routed, Verb, positional};
 use crate::shard::ShardIx;
-use crate::wire::command::STMT_BULK_EXECUTE;
 use crate::wire::parameters::{Argument, Bulk};
 
 impl Session {
@@ -76,7 +75,7 @@ impl Session {
     /// All copies of a table are changed by the same values.
     pub(super) fn bind_copies(&mut self, directed: Directed, given: &Given<'_>) -> Result<Bound, Problem> {
         let Directed::Spread(mut spread) = directed else { return Err(RULES_CHANGED) };
-        if given.payload.first() == Some(&STMT_BULK_EXECUTE) {
+        if given.is_bulk() {
             return Err(Problem::Unsupported(BULK_COPIES.into()));
         }
         self.close_cursor_elsewhere(given.id);

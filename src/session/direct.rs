@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::defining::Defined;
+use super::defined::Defined;
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;

@@ -1,18 +1,22 @@
 //! Values that Tidegate makes for the rows of an INSERT (`generate`).
 //!
-//! Owns: the way from a statement without them to one with them, and what becomes of LAST_INSERT_ID(). Does not know: which rows need
-//! values (`plan::sharded`), how they are made (`generate`). Invariant: a text with its values is planned as if the client had sent it so.
+//! Owns: the way from a statement, or an execution, without them to one with them, and what becomes of LAST_INSERT_ID(). Does not know: which
+//! rows need values (`plan::sharded`), how they are made (`generate`). Invariant: a text with its values is planned as if the client had sent
+//! it so.
 
 use std::sync::Arc;
 
+use super::bound::{Bound, Given, MALFORMED};
 use super::direct::{Directed, Directory, RULES_CHANGED, refused};
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
 use crate::execute::made::Made;
 use crate::generate::Run;
-use crate::plan::sharded::{Arguments, Makes, Planned, Wants};
-use crate::sql::{Literal, Recognised};
+use crate::plan::sharded::{Arguments, Makes, Planned, Wants, named_number, positional};
+use crate::shard::Value;
+use crate::sql::{self, Literal, Recognised};
+use crate::wire::parameters::Argument;
 
 /// A statement that has its values.
 pub(super) struct Filled {
@@ -64,6 +68,69 @@ impl Session {
             _ = self.client.interrupted() => return Err(INTERRUPTED),
         };
         made.map(|run| Some((needs, run))).map_err(|_| NO_NODE)
+    }
+
+    /// An execution whose rows may need values.
+    pub(super) async fn bind_making(
+        &mut self,
+        directory: &Directory,
+        makes: &Makes,
+        given: &Given<'_>,
+        asked: Arguments<'_>,
+    ) -> Result<Bound, Problem> {
+        if given.is_bulk() {
+            return Err(Problem::Unsupported(BULK_MAKES.into()));
+        }
+        let parameters = given.parameters()?;
+        let values = given.values(&parameters, self.charset);
+        let with_values = Arguments { parameters: &values, ..asked };
+        let Some((needs, run)) = self.make_for(makes, &with_values).await? else {
+            let Some(Planned::Routed(routed)) = makes.otherwise.as_deref() else { return Err(RULES_CHANGED) };
+            return self.bind(directory, routed, given, asked).await;
+        };
+        // The numbers are parameters that the client does not have: the text is one for all executions.
+        let named = makes.write(&with_values, &needs, |at| named_number(run.number(at)));
+        let (plain, order) = positional(&named, asked.lexing);
+        let values: Option<Vec<_>> = order
+            .iter()
+            .map(|argument| match argument {
+                Argument::Parameter(at) => values.get(*at).copied(),
+                Argument::Number(number) => Some(Value::Integer((*number).into())),
+            })
+            .collect();
+        let values = values.ok_or(MALFORMED)?;
+        let schema = &given.base.state.schema;
+        let mut literals = Vec::new();
+        let planned =
+            self.planned_as(directory, &plain, given.statement, schema, given.reading, &mut literals);
+        let routed = match whole(&planned)? {
+            Planned::Routed(routed) => routed,
+            Planned::Refused(refusal) => return Err(refused(refusal)),
+            _ => return Err(RULES_CHANGED),
+        };
+        sql::shape(&named, asked.lexing, 0, &mut literals); // they are in other places there
+        let asked = Arguments { sql: &named, literals: &literals, parameters: &values, ..asked };
+        let sql = match self.follow(directory, routed, &asked, given.statement).await? {
+            Directed::Here => named.clone(),
+            Directed::As(sql) => sql,
+            Directed::Spread(mut spread) => {
+                self.close_cursor_elsewhere(given.id);
+                for portion in &mut spread.portions {
+                    let text = if portion.share.sql.is_empty() { &named } else { &portion.share.sql };
+                    let (sql, order) = positional(text, asked.lexing);
+                    let bindings = given.bindings(parameters.arranged(&order), order.len())?;
+                    self.bind_portion(portion, given, sql, bindings)?;
+                }
+                spread.made = Some(made(makes, &needs, run));
+                return Ok(Bound::Spread(spread));
+            }
+            Directed::Scattered(..) | Directed::Defined(_) | Directed::Done => return Err(RULES_CHANGED),
+        };
+        let (sql, order) = positional(&sql, asked.lexing);
+        let bindings = given.bindings(parameters.arranged(&order), order.len())?;
+        let bound = self.bound_here(given, Some(sql), Some(bindings)).await?;
+        self.client.made = Some(made(makes, &needs, run));
+        Ok(bound)
     }
 
     /// Rows with values that were made are in: where LAST_INSERT_ID() is now.
@@ -118,3 +185,6 @@ const NO_NODE: Problem = Problem::Request(
          time (Tidegate's log says why); nothing was inserted",
     ),
 );
+
+const BULK_MAKES: &str = "the rows of one bulk execution get no values from Tidegate (`generate`) in this release: execute the statement for \
+                          each row, or send several rows in one INSERT";

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use super::abroad::{Abroad, Ahead};
-use super::bound::{Bound, Prepare};
+use super::bound::Bound;
 use super::execution::Execution;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::placing::Prepare;
 use super::query::COUNTS;
 use super::statements::Known;
 use super::work::Work;

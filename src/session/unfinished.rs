@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use super::bracket::LOST;
-use super::defining::{Defined, Known, time_of};
+use super::defined::Defined;
+use super::defining::Known;
+use super::defining_at::time_of;
 use super::direct::{self, Directory};
 use super::looks::Look;
 use super::spread::{Failure, Run};
