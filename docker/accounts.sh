@@ -15,6 +15,8 @@ docker_process_sql <<-SQL
 	-- Tidegate's probes: SHOW REPLICA STATUS needs this one right.
 	CREATE USER 'tidegate'@'%' IDENTIFIED BY $(literal "${TIDEGATE_MONITOR_PASSWORD:?}");
 	GRANT REPLICATION CLIENT ON *.* TO 'tidegate'@'%';
+	-- At the home it keeps there which instance makes which ids, and the journal of definitions.
+	GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON tidegate.* TO 'tidegate'@'%';
 
 	-- An application to try it with.
 	CREATE USER 'app'@'%' IDENTIFIED BY $(literal "${APP_PASSWORD:?}");

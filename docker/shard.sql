@@ -4,7 +4,7 @@ CREATE TABLE shop.customers (
   name VARCHAR(100) NOT NULL
 );
 CREATE TABLE shop.orders (
-  id INT UNSIGNED PRIMARY KEY,
+  id BIGINT UNSIGNED PRIMARY KEY,  -- made by Tidegate where it is not given
   customer_id INT UNSIGNED NOT NULL,
   product VARCHAR(100) NOT NULL,
   KEY (customer_id)

@@ -27,10 +27,12 @@ USER, PASSWORD = "app", "app-pw"
 TIMEOUT_S = 60
 #: What each cluster has before the tour.
 SHARDED = ("CREATE TABLE shop.customers (id INT PRIMARY KEY, name VARCHAR(40)); "
-           "CREATE TABLE shop.orders (id INT PRIMARY KEY, customer_id INT NOT NULL, product VARCHAR(40), KEY (customer_id))")
+           "CREATE TABLE shop.orders (id BIGINT AUTO_INCREMENT PRIMARY KEY, customer_id INT NOT NULL, product VARCHAR(40), KEY (customer_id))")
 TABLES = {
     "main": "CREATE TABLE shop.products (id INT PRIMARY KEY, name VARCHAR(40), price DECIMAL(8,2)); "
-            "INSERT INTO shop.products VALUES (1, 'anchor', 89.00), (2, 'rope', 7.20), (3, 'lantern', 24.90)",
+            "INSERT INTO shop.products VALUES (1, 'anchor', 89.00), (2, 'rope', 7.20), (3, 'lantern', 24.90); "
+            # There Tidegate keeps which instance makes which ids, and the journal of definitions.
+            "GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON tidegate.* TO tidegate@'%'",
     "east": SHARDED,
     "west": SHARDED,
 }
@@ -72,6 +74,11 @@ TOUR = (
     Step("SELECT COUNT(*) FROM shop.orders", "east replica, west replica"),
     Step("SELECT id, product FROM shop.orders ORDER BY id DESC LIMIT 1", "east replica, west replica"),
     Step("EXPLAIN TIDEGATE SELECT COUNT(*) FROM shop.orders", "", "tells where the statement would go, and runs nothing"),
+    # The rules have Tidegate make the orders' ids: no two are the same, in whatever shard, and the session knows them as from AUTO_INCREMENT.
+    Step("INSERT INTO shop.orders (customer_id, product) VALUES (2, 'compass')", "west primary"),
+    Step("SELECT product FROM shop.orders WHERE customer_id = 2 AND id = LAST_INSERT_ID()", "west replica"),
+    Step("INSERT INTO shop.orders (customer_id, product) VALUES (1, 'chart'), (2, 'chart')", "east primary, west primary"),
+    Step("ALTER TABLE shop.orders ADD COLUMN note VARCHAR(40)", "east primary, west primary"),
     Step("UPDATE shop.orders SET product = 'sail' WHERE customer_id = 1 AND id = 10", "east primary"),
     Step("DELETE FROM shop.orders WHERE id = 10", "", refused="write-without-key"),
 )
@@ -119,8 +126,9 @@ def _log_statements(servers: dict) -> None:
 
 
 def _rules(clusters: dict, port: int, http_port: int) -> str:
-    """On a busy machine, too, a replica has the time to get what was just written: the tour says that it answers."""
-    listed = "\n".join(f"  {name}: {{reads: {{wait: 5s}}, servers: [" + ", ".join(f"'{server['host']}:{server['port']}'" for server in cluster["servers"]) + "]}"
+    """On a busy machine, too, a replica has the time to get what was just written: the tour says that it answers. And ids are made only ten
+    seconds after the first start of all, for which an INSERT waits as for a primary."""
+    listed = "\n".join(f"  {name}: {{reads: {{wait: 5s}}, pool: {{primary_wait: 20s}}, servers: [" + ", ".join(f"'{server['host']}:{server['port']}'" for server in cluster["servers"]) + "]}"
                        for name, cluster in clusters.items())
     return f"""version: 1
 listen: 127.0.0.1:{port}
@@ -142,7 +150,7 @@ databases:
           west: {{cluster: west, schema: shop, slots: 512-1023}}
         tables:
           customers: id
-          orders: customer_id
+          orders: {{key: customer_id, generate: {{id: snowflake}}}}
 """
 
 
@@ -200,8 +208,8 @@ def _reason(binary: Path, proxy, sql: str) -> str:
     if done.returncode:
         raise LauncherError(f"tidegate route failed: {done.stderr.strip()}")
     found = dict(re.findall(r'(class|role|reason)=("[^"]*"|\S+)', done.stdout))
-    found |= dict(re.findall(r"^  (on|merge) +(.*)", done.stdout, re.MULTILINE))
-    return ", ".join(f"{key} {found[key]}" for key in ("class", "role", "reason", "on", "merge") if key in found)
+    found |= dict(re.findall(r"^ *(makes|on|sites|merge) +(.*)", done.stdout, re.MULTILINE))
+    return ", ".join(f"{key} {found[key]}" for key in ("class", "role", "reason", "makes", "on", "sites", "merge") if key in found)
 
 
 def _stay(proxy, cluster: dict) -> None:
