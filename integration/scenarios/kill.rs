@@ -11,6 +11,7 @@ both_dialects! {
     connection_ids_are_tidegates_own,
     kill_query_ends_the_statement_and_not_the_session,
     kill_query_leaves_the_transaction,
+    who_still_kills_a_statement_that_has_failed_ends_no_session,
     kill_ends_the_session_at_work_and_at_rest,
     sessions_of_others_need_rights,
     the_statement_of_a_client_that_has_gone_is_ended,
@@ -123,6 +124,39 @@ async fn kill_query_leaves_the_transaction(scenario: Scenario) {
     let left: Option<u64> =
         stage.client().await.query_first("/* tidegate: primary */ SELECT COUNT(*) FROM t").await.unwrap();
     assert_eq!(left, Some(0), "inserted outside the transaction");
+}
+
+/// The statement may have set a variable before it failed, which is nothing that must be kept: it can be read back.
+async fn who_still_kills_a_statement_that_has_failed_ends_no_session(scenario: Scenario) {
+    let stage = scenario.stage_with(Rules::pool("{max: 2}")).await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)"]).await;
+    let (mut client, mut other, mut killer) = (stage.raw().await, stage.raw().await, stage.raw().await);
+    let mut locking = stage.direct(Login::default()).await;
+    locking.ok("BEGIN").await;
+    locking.value("SELECT id FROM t FOR UPDATE").await.unwrap();
+    client.ok("SET @a = 5").await;
+    let mark = format!("{}-mark", scenario.name);
+    client.send_query(format!("UPDATE /* {mark} */ t SET id = @a := 7")).await;
+    until_running(&stage, &mark, 1).await;
+    other.ok("BEGIN").await;
+    other.value("SELECT COUNT(*) FROM t").await.unwrap();
+    // No connection is left on which it could kill, while it has taken aim.
+    killer.send_query(format!("KILL QUERY {}", client.greeting.connection_id)).await;
+    stage.proxy.until_metric("tidegate_pool_waiting", &[], |waiting| waiting == 1).await;
+    let threads: Vec<Row> = stage.cluster.root(0).await.query("SHOW FULL PROCESSLIST").await.unwrap();
+    let is_meant = |row: &&Row| {
+        let text = row.get::<Option<Vec<u8>>, _>("Info").flatten();
+        text.is_some_and(|text| memchr::memmem::find(&text, mark.as_bytes()).is_some())
+    };
+    let id: u64 = threads.iter().find(is_meant).unwrap().get("Id").unwrap();
+    stage.cluster.run(0, &[&format!("KILL QUERY {id}")]).await;
+    until_running(&stage, &mark, 0).await;
+    other.ok("ROLLBACK").await;
+    let Some(Outcome::Err(error)) = client.outcomes().await.pop() else { panic!("it was killed") };
+    assert_eq!(error.code, 1317);
+    killer.outcome().await.ok();
+    let value = client.value("SELECT @a").await.unwrap();
+    assert!(["5", "7"].contains(&value.as_str()), "the session goes on with what the server has: {value}");
 }
 
 async fn kill_ends_the_session_at_work_and_at_rest(scenario: Scenario) {

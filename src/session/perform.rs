@@ -112,7 +112,7 @@ impl Session {
             self.client.capabilities.contains(Capabilities::SESSION_TRACK) && !work.may_change_database();
         let result = self.attempt(&mut connection, work).await;
         let doomed = self.entry.handle.runs_nothing();
-        if doomed && !state_there && !matches!(result, Ok(End { error: None, .. })) {
+        if doomed && !state_there && result.is_err() {
             connection.broken = true;
         }
         let made = Made { server, on_replica, state_there, doomed, began };
