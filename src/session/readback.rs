@@ -29,8 +29,8 @@ const TELLS: &[u8] = b"SET SESSION sql_warnings=@@SESSION.sql_warnings";
 const SETTINGS_MAX: usize = 64;
 
 impl Session {
-    /// What the servers do not report: a database with a wide character set (MariaDB), variables that SET names as
-    /// `@@name` (MariaDB), and what statements about accounts mean for other connections.
+    /// What the servers do not report: a database with a wide character set (MariaDB), and variables that SET names as `@@name`
+    /// (MariaDB).
     pub(super) async fn note_unreported(
         &mut self,
         connection: &mut Connection,
@@ -49,9 +49,6 @@ impl Session {
                 self.read_back_schema(connection).await; // the name is in the client's character set
             }
         }
-        if class == Class::SetGlobal {
-            self.note_set_global(connection, work);
-        }
         let sets = work.statement.class_is_set() || uses.intersects(Uses::MULTIPLE | Uses::TEXT_PREPARED);
         if sets && self.lexing.server.dialect == Dialect::MariaDb {
             let mut names = sql::unscoped_variables(work.sql(), &self.lexing);
@@ -62,11 +59,25 @@ impl Session {
                 self.read_back_variables(connection, names).await;
             }
         }
+    }
+
+    /// Whether who logs in after this statement may find other rights, or begin with other values.
+    pub(super) fn concerns_logins(&self, work: &Work<'_>) -> bool {
+        work.preparing.is_none()
+            && (work.statement.class == Class::SetGlobal
+                || matches!(work.statement.class, Class::Ddl | Class::Other)
+                    && sql::changes_accounts(work.sql(), &self.lexing))
+    }
+
+    /// Such a statement has succeeded. Before its client knows, so that who logs in then finds nothing from before.
+    pub(super) fn note_for_logins(&mut self, connection: &Connection, work: &Work<'_>) {
+        if work.statement.class == Class::SetGlobal {
+            self.note_set_global(connection, work);
+        }
         self.note_accounts(work);
     }
 
-    /// Notes a statement about accounts: before it is sent, so that who has seen its answer finds nothing proven, and after
-    /// it, for what was proven meanwhile.
+    /// Notes a statement about accounts: before it is sent, as some of several may succeed, and after it, for what was proven meanwhile.
     pub(super) fn note_accounts(&self, work: &Work<'_>) {
         if matches!(work.statement.class, Class::Ddl | Class::Other | Class::SetGlobal)
             && sql::changes_accounts(work.sql(), &self.lexing)
