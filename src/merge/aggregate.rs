@@ -1,74 +1,30 @@
 //! One column of a group's row: values in, a value out.
 //!
-//! Owns: how each aggregate folds the shards' parts of it. Does not know: which rows are a group.
+//! Owns: how each aggregate folds the shards' parts of it. Does not know: which rows are a group, which columns can be folded so (`rule`).
 //! Invariant: NULL parts count for nothing, and what is kept is paid for.
 
-use super::bits::{self, Bits};
+use super::bits;
 use super::concat;
 use super::deviation::Moments;
 use super::error::Error;
 use super::expression::Formula;
 use super::json::{self, Object};
-use super::key::{self, Codec};
-use super::number::{Number, Scalar, Sum};
+use super::key;
+use super::number::{Scalar, Sum};
 use super::row::{Format, Layout, Writer};
+use super::rule::{Distinct, Rule};
 use super::seen::Seen;
-use super::spec::{Concat, Deviation, Fold, Key, Length, Output};
+use super::spec::{Key, Length, Output};
 use super::work::{Best, Work};
-use crate::wire::column::{Column, kind};
+use crate::wire::column::Column;
 
-/// How a column is folded, resolved against the shards' columns.
+/// A column of a group's row.
 #[derive(Debug)]
 pub(super) struct Aggregate {
     place: usize,
     /// The column's definition.
     pub column: Column,
     rule: Rule,
-}
-
-#[derive(Debug)]
-enum Rule {
-    Any,
-    Count,
-    Sum(Number),
-    Average {
-        sum: usize,
-        count: usize,
-        number: Number,
-    },
-    Best {
-        codec: Codec,
-    },
-    Bits(Bits),
-    CountDistinct(Distinct),
-    SumDistinct {
-        distinct: Distinct,
-        value: usize,
-        number: Number,
-        average: bool,
-    },
-    Concat {
-        concat: Concat,
-        distinct: Option<Distinct>,
-    },
-    JsonArray {
-        separator: Vec<u8>,
-        length_max: Option<Length>,
-    },
-    JsonObject {
-        sorted: bool,
-    },
-    Deviation(Deviation),
-    Finished,
-    /// Of the other outputs' values.
-    Expression(Formula),
-}
-
-/// What tells values apart, and whether equal ones arrive together.
-#[derive(Debug)]
-struct Distinct {
-    codec: Codec,
-    adjacent: bool,
 }
 
 /// A column's value so far.
@@ -101,17 +57,6 @@ pub(super) enum State {
     Moments(Moments),
 }
 
-impl Distinct {
-    fn seen(&self) -> Seen {
-        Seen::new(self.adjacent)
-    }
-
-    /// Whether the row has a value, and a new one.
-    fn is_new(&self, seen: &mut Seen, work: &mut Work<'_>) -> Result<bool, Error> {
-        Ok(work.encode(&self.codec)? && seen.insert(work.key, work.meter)?)
-    }
-}
-
 impl Aggregate {
     /// Of an output; `adjacent` tells whether rows that agree in keys arrive together within a group.
     pub fn new(
@@ -121,81 +66,9 @@ impl Aggregate {
         format: Format,
         adjacent: impl Fn(&[Key]) -> bool,
     ) -> Result<Self, Error> {
-        let place = output.place;
-        let column = |place: usize| columns.get(place).ok_or(Error::NoColumn(place));
-        let integer = |place: usize| match column(place)?.kind {
-            kind::LONGLONG => Ok(place),
-            _ => Err(Error::Unfoldable(place)),
-        };
-        let number = |place: usize| Number::of(column(place)?).ok_or(Error::Unfoldable(place));
-        let codec = |keys: &[Key]| Codec::new(keys, columns, format, None);
-        let best = |key: &Key, descending| {
-            Ok::<_, Error>(Rule::Best { codec: codec(&[Key { descending, ..key.clone() }])? })
-        };
-        let distinct =
-            |keys: &[Key]| Ok::<_, Error>(Distinct { codec: codec(keys)?, adjacent: adjacent(keys) });
-        let sum_distinct = |of: &super::spec::Distinct, average| {
-            Ok::<_, Error>(Rule::SumDistinct {
-                distinct: distinct(std::slice::from_ref(&of.key))?,
-                value: of.value,
-                number: number(of.value)?,
-                average,
-            })
-        };
-        let bits = |operation| Bits::of(operation, column(place)?).ok_or(Error::Unfoldable(place));
-        let rule = match &output.fold {
-            Fold::Any => Rule::Any,
-            Fold::Finished => Rule::Finished,
-            Fold::Count => integer(place).map(|_| Rule::Count)?,
-            Fold::Sum => Rule::Sum(number(place)?),
-            Fold::Average { sum, count } => {
-                number(place)?;
-                Rule::Average { sum: *sum, count: integer(*count)?, number: number(*sum)? }
-            }
-            Fold::Least(key) => best(key, false)?,
-            Fold::Greatest(key) => best(key, true)?,
-            Fold::BitAnd => Rule::Bits(bits(bits::Operation::And)?),
-            Fold::BitOr => Rule::Bits(bits(bits::Operation::Or)?),
-            Fold::BitXor => Rule::Bits(bits(bits::Operation::Xor)?),
-            Fold::CountDistinct(keys) => {
-                integer(place).and_then(|_| distinct(keys).map(Rule::CountDistinct))?
-            }
-            Fold::SumDistinct(of) => sum_distinct(of, false)?,
-            Fold::AverageDistinct(of) => sum_distinct(of, true)?,
-            Fold::Concat(concat) => {
-                if !column(concat.value)?.is_string() || column(concat.value)?.is_wide() {
-                    return Err(Error::Unfoldable(concat.value));
-                }
-                concat.times.map(integer).transpose()?;
-                let distinct = concat.distinct.as_deref().map(distinct).transpose()?;
-                Rule::Concat { concat: concat.clone(), distinct }
-            }
-            Fold::Expression(expression) => {
-                let number = |output: usize| {
-                    let output = outputs.get(output).filter(|output| output.fold.is_number());
-                    let column = output.and_then(|output| columns.get(output.place));
-                    column.is_some_and(|column| Scalar::has(column, format))
-                };
-                Rule::Expression(Formula::new(expression, place, column(place)?, number)?)
-            }
-            Fold::JsonObject { sorted } => {
-                is_json(column(place)?).then_some(()).ok_or(Error::Unfoldable(place))?;
-                Rule::JsonObject { sorted: *sorted }
-            }
-            Fold::Deviation(of) => {
-                integer(of.count)?;
-                for place in [place, of.sum, of.variance] {
-                    let real = column(place)?.kind == kind::DOUBLE;
-                    real.then_some(()).ok_or(Error::Unfoldable(place))?;
-                }
-                Rule::Deviation(*of)
-            }
-            Fold::JsonArray { separator, length_max } => {
-                is_json(column(place)?).then_some(()).ok_or(Error::Unfoldable(place))?;
-                Rule::JsonArray { separator: separator.clone(), length_max: *length_max }
-            }
-        };
-        Ok(Self { place, column: column(place)?.clone(), rule })
+        let rule = Rule::of(output, outputs, columns, format, adjacent)?;
+        let column = columns.get(output.place).ok_or(Error::NoColumn(output.place))?;
+        Ok(Self { place: output.place, column: column.clone(), rule })
     }
 
     /// The state of a group without rows.
@@ -363,28 +236,6 @@ fn length(work: &Work<'_>, length: Length) -> Result<usize, Error> {
     match length {
         Length::Is(length) => Ok(length),
         Length::At(place) => Ok(usize::try_from(work.count(place)?).unwrap_or(usize::MAX)),
-    }
-}
-
-/// Whether values are JSON, as text whose bytes are those of the servers.
-fn is_json(column: &Column) -> bool {
-    (column.is_string() || column.kind == kind::JSON) && !column.is_wide()
-}
-
-impl Fold {
-    /// Whether an expression can be computed with it, if its column holds numbers.
-    fn is_number(&self) -> bool {
-        !matches!(
-            self,
-            Self::Average { .. }
-                | Self::AverageDistinct(_)
-                | Self::Expression(_)
-                | Self::Concat(_)
-                | Self::JsonArray { .. }
-                | Self::JsonObject { .. }
-                | Self::Deviation(_)
-                | Self::Finished
-        )
     }
 }
 

@@ -29,6 +29,7 @@ mod meter;
 mod number;
 mod real;
 mod row;
+mod rule;
 mod seen;
 mod sorter;
 mod source;

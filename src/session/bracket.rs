@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::course::Course;
 use super::failure::{Failure as Attempt, SHUTDOWN};
-use super::fates::Fates;
+use super::fates::{Fate, Fates};
 use super::pins::Pins;
 use super::portions::Portion;
 use super::prelude::{PRELUDE_LIMIT, Step};
@@ -18,19 +18,19 @@ use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::exchange::{self, Answer, ExchangeError};
 use crate::execute::relay::End;
+use crate::ids::ServerId;
 use crate::plan::{Route, Target};
 use crate::sql::Uses;
 use crate::topology::Signal;
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
-use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 
 const BEGIN: &[u8] = b"START TRANSACTION";
 /// Whatever `completion_type` says.
 pub(super) const COMMIT: &[u8] = b"COMMIT AND NO CHAIN NO RELEASE";
-const ROLLBACK: &[u8] = b"ROLLBACK AND NO CHAIN NO RELEASE";
+pub(super) const ROLLBACK: &[u8] = b"ROLLBACK AND NO CHAIN NO RELEASE";
 /// The statement has one time: that of the first site, which is told to all. NOW() and its kin, and columns' defaults, follow it.
 const STOP_CLOCK: &[u8] = b"SET timestamp=@@timestamp";
 const TELL_CLOCK: &[u8] = b"SELECT @@timestamp";
@@ -50,13 +50,6 @@ const IN_THE_WAY: Pins = Pins::LOCKS
     .union(Pins::ROLE);
 
 pub(super) const LOST: Problem = Problem::Lost { outcome_unknown: false, state_lost: false };
-
-/// What became of a part whose COMMIT was sent.
-enum Fate {
-    Committed,
-    Refused(ErrPacket),
-    Unknown,
-}
 
 impl Session {
     /// What the session has on the connection that it holds here does not hold elsewhere, or would end.
@@ -149,13 +142,7 @@ impl Session {
         let portions = &run.spread.portions;
         for portion in portions {
             self.visit(&portion.share.site).await;
-            let topology = self.topology.snapshot();
-            let stands = self.held.as_mut().is_some_and(|held| {
-                held.broken |= held.is_stale();
-                let open = held.status.contains(Status::IN_TRANSACTION) && !held.broken;
-                open && topology.server(held.server).is_some_and(|server| !server.replaced)
-            });
-            if !stands {
+            if !self.has_part_here() {
                 return Err(LOST.into());
             }
         }
@@ -163,31 +150,45 @@ impl Session {
         for (at, portion) in portions.iter().enumerate() {
             self.visit(&portion.share.site).await;
             let fate = self.commit_one(run).await;
-            let name = portion.name.clone();
-            match fate {
-                Fate::Committed => fates.have.push(name),
-                Fate::Refused(error) if fates.have.is_empty() && fates.are_good() => {
-                    return Err(Problem::Server(error).into());
-                }
-                Fate::Refused(error) => {
-                    fates.lack.push(name);
-                    fates.why = Some(error);
-                }
-                Fate::Unknown => fates.unknown.push(name),
-            }
-            if fates.have.is_empty() {
-                // The first one's outcome is unknown: that no other is made last leaves the least to mend.
+            if !fates.note(portion.name.clone(), fate).map_err(Problem::Server)? {
                 let others = portions.iter().skip(at + 1);
                 fates.lack.extend(others.map(|portion| portion.name.clone()));
                 break;
             }
         }
+        Ok(self.told_of(fates)?)
+    }
+
+    /// Whether the part stands that is held here, as far as is known without asking.
+    pub(super) fn has_part_here(&mut self) -> bool {
+        let topology = self.topology.snapshot();
+        self.held.as_mut().is_some_and(|held| {
+            held.broken |= held.is_stale();
+            let open = held.status.contains(Status::IN_TRANSACTION) && !held.broken;
+            open && topology.server(held.server).is_some_and(|server| !server.replaced)
+        })
+    }
+
+    /// All COMMITs have been sent that were to be.
+    ///
+    /// # Errors
+    /// Some parts do not last, or it is not known; the log has it, too.
+    pub(super) fn told_of(&self, fates: Fates) -> Result<(), Problem> {
         if fates.are_good() {
             return Ok(());
         }
         let (have, lack, unknown) = (fates.have.join(" "), fates.lack.join(" "), fates.unknown.join(" "));
-        tracing::error!(client = %self.entry.handle.id, %have, %lack, %unknown, "a statement may be in effect on some of its shards only");
-        Err(Problem::Halved(Box::new(fates)).into())
+        tracing::error!(
+            client = %self.entry.handle.id, %have, %lack, %unknown,
+            "a {} may be in effect on some of its shards only", fates.of()
+        );
+        Err(Problem::Halved(Box::new(fates)))
+    }
+
+    /// What a COMMIT's answer is worth: that of a server that has been replaced meanwhile may not last.
+    pub(super) fn fate_at(&self, server: ServerId, fate: Fate) -> Fate {
+        let replaced = || self.topology.snapshot().server(server).is_none_or(|server| server.replaced);
+        if matches!(fate, Fate::Committed) && replaced() { Fate::Unknown } else { fate }
     }
 
     /// Makes the part last that is held here.
@@ -216,8 +217,7 @@ impl Session {
             self.topology.report(server, Signal::ConnectionLost);
         }
         self.part_with(held, run);
-        let replaced = || self.topology.snapshot().server(server).is_none_or(|server| server.replaced);
-        if matches!(fate, Fate::Committed) && replaced() { Fate::Unknown } else { fate }
+        self.fate_at(server, fate)
     }
 
     /// Takes back what is open at any site.

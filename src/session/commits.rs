@@ -4,13 +4,12 @@
 //! sure that no part is lost already; where the first is refused, all are rolled back; where a later one is, the client and the log are told
 //! which sites have their parts. In the end nothing of the transaction is open.
 
-use std::time::Duration;
-
 use tokio::time::timeout;
 
+use super::bracket::{COMMIT, COMMIT_LIMIT, ROLLBACK};
 use super::course::Course;
 use super::failure::SHUTDOWN;
-use super::fates::Fates;
+use super::fates::{Fate, Fates};
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
 use super::sites::Site;
@@ -23,19 +22,6 @@ use crate::topology::Signal;
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
-
-/// Whatever `completion_type` says.
-const COMMIT: &[u8] = b"COMMIT AND NO CHAIN NO RELEASE";
-const ROLLBACK: &[u8] = b"ROLLBACK AND NO CHAIN NO RELEASE";
-/// Time for the answer: it may wait for replicas, and for a disk.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// What became of a part.
-enum Fate {
-    Committed,
-    Refused(ErrPacket),
-    Unknown,
-}
 
 impl Session {
     /// Makes all parts last, those that have written first, in the order of their clusters and schemas.
@@ -69,13 +55,7 @@ impl Session {
     async fn commit_in_order(&mut self, sites: &[Site], statement: Recognised) -> Result<(), Problem> {
         for site in sites {
             self.visit(site).await;
-            let topology = self.topology.snapshot();
-            let stands = self.held.as_mut().is_some_and(|held| {
-                held.broken |= held.is_stale();
-                let open = held.status.contains(Status::IN_TRANSACTION) && !held.broken;
-                open && topology.server(held.server).is_some_and(|server| !server.replaced)
-            });
-            if !stands {
+            if !self.has_part_here() {
                 return Err(Problem::TransactionLost { outcome_unknown: false, why: None });
             }
         }
@@ -83,28 +63,13 @@ impl Session {
         let directory = self.worker.directory.load_full();
         for (at, site) in sites.iter().enumerate() {
             self.visit(site).await;
-            let name = directory.name_of(site);
-            match self.commit_here(statement).await {
-                Fate::Committed => fates.have.push(name),
-                Fate::Refused(error) if fates.have.is_empty() => return Err(Problem::Server(error)),
-                Fate::Refused(error) => {
-                    fates.lack.push(name);
-                    fates.why = Some(error);
-                }
-                Fate::Unknown => fates.unknown.push(name),
-            }
-            if fates.have.is_empty() {
-                // The first one's outcome is unknown: that no other is made last leaves the least to mend.
+            let fate = self.commit_here(statement).await;
+            if !fates.note(directory.name_of(site), fate).map_err(Problem::Server)? {
                 fates.lack.extend(sites.iter().skip(at + 1).map(|site| directory.name_of(site)));
                 break;
             }
         }
-        if fates.are_good() {
-            return Ok(());
-        }
-        let (have, lack, unknown) = (fates.have.join(" "), fates.lack.join(" "), fates.unknown.join(" "));
-        tracing::error!(client = %self.entry.handle.id, %have, %lack, %unknown, "a transaction may be in effect on some of its shards only");
-        Err(Problem::Halved(Box::new(fates)))
+        self.told_of(fates)
     }
 
     /// Makes the part last that is held here.
@@ -129,8 +94,7 @@ impl Session {
             self.topology.report(server, Signal::ConnectionLost);
         }
         self.let_go(held);
-        let replaced = || self.topology.snapshot().server(server).is_none_or(|server| server.replaced);
-        if matches!(fate, Fate::Committed) && replaced() { Fate::Unknown } else { fate }
+        self.fate_at(server, fate)
     }
 
     /// Runs what ends a part; what the server reports besides, or its error. `None` where there is no answer.
@@ -139,7 +103,7 @@ impl Session {
             return None;
         }
         let mut buffer = self.worker.buffers.take();
-        let limit = if sql == COMMIT { LIMIT } else { PRELUDE_LIMIT };
+        let limit = if sql == COMMIT { COMMIT_LIMIT } else { PRELUDE_LIMIT };
         match timeout(limit, held.run(sql, &mut buffer)).await {
             Ok(Ok(answer)) => Some(match answer.error {
                 None => Ok(answer.changes),

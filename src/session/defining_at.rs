@@ -10,6 +10,7 @@ use super::failure::SHUTDOWN;
 use super::looks::{Look, Place, look};
 use super::portions::Portion;
 use super::prelude::PRELUDE_LIMIT;
+use super::problem::INTERRUPTED;
 use super::spread::{Failure, Run};
 use super::work::Work;
 use super::{Problem, Session};
@@ -51,7 +52,7 @@ impl Session {
         let mut failures = 0;
         loop {
             if self.client.signals.is_raised(Signals::KILL) {
-                return Err(Problem::Server(interrupted()));
+                return Err(INTERRUPTED);
             }
             let mut route = Route { target: Role::Primary, ..run.route };
             let mut connection = match self.ready(&mut route, None).await {
@@ -167,8 +168,4 @@ impl Session {
 /// As `SET timestamp` takes it.
 pub(super) fn time_of(began_us: u64) -> Vec<u8> {
     format!("{}.{:06}", began_us / 1_000_000, began_us % 1_000_000).into_bytes()
-}
-
-fn interrupted() -> ErrPacket {
-    ErrPacket::new(1317, b"70100", "Query execution was interrupted")
 }

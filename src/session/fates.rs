@@ -1,7 +1,7 @@
 //! What became of the parts of a change, once COMMIT was sent to the first of their sites.
 //!
-//! Owns: who has its part, who has not, of whom nobody knows, and how a client reads that. Does not know: servers. Invariant: a site is in
-//! one list.
+//! Owns: who has its part, who has not, of whom nobody knows, whether to go on, and how a client reads that. Does not know: servers.
+//! Invariant: a site is in one list.
 
 use crate::wire::err::ErrPacket;
 
@@ -9,6 +9,17 @@ use crate::wire::err::ErrPacket;
 const IN_COMMIT: u16 = 1180;
 /// ER_NET_READ_ERROR, with the standard's "transaction resolution unknown".
 const LOST: (u16, &[u8; 5]) = (1158, b"08007");
+
+/// What became of a part whose COMMIT was sent.
+#[derive(Debug)]
+pub enum Fate {
+    /// The server has said so.
+    Committed,
+    /// It has refused.
+    Refused(ErrPacket),
+    /// Nobody knows.
+    Unknown,
+}
 
 /// What became of the parts, by the names of their sites.
 #[derive(Debug, Default)]
@@ -31,6 +42,29 @@ impl Fates {
         self.lack.is_empty() && self.unknown.is_empty()
     }
 
+    /// What became of one; whether the next part is to be made last. Where the outcome of the first one is unknown, that no other is made last
+    /// leaves the least to mend.
+    ///
+    /// # Errors
+    /// It is the first one, and was refused: nothing has lasted.
+    pub fn note(&mut self, name: String, fate: Fate) -> Result<bool, ErrPacket> {
+        match fate {
+            Fate::Committed => self.have.push(name),
+            Fate::Refused(error) if self.have.is_empty() => return Err(error),
+            Fate::Refused(error) => {
+                self.lack.push(name);
+                self.why = Some(error);
+            }
+            Fate::Unknown => self.unknown.push(name),
+        }
+        Ok(!self.have.is_empty())
+    }
+
+    /// Whose parts they are.
+    pub fn of(&self) -> &'static str {
+        if self.of_transaction { "transaction" } else { "statement" }
+    }
+
     /// What the client reads.
     pub fn packet(&self) -> ErrPacket {
         let said = [(&self.have, "committed on"), (&self.lack, "not on"), (&self.unknown, "unknown on")];
@@ -38,7 +72,7 @@ impl Fates {
         let said: Vec<_> = said.map(|(sites, what)| format!("{what} {}", sites.join(", "))).collect();
         let mut message = format!(
             "Tidegate: the {} may be in effect on some of its shards only: {}",
-            if self.of_transaction { "transaction" } else { "statement" },
+            self.of(),
             said.join("; ")
         );
         if !self.unknown.is_empty() {

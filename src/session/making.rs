@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::bound::{Bound, Given, MALFORMED};
 use super::direct::{Directed, Directory, RULES_CHANGED, refused};
+use super::problem::INTERRUPTED;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
@@ -173,9 +174,6 @@ impl Filled {
         }
     }
 }
-
-const INTERRUPTED: Problem =
-    Problem::Request(1317, std::borrow::Cow::Borrowed("Query execution was interrupted"));
 
 /// ER_AUTOINC_READ_FAILED.
 const NO_NODE: Problem = Problem::Request(

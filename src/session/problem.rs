@@ -205,6 +205,9 @@ impl Problem {
     }
 }
 
+/// A KILL has ended the statement, or the session.
+pub const INTERRUPTED: Problem = Problem::Request(1317, Cow::Borrowed("Query execution was interrupted"));
+
 /// With the reason for which a transaction was not run again.
 fn not_replayed(mut packet: ErrPacket, why: Option<&'static str>) -> ErrPacket {
     if let Some(why) = why {
@@ -221,6 +224,7 @@ fn sqlstate(code: u16) -> &'static [u8; 5] {
         1040 => b"08004",
         1461 => b"42000",
         1227 => b"42000",
+        1317 => b"70100",
         _ => b"HY000",
     }
 }

@@ -12,6 +12,7 @@ use super::gathered::Gathered;
 use super::observed::Tally;
 use super::portions::{Portion, Spread};
 use super::prelude::PRELUDE_LIMIT;
+use super::problem::INTERRUPTED;
 use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::{self, TAKE};
@@ -227,9 +228,7 @@ impl Session {
         connection: &mut Connection,
     ) -> Result<PartEnd, Failure> {
         match answer {
-            Ok(Packet::End(_)) if doomed => {
-                Err(Problem::Server(ErrPacket::new(1317, b"70100", "Query execution was interrupted")).into())
-            }
+            Ok(Packet::End(_)) if doomed => Err(INTERRUPTED.into()),
             Ok(Packet::End(end)) => {
                 connection.warned |= end.warnings > 0;
                 // A trigger has set something, which nobody tells apart.

@@ -14,6 +14,7 @@ mod describe;
 pub mod dictionary;
 mod edits;
 mod facts;
+mod from;
 mod gate;
 mod insert;
 mod keys;
