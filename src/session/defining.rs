@@ -64,8 +64,11 @@ impl Session {
 
     /// Tells the client.
     pub(super) async fn end_definition(&mut self, run: &Run<'_>, result: Result<(), Failure>) -> Flow {
-        self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
-        self.status_unsure = false;
+        // What is held here has a status of its own: a transaction that is open still, where nothing was begun.
+        if self.held.is_none() {
+            self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
+            self.status_unsure = false;
+        }
         let flow = match result {
             Ok(()) => self.tell_change(run).await,
             Err(Failure::Problem(problem)) => self.refuse(&problem).await,

@@ -10,7 +10,7 @@ impl Session {
     /// What the client reads when the journal cannot be written.
     pub(super) fn no_journal(&self, trouble: &Trouble) -> Problem {
         match trouble {
-            Trouble::Denied(_) | Trouble::Failed(_) => {
+            Trouble::Denied(_) | Trouble::Failed(_) | Trouble::Crossed(_) => {
                 tracing::error!(%trouble, "the journal of definitions cannot be written");
             }
             _ => tracing::debug!(%trouble, "a definition is refused"),
@@ -20,7 +20,7 @@ impl Session {
         };
         match trouble {
             Trouble::Denied(_) => Problem::Request(1227, DENIED.into()),
-            Trouble::Failed(_) => Problem::Request(1105, FAILED.into()),
+            Trouble::Failed(_) | Trouble::Crossed(_) => Problem::Request(1105, FAILED.into()),
             Trouble::Taken { id, table, running: true } => {
                 let what = format!(
                     "Tidegate: definition {id} of {table} is being carried out: try again when it is over"

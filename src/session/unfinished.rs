@@ -12,12 +12,14 @@ use super::defining::Known;
 use super::defining_at::time_of;
 use super::direct::{self, Directory};
 use super::looks::Look;
+use super::sites::Site;
 use super::spread::{Failure, Run};
 use super::{Flow, Problem, Session};
 use crate::backend::names;
 use crate::backend::state::State;
 use crate::plan::sharded::Planned;
 use crate::plan::{Reason, Route, Target};
+use crate::sql::{Class, Recognised, Uses};
 use crate::topology::definitions::{Entry, Journal, Note, Word};
 use crate::wire::err::ErrPacket;
 use crate::wire::frame::{lenenc_string, put_lenenc_string};
@@ -66,7 +68,14 @@ impl Session {
                 return self.refuse(&problem).await;
             }
         };
-        self.come_home().await;
+        // As before every definition: all that is open ends, and the session is at home.
+        let definition = Recognised::plain(Class::Ddl, Uses::empty());
+        if let Err(problem) = self.end_parts_for(&[], definition).await {
+            self.leave_entry(&mut journal, id).await;
+            return self.refuse(&problem).await;
+        }
+        let home = Site::home(self.home());
+        self.visit(&home).await;
         let own = Arc::clone(&self.desired);
         if let Some(state) = state_of(&entry.settings, &own) {
             self.desired = Arc::new(state);
@@ -83,7 +92,7 @@ impl Session {
             }
             Err(problem) => Err(problem),
         };
-        self.come_home().await;
+        self.visit(&home).await;
         self.desired = own;
         self.relex();
         match resumed {

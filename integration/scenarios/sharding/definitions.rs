@@ -1,6 +1,7 @@
 //! Definitions of listed tables: on every shard, or known where not.
 
 use mysql_async::prelude::Queryable;
+use tidegate::wire::ok::Status;
 
 use super::{Split, fill, rules};
 use crate::console::{console, rows};
@@ -10,6 +11,9 @@ use crate::harness::{Cluster, Login, Outcome, Proxy, RawClient, Rules, Scenario,
 both_dialects! {
     definitions_run_on_every_shard,
     a_definition_commits_what_is_open,
+    a_definition_that_is_refused_leaves_the_transaction_as_it_was,
+    who_resumes_a_definition_commits_what_is_open_first,
+    definitions_of_several_tables_at_once_do_not_fail_each_other,
     a_shard_that_refuses_a_definition_is_named_and_it_is_resumed,
     what_no_shard_can_do_is_done_nowhere,
     a_shard_that_ends_in_the_middle_has_it_when_it_is_resumed,
@@ -19,6 +23,7 @@ both_dialects! {
     rows_get_one_time_at_every_shard,
     a_kill_ends_a_definition_where_it_is,
     a_journal_whose_connection_is_lost_is_written_all_the_same,
+    many_tables_are_dropped_at_once,
 }
 
 const GRANT: &str = "GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON tidegate.* TO tidegate@'%'";
@@ -141,6 +146,86 @@ async fn a_definition_commits_what_is_open(scenario: Scenario) {
     let error = client.error("ALTER TABLE orders ADD COLUMN z INT").await;
     assert_eq!(error.code, 1235, "{error}");
     client.ok("UNLOCK TABLES").await;
+}
+
+async fn a_definition_that_is_refused_leaves_the_transaction_as_it_was(scenario: Scenario) {
+    let split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    let too_long = format!("ALTER TABLE orders COMMENT = 'x' /* {} */", "long ".repeat(220_000));
+    for (round, refused) in ["ALTER TABLE orders ADD COLUMN z INT", &too_long].into_iter().enumerate() {
+        client.ok("BEGIN").await;
+        client.ok(format!("INSERT INTO plain VALUES ({round}, 'a')")).await;
+        let bound = round == 0;
+        if bound {
+            // What is not to be left behind at home.
+            client.ok("SET timestamp = 1").await;
+        }
+        let error = client.error(refused).await;
+        assert_eq!(error.code, 1235, "{error}");
+        // No replica has the row yet.
+        let sql = format!("SELECT text FROM plain WHERE id = {round}");
+        assert_eq!(client.value(&sql).await.as_deref(), Some("a"));
+        client.ok("COMMIT").await;
+        if bound {
+            client.ok("SET timestamp = DEFAULT").await;
+        }
+    }
+    let sql = format!("SELECT COUNT(*) FROM {}.plain", split.stage.schema);
+    let kept: Option<u64> = split.stage.cluster.root(0).await.query_first(sql).await.unwrap();
+    assert_eq!(kept, Some(2));
+}
+
+async fn who_resumes_a_definition_commits_what_is_open_first(scenario: Scenario) {
+    let split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    let schema = &split.stage.schema;
+    for id in 1..=4 {
+        client.ok(format!("INSERT INTO customers (id, name) VALUES ({id}, 'n{}')", id % 3)).await;
+    }
+    // 1 and 4 have one name, at different shards; 3 gets that of 1.
+    client.ok("UPDATE customers SET name = 'n1' WHERE id = 3").await;
+    let error = client.error("ALTER TABLE customers ADD UNIQUE names (name)").await;
+    assert!(said(&error).contains("on s0; not on s1: "), "{error}");
+    let id = id_of(&error.message);
+    // Of a session that has another default database, and is at shards.
+    let login = Login { database: None, ..Login::default() };
+    let mut other = RawClient::login(split.stage.proxy.address, &login).await.unwrap();
+    other.ok("BEGIN").await;
+    other.ok(format!("UPDATE {schema}.customers SET name = 'free' WHERE id = 3")).await;
+    assert_eq!(
+        other.value(&format!("SELECT name FROM {schema}.customers WHERE id = 2")).await.as_deref(),
+        Some("n2")
+    );
+    let error = other.error("CALL tidegate.resume_definition(4000000000)").await;
+    assert!(said(&error).contains("there is no definition"), "{error}");
+    let told = other.ok(format!("CALL tidegate.resume_definition({id})")).await;
+    assert!(!told.status.contains(Status::IN_TRANSACTION));
+    other.ok("ROLLBACK").await;
+    assert_eq!(
+        other.value(&format!("SELECT name FROM {schema}.customers WHERE id = 3")).await.as_deref(),
+        Some("free")
+    );
+    assert!(definition(&split, 0, "customers").await.contains("names"));
+    assert!(definition(&split, 1, "customers").await.contains("names"));
+    assert_eq!(entries(&split, "open").await, 0);
+}
+
+async fn definitions_of_several_tables_at_once_do_not_fail_each_other(scenario: Scenario) {
+    let split = split(scenario).await;
+    let before = entries(&split, "done").await;
+    let alters = |table: &'static str| {
+        let stage = &split.stage;
+        async move {
+            let mut client = stage.raw().await;
+            for round in 0..15 {
+                client.ok(format!("ALTER TABLE {table} COMMENT = 'round {round}'")).await;
+            }
+        }
+    };
+    let all =
+        async { tokio::join!(alters("customers"), alters("orders"), alters("tickets"), alters("countries")) };
+    within("all are defined", all).await;
+    assert_eq!((entries(&split, "open").await, entries(&split, "done").await), (0, before + 60));
 }
 
 async fn a_shard_that_refuses_a_definition_is_named_and_it_is_resumed(scenario: Scenario) {
@@ -467,4 +552,28 @@ async fn a_journal_whose_connection_is_lost_is_written_all_the_same(scenario: Sc
         killer.query("SELECT state FROM tidegate.definitions ORDER BY id").await.unwrap();
     assert_eq!(states, ["done", "done"]);
     assert_eq!(client.select("SELECT id, late FROM customers").await.columns.len(), 2);
+}
+
+async fn many_tables_are_dropped_at_once(scenario: Scenario) {
+    let names: Vec<_> = (0..40).map(|number| format!("listed_{number}")).collect();
+    let listed: Vec<_> = names.iter().map(|name| format!("{name}: id")).collect();
+    let schema = scenario.schema();
+    let top = format!(
+        "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      customer:\n        \
+         method: mod\n        key_type: integer\n        slots: 2\n        shards: {{\"s{{0..1}}\": {{cluster: main, schema: {schema}, tables: \
+         \"{{table}}_{{0..1}}\", slots: 0-1}}}}\n        tables: {{{}}}",
+        listed.join(", ")
+    );
+    let stage = scenario.stage_with(Rules { top, ..Rules::default() }).await;
+    stage.cluster.run(0, &[GRANT]).await;
+    let mut client = stage.raw().await;
+    for name in &names {
+        client.ok(format!("CREATE TABLE {name} (id INT PRIMARY KEY)")).await;
+    }
+    client.ok(format!("DROP TABLE {}", names.join(", "))).await;
+    let sql = format!(
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{schema}' AND table_name LIKE 'listed%'"
+    );
+    let left: Option<u64> = stage.cluster.root(0).await.query_first(sql).await.unwrap();
+    assert_eq!(left, Some(0));
 }

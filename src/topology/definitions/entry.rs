@@ -6,6 +6,8 @@ use mysql_async::Error;
 
 /// The account may not, in this database, at this table, at all.
 const DENIED: [u16; 3] = [1044, 1142, 1227];
+/// A lock that was waited for too long; a deadlock.
+const CROSSED: [u16; 2] = [1205, 1213];
 
 /// What the journal cannot do.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,9 @@ pub enum Trouble {
     /// There is no primary to write to, or it fails.
     #[error("{0}")]
     Failed(String),
+    /// The server has undone it, as two wrote at the same moment: it may be done again.
+    #[error("two definitions are noted at the same moment: {0}")]
+    Crossed(String),
     /// Another definition of a table is open.
     #[error("definition {id} of {table} is open")]
     Taken {
@@ -44,6 +49,7 @@ impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         match error {
             Error::Server(error) if DENIED.contains(&error.code) => Self::Denied(error.message),
+            Error::Server(error) if CROSSED.contains(&error.code) => Self::Crossed(error.to_string()),
             error => Self::Failed(error.to_string()),
         }
     }

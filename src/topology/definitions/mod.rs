@@ -27,6 +27,8 @@ const BEAT: Duration = Duration::from_secs(3);
 /// Entries that are over and stay for people to see.
 const KEPT: u64 = 200;
 const DUPLICATE: u16 = 1062;
+/// How often a step begins again that a server has undone for another's.
+const CROSSED_MAX: u32 = 5;
 const BEGAN: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', began)";
 /// Whether somebody carries an entry out: without a sign of life for so long its holder is gone.
 const RUNNING: &str = "(holder IS NOT NULL AND seen > UTC_TIMESTAMP(6) - INTERVAL 15 SECOND)";
@@ -69,7 +71,13 @@ impl Journal {
     /// # Errors
     /// [`Trouble::Taken`], or what a server says.
     pub async fn claim(&mut self, claim: Claim<'_>) -> Result<(u64, u64), Trouble> {
-        let (id, began_us) = within(self.enter(claim)).await?;
+        let mut crossed = 0;
+        let (id, began_us) = loop {
+            match within(self.enter(claim)).await {
+                Err(Trouble::Crossed(_)) if crossed < CROSSED_MAX => crossed += 1,
+                entered => break entered?,
+            }
+        };
         self.id = id;
         self.beat();
         Ok((id, began_us))
@@ -120,14 +128,16 @@ impl Journal {
     /// # Errors
     /// It is not open, or another holds it.
     pub async fn take(&mut self, id: u64) -> Result<Entry, Trouble> {
-        let entry = self.entry(id).await?;
         let sql = format!(
             "UPDATE definitions SET holder = ?, seen = UTC_TIMESTAMP(6) WHERE id = ? AND state = 'open' AND NOT {RUNNING}"
         );
         let holder = self.holder.clone();
         within(async { Ok(self.connection.exec_drop(sql, (holder, id)).await?) }).await?;
-        match (&*entry.state, self.connection.affected_rows()) {
-            ("open", 1) => {
+        let taken = self.connection.affected_rows() == 1;
+        // As it is now that nobody else writes to it.
+        let entry = self.entry(id).await?;
+        match (&*entry.state, taken) {
+            ("open", true) => {
                 self.id = id;
                 self.beat();
                 Ok(entry)
@@ -155,21 +165,21 @@ impl Journal {
         self.write(notes.iter().map(change).collect()).await
     }
 
-    /// It is on all of its sites.
+    /// It is on all of its sites. Of those that are over the oldest go: others that are open, or begin, are in nobody's way.
     ///
     /// # Errors
     /// As above.
     pub async fn finish(&mut self) -> Result<(), Trouble> {
         let id = self.id;
+        let old = id.saturating_sub(KEPT);
         self.write(vec![
             ended("done", id),
             ("DELETE FROM definition_tables WHERE id = ?".into(), (id,).into()),
             (
-                "DELETE s FROM definition_sites s JOIN definitions d ON d.id = s.id WHERE d.state <> 'open' AND d.id + ? <= ?"
-                    .into(),
-                (KEPT, id).into(),
+                "DELETE s FROM definition_sites s JOIN definitions d ON d.id = s.id WHERE d.id <= ? AND d.state <> 'open'".into(),
+                (old,).into(),
             ),
-            ("DELETE FROM definitions WHERE state <> 'open' AND id + ? <= ?".into(), (KEPT, id).into()),
+            ("DELETE FROM definitions WHERE id <= ? AND state <> 'open'".into(), (old,).into()),
         ])
         .await
     }
@@ -205,13 +215,17 @@ impl Journal {
 
     /// Changes the entry in one transaction, as its holder; once more by another connection where this one is lost.
     async fn write(&mut self, changes: Vec<(String, Params)>) -> Result<(), Trouble> {
-        match within(self.try_write(&changes)).await {
-            Err(Trouble::Failed(_)) => {
-                self.connection = within(self.way.connect()).await?;
-                within(async { Ok(self.connection.query_drop(ENTER).await?) }).await?;
-                within(self.try_write(&changes)).await
+        let (mut lost, mut crossed) = (false, 0);
+        loop {
+            match within(self.try_write(&changes)).await {
+                Err(Trouble::Crossed(_)) if crossed < CROSSED_MAX => crossed += 1,
+                Err(Trouble::Failed(_)) if !lost => {
+                    lost = true;
+                    self.connection = within(self.way.connect()).await?;
+                    within(async { Ok(self.connection.query_drop(ENTER).await?) }).await?;
+                }
+                written => return written,
             }
-            written => written,
         }
     }
 

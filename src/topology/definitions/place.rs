@@ -29,7 +29,7 @@ const MAKE: [&str; 5] = [
      name VARBINARY(256) NOT NULL, tables TEXT NOT NULL, statement MEDIUMBLOB NOT NULL, settings MEDIUMBLOB NOT NULL, account VARCHAR(300) NOT NULL, \
      holder VARCHAR(40) NULL, began DATETIME(6) NOT NULL, seen DATETIME(6) NOT NULL) ENGINE = InnoDB CHARACTER SET utf8mb4",
     "CREATE TABLE IF NOT EXISTS tidegate.definition_sites (id BIGINT UNSIGNED NOT NULL, place INT UNSIGNED NOT NULL, site VARCHAR(300) NOT NULL, \
-     state VARCHAR(10) NOT NULL, had VARCHAR(64) NULL, error TEXT NULL, PRIMARY KEY (id, place)) ENGINE = InnoDB CHARACTER SET utf8mb4",
+     state VARCHAR(10) NOT NULL, had MEDIUMTEXT NULL, error TEXT NULL, PRIMARY KEY (id, place)) ENGINE = InnoDB CHARACTER SET utf8mb4",
     "CREATE TABLE IF NOT EXISTS tidegate.definition_tables (name VARBINARY(256) NOT NULL, table_name VARBINARY(256) NOT NULL, \
      id BIGINT UNSIGNED NOT NULL, PRIMARY KEY (name, table_name), KEY (id)) ENGINE = InnoDB CHARACTER SET utf8mb4",
 ];
