@@ -4,6 +4,7 @@
 //! only when all of its part's reply has been read; each row that was merged has one answer.
 
 use super::Session;
+use super::lanes::unsent;
 use super::parts::Asked;
 use super::scatter::{Failure, Read, Share};
 use super::united::Reply;
@@ -22,15 +23,15 @@ impl Session {
         read: &Read<'_>,
         reply: &mut Reply,
     ) -> Result<(), Failure> {
-        self.drain_parts(parts, false).await; // LIMIT may have left some
-        let free = parts.iter_mut().zip(shares).find(|(asked, _)| asked.is_free());
+        let free = self.free_part(parts).await; // LIMIT may have left rows
+        let free = free.and_then(|at| Some((parts.get_mut(at)?, shares.get(at)?)));
         let (asked, share) = free.ok_or(Failure::Again)?;
         let mut row = Vec::new();
         while let Some((question, rows)) = finisher.question()? {
             let connection = asked.connection().ok_or(RelayError::Protocol)?;
             let mut packets = Vec::with_capacity(question.len() + 16);
             command::put_query(&mut packets, &question, connection.capabilities);
-            asked.ask(&packets).await?;
+            asked.ask(&packets).await.map_err(|error| unsent(error, asked.server(), share))?;
             let mut number = 0;
             loop {
                 match self.next_of(asked, share).await? {

@@ -250,11 +250,7 @@ impl Session {
         packets: &[u8],
         share: &Share,
     ) -> Result<(), Failure> {
-        match (asked.send(packets).await, asked.server()) {
-            (Ok(()), _) => Ok(()),
-            (Err(RelayError::Server { .. }), Some(server)) => Err(Failure::Lost(share.site.cluster, server)),
-            (Err(error), _) => Err(error.into()),
-        }
+        asked.send(packets).await.map_err(|error| unsent(error, asked.server(), share))
     }
 
     /// The columns of a part's reply.
@@ -305,6 +301,14 @@ impl Session {
         let packets = self.write_share(connection, next, read.bindings).await?;
         self.send_to(asked, &packets, next).await?;
         self.columns_of(asked, next).await
+    }
+}
+
+/// What it means that a part could not be sent something.
+pub(super) fn unsent(error: RelayError, server: Option<ServerId>, share: &Share) -> Failure {
+    match (error, server) {
+        (RelayError::Server { .. }, Some(server)) => Failure::Lost(share.site.cluster, server),
+        (error, _) => error.into(),
     }
 }
 

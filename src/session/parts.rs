@@ -231,7 +231,11 @@ impl Asked {
     /// Reads what is left of the reply: all of it where the session has something on the connection, else as much as the connection is worth.
     async fn drain(&mut self, client: &mut Client) {
         let bound = if self.aside.is_some() { usize::MAX } else { SPARED_MAX };
-        let mut read = 0;
+        self.drain_up_to(bound, client).await;
+    }
+
+    async fn drain_up_to(&mut self, bound: usize, client: &mut Client) {
+        let mut read = 0usize;
         let Some(part) = &mut self.part else { return };
         part.count_no_more();
         while self.sent && !part.connection.broken && !part.is_done() && read < bound {
@@ -283,6 +287,21 @@ impl Session {
         for asked in parts.iter_mut().filter(|asked| !failed || asked.aside.is_some()) {
             asked.drain(&mut self.client).await;
         }
+    }
+
+    /// A part whose connection can be asked something else, once what is left of its reply has been read. `None` where all have failed.
+    pub(super) async fn free_part(&mut self, parts: &mut [Asked]) -> Option<usize> {
+        self.drain_parts(parts, false).await;
+        if let Some(free) = parts.iter().position(Asked::is_free) {
+            return Some(free);
+        }
+        for (at, asked) in parts.iter_mut().enumerate() {
+            asked.drain_up_to(usize::MAX, &mut self.client).await; // more than a connection is worth, and there is no other
+            if asked.is_free() {
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// Takes in what each part has said, and keeps its connection or gives it back.
