@@ -6,6 +6,7 @@
 
 use tokio::time::timeout;
 
+use super::bracket::LOST;
 use super::course::Course;
 use super::prelude::PRELUDE_LIMIT;
 use super::sites::Site;
@@ -53,9 +54,10 @@ impl Session {
                 }
             },
             _ if self.ends_implicitly(text, statement) => {
-                match self.writers() {
-                    0 | 1 => self.end_parts(b"COMMIT").await?,
-                    _ => self.commit_parts(statement).await?,
+                // A part that has written here alone is committed by the server that gets the statement, which tells of it.
+                match self.sites.parked.iter().any(|branch| branch.is_open() && branch.wrote()) {
+                    true => self.commit_parts(statement).await?,
+                    false => self.end_parts(b"COMMIT").await?,
                 }
                 if !(self.held.is_some() && self.status.contains(Status::IN_TRANSACTION)) {
                     self.sites.begin = None;
@@ -80,7 +82,11 @@ impl Session {
             Class::Begin(_) => true,
             Class::Ddl => !uses.contains(Uses::TEMPORARY_TABLE),
             Class::Session => uses.contains(Uses::LOCK_TABLES),
-            Class::Set => memchr::memmem::find(&text.to_ascii_lowercase(), b"autocommit").is_some(),
+            // Only where it is switched on.
+            Class::Set => {
+                let is_on = self.status.contains(Status::AUTOCOMMIT);
+                !is_on && sql::may_switch_autocommit_on(text, &self.lexing)
+            }
             _ => sql::changes_accounts(text, &self.lexing),
         }
     }
@@ -233,8 +239,6 @@ async fn end(
         }
     }
 }
-
-const LOST: Problem = Problem::Lost { outcome_unknown: false, state_lost: false };
 
 const SAVEPOINT: &str = "savepoints are not possible in a transaction that has read at several shards or outside of them: set them before \
                          the transaction goes to a second one, or keep it in one";

@@ -4,10 +4,10 @@
 //! transaction is open; the server's status flags say that.
 
 use super::keywords::Keyword;
-use super::lexer::Kind;
+use super::lexer::{Kind, Token};
 use super::model::{Access, Class, Lexing, Uses};
 use super::phrase::{Phrase, lower, tokens};
-use super::scan::Scan;
+use super::scan::{Scan, split_variable, unquoted};
 
 /// BEGIN [WORK]; MariaDB's BEGIN NOT ATOMIC starts a compound statement.
 pub(super) fn begin(scan: &mut Scan<'_>) -> Class {
@@ -88,6 +88,26 @@ pub fn releases(text: &[u8], lexing: &Lexing, by_itself: bool) -> bool {
     })
 }
 
+/// Whether a SET may switch autocommit on, which commits where it was off.
+pub fn may_switch_autocommit_on(text: &[u8], lexing: &Lexing) -> bool {
+    let tokens = tokens(text, lexing);
+    let name = |token: &Token| match token.kind {
+        Kind::SystemVariable => split_variable(token.text(text)).1,
+        Kind::Word | Kind::Name | Kind::QuotedName => unquoted(token.text(text)),
+        _ => b"",
+    };
+    let is = |at: usize, wanted: fn(&Kind) -> bool| tokens.get(at).is_some_and(|token| wanted(&token.kind));
+    let named =
+        tokens.iter().enumerate().filter(|(_, token)| name(token).eq_ignore_ascii_case(b"autocommit"));
+    named.map(|(at, _)| at).any(|at| {
+        let off = tokens.get(at + 2).is_some_and(|value| {
+            [&b"0"[..], b"OFF", b"FALSE"].iter().any(|off| value.text(text).eq_ignore_ascii_case(off))
+        });
+        let ends = tokens.len() == at + 3 || is(at + 3, |kind| matches!(kind, Kind::Punct(b',' | b';')));
+        is(at + 1, |kind| matches!(kind, Kind::Assign | Kind::Punct(b'='))) && !(off && ends)
+    })
+}
+
 /// What a statement of [`Class::EndOrSavepoint`] does to its transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
@@ -120,7 +140,7 @@ pub fn loads(text: &[u8], lexing: &Lexing) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::model::{Dialect, LexCharset, Lexing, ServerVersion};
-    use super::{Ending, ending, is_bare_end, releases};
+    use super::{Ending, ending, is_bare_end, may_switch_autocommit_on, releases};
 
     #[test]
     fn endings_are_told_from_savepoints() {
@@ -165,6 +185,33 @@ mod tests {
             "",
         ] {
             assert!(!of(sql, false) && !of(sql, true), "{sql}");
+        }
+    }
+
+    #[test]
+    fn autocommit_is_switched_on_by_what_is_not_surely_off() {
+        let lexing = &crate::sql::tests::MYSQL;
+        let of = |sql: &str| may_switch_autocommit_on(sql.as_bytes(), lexing);
+        for sql in [
+            "SET autocommit = 1",
+            "set session AutoCommit := ON",
+            "SET @a = 1, @@session.autocommit = @b",
+            "SET autocommit = 0 + 1",
+            "SET autocommit=DEFAULT; SELECT 1",
+            "SET `autocommit` = 'ON', time_zone = '+00:00'",
+        ] {
+            assert!(of(sql), "{sql}");
+        }
+        for sql in [
+            "SET autocommit = 0",
+            "SET @@autocommit=off;",
+            "SET LOCAL autocommit = FALSE, @a = 1",
+            "SET @a = @@autocommit",
+            "SET @autocommit = 1",
+            "SET sql_mode = 'autocommit'",
+            "SET autocommit",
+        ] {
+            assert!(!of(sql), "{sql}");
         }
     }
 

@@ -11,6 +11,8 @@ both_dialects! {
     a_deadlock_at_one_shard_leaves_nothing_at_another,
     user_variables_are_read_where_they_are_known,
     a_definition_at_home_commits_what_shards_have,
+    what_is_committed_unasked_is_not_missed,
+    autocommit_ends_only_what_servers_end_by_it,
     what_holds_for_one_connection_is_not_left_behind,
     a_default_database_outlasts_a_shard,
     what_a_plan_does_not_see_is_refused,
@@ -87,6 +89,57 @@ async fn a_definition_at_home_commits_what_shards_have(scenario: Scenario) {
         "SELECT id, score FROM customers ORDER BY id",
     ] {
         split.same(&mut client, &mut direct, sql).await;
+    }
+}
+
+async fn what_is_committed_unasked_is_not_missed(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    let mut client = split.stage.raw().await;
+    for (begin, end) in [
+        ("BEGIN", "BEGIN"),
+        ("SET autocommit = 0", "SET autocommit = 1"),
+        ("BEGIN", "CREATE TABLE IF NOT EXISTS later (a INT)"),
+    ] {
+        let before = client.value("SELECT tidegate_gtid()").await;
+        for sql in [
+            begin,
+            // Beside the home: on its cluster.
+            "UPDATE customers SET score = score + 1 WHERE id = 2",
+            "SELECT score FROM customers WHERE id = 1",
+            end,
+            "ROLLBACK",
+        ] {
+            split.same(&mut client, &mut direct, sql).await;
+        }
+        assert_ne!(client.value("SELECT tidegate_gtid()").await, before, "{end}");
+        split.same(&mut client, &mut direct, "SELECT score FROM customers WHERE id = 2").await;
+    }
+}
+
+async fn autocommit_ends_only_what_servers_end_by_it(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    for (begin, set) in [
+        ("BEGIN", "SET autocommit = 1"),
+        ("BEGIN", "SET autocommit = 0"),
+        ("SELECT 1", "SET @a = @@autocommit, autocommit = 0"),
+        ("SELECT 1", "SET SESSION autocommit = ON"),
+    ] {
+        for sql in [
+            begin,
+            "UPDATE customers SET score = score + 1 WHERE id = 1",
+            "SELECT score FROM customers WHERE id = 2",
+            set,
+            "SELECT score FROM customers WHERE id = 1",
+            "ROLLBACK",
+            "SELECT id, score FROM customers ORDER BY id",
+            "COMMIT",
+        ] {
+            split.same(&mut client, &mut direct, sql).await;
+        }
     }
 }
 
