@@ -34,7 +34,12 @@ impl Session {
             self.desired = Arc::new(own);
             self.relex();
         }
-        self.outlasted.extend(before);
+        // The first value of each is the one that the session began with.
+        for (name, value) in before {
+            if self.outlasted.iter().all(|(known, _)| *known != name) {
+                self.outlasted.push((name, value));
+            }
+        }
     }
 
     /// The same of a connection, as far as this session knows of it.
