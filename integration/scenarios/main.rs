@@ -60,6 +60,7 @@ mod survey;
 mod texts;
 mod topology;
 mod tracking;
+mod transactions;
 mod uninvited;
 mod unreported;
 mod variables;

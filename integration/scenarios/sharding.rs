@@ -1,5 +1,6 @@
 //! Tables spread over shards on two clusters, beside the same tables on one server: what is answered is the same, or refused.
 
+use mysql_async::prelude::Queryable;
 use tidegate::execute::names::Names;
 use tidegate::wire::ok::Status;
 
@@ -7,11 +8,14 @@ use crate::harness::packets::Okay;
 use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage};
 
 mod crowd;
+mod cursors;
 mod definitions;
 mod describing;
 mod dictionary;
 mod executions;
 mod generated;
+mod journal;
+mod key_types;
 mod prepared;
 mod seams;
 mod transactions;
@@ -105,6 +109,34 @@ impl Split {
         };
         let (ours, servers) = (told(client.query(sql).await), told(direct.query(sql).await));
         assert_eq!(ours, servers, "{sql}");
+    }
+
+    /// The client begins and writes these; then the second shard's server ends its transaction, which waits in a ring with another's.
+    async fn end_by_a_deadlock(&self, client: &mut RawClient, written: &[&str]) {
+        let table = format!("{}_1.customers", self.stage.schema);
+        let mut other = self.second.root(0).await;
+        other.query_drop("START TRANSACTION").await.unwrap();
+        // More changes than the client's: the server gives up the client.
+        for id in [3, 5, 7] {
+            other.query_drop(format!("UPDATE {table} SET score = 90 WHERE id = {id}")).await.unwrap();
+        }
+        client.ok("BEGIN").await;
+        for sql in written {
+            client.ok(*sql).await;
+        }
+        assert_eq!(
+            client.value("SELECT id FROM customers WHERE id = 1 FOR UPDATE").await.as_deref(),
+            Some("1")
+        );
+        let waiting = tokio::spawn(async move {
+            other.query_drop(format!("UPDATE {table} SET score = 91 WHERE id = 1")).await.unwrap();
+            other.query_drop("ROLLBACK").await.unwrap();
+        });
+        let waits = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
+        self.second.until_number(0, "the other waits for a lock", waits, |waiting| waiting == 1).await;
+        let error = client.error("SELECT id FROM customers WHERE id = 3 FOR UPDATE").await;
+        assert_eq!(error.code, 1213, "{error}");
+        waiting.await.unwrap();
     }
 
     /// What is called otherwise on the server that holds all.

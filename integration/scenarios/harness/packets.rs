@@ -160,6 +160,16 @@ impl RawClient {
         columns
     }
 
+    /// COM_FIELD_LIST: all packets of the answer.
+    pub async fn fields(&mut self, table: &[u8]) -> Vec<Vec<u8>> {
+        self.command(com::FIELD_LIST, table).await;
+        let mut packets = vec![self.read().await];
+        while !matches!(packets.last().unwrap()[0], 0xfe | 0xff) {
+            packets.push(self.read().await);
+        }
+        packets
+    }
+
     /// Rows up to their end.
     pub async fn rows(&mut self, columns: Vec<Vec<u8>>) -> Outcome {
         let mut rows = Vec::new();

@@ -6,37 +6,32 @@ use tidegate::wire::ok::Status;
 use super::{Split, fill, rules};
 use crate::console::{console, rows};
 use crate::harness::packets::Param;
-use crate::harness::{Cluster, Login, Outcome, Proxy, RawClient, Rules, Scenario, pace, within};
+use crate::harness::{Cluster, Login, Outcome, RawClient, Scenario, pace, within};
 
 both_dialects! {
     definitions_run_on_every_shard,
     a_definition_commits_what_is_open,
     a_definition_that_is_refused_leaves_the_transaction_as_it_was,
     who_resumes_a_definition_commits_what_is_open_first,
-    definitions_of_several_tables_at_once_do_not_fail_each_other,
     a_shard_that_refuses_a_definition_is_named_and_it_is_resumed,
     what_no_shard_can_do_is_done_nowhere,
     a_shard_that_ends_in_the_middle_has_it_when_it_is_resumed,
-    another_instance_resumes_what_a_dead_one_has_begun,
     shards_of_one_schema_are_defined_by_their_suffixes,
-    without_privileges_for_the_journal_nothing_is_done,
     rows_get_one_time_at_every_shard,
     a_kill_ends_a_definition_where_it_is,
-    a_journal_whose_connection_is_lost_is_written_all_the_same,
-    many_tables_are_dropped_at_once,
 }
 
-const GRANT: &str = "GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON tidegate.* TO tidegate@'%'";
+pub const GRANT: &str = "GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON tidegate.* TO tidegate@'%'";
 
 /// Of a split database whose journal can be written.
-async fn split(scenario: Scenario) -> Split {
+pub async fn split(scenario: Scenario) -> Split {
     let split = Split::new(scenario).await;
     split.stage.cluster.run(0, &[GRANT]).await;
     split
 }
 
 /// How many definitions of the scenario's database the journal has in this state.
-async fn entries(split: &Split, state: &str) -> u64 {
+pub async fn entries(split: &Split, state: &str) -> u64 {
     let schema = &split.stage.schema;
     let sql =
         format!("SELECT COUNT(*) FROM tidegate.definitions WHERE name = '{schema}' AND state = '{state}'");
@@ -44,7 +39,7 @@ async fn entries(split: &Split, state: &str) -> u64 {
 }
 
 /// What a table is at a shard; empty where there is none.
-async fn definition(split: &Split, shard: usize, table: &str) -> String {
+pub async fn definition(split: &Split, shard: usize, table: &str) -> String {
     let cluster = if shard == 0 { &split.stage.cluster } else { &split.second };
     let sql = format!("SHOW CREATE TABLE {}_{shard}.{table}", split.stage.schema);
     let row: Result<Option<(String, String)>, _> = cluster.root(0).await.query_first(sql).await;
@@ -58,7 +53,7 @@ fn id_of(message: &[u8]) -> u64 {
     rest.split(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("no id: {message}"))
 }
 
-fn said(error: &tidegate::wire::err::ErrPacket) -> String {
+pub fn said(error: &tidegate::wire::err::ErrPacket) -> String {
     String::from_utf8_lossy(&error.message).into_owned()
 }
 
@@ -210,24 +205,6 @@ async fn who_resumes_a_definition_commits_what_is_open_first(scenario: Scenario)
     assert_eq!(entries(&split, "open").await, 0);
 }
 
-async fn definitions_of_several_tables_at_once_do_not_fail_each_other(scenario: Scenario) {
-    let split = split(scenario).await;
-    let before = entries(&split, "done").await;
-    let alters = |table: &'static str| {
-        let stage = &split.stage;
-        async move {
-            let mut client = stage.raw().await;
-            for round in 0..15 {
-                client.ok(format!("ALTER TABLE {table} COMMENT = 'round {round}'")).await;
-            }
-        }
-    };
-    let all =
-        async { tokio::join!(alters("customers"), alters("orders"), alters("tickets"), alters("countries")) };
-    within("all are defined", all).await;
-    assert_eq!((entries(&split, "open").await, entries(&split, "done").await), (0, before + 60));
-}
-
 async fn a_shard_that_refuses_a_definition_is_named_and_it_is_resumed(scenario: Scenario) {
     let split = split(scenario).await;
     let mut client = split.stage.raw().await;
@@ -313,7 +290,7 @@ async fn what_no_shard_can_do_is_done_nowhere(scenario: Scenario) {
 }
 
 /// Waits until a statement waits for a metadata lock there.
-async fn until_waiting(cluster: &Cluster) {
+pub async fn until_waiting(cluster: &Cluster) {
     let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata lock%'";
     cluster.until_number(0, "a definition waits", sql, |waiting| waiting > 0).await;
 }
@@ -347,7 +324,7 @@ async fn a_shard_that_ends_in_the_middle_has_it_when_it_is_resumed(scenario: Sce
 }
 
 /// Resumes a definition as soon as that is possible.
-async fn resumed(client: &mut RawClient, id: u64) {
+pub async fn resumed(client: &mut RawClient, id: u64) {
     let mut pace = pace();
     within("the definition is resumed", async {
         loop {
@@ -363,31 +340,6 @@ async fn resumed(client: &mut RawClient, id: u64) {
         }
     })
     .await;
-}
-
-async fn another_instance_resumes_what_a_dead_one_has_begun(scenario: Scenario) {
-    let mut split = split(scenario).await;
-    let mut client = split.stage.raw().await;
-    let mut reader = split.second.root(0).await;
-    reader.query_drop("BEGIN").await.unwrap();
-    reader.query_drop(format!("SELECT * FROM {}_1.customers", split.stage.schema)).await.unwrap();
-    client.send_query("ALTER TABLE customers ADD COLUMN late INT").await;
-    until_waiting(&split.second).await;
-    split.stage.proxy.crash();
-    reader.query_drop("COMMIT").await.unwrap();
-    let sql = format!(
-        "SELECT d.id FROM tidegate.definitions d JOIN tidegate.definition_sites s ON s.id = d.id WHERE d.name = '{}' AND s.site = 's1' AND s.state = 'running'",
-        split.stage.schema
-    );
-    let id: u64 = split.stage.cluster.root(0).await.query_first(sql).await.unwrap().expect("it is noted");
-    let rules = rules(&split.stage.schema, &split.second);
-    let proxy = Proxy::start(&split.stage.cluster, &rules).await;
-    let login = Login { database: Some(split.stage.schema.clone()), ..Login::default() };
-    let mut client = RawClient::login(proxy.address, &login).await.unwrap();
-    resumed(&mut client, id).await;
-    assert_eq!(definition(&split, 0, "customers").await, definition(&split, 1, "customers").await);
-    assert!(definition(&split, 1, "customers").await.contains("late"));
-    drop(proxy);
 }
 
 async fn shards_of_one_schema_are_defined_by_their_suffixes(scenario: Scenario) {
@@ -428,31 +380,6 @@ async fn shards_of_one_schema_are_defined_by_their_suffixes(scenario: Scenario) 
     );
     let left: Option<u64> = split.stage.cluster.root(0).await.query_first(sql).await.unwrap();
     assert_eq!(left, Some(4));
-}
-
-async fn without_privileges_for_the_journal_nothing_is_done(scenario: Scenario) {
-    let schema = scenario.schema();
-    let top = format!(
-        "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      customer:\n        \
-         method: mod\n        key_type: integer\n        slots: 2\n        shards: {{\"s{{0..1}}\": {{cluster: main, schema: {schema}, tables: \
-         \"{{table}}_{{0..1}}\", slots: 0-1}}}}\n        tables: {{customers: id}}"
-    );
-    let stage = scenario.own_stage(0, Rules { top, ..Rules::default() }).await;
-    let mut client = stage.raw().await;
-    let error = client.error("CREATE TABLE customers (id INT PRIMARY KEY)").await;
-    assert!(
-        error.code == 1227
-            && said(&error).contains("CREATE, SELECT, INSERT, UPDATE and DELETE on tidegate.*"),
-        "{error}"
-    );
-    assert!(client.select("SHOW TABLES LIKE 'customers%'").await.rows.is_empty());
-    stage.cluster.run(0, &[GRANT]).await;
-    client.ok("CREATE TABLE customers (id INT PRIMARY KEY)").await;
-    // Without more than that it goes on where the tables are there.
-    stage.cluster.run(0, &["REVOKE CREATE ON tidegate.* FROM tidegate@'%'"]).await;
-    client.ok("INSERT INTO customers (id) VALUES (1), (2)").await;
-    client.ok("ALTER TABLE customers ADD x INT").await;
-    assert_eq!(client.select("SELECT id, x FROM customers ORDER BY id").await.rows.len(), 2);
 }
 
 /// Waits until a statement is refused with these words.
@@ -523,57 +450,4 @@ async fn a_kill_ends_a_definition_where_it_is(scenario: Scenario) {
     resumed(&mut killer, id).await;
     assert_eq!(definition(&split, 0, "customers").await, definition(&split, 1, "customers").await);
     assert!(definition(&split, 1, "customers").await.contains("late"));
-}
-
-async fn a_journal_whose_connection_is_lost_is_written_all_the_same(scenario: Scenario) {
-    let schema = scenario.schema();
-    let top = format!(
-        "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      customer:\n        \
-         method: mod\n        key_type: integer\n        slots: 2\n        shards: {{\"s{{0..1}}\": {{cluster: main, schema: {schema}, tables: \
-         \"{{table}}_{{0..1}}\", slots: 0-1}}}}\n        tables: {{customers: id}}"
-    );
-    let stage = scenario.own_stage(0, Rules { top, ..Rules::default() }).await;
-    stage.cluster.run(0, &[GRANT]).await;
-    let mut client = stage.raw().await;
-    client.ok("CREATE TABLE customers (id INT PRIMARY KEY)").await;
-    let mut root = stage.cluster.root(0).await;
-    root.query_drop("BEGIN").await.unwrap();
-    root.query_drop(format!("SELECT * FROM {schema}.customers_0")).await.unwrap();
-    client.send_query("ALTER TABLE customers ADD COLUMN late INT").await;
-    until_waiting(&stage.cluster).await;
-    let mut killer = stage.cluster.root(0).await;
-    let sql = "SELECT id FROM information_schema.processlist WHERE user = 'tidegate' AND db = 'tidegate'";
-    let journals: Vec<u64> = killer.query(sql).await.unwrap();
-    assert_eq!(journals.len(), 1);
-    killer.query_drop(format!("KILL {}", journals[0])).await.unwrap();
-    root.query_drop("COMMIT").await.unwrap();
-    client.outcomes().await.remove(0).ok();
-    let states: Vec<String> =
-        killer.query("SELECT state FROM tidegate.definitions ORDER BY id").await.unwrap();
-    assert_eq!(states, ["done", "done"]);
-    assert_eq!(client.select("SELECT id, late FROM customers").await.columns.len(), 2);
-}
-
-async fn many_tables_are_dropped_at_once(scenario: Scenario) {
-    let names: Vec<_> = (0..40).map(|number| format!("listed_{number}")).collect();
-    let listed: Vec<_> = names.iter().map(|name| format!("{name}: id")).collect();
-    let schema = scenario.schema();
-    let top = format!(
-        "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      customer:\n        \
-         method: mod\n        key_type: integer\n        slots: 2\n        shards: {{\"s{{0..1}}\": {{cluster: main, schema: {schema}, tables: \
-         \"{{table}}_{{0..1}}\", slots: 0-1}}}}\n        tables: {{{}}}",
-        listed.join(", ")
-    );
-    let stage = scenario.stage_with(Rules { top, ..Rules::default() }).await;
-    stage.cluster.run(0, &[GRANT]).await;
-    let mut client = stage.raw().await;
-    for name in &names {
-        client.ok(format!("CREATE TABLE {name} (id INT PRIMARY KEY)")).await;
-    }
-    client.ok(format!("DROP TABLE {}", names.join(", "))).await;
-    let sql = format!(
-        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{schema}' AND table_name LIKE 'listed%'"
-    );
-    let left: Option<u64> = stage.cluster.root(0).await.query_first(sql).await.unwrap();
-    assert_eq!(left, Some(0));
 }

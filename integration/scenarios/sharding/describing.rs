@@ -2,8 +2,6 @@
 
 use std::process::Command;
 
-use tidegate::wire::command as com;
-
 use super::Split;
 use crate::harness::{Outcome, RawClient, Scenario};
 
@@ -93,11 +91,7 @@ async fn t57_a_sharded_table_is_described_as_on_one_server(scenario: Scenario) {
     for table in [&b"orders\0"[..], b"customers\0na%\0", b"plain\0"] {
         let mut answers = Vec::new();
         for each in [&mut client, &mut direct] {
-            each.command(com::FIELD_LIST, table).await;
-            let mut packets = vec![each.read().await];
-            while !matches!(packets.last().unwrap()[0], 0xfe | 0xff) {
-                packets.push(each.read().await);
-            }
+            let packets = each.fields(table).await;
             // All but the schema, which is the shard's own in this old command's answer.
             let named = |packet: &Vec<u8>| match &packet[..] {
                 [3, b'd', b'e', b'f', length, rest @ ..] => rest[usize::from(*length)..].to_vec(),

@@ -1,11 +1,10 @@
 //! What a session has, between its home and its shards: it goes along, or the statement is refused.
 
-use mysql_async::prelude::Queryable;
 use tidegate::sql::Dialect;
 use tidegate::wire::ok::Status;
 
 use super::{Split, fill};
-use crate::harness::{RawClient, Scenario, until};
+use crate::harness::{RawClient, Scenario};
 
 both_dialects! {
     a_deadlock_at_one_shard_leaves_nothing_at_another,
@@ -28,28 +27,7 @@ async fn a_deadlock_at_one_shard_leaves_nothing_at_another(scenario: Scenario) {
     let split = Split::new(scenario).await;
     let (mut client, mut direct) = split.both().await;
     fill(&split, &mut client, &mut direct).await;
-    let table = format!("{}_1.customers", split.stage.schema);
-    let mut other = split.second.root(0).await;
-    other.query_drop("START TRANSACTION").await.unwrap();
-    // More changes than the client's: the server gives up the client.
-    for id in [3, 5, 7] {
-        other.query_drop(format!("UPDATE {table} SET score = 90 WHERE id = {id}")).await.unwrap();
-    }
-    client.ok("BEGIN").await;
-    client.ok("UPDATE customers SET score = 77 WHERE id = 2").await;
-    assert_eq!(client.value("SELECT id FROM customers WHERE id = 1 FOR UPDATE").await.as_deref(), Some("1"));
-    let waiting = tokio::spawn(async move {
-        other.query_drop(format!("UPDATE {table} SET score = 91 WHERE id = 1")).await.unwrap();
-        other.query_drop("ROLLBACK").await.unwrap();
-    });
-    until("the other waits for a lock", || async {
-        let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
-        split.second.root(0).await.query_first::<u64, _>(sql).await.unwrap() == Some(1)
-    })
-    .await;
-    let error = client.error("SELECT id FROM customers WHERE id = 3 FOR UPDATE").await;
-    assert_eq!(error.code, 1213, "{error}");
-    waiting.await.unwrap();
+    split.end_by_a_deadlock(&mut client, &["UPDATE customers SET score = 77 WHERE id = 2"]).await;
     let begun = client.ok("BEGIN").await;
     assert!(begun.status.contains(Status::IN_TRANSACTION));
     client.ok("COMMIT").await;

@@ -1,11 +1,10 @@
 //! Transactions that write in several places, where the rules let them: all of it lasts, or nothing, unless a server fails in between.
 
-use mysql_async::prelude::Queryable;
 use tidegate::wire::ok::Status;
 
 use super::{Split, fill};
 use crate::harness::packets::Param;
-use crate::harness::{Cluster, RawClient, Scenario, until, within};
+use crate::harness::{Cluster, RawClient, Scenario, within};
 
 both_dialects! {
     a_transaction_writes_everywhere_and_ends_everywhere,
@@ -100,30 +99,8 @@ async fn a_transaction_writes_everywhere_and_ends_everywhere(scenario: Scenario)
 
 async fn a_deadlock_undoes_what_was_written_at_home(scenario: Scenario) {
     let (split, mut client, mut direct) = best_effort(scenario).await;
-    let table = format!("{}_1.customers", split.stage.schema);
-    let mut other = split.second.root(0).await;
-    other.query_drop("START TRANSACTION").await.unwrap();
-    for id in [3, 5, 7] {
-        other.query_drop(format!("UPDATE {table} SET score = 90 WHERE id = {id}")).await.unwrap();
-    }
-    for sql in
-        ["BEGIN", "INSERT INTO plain VALUES (5, 'gone')", "UPDATE customers SET score = 7 WHERE id = 2"]
-    {
-        client.ok(sql).await;
-    }
-    assert_eq!(client.value("SELECT id FROM customers WHERE id = 1 FOR UPDATE").await.as_deref(), Some("1"));
-    let waiting = tokio::spawn(async move {
-        other.query_drop(format!("UPDATE {table} SET score = 91 WHERE id = 1")).await.unwrap();
-        other.query_drop("ROLLBACK").await.unwrap();
-    });
-    until("the other waits for a lock", || async {
-        let sql = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
-        split.second.root(0).await.query_first::<u64, _>(sql).await.unwrap() == Some(1)
-    })
-    .await;
-    let error = client.error("SELECT id FROM customers WHERE id = 3 FOR UPDATE").await;
-    assert_eq!(error.code, 1213, "{error}");
-    waiting.await.unwrap();
+    let written = ["INSERT INTO plain VALUES (5, 'gone')", "UPDATE customers SET score = 7 WHERE id = 2"];
+    split.end_by_a_deadlock(&mut client, &written).await;
     client.ok("COMMIT").await;
     same_rows(&split, &mut client, &mut direct).await;
 }

@@ -92,17 +92,21 @@ fn outcome(sql: &[u8], setting: &Setting, planner: &Planner) -> String {
     out
 }
 
-/// The text with values, and what becomes of that.
-fn with_values(sql: &[u8], setting: &Setting, makes: &Makes, planner: &Planner) -> String {
+fn literals(sql: &[u8], setting: &Setting) -> Vec<sql::Literal> {
     let mut literals = Vec::new();
     sql::shape(sql, &setting.lexing, 1, &mut literals);
-    let arguments = Arguments {
-        sql,
-        lexing: &setting.lexing,
-        literals: &literals,
-        parameters: &setting.parameters,
-        charset: setting.charset,
-    };
+    literals
+}
+
+fn arguments<'a>(sql: &'a [u8], setting: &'a Setting, literals: &'a [sql::Literal]) -> Arguments<'a> {
+    let Setting { lexing, parameters, charset, .. } = setting;
+    Arguments { sql, lexing, literals, parameters, charset: *charset }
+}
+
+/// The text with values, and what becomes of that.
+fn with_values(sql: &[u8], setting: &Setting, makes: &Makes, planner: &Planner) -> String {
+    let literals = literals(sql, setting);
+    let arguments = arguments(sql, setting, &literals);
     let needs = match makes.needs(&arguments, false) {
         Ok(needs) => needs,
         Err(refusal) => return format!("  refused  {refusal}\n"),
@@ -121,15 +125,8 @@ fn with_values(sql: &[u8], setting: &Setting, makes: &Makes, planner: &Planner) 
 
 /// The shards for the statement's values, and the text of the first one where it is not the client's.
 fn on_shards(sql: &[u8], setting: &Setting, routed: &Routed, database: &Database) -> String {
-    let mut literals = Vec::new();
-    sql::shape(sql, &setting.lexing, 1, &mut literals);
-    let arguments = Arguments {
-        sql,
-        lexing: &setting.lexing,
-        literals: &literals,
-        parameters: &setting.parameters,
-        charset: setting.charset,
-    };
+    let literals = literals(sql, setting);
+    let arguments = arguments(sql, setting, &literals);
     print(&execution(routed, &arguments, database, 1))
 }
 
