@@ -2,6 +2,7 @@
 
 use mysql_async::prelude::Queryable;
 use tidegate::execute::names::Names;
+use tidegate::wire::err::ErrPacket;
 use tidegate::wire::ok::Status;
 
 use crate::harness::packets::Okay;
@@ -113,6 +114,19 @@ impl Split {
 
     /// The client begins and writes these; then the second shard's server ends its transaction, which waits in a ring with another's.
     async fn end_by_a_deadlock(&self, client: &mut RawClient, written: &[&str]) {
+        self.in_a_ring(client, written, async |client| {
+            client.error("SELECT id FROM customers WHERE id = 3 FOR UPDATE").await
+        })
+        .await;
+    }
+
+    /// The same, whose statement is given; it must want the row with id 3.
+    async fn in_a_ring(
+        &self,
+        client: &mut RawClient,
+        written: &[&str],
+        last: impl AsyncFnOnce(&mut RawClient) -> ErrPacket,
+    ) {
         let table = format!("{}_1.customers", self.stage.schema);
         let mut other = self.second.root(0).await;
         other.query_drop("START TRANSACTION").await.unwrap();
@@ -134,7 +148,7 @@ impl Split {
         });
         let waits = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
         self.second.until_number(0, "the other waits for a lock", waits, |waiting| waiting == 1).await;
-        let error = client.error("SELECT id FROM customers WHERE id = 3 FOR UPDATE").await;
+        let error = last(client).await;
         assert_eq!(error.code, 1213, "{error}");
         waiting.await.unwrap();
     }

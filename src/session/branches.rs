@@ -18,7 +18,7 @@ use crate::sql::{self, Access, Class, Ending, Recognised, Uses};
 use crate::wire::ok::Status;
 
 /// ER_LOCK_DEADLOCK: the server has rolled back its whole transaction.
-const DEADLOCK: u16 = 1213;
+pub(super) const DEADLOCK: u16 = 1213;
 
 impl Session {
     /// Sees to it that what the statement does to the open transaction is done to its parts elsewhere; goes where the statement itself
@@ -43,7 +43,9 @@ impl Session {
         match statement.class {
             Class::EndOrSavepoint => match sql::ending(text, &self.lexing) {
                 Ending::Savepoint => Err(Problem::Unsupported(SAVEPOINT.into())),
-                _ if !statement.uses.is_empty() => Err(Problem::Unsupported(CHAIN.into())),
+                _ if !statement.uses.is_empty() || self.ends_lead_on() => {
+                    Err(Problem::Unsupported(CHAIN.into()))
+                }
                 Ending::Commit if self.writers() > 1 => self.commit_parts(statement).await.map(|()| true),
                 ending => {
                     if let Some(writer) = self.part_to_tell() {
@@ -66,6 +68,11 @@ impl Session {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Whether the session has set that the end of a transaction begins the next one, or ends the session.
+    fn ends_lead_on(&self) -> bool {
+        self.desired.get(b"completion_type").is_some_and(|value| value != b"NO_CHAIN")
     }
 
     /// How many parts of the open transaction have written.
@@ -185,13 +192,29 @@ impl Session {
         }
     }
 
+    /// A server has rolled its part back under a read of several: nothing of the transaction is to be left anywhere.
+    pub(super) async fn undo_parts(&mut self) {
+        self.visit(&Site::home(self.home())).await;
+        let _ = self.end_parts(b"ROLLBACK").await;
+        if let Some(mut held) = self.held.take_if(|held| held.status.contains(Status::IN_TRANSACTION)) {
+            let _ = end(&mut held, b"ROLLBACK", &mut self.worker.buffers.take()).await; // or its end does
+            self.let_go(held);
+        }
+        self.forget_parts();
+    }
+
     /// A statement has ended. What begins a transaction is remembered, to be begun at other sites, too.
     pub(super) async fn note_parts(&mut self, text: &[u8], statement: Recognised) {
-        if self.tally.error() == Some(DEADLOCK) && self.sites.is_open_elsewhere() {
-            // This server has rolled its part back: nothing of the transaction is to be left elsewhere.
-            let _ = self.end_parts(b"ROLLBACK").await;
+        let is_open =
+            |session: &Self| session.held.is_some() && session.status.contains(Status::IN_TRANSACTION);
+        if self.tally.error().is_some() && self.status_unsure && self.sites.is_open_elsewhere() {
+            self.make_status_sure().await;
+            if !is_open(self) {
+                // This server has rolled its part back: nothing of the transaction is to be left elsewhere.
+                let _ = self.end_parts(b"ROLLBACK").await;
+            }
         }
-        let open = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
+        let open = is_open(self);
         if open && matches!(statement.class, Class::Begin(_)) && !statement.uses.contains(Uses::MULTIPLE) {
             self.sites.begin = Some(text.into());
             (self.sites.wrote, self.sites.rule) = (false, None);
@@ -244,7 +267,7 @@ const SAVEPOINT: &str = "savepoints are not possible in a transaction that has r
                          the transaction goes to a second one, or keep it in one";
 
 const CHAIN: &str = "AND CHAIN and RELEASE are not possible in a transaction that has read at several shards or outside of them: end it by \
-                     COMMIT or ROLLBACK alone";
+                     COMMIT or ROLLBACK alone, with completion_type NO_CHAIN";
 
 const SECOND_WRITER: &str = "the transaction has written at another shard, or outside of the shards: one that writes in two places needs a \
                              commit in two phases, which this release does not do; commit it first, keep what it writes in one shard, or choose \

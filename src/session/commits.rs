@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// The connection has no part any more; what else the session has on it stays.
-    fn let_go(&mut self, mut held: Box<Connection>) {
+    pub(super) fn let_go(&mut self, mut held: Box<Connection>) {
         held.broken |= held.status.contains(Status::IN_TRANSACTION);
         if held.broken {
             held.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);

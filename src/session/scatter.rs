@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::bound::Bindings;
 use super::bracket::LOST;
+use super::branches::DEADLOCK;
 use super::failure::Failure as Before;
 use super::lanes::Lanes;
 use super::parts::{Asked, Ended};
@@ -194,8 +195,12 @@ impl Session {
         let ended = Ended { failed: result.is_err(), doomed };
         let left = self.give_back(parts, shares, read.statement, ended).await;
         drop(lanes);
-        if let Err(Failure::Lost(cluster, server)) = &result {
-            self.note_lost(*cluster, *server, trial);
+        match &result {
+            Err(Failure::Lost(cluster, server)) => self.note_lost(*cluster, *server, trial),
+            Err(Failure::Refused(error)) if error.code == DEADLOCK && read.in_transaction => {
+                self.undo_parts().await;
+            }
+            _ => {}
         }
         let flow = match result {
             Ok(()) => self.end_reply(&mut reply, left, warnings, merging).await,
@@ -270,6 +275,7 @@ impl Session {
         let route = plan::route(statement, self.situation());
         let flow = self.scatter(shares, merging, statement, route, Some(bindings)).await;
         self.end_statement(counted, route);
+        self.note_parts(text, statement).await;
         flow
     }
 

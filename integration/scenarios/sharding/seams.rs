@@ -8,6 +8,7 @@ use crate::harness::{RawClient, Scenario};
 
 both_dialects! {
     a_deadlock_at_one_shard_leaves_nothing_at_another,
+    a_deadlock_under_a_read_of_several_shards_leaves_nothing,
     user_variables_are_read_where_they_are_known,
     a_definition_at_home_commits_what_shards_have,
     what_is_committed_unasked_is_not_missed,
@@ -32,6 +33,23 @@ async fn a_deadlock_at_one_shard_leaves_nothing_at_another(scenario: Scenario) {
     assert!(begun.status.contains(Status::IN_TRANSACTION));
     client.ok("COMMIT").await;
     split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY id").await;
+}
+
+async fn a_deadlock_under_a_read_of_several_shards_leaves_nothing(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    client.ok("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE").await; // reads lock
+    let all = "SELECT id, score FROM customers ORDER BY id";
+    let prepared = client.prepare(all).await.expect("prepared");
+    let written = ["UPDATE customers SET score = 77 WHERE id = 2"];
+    split.in_a_ring(&mut client, &written, async |client| client.error(all).await).await;
+    client.ok("COMMIT").await;
+    split.same(&mut client, &mut direct, all).await;
+    let execute = async |client: &mut RawClient| client.execute(prepared, &[]).await.err();
+    split.in_a_ring(&mut client, &written, execute).await;
+    client.ok("COMMIT").await;
+    split.same(&mut client, &mut direct, all).await;
 }
 
 async fn user_variables_are_read_where_they_are_known(scenario: Scenario) {
@@ -150,6 +168,16 @@ async fn what_holds_for_one_connection_is_not_left_behind(scenario: Scenario) {
     client.ok("SET time_zone = '+05:00'").await;
     refused(&mut client, "SELECT COUNT(*) FROM customers").await;
     client.ok("ROLLBACK").await;
+    // The next transaction would begin at one place only.
+    client.ok("SET completion_type = CHAIN").await;
+    for sql in
+        ["BEGIN", "SELECT score FROM customers WHERE id = 1", "SELECT score FROM customers WHERE id = 2"]
+    {
+        client.query(sql).await;
+    }
+    refused(&mut client, "COMMIT").await;
+    client.ok("SET completion_type = NO_CHAIN").await;
+    client.ok("COMMIT").await;
     assert_eq!(client.value("SELECT COUNT(*) FROM customers").await.as_deref(), Some("8"));
 }
 
