@@ -13,7 +13,7 @@ use super::{Problem, Session, kill};
 use crate::backend::statements::Source;
 use crate::ids::{ClusterId, ServerId};
 use crate::plan::sharded::dictionary::{Column, Dictionary, Listing, Read, Told};
-use crate::sql::{Recognised, ServerVersion};
+use crate::sql::{Recognised, ServerVersion, quoted};
 
 /// The columns of tables of information_schema, by the table and the servers' version.
 pub(super) type Columns = HashMap<(&'static str, ServerVersion), Rc<[Column]>>;
@@ -75,7 +75,7 @@ impl Session {
         let end = memchr::memchr(0, named).unwrap_or(named.len());
         let (table, wildcard) = named.split_at(end);
         // As a statement that is planned alike.
-        let text = [b"SHOW COLUMNS FROM ", &quoted(table)[..]].concat();
+        let text = [b"SHOW COLUMNS FROM ", &quoted(table, b'`')[..]].concat();
         self.direct(&text, statement).await?;
         let names = self.sites.here().names;
         let there = names.as_ref().and_then(|names| names.tables.iter().find(|(_, known)| known == table));
@@ -126,12 +126,6 @@ impl Session {
         let server = snapshot.primary.or_else(|| snapshot.pick_replica(self.worker.random(), &[]));
         server.ok_or_else(|| Problem::NoServer(snapshot.explain_unusable_to_client()))
     }
-}
-
-/// A name in quotes.
-fn quoted(name: &[u8]) -> Vec<u8> {
-    let doubled = name.iter().flat_map(|byte| std::iter::repeat_n(*byte, if *byte == b'`' { 2 } else { 1 }));
-    [b'`'].into_iter().chain(doubled).chain([b'`']).collect()
 }
 
 fn not_understood() -> Problem {

@@ -45,7 +45,7 @@ pub use own_id::{Counts, count_edits, own_id_edits};
 pub use phrase::first_word;
 pub use question::{BareQuestion, Question, bare_question, parse_kill, shows_warnings};
 pub use recognise::recognise;
-pub use scan::is_system_schema;
+pub use scan::{is_system_schema, quoted};
 pub use shape::shape;
 pub use splice::{Edit, ListedTable, listed_tables, shows_processlist, splice};
 pub use tableless::uses_no_table;

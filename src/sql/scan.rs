@@ -364,6 +364,20 @@ fn is_scope(word: &[u8]) -> bool {
     SCOPES.iter().any(|scope| scope.eq_ignore_ascii_case(word))
 }
 
+/// A name, or a string, between quotes; those inside are doubled.
+pub fn quoted(text: &[u8], quote: u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    out.push(quote);
+    for byte in text {
+        out.push(*byte);
+        if *byte == quote {
+            out.push(quote);
+        }
+    }
+    out.push(quote);
+    out
+}
+
 /// An identifier without its quotes (doubled quotes inside stay doubled).
 pub(super) fn unquoted(name: &[u8]) -> &[u8] {
     match name {

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::parse::text::{At, counts, unquote};
 use crate::sql::lexer::{Lexer, Token};
-use crate::sql::{self, Lexing, splice};
+use crate::sql::{self, Lexing, quoted, splice};
 
 /// A token and what becomes of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -212,19 +212,6 @@ impl Writing<'_> {
 
 fn alias(name: &[u8]) -> Vec<u8> {
     [b" AS ".as_slice(), &quoted(name, b'`')].concat()
-}
-
-/// A name in quotes.
-fn quoted(name: &[u8], quote: u8) -> Vec<u8> {
-    let mut out = vec![quote];
-    for byte in name {
-        out.push(*byte);
-        if *byte == quote {
-            out.push(quote);
-        }
-    }
-    out.push(quote);
-    out
 }
 
 /// A name as a string. A backslash cannot stand in it: whether it escapes depends on sql_mode.

@@ -16,7 +16,7 @@ use super::refusal::{Reason, Refusal};
 use super::values::Arguments;
 use crate::shard::{Generate, GenerateBy, Value};
 use crate::sql::lexer::Lexer;
-use crate::sql::{self, splice};
+use crate::sql::{self, quoted, splice};
 
 /// An INSERT whose rows may need values.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -210,7 +210,7 @@ impl Makes {
         needs: &Wants,
         value: impl Fn(usize) -> Vec<u8>,
     ) -> Vec<u8> {
-        let column = || quoted(&self.column);
+        let column = || quoted(self.column.as_bytes(), b'`');
         let mut puts: Vec<(Range<At>, Vec<u8>)> = Vec::with_capacity(needs.count() + 1);
         if let Some(list) = self.list {
             puts.push(put(list, column(), &column()));
@@ -282,8 +282,4 @@ fn asks(value: Value<'_>) -> Option<Asked> {
         }
         _ => None,
     }
-}
-
-fn quoted(name: &str) -> Vec<u8> {
-    format!("`{}`", name.replace('`', "``")).into_bytes()
 }

@@ -349,19 +349,6 @@ fn constraints_of(schema: &str, tables: &str) -> String {
     )
 }
 
-/// A name in quotes.
-pub(super) fn name(name: &[u8]) -> Vec<u8> {
-    let mut out = vec![b'`'];
-    for byte in name {
-        out.push(*byte);
-        if *byte == b'`' {
-            out.push(b'`');
-        }
-    }
-    out.push(b'`');
-    out
-}
-
 /// A name of the rules as a string.
 pub(super) fn string(name: &[u8]) -> Vec<u8> {
     text(name).into_bytes()

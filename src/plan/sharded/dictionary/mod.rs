@@ -18,7 +18,7 @@ use super::planner::Planner;
 use super::refusal::{Reason, Refusal};
 use crate::shard::Rules;
 use crate::sql::lexer::Kind;
-use crate::sql::{Class, Lexing, Outline, Recognised, Uses};
+use crate::sql::{Class, Lexing, Outline, Recognised, Uses, quoted};
 
 /// Longest text that takes a statement's place: servers take packets of 16 MiB at least by default.
 const TEXT_MAX: usize = 8 << 20;
@@ -83,7 +83,7 @@ impl Dictionary {
                     let mut text = derived(listing);
                     if let Some(alias) = alias {
                         text.extend_from_slice(b" AS ");
-                        text.extend(compose::name(alias));
+                        text.extend(quoted(alias, b'`'));
                     }
                     edits.push(NameEdit { token: *at, edit: Edit::Text(text) });
                     if *tokens > 1 {
@@ -216,7 +216,7 @@ fn qualifiers(text: &Text, references: &[Reference]) -> Vec<NameEdit> {
             edits.push(NameEdit { token: at - 2, edit: Edit::Without(at) });
         }
         if **alias != *name {
-            edits.push(NameEdit { token: at, edit: Edit::Text(compose::name(alias)) });
+            edits.push(NameEdit { token: at, edit: Edit::Text(quoted(alias, b'`')) });
         }
     }
     edits

@@ -3,12 +3,12 @@
 //! Owns: which forms there are, their columns in both dialects, their order. Does not know: rows. Invariant: LIKE and WHERE stay the client's
 //! own tokens.
 
-use super::compose::{name, string};
+use super::compose::string;
 use super::list::{self, Listing};
 use crate::plan::sharded::parse::text::{At, Text};
 use crate::plan::sharded::planner::Planner;
-use crate::sql::Dialect;
 use crate::sql::lexer::Kind;
+use crate::sql::{Dialect, quoted};
 
 /// SHOW of what is in a database, or of all databases.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -168,7 +168,7 @@ impl Show {
         for (at, (there, here)) in columns.iter().enumerate() {
             let comma = if at > 0 { ", " } else { "" };
             out.extend_from_slice(format!("{comma}`{there}` AS ").as_bytes());
-            out.extend(name(here.as_bytes()));
+            out.extend(quoted(here.as_bytes(), b'`'));
         }
         out.extend_from_slice(b" FROM ");
         out.extend_from_slice(derived);
