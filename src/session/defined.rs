@@ -51,14 +51,16 @@ impl Session {
         }
         let at_home = || {
             let share = Share { site: Site::home(database.home.cluster), sql: Vec::new(), source: None };
-            let place = Place { schema: database.home.schema.clone(), suffix: String::new() };
+            let schema = database.home.schema.clone();
+            let place = Place { schema, suffix: String::new(), tables: Vec::new() };
             (Portion::new(share, "home".to_owned(), Vec::new()), place)
         };
         let on_shard = |shard: &Shard| {
             let share = direct::share(database, shard, text, &definition.edits, &self.lexing);
             let suffix = shard.suffix.clone().unwrap_or_default();
             let portion = Portion::new(share, shard.name.clone(), Vec::new());
-            (portion, Place { schema: shard.schema.clone(), suffix })
+            let tables = database.tables.keys().filter(|_| !suffix.is_empty()).cloned().collect();
+            (portion, Place { schema: shard.schema.clone(), suffix, tables })
         };
         let (portions, places) =
             home.then(at_home).into_iter().chain(shards.into_iter().map(on_shard)).unzip();

@@ -10,6 +10,7 @@ use super::Problem;
 use super::bracket::LOST;
 use crate::backend::connection::Connection;
 use crate::plan::sharded::{Leaves, Needs, Target};
+use crate::sql::quoted;
 use crate::wire::buffer::Buffer;
 use crate::wire::err::ErrPacket;
 
@@ -25,6 +26,8 @@ pub(super) struct Place {
     pub schema: String,
     /// What tables' names have at their end.
     pub suffix: String,
+    /// The tables whose names have that, as clients know them.
+    pub tables: Vec<String>,
 }
 
 /// The tables as they are: a fingerprint of each one's definition; `None` where there is none.
@@ -110,9 +113,10 @@ pub(super) async fn look(
 ) -> Result<Look, Problem> {
     let mut prints = Vec::with_capacity(targets.len());
     for Target { table, .. } in targets {
-        let name = [&*place.schema, &*format!("{table}{}", place.suffix)].map(quoted).join(".");
-        let sql = format!("SHOW CREATE TABLE {name}");
-        let asked = timeout(LIMIT, connection.run(sql.as_bytes(), buffer)).await;
+        let name = format!("{table}{}", place.suffix);
+        let [schema, name] = [&place.schema, &name].map(|name| quoted(name.as_bytes(), b'`'));
+        let sql = [b"SHOW CREATE TABLE ", &schema[..], b".", &name].concat();
+        let asked = timeout(LIMIT, connection.run(&sql, buffer)).await;
         let Ok(Ok(answer)) = asked else {
             connection.broken = true;
             return Err(LOST);
@@ -130,11 +134,6 @@ pub(super) async fn look(
     Ok(Look(prints))
 }
 
-/// A name between backticks.
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
 /// What SHOW CREATE TABLE says, without what differs from site to site.
 fn alike(text: &[u8], place: &Place) -> String {
     let mut text = String::from_utf8_lossy(text).into_owned();
@@ -148,13 +147,29 @@ fn alike(text: &[u8], place: &Place) -> String {
     }
     for quote in ['`', '"'] {
         text = text.replace(&format!("{quote}{}{quote}.", place.schema), "");
-        if !place.suffix.is_empty() {
-            for behind in [&*quote.to_string(), "_ibfk_", "_chk_"] {
-                text = text.replace(&format!("{}{behind}", place.suffix), behind);
+        if place.suffix.is_empty() {
+            continue;
+        }
+        // An index may have the name of the constraint that it was made for.
+        for name in constraints(&text, &place.suffix, quote).into_iter().chain(place.tables.iter().cloned()) {
+            text = text
+                .replace(&format!("{quote}{name}{}{quote}", place.suffix), &format!("{quote}{name}{quote}"));
+            for mark in ["_ibfk_", "_chk_"] {
+                text = text.replace(
+                    &format!("{quote}{name}{}{mark}", place.suffix),
+                    &format!("{quote}{name}{mark}"),
+                );
             }
         }
     }
     text
+}
+
+/// The names of constraints that have the suffix, without it.
+fn constraints(text: &str, suffix: &str, quote: char) -> Vec<String> {
+    let begin = format!("CONSTRAINT {quote}");
+    let names = text.split(&*begin).skip(1).filter_map(|rest| rest.split(quote).next());
+    names.filter_map(|name| name.strip_suffix(suffix)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -162,7 +177,8 @@ mod tests {
     use super::*;
 
     fn place(suffix: &str) -> Place {
-        Place { schema: "shop_0".into(), suffix: suffix.into() }
+        let tables = ["orders", "customers"].map(String::from).into();
+        Place { schema: "shop_0".into(), suffix: suffix.into(), tables }
     }
 
     fn target(needs: Needs, leaves: Leaves) -> Target {
@@ -173,8 +189,9 @@ mod tests {
     fn tables_that_are_alike_read_alike() {
         let of = |suffix: &str, next: u32| {
             format!(
-                "CREATE TABLE `orders{suffix}` (\n  `id` int NOT NULL AUTO_INCREMENT,\n  CONSTRAINT `orders{suffix}_ibfk_1` FOREIGN KEY (`c`) REFERENCES \
-                 `customers{suffix}` (`id`)\n) ENGINE=InnoDB AUTO_INCREMENT={next} DEFAULT CHARSET=utf8mb4"
+                "CREATE TABLE `orders{suffix}` (\n  `id` int NOT NULL AUTO_INCREMENT,\n  `line_00` int,\n  `line_01` int,\n  KEY `own{suffix}` (`c`),\n  \
+                 CONSTRAINT `orders{suffix}_ibfk_1` FOREIGN KEY (`c`) REFERENCES `customers{suffix}` (`id`),\n  CONSTRAINT `own{suffix}` FOREIGN KEY (`c`) \
+                 REFERENCES `customers{suffix}` (`id`)\n) ENGINE=InnoDB AUTO_INCREMENT={next} DEFAULT CHARSET=utf8mb4"
             )
         };
         let one = alike(of("_00", 5).as_bytes(), &place("_00"));
