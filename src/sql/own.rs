@@ -21,58 +21,72 @@ pub enum Own {
     Explain(usize),
 }
 
-/// Tokens of the longest form, and one more.
-const LONGEST: usize = 9;
-
 /// Recognises the forms of [`Own`].
 pub fn own_statement(sql: &[u8], lexing: &Lexing) -> Option<Own> {
-    let mut tokens: Vec<Token> = code(sql, lexing).take(LONGEST).collect();
-    tokens.pop_if(|token| token.kind == Kind::Punct(b';'));
-    let is = |token: &Token, word: &str| token.text(sql).eq_ignore_ascii_case(word.as_bytes());
-    let [first, rest @ ..] = &tokens[..] else { return None };
-    if let [own, statement, ..] = rest
-        && is(own, "TIDEGATE")
-        && ["EXPLAIN", "DESCRIBE", "DESC"].iter().any(|word| is(first, word))
-    {
-        return Some(Own::Explain(statement.start));
+    let mut tokens = code(sql, lexing);
+    let first = tokens.next()?;
+    let is = |token: Token, word: &str| token.text(sql).eq_ignore_ascii_case(word.as_bytes());
+    if ["EXPLAIN", "DESCRIBE", "DESC"].iter().any(|word| is(first, word)) {
+        let own = tokens.next().filter(|own| is(*own, "TIDEGATE"));
+        let statement = own.and_then(|_| tokens.next()).filter(|token| token.kind != Kind::Punct(b';'));
+        return statement.map(|statement| Own::Explain(statement.start));
     }
-    if is(first, "SELECT") {
-        let [name, open, close] = rest else { return None };
-        let called = open.kind == Kind::Punct(b'(') && close.kind == Kind::Punct(b')');
-        return (called && is(name, "tidegate_gtid")).then_some(Own::Gtid);
-    }
-    if is(first, "CALL") {
-        let [schema, dot, name, open, number, close] = rest else { return None };
-        let bare = dot.kind == Kind::Punct(b'.')
-            && open.kind == Kind::Punct(b'(')
-            && close.kind == Kind::Punct(b')');
-        let named = is(schema, "tidegate") && is(name, "resume_definition");
-        let id = std::str::from_utf8(number.text(sql)).ok()?.parse().ok()?;
-        return (bare && named).then_some(Own::ResumeDefinition(id));
-    }
-    if !is(first, "SET") {
-        return None;
-    }
-    let rest = match rest {
-        [scope, rest @ ..] if is(scope, "SESSION") || is(scope, "LOCAL") => rest,
-        _ => rest,
-    };
-    let [name, assign, value] = rest else { return None };
-    if !matches!(assign.kind, Kind::Assign | Kind::Punct(b'=')) {
-        return None;
-    }
-    let named = |variable: &str| {
-        ["", "@@", "@@session.", "@@local."].iter().any(|scope| is(name, &format!("{scope}{variable}")))
-    };
-    let text = match (value.kind, value.text(sql)) {
-        (Kind::String, [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"']) => inner,
-        (Kind::Word, word) => word,
-        _ => return None,
-    };
-    if named("tidegate_gtid") {
-        (value.kind == Kind::String).then(|| Own::SetGtid(text.to_vec()))
+    let of = if is(first, "SELECT") {
+        tokens.next().filter(|name| is(*name, "tidegate_gtid"))?;
+        called(&mut tokens)?;
+        Own::Gtid
+    } else if is(first, "CALL") {
+        tokens.next().filter(|schema| is(*schema, "tidegate"))?;
+        tokens.next().filter(|dot| dot.kind == Kind::Punct(b'.'))?;
+        tokens.next().filter(|name| is(*name, "resume_definition"))?;
+        tokens.next().filter(|open| open.kind == Kind::Punct(b'('))?;
+        let id = std::str::from_utf8(tokens.next()?.text(sql)).ok()?.parse().ok()?;
+        tokens.next().filter(|close| close.kind == Kind::Punct(b')'))?;
+        Own::ResumeDefinition(id)
+    } else if is(first, "SET") {
+        let second = tokens.next()?;
+        let has_scope = is(second, "SESSION") || is(second, "LOCAL");
+        let name = if has_scope { tokens.next()? } else { second };
+        set(sql, name, &mut tokens)?
     } else {
-        named("tidegate_consistency").then(|| Own::SetConsistency(text.to_vec()))
+        return None;
+    };
+    let ends = match tokens.next() {
+        Some(token) => token.kind == Kind::Punct(b';') && tokens.next().is_none(),
+        None => true,
+    };
+    ends.then_some(of)
+}
+
+/// Parentheses with nothing between them.
+fn called(tokens: &mut impl Iterator<Item = Token>) -> Option<()> {
+    tokens.next().filter(|open| open.kind == Kind::Punct(b'('))?;
+    tokens.next().filter(|close| close.kind == Kind::Punct(b')')).map(drop)
+}
+
+/// A variable of ours that is set.
+fn set(sql: &[u8], name: Token, tokens: &mut impl Iterator<Item = Token>) -> Option<Own> {
+    let named = |variable: &str| {
+        let scopes: [&[u8]; 4] = [b"", b"@@", b"@@session.", b"@@local."];
+        scopes.iter().any(|scope| {
+            let split = name.text(sql).split_at_checked(scope.len());
+            split.is_some_and(|(own, rest)| {
+                own.eq_ignore_ascii_case(scope) && rest.eq_ignore_ascii_case(variable.as_bytes())
+            })
+        })
+    };
+    let (gtid, consistency) = (named("tidegate_gtid"), named("tidegate_consistency"));
+    if !gtid && !consistency {
+        return None;
+    }
+    tokens.next().filter(|assign| matches!(assign.kind, Kind::Assign | Kind::Punct(b'=')))?;
+    let value = tokens.next()?;
+    match (value.kind, value.text(sql)) {
+        (Kind::String, [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"']) => {
+            Some(if gtid { Own::SetGtid(inner.to_vec()) } else { Own::SetConsistency(inner.to_vec()) })
+        }
+        (Kind::Word, word) if consistency => Some(Own::SetConsistency(word.to_vec())),
+        _ => None,
     }
 }
 
