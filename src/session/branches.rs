@@ -31,6 +31,7 @@ impl Session {
         text: &[u8],
         statement: Recognised,
     ) -> Result<bool, Problem> {
+        self.sites.in_part = false;
         if self.is_at_shard()
             && !matches!(statement.class, Class::Begin(_) | Class::Set)
             && self.ends_implicitly(text, statement)
@@ -143,11 +144,21 @@ impl Session {
         }
         let strict = [self.sites.rule, rule].contains(&Some(Transactions::OneShard));
         let rule = if strict { Some(Transactions::OneShard) } else { self.sites.rule.or(rule) };
-        if rule != Some(Transactions::BestEffort) && self.sites.parked.iter().any(|branch| branch.wrote()) {
-            return Err(Problem::Unsupported(SECOND_WRITER.into()));
+        if self.sites.parked.iter().any(|branch| branch.wrote()) {
+            if rule != Some(Transactions::BestEffort) {
+                return Err(Problem::Unsupported(SECOND_WRITER.into()));
+            }
+            if may_end(statement) {
+                return Err(Problem::Unsupported(UNSEEN_END.into()));
+            }
         }
         (self.sites.wrote, self.sites.rule) = (true, rule);
         Ok(())
+    }
+
+    /// The statement runs here: within a part of the open transaction, if there is one.
+    pub(super) fn note_part(&mut self) {
+        self.sites.in_part = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
     }
 
     /// Whether a transaction is open at any site, or every statement opens one.
@@ -215,6 +226,14 @@ impl Session {
             }
         }
         let open = is_open(self);
+        let ended = std::mem::take(&mut self.sites.in_part) && !open && self.tally.error().is_none();
+        if ended && self.sites.is_open_elsewhere() {
+            // A server has committed its part with the statement.
+            if let Err(problem) = self.commit_parts(statement).await {
+                tracing::error!(client = %self.entry.handle.id, %problem, "parts of a transaction that a statement has committed at its server do not last");
+            }
+            return;
+        }
         if open && matches!(statement.class, Class::Begin(_)) && !statement.uses.contains(Uses::MULTIPLE) {
             self.sites.begin = Some(text.into());
             (self.sites.wrote, self.sites.rule) = (false, None);
@@ -248,6 +267,11 @@ fn may_write(statement: Recognised) -> bool {
     !reads || statement.uses.intersects(Uses::UNKNOWN_FUNCTION | Uses::MULTIPLE)
 }
 
+/// Whether the statement may end the transaction of its server, which its class does not tell.
+fn may_end(statement: Recognised) -> bool {
+    matches!(statement.class, Class::Call | Class::TextPrepared) || statement.uses.contains(Uses::MULTIPLE)
+}
+
 /// Ends a part of a transaction.
 async fn end(
     connection: &mut Connection,
@@ -268,6 +292,9 @@ const SAVEPOINT: &str = "savepoints are not possible in a transaction that has r
 
 const CHAIN: &str = "AND CHAIN and RELEASE are not possible in a transaction that has read at several shards or outside of them: end it by \
                      COMMIT or ROLLBACK alone, with completion_type NO_CHAIN";
+
+const UNSEEN_END: &str = "a routine, a text that is executed, and several statements in one packet could end the transaction at their server alone, while it has \
+                          written elsewhere: commit it first, or send the statements one by one";
 
 const SECOND_WRITER: &str = "the transaction has written at another shard, or outside of the shards: one that writes in two places needs a \
                              commit in two phases, which this release does not do; commit it first, keep what it writes in one shard, or choose \

@@ -199,6 +199,7 @@ impl Session {
             self.begin_here(statement).await?;
         }
         self.note_write(statement, None)?;
+        self.note_part();
         Ok(Directed::Here)
     }
 
@@ -270,6 +271,7 @@ impl Session {
                 self.visit(&share.site).await;
                 self.begin_here(statement).await?;
                 self.note_write(statement, Some(database.transactions))?;
+                self.note_part();
                 Ok(if share.sql.is_empty() { Directed::Here } else { Directed::As(share.sql) })
             }
             Chosen::Several(shards) => {

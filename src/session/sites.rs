@@ -50,6 +50,8 @@ pub(super) struct Sites {
     pub(super) wrote: bool,
     /// What the rules of those who have written in it say of more than one.
     pub(super) rule: Option<Transactions>,
+    /// The statement in hand runs within a part of the open transaction.
+    pub(super) in_part: bool,
     /// The statement that has begun the open transaction; `None` where none has.
     pub(super) begin: Option<Box<[u8]>>,
 }

@@ -9,6 +9,7 @@ use crate::harness::{Cluster, RawClient, Scenario, within};
 both_dialects! {
     a_transaction_writes_everywhere_and_ends_everywhere,
     a_deadlock_undoes_what_was_written_at_home,
+    what_ends_a_transaction_unseen_leaves_no_part_open,
     a_part_that_is_lost_before_commit_undoes_all,
     a_commit_that_fails_in_between_is_told,
 }
@@ -102,6 +103,44 @@ async fn a_deadlock_undoes_what_was_written_at_home(scenario: Scenario) {
     let written = ["INSERT INTO plain VALUES (5, 'gone')", "UPDATE customers SET score = 7 WHERE id = 2"];
     split.end_by_a_deadlock(&mut client, &written).await;
     client.ok("COMMIT").await;
+    same_rows(&split, &mut client, &mut direct).await;
+}
+
+async fn what_ends_a_transaction_unseen_leaves_no_part_open(scenario: Scenario) {
+    let (split, mut client, mut direct) = best_effort(scenario).await;
+    for (cluster, schema) in
+        [(&split.stage.cluster, &split.stage.schema), (&split.stage.cluster, &split.whole)]
+    {
+        cluster.run(0, &[&format!("CREATE PROCEDURE {schema}.ends() COMMIT")]).await;
+    }
+    for client in [&mut client, &mut direct] {
+        client.ok("PREPARE ends FROM 'COMMIT'").await;
+    }
+    let ends = ["CALL ends()", "EXECUTE ends", "DO 1; COMMIT"];
+    for end in ends {
+        for sql in ["BEGIN", "UPDATE customers SET score = 99 WHERE id = 1"] {
+            client.ok(sql).await;
+        }
+        // It would be committed at home alone.
+        let error = client.error(end).await;
+        assert_eq!(error.code, 1235, "{end}: {error}");
+        client.ok("ROLLBACK").await;
+    }
+    same_rows(&split, &mut client, &mut direct).await;
+    // Parts that have only read end with it, and see what is there afterwards.
+    for end in &ends[..2] {
+        for sql in
+            ["BEGIN", "SELECT score FROM customers WHERE id = 1", "INSERT INTO plain VALUES (8, 'x')", end]
+        {
+            split.same(&mut client, &mut direct, sql).await;
+        }
+        let (mut other, _) = split.both().await;
+        other.ok("UPDATE customers SET score = score + 1 WHERE id = 1").await;
+        direct.ok("UPDATE customers SET score = score + 1 WHERE id = 1").await;
+        for sql in ["SELECT score FROM customers WHERE id = 1", "DELETE FROM plain WHERE id = 8"] {
+            split.same(&mut client, &mut direct, sql).await;
+        }
+    }
     same_rows(&split, &mut client, &mut direct).await;
 }
 
