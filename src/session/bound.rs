@@ -178,6 +178,7 @@ impl Session {
         if self.end_parts_for(&base.text, statement).await? {
             return Ok(Bound::Done);
         }
+        self.knows_variables(statement)?;
         let placed = match may_name_tables(statement) {
             true => self.placed(directory, id),
             false => None,

@@ -122,6 +122,7 @@ impl Session {
         if self.end_parts_for(text, statement).await? {
             return Ok(Directed::Done);
         }
+        self.knows_variables(statement)?;
         if !may_name_tables(statement) {
             if statement.class == Class::Use {
                 self.visit(&Site::home(self.home())).await; // where the client's names are the servers'

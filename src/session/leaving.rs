@@ -30,6 +30,18 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the user variables that the statement reads are known here, or anywhere but at one other place.
+    ///
+    /// # Errors
+    /// They are not.
+    pub(super) fn knows_variables(&self, statement: Recognised) -> Result<(), Problem> {
+        let elsewhere = self.variables.is_any_unread() && !self.pins.contains(Pins::USER_VARIABLES);
+        match elsewhere && statement.uses.contains(Uses::USER_VARIABLE_READ) {
+            true => Err(Problem::Unsupported(UNREAD.into())),
+            false => Ok(()),
+        }
+    }
+
     /// Whether the statement may run at several sites at once.
     ///
     /// # Errors
@@ -55,8 +67,8 @@ pub(super) fn sets_variables(text: &[u8]) -> bool {
 const HELD: &str = "a sharded table cannot be used, or left for other tables, while the session has table locks, XA, a role, SET TRANSACTION, or variables that \
                     hold for its connection alone (timestamp, insert_id, sql_log_bin and others): these would not hold there; end or unset them first";
 
-const UNREAD: &str = "a user variable that was set in the open transaction cannot be read at another shard, or outside of the shards, before \
-                      the transaction ends: write the value itself";
+const UNREAD: &str = "a user variable that one connection alone knows (one that was set in the open transaction, or is too long to go along) cannot be read at \
+                      another shard, or outside of the shards: write the value itself";
 
 const VARIABLES: &str = "a read of several shards cannot use user variables: write the values themselves, or add the key to the condition";
 

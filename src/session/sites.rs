@@ -152,6 +152,7 @@ impl Session {
         if self.held.is_some() && !self.is_held_for_more_than_questions() {
             self.stop_expecting_questions().await;
         }
+        self.take_variables_along().await;
         if let Some(held) = self.held.take() {
             self.park(held);
         }

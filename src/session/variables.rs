@@ -285,6 +285,21 @@ impl Session {
         {
             return;
         }
+        self.read_unread(connection).await;
+    }
+
+    /// The same on the way to another place, whatever keeps the connection: the values are known there then.
+    pub(super) async fn take_variables_along(&mut self) {
+        if self.pins.contains(Pins::USER_VARIABLES)
+            && self.variables.can_be_read()
+            && let Some(mut held) = self.held.take_if(|held| !held.broken)
+        {
+            self.read_unread(&mut held).await;
+            self.held = Some(held);
+        }
+    }
+
+    async fn read_unread(&mut self, connection: &mut Connection) {
         let names: Vec<Name> = std::mem::take(&mut self.variables.unread).into_iter().collect();
         let mut buffer = self.worker.buffers.take();
         let read = timeout(PRELUDE_LIMIT, read_back(connection, &names, &mut buffer)).await;

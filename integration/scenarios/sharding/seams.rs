@@ -10,6 +10,7 @@ both_dialects! {
     a_deadlock_at_one_shard_leaves_nothing_at_another,
     a_deadlock_under_a_read_of_several_shards_leaves_nothing,
     user_variables_are_read_where_they_are_known,
+    user_variables_go_along_from_place_to_place,
     a_definition_at_home_commits_what_shards_have,
     what_is_committed_unasked_is_not_missed,
     autocommit_ends_only_what_servers_end_by_it,
@@ -69,6 +70,50 @@ async fn user_variables_are_read_where_they_are_known(scenario: Scenario) {
     direct.ok("SET @v = 5").await;
     split.same(&mut client, &mut direct, "UPDATE customers SET score = @v WHERE id = 1").await;
     split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY id").await;
+}
+
+async fn user_variables_go_along_from_place_to_place(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    for (begin, end) in
+        [("BEGIN", "COMMIT"), ("BEGIN", "ROLLBACK"), ("SET autocommit = 0", "SET autocommit = 1")]
+    {
+        for sql in [
+            begin,
+            "UPDATE customers SET score = score + 1 WHERE id = 1",
+            "SELECT score FROM customers WHERE id = 2",
+            "SET @x = 1.50, @y = 'a'",
+            "SELECT COUNT(*) FROM plain",
+            "SET @x = 2.25",
+            "SELECT id FROM customers WHERE id = 1",
+            "SELECT @x, @y",
+            "SELECT @y := 'b' FROM customers WHERE id = 2",
+            "SELECT COUNT(*) FROM customers",
+            end,
+            "SELECT @x, @y",
+            "SELECT score FROM customers WHERE id = 2",
+            "SHOW WARNINGS",
+            "SELECT score FROM customers WHERE id = 1 AND score > @x",
+            "SELECT @x, @y",
+            "COMMIT",
+        ] {
+            split.same(&mut client, &mut direct, sql).await;
+        }
+    }
+    // What is too long to be read back is known at its place alone.
+    for sql in [
+        "BEGIN",
+        "SELECT id FROM customers WHERE id = 1",
+        "SET @long = REPEAT('x', 40000)",
+        "SELECT LENGTH(@long)",
+        "SELECT COUNT(*) FROM plain",
+    ] {
+        split.same(&mut client, &mut direct, sql).await;
+    }
+    refused(&mut client, "SELECT LENGTH(@long)").await;
+    refused(&mut client, "SET @y = LENGTH(@long)").await;
+    client.ok("ROLLBACK").await;
 }
 
 async fn a_definition_at_home_commits_what_shards_have(scenario: Scenario) {
