@@ -218,15 +218,18 @@ impl Session {
     pub(super) async fn note_parts(&mut self, text: &[u8], statement: Recognised) {
         let is_open =
             |session: &Self| session.held.is_some() && session.status.contains(Status::IN_TRANSACTION);
-        if self.tally.error().is_some() && self.status_unsure && self.sites.is_open_elsewhere() {
-            self.make_status_sure().await;
-            if !is_open(self) {
+        let was_open = std::mem::take(&mut self.sites.in_part);
+        if let Some(error) = self.tally.error().filter(|_| self.sites.is_open_elsewhere()) {
+            if was_open {
+                self.make_status_sure().await;
+            }
+            if error == DEADLOCK || was_open && !is_open(self) {
                 // This server has rolled its part back: nothing of the transaction is to be left elsewhere.
                 let _ = self.end_parts(b"ROLLBACK").await;
             }
         }
         let open = is_open(self);
-        let ended = std::mem::take(&mut self.sites.in_part) && !open && self.tally.error().is_none();
+        let ended = was_open && !open && self.tally.error().is_none();
         if ended && self.sites.is_open_elsewhere() {
             // A server has committed its part with the statement.
             if let Err(problem) = self.commit_parts(statement).await {

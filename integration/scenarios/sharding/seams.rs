@@ -9,6 +9,7 @@ use crate::harness::{RawClient, Scenario};
 both_dialects! {
     a_deadlock_at_one_shard_leaves_nothing_at_another,
     a_deadlock_under_a_read_of_several_shards_leaves_nothing,
+    an_error_leaves_what_is_open_elsewhere,
     user_variables_are_read_where_they_are_known,
     user_variables_go_along_from_place_to_place,
     a_definition_at_home_commits_what_shards_have,
@@ -51,6 +52,28 @@ async fn a_deadlock_under_a_read_of_several_shards_leaves_nothing(scenario: Scen
     split.in_a_ring(&mut client, &written, execute).await;
     client.ok("COMMIT").await;
     split.same(&mut client, &mut direct, all).await;
+}
+
+async fn an_error_leaves_what_is_open_elsewhere(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    for begin in ["BEGIN", "SET autocommit = 0"] {
+        for sql in [
+            begin,
+            "UPDATE customers SET score = score + 1 WHERE id = 1",
+            "SELECT score FROM customers WHERE id = 2",
+            "SELECT missing FROM plain",
+            "SELECT COUNT(*) FROM plain",
+            "SELECT missing FROM plain",
+            "SELECT missing FROM customers WHERE id = 2",
+            "SELECT missing FROM customers",
+            "COMMIT",
+            "SELECT id, score FROM customers ORDER BY id",
+        ] {
+            split.same(&mut client, &mut direct, sql).await;
+        }
+    }
 }
 
 async fn user_variables_are_read_where_they_are_known(scenario: Scenario) {
