@@ -334,7 +334,8 @@ impl Session {
             self.come_home().await;
             self.show_idle();
             let free = self.held.is_none() || !self.status.contains(Status::IN_TRANSACTION);
-            let mask = Signals::KILL | Signals::IDLE | if free { Signals::DRAIN } else { 0 };
+            let drained = free && !self.sites.is_open_elsewhere();
+            let mask = Signals::KILL | Signals::IDLE | if drained { Signals::DRAIN } else { 0 };
             // What is kept only for questions about the last statement is not kept for long.
             let patience =
                 (self.held.is_some() && free && self.is_pinned_in_passing()).then_some(QUESTION_TIME);

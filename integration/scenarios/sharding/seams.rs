@@ -1,5 +1,6 @@
 //! What a session has, between its home and its shards: it goes along, or the statement is refused.
 
+use mysql_async::prelude::Queryable;
 use tidegate::sql::Dialect;
 use tidegate::wire::ok::Status;
 
@@ -10,6 +11,7 @@ both_dialects! {
     a_deadlock_at_one_shard_leaves_nothing_at_another,
     a_deadlock_under_a_read_of_several_shards_leaves_nothing,
     an_error_leaves_what_is_open_elsewhere,
+    a_transaction_that_is_open_elsewhere_may_finish,
     user_variables_are_read_where_they_are_known,
     user_variables_go_along_from_place_to_place,
     a_definition_at_home_commits_what_shards_have,
@@ -74,6 +76,27 @@ async fn an_error_leaves_what_is_open_elsewhere(scenario: Scenario) {
             split.same(&mut client, &mut direct, sql).await;
         }
     }
+}
+
+async fn a_transaction_that_is_open_elsewhere_may_finish(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    let name = split.stage.schema.clone();
+    let mut idle = split.stage.raw().await;
+    // At home, where nothing is open.
+    for sql in ["SET autocommit = 0", "UPDATE customers SET score = 55 WHERE id = 1", &format!("USE {name}")]
+    {
+        client.ok(sql).await;
+    }
+    split.stage.proxy.terminate();
+    idle.end().await;
+    client.ok("UPDATE customers SET score = 56 WHERE id = 1").await;
+    client.ok("COMMIT").await;
+    client.end().await;
+    let sql = format!("SELECT score FROM {name}_1.customers WHERE id = 1");
+    let score: Option<i64> = split.second.root(0).await.query_first(sql).await.unwrap();
+    assert_eq!(score, Some(56));
 }
 
 async fn user_variables_are_read_where_they_are_known(scenario: Scenario) {
