@@ -48,16 +48,16 @@ class Tables:
 
 
 def prepare(primary_port: int, tables: Tables) -> None:
-    done = subprocess.run([*_sysbench("oltp_read_write", primary_port, tables), "--threads=2", "prepare"], capture_output=True, text=True,
+    done = subprocess.run([*sysbench("oltp_read_write", primary_port, tables), "--threads=2", "prepare"], capture_output=True, text=True,
                           timeout=600)
     if done.returncode:
         raise LauncherError(f"sysbench cannot prepare its tables: {(done.stderr or done.stdout)[-800:]}")
 
 
-def run(workload: Workload, target: Target, tables: Tables, seconds: int, server_pids: list, apart: bool) -> dict:
+def run(workload: Workload, target: Target, tables: Tables, seconds: int, server_pids: list, apart: bool, database: str = DATABASE) -> dict:
     """One run's numbers; raises when sysbench or a single query fails."""
     before = _reading(target, server_pids)
-    done = subprocess.run([*_sysbench(workload.script, target.port, tables), f"--threads={workload.threads}", f"--time={seconds}",
+    done = subprocess.run([*sysbench(workload.script, target.port, tables, database), f"--threads={workload.threads}", f"--time={seconds}",
                            "--report-interval=0", "--histogram=on", "--rand-type=uniform", *workload.options, "run"],
                           capture_output=True, text=True, timeout=seconds + 120, preexec_fn=_apart if apart else die_with_parent)
     after = _reading(target, server_pids)
@@ -85,12 +85,13 @@ def _apart() -> None:
     die_with_parent()
 
 
-def _sysbench(script: str, port: int, tables: Tables) -> list:
+def sysbench(script: str, port: int, tables: Tables, database: str = DATABASE) -> list:
+    """The program and the options of every run."""
     program = shutil.which("sysbench", path=binaries.SEARCH_PATH)
     if not program:
         raise LauncherError("sysbench is missing: run `integration/servers install tools`")
     return [program, script, "--mysql-host=127.0.0.1", f"--mysql-port={port}", f"--mysql-user={USER}", f"--mysql-password={PASSWORD}",
-            f"--mysql-db={DATABASE}", "--mysql-ssl=off", f"--tables={tables.count}", f"--table-size={tables.rows}"]
+            f"--mysql-db={database}", "--mysql-ssl=off", f"--tables={tables.count}", f"--table-size={tables.rows}"]
 
 
 def _reading(target: Target, server_pids: list) -> dict:

@@ -82,7 +82,10 @@ impl Metrics {
             let value = self.sum(|worker| worker.totals()[index]);
             counters(encoder, name, help, [([("", ""); 0], value)])?;
         }
-        Ok(())
+        let help = "Statements on sharded tables, by whether their plan was kept or had to be made";
+        let plans = ["kept", "made"].into_iter().enumerate();
+        let plans = plans.map(|(index, found)| ([("plan", found)], self.sum(|worker| worker.plans()[index])));
+        counters(encoder, "sharded_plans", help, plans)
     }
 
     fn encode_pools(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -202,6 +205,9 @@ mod tests {
             worker.errors.count(0);
         }
         metrics.worker(0).retried();
+        metrics.worker(0).planned(true);
+        metrics.worker(1).planned(true);
+        metrics.worker(1).planned(false);
         metrics.worker(0).replays.count(0);
         metrics.worker(1).replays.count(0);
         let text = exposed(&metrics);
@@ -214,6 +220,8 @@ mod tests {
         has(&text, "tidegate_client_received_bytes_total 30");
         has(&text, "tidegate_client_sent_bytes_total 300");
         has(&text, "tidegate_retries_total 1");
+        has(&text, r#"tidegate_sharded_plans_total{plan="kept"} 2"#);
+        has(&text, r#"tidegate_sharded_plans_total{plan="made"} 1"#);
         has(&text, r#"tidegate_errors_total{kind="backend"} 3"#);
         has(&text, r#"tidegate_transaction_replays_total{outcome="replayed"} 2"#);
     }

@@ -21,6 +21,7 @@ pub struct WorkerMetrics {
     received: AtomicU64,
     sent: AtomicU64,
     retries: AtomicU64,
+    plans: [AtomicU64; 2],
 }
 
 impl WorkerMetrics {
@@ -33,6 +34,7 @@ impl WorkerMetrics {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            plans: Default::default(),
         }
     }
 
@@ -56,6 +58,16 @@ impl WorkerMetrics {
     /// A read was sent again to another server.
     pub fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A statement on sharded tables has got its plan: one that was kept, or one made for it.
+    pub fn planned(&self, kept: bool) {
+        self.plans[usize::from(!kept)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Plans that were kept, and plans that were made.
+    pub(super) fn plans(&self) -> [u64; 2] {
+        self.plans.each_ref().map(|value| value.load(Ordering::Relaxed))
     }
 
     pub(super) fn latency(&self, route_index: usize) -> Option<&Latency> {

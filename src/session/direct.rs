@@ -233,7 +233,9 @@ impl Session {
         let seed = self.worker.seed(database, lexing, modes, charset);
         let shape = sql::shape(text, &lexing, seed, literals);
         let mut plans = self.worker.plans.borrow_mut();
-        if let Some(known) = plans.get(directory.generation, shape) {
+        let known = plans.get(directory.generation, shape);
+        self.worker.counters.planned(known.is_some());
+        if let Some(known) = known {
             return known;
         }
         let database = (!database.is_empty()).then_some(database);

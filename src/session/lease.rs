@@ -39,7 +39,9 @@ impl Session {
         if self.last.counted && !outlast && !statement.uses.intersects(ABOUT_BEFORE) {
             self.ask_found_rows().await; // which outlasts statements that fail
         }
-        if let Some(connection) = self.take_held(route.target, statement) {
+        // A pin is made on the primary, if there is one, whatever the statement asks about the one before.
+        let target = if self.begins_away(statement) { Target::Primary } else { route.target };
+        if let Some(connection) = self.take_held(target, statement) {
             let here = (connection.server, connection.id);
             if statement.uses.contains(Uses::SEQUENCE_LAST) && self.has_drawn_elsewhere(here) {
                 self.hold(connection);
@@ -52,7 +54,7 @@ impl Session {
         {
             return Ok(connection);
         }
-        if let Some(connection) = self.take_before(route.target, statement).await {
+        if let Some(connection) = self.take_before(target, statement).await {
             return Ok(connection);
         }
         let before = statement.uses.intersects(Uses::FOUND_ROWS | Uses::ROW_COUNT)

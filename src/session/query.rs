@@ -152,8 +152,10 @@ impl Session {
         let between_calls = self.pins.contains(Pins::CALLED)
             && matches!(statement.class, Class::Call | Class::Ddl | Class::Set | Class::Use);
         let may_wait = (between_calls || self.pins.intersects(Pins::MEASURED)) && !blurs_count(statement);
-        let may_wait =
-            may_wait || self.pins.contains(Pins::DIAGNOSTICS) && self.runs_beside_warnings(statement, text);
+        let may_wait = may_wait
+            || self.pins.contains(Pins::DIAGNOSTICS)
+                && self.runs_beside_warnings(statement, text)
+                && !self.begins_away(statement);
         if !statement.uses.intersects(ABOUT_BEFORE) && !may_wait {
             self.settle_pins().await;
         }

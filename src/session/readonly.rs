@@ -98,13 +98,28 @@ impl Session {
 
     /// Whether the statement, after a transaction that has left a pin on this connection to a replica, needs the primary.
     fn is_misplaced(&self, connection: &Connection, statement: Recognised) -> bool {
-        let free = Situation { pinned: false, ..self.situation() };
+        let free = Situation { pinned: false, pinned_softly: false, ..self.situation() };
         self.pins.intersects(GIVES_WAY)
             && self.has_little_there()
             && !connection.status.contains(Status::IN_TRANSACTION)
             && self.topology.snapshot().primary.is_some_and(|primary| primary != connection.server)
             && !matches!(statement.class, Class::ShowServer | Class::Kill)
             && plan::route(statement, free).target == Target::Primary
+    }
+
+    /// Whether the statement begins what lasts, a transaction or a pin, on the primary if there is one, while what may be asked about the
+    /// statement before is on a replica.
+    pub(super) fn begins_away(&self, statement: Recognised) -> bool {
+        let begins = match statement.class {
+            Class::Begin(access) => access != Access::ReadOnly,
+            Class::Set => statement.uses.intersects(plan::MAKES_PIN.difference(Uses::USER_VARIABLE_WRITE)),
+            _ => false,
+        };
+        begins
+            && self.held.as_deref().is_some_and(|held| {
+                !held.status.contains(Status::IN_TRANSACTION)
+                    && self.topology.snapshot().primary.is_some_and(|primary| primary != held.server)
+            })
     }
 
     /// What ends the transaction on a replica to write, or stays on its connection longer than the transaction, is no
