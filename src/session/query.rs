@@ -159,6 +159,7 @@ impl Session {
         if !statement.uses.intersects(ABOUT_BEFORE) && !may_wait {
             self.settle_pins().await;
         }
+        self.free_variables_for(statement).await;
         if self.may_be_bound_to_replica() {
             self.leave_replica_for(statement, text).await;
         }

@@ -213,7 +213,7 @@ impl Session {
         // Of a command, MySQL's next answer would count what SHOW WARNINGS leaves.
         let gets = statement.class == Class::Diagnostics && end.rows.is_none() && !work.sql().is_empty();
         let vain = gets && succeeded && self.has_asked_in_vain(connection, end).await;
-        self.note_variables(connection, work, succeeded && !vain);
+        self.note_variables(connection, work, succeeded && !vain).await;
         if gets && succeeded {
             self.note_row_count((connection.server, connection.id), work);
         }

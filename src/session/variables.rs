@@ -194,10 +194,16 @@ impl Session {
     }
 
     /// The statement has run on this connection, well or not: the variables that it may have assigned are there.
-    pub(super) fn note_variables(&mut self, connection: &mut Connection, work: &Work<'_>, succeeded: bool) {
+    pub(super) async fn note_variables(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        succeeded: bool,
+    ) {
         if !may_assign(work.statement) {
             return;
         }
+        let mut beside = Vec::new();
         let mut assigned = names(sql::user_variables(work.sql(), &self.lexing)).unwrap_or_else(|| {
             // Those that can be compared have been brought; the others stay where they are.
             self.variables.opaque = true;
@@ -214,8 +220,16 @@ impl Session {
             connection.variables.touch(&name);
             if reached {
                 self.variables.unreadable.remove(&name); // it has another value now
-                self.variables.unread.insert(name);
+                if self.held.is_some() {
+                    beside.push(name);
+                } else {
+                    self.variables.unread.insert(name);
+                }
             }
+        }
+        // Beside a soft pin: this connection is not the one on which others are.
+        if !beside.is_empty() {
+            self.read_names(connection, beside).await;
         }
         let variables = &mut self.variables;
         variables.opaque |= variables.known.len() + variables.unread.len() > NAMES_MAX;
@@ -288,6 +302,27 @@ impl Session {
         self.read_unread(connection).await;
     }
 
+    /// GET DIAGNOSTICS is to assign variables where the statement before ran, beside the connection on which others are: those are read
+    /// first, and that connection is given back where nothing else is on it.
+    pub(super) async fn free_variables_for(&mut self, statement: Recognised) {
+        let beside = statement.class == Class::Diagnostics
+            && statement.uses.contains(Uses::USER_VARIABLE_WRITE)
+            && self.pins.contains(Pins::USER_VARIABLES)
+            && self
+                .held
+                .as_ref()
+                .is_some_and(|held| self.last.place.is_some_and(|place| place != (held.server, held.id)));
+        if !beside {
+            return;
+        }
+        self.settle_pins().await;
+        if self.pins.difference(Pins::PASSING).is_empty()
+            && let Some(held) = self.held.take()
+        {
+            self.release(held, false);
+        }
+    }
+
     /// The same on the way to another place, whatever keeps the connection: the values are known there then.
     pub(super) async fn take_variables_along(&mut self) {
         if self.pins.contains(Pins::USER_VARIABLES)
@@ -301,6 +336,10 @@ impl Session {
 
     async fn read_unread(&mut self, connection: &mut Connection) {
         let names: Vec<Name> = std::mem::take(&mut self.variables.unread).into_iter().collect();
+        self.read_names(connection, names).await;
+    }
+
+    async fn read_names(&mut self, connection: &mut Connection, names: Vec<Name>) {
         let mut buffer = self.worker.buffers.take();
         let read = timeout(PRELUDE_LIMIT, read_back(connection, &names, &mut buffer)).await;
         connection.user = None; // what the client may ask about its last statement is gone from it
@@ -312,6 +351,7 @@ impl Session {
             match value {
                 Some(value) => {
                     connection.variables.put(&name, &value);
+                    self.variables.unread.remove(&name);
                     self.variables.known.insert(name, value);
                 }
                 None => {
