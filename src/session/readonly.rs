@@ -112,6 +112,7 @@ impl Session {
     pub(super) fn begins_away(&self, statement: Recognised) -> bool {
         let begins = match statement.class {
             Class::Begin(access) => access != Access::ReadOnly,
+            Class::EndOrSavepoint => statement.uses.contains(Uses::CHAIN_OR_RELEASE) || self.end_leads_on(),
             Class::Set => statement.uses.intersects(plan::MAKES_PIN.difference(Uses::USER_VARIABLE_WRITE)),
             _ => false,
         };

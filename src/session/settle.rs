@@ -183,15 +183,24 @@ impl Session {
                 || statement.uses.contains(Uses::CALC_FOUND_ROWS);
             pins.set(Pins::DIAGNOSTICS, asked_about);
             let here = Some((connection.server, connection.id));
+            let counts = work.expect != Expect::Text; // COM_STATISTICS leaves them, and its connection may have another's
             self.last = Last {
                 place: here,
                 found_there: end.rows.is_some() || self.last.found_there && self.last.place == here,
-                row_count: end.rows.map_or(i128::from(end.affected_rows), |_| -1),
-                found_rows: if succeeded { self.found_rows(work, end) } else { self.last.found_rows },
+                row_count: match end.rows {
+                    _ if !counts => self.last.row_count,
+                    Some(_) => -1,
+                    None => i128::from(end.affected_rows),
+                },
+                found_rows: if succeeded && counts {
+                    self.found_rows(work, end)
+                } else {
+                    self.last.found_rows
+                },
                 warnings: end.warnings.max(left),
                 condition: self.last.condition.take().filter(|_| left > 0),
                 kept: self.last.kept.take().filter(|_| left > 0),
-                counts_are_ours: false,
+                counts_are_ours: !counts,
                 counted: statement.uses.contains(Uses::CALC_FOUND_ROWS),
                 found_rows_unknown: match end.rows {
                     Some(_) => statement.uses.contains(Uses::OFFSET),
