@@ -40,7 +40,7 @@ impl Session {
             self.ask_found_rows().await; // which outlasts statements that fail
         }
         // A pin is made on the primary, if there is one, whatever the statement asks about the one before.
-        let target = if self.begins_away(statement) { Target::Primary } else { route.target };
+        let target = if self.begins_on_primary(statement) { Target::Primary } else { route.target };
         if let Some(connection) = self.take_held(target, statement) {
             let here = (connection.server, connection.id);
             if statement.uses.contains(Uses::SEQUENCE_LAST) && self.has_drawn_elsewhere(here) {

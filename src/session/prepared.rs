@@ -66,7 +66,7 @@ impl Session {
         self.statements.written = (anew || own.is_some() && sql.is_none()).then(|| asked.into());
         self.statements.base = base;
         let id = self.statements.free_id();
-        self.settle_before(statement, text).await;
+        self.settle_before_preparing(statement, text).await;
         let route = plan::route(statement, self.situation());
         // Preparing has none of the statement's effects, but the types of user variables are in its answer.
         let looked_at = Uses::MULTIPLE | Uses::USER_VARIABLE_READ | Uses::USER_VARIABLE_WRITE;

@@ -149,20 +149,25 @@ impl Session {
     /// would see them, between CALLs, because MariaDB's warnings show a row number that they would change, and beside warnings, because
     /// they would clear those.
     pub(super) async fn settle_before(&mut self, statement: Recognised, text: &[u8]) {
+        self.settle_before_preparing(statement, text).await;
+        if self.may_be_bound_to_replica() {
+            self.leave_replica_for(statement, text).await;
+        }
+    }
+
+    /// The same before a statement is prepared, which ends no transaction and begins none.
+    pub(super) async fn settle_before_preparing(&mut self, statement: Recognised, text: &[u8]) {
         let between_calls = self.pins.contains(Pins::CALLED)
             && matches!(statement.class, Class::Call | Class::Ddl | Class::Set | Class::Use);
         let may_wait = (between_calls || self.pins.intersects(Pins::MEASURED)) && !blurs_count(statement);
         let may_wait = may_wait
             || self.pins.contains(Pins::DIAGNOSTICS)
                 && self.runs_beside_warnings(statement, text)
-                && !self.begins_away(statement);
+                && !(self.begins_on_primary(statement) && self.is_held_elsewhere());
         if !statement.uses.intersects(ABOUT_BEFORE) && !may_wait {
             self.settle_pins().await;
         }
         self.free_variables_for(statement).await;
-        if self.may_be_bound_to_replica() {
-            self.leave_replica_for(statement, text).await;
-        }
     }
 
     /// The session ends, or begins anew, right behind a CALL: what that has left may outlive a reset.

@@ -107,20 +107,24 @@ impl Session {
             && plan::route(statement, free).target == Target::Primary
     }
 
-    /// Whether the statement begins what lasts, a transaction or a pin, on the primary if there is one, while what may be asked about the
-    /// statement before is on a replica.
-    pub(super) fn begins_away(&self, statement: Recognised) -> bool {
+    /// Whether the statement begins what lasts, a transaction or a pin, on the primary where there is one.
+    pub(super) fn begins_on_primary(&self, statement: Recognised) -> bool {
         let begins = match statement.class {
             Class::Begin(access) => access != Access::ReadOnly,
             Class::EndOrSavepoint => statement.uses.contains(Uses::CHAIN_OR_RELEASE) || self.end_leads_on(),
             Class::Set => statement.uses.intersects(plan::MAKES_PIN.difference(Uses::USER_VARIABLE_WRITE)),
             _ => false,
         };
+        let in_transaction = |held: &Connection| held.status.contains(Status::IN_TRANSACTION);
         begins
-            && self.held.as_deref().is_some_and(|held| {
-                !held.status.contains(Status::IN_TRANSACTION)
-                    && self.topology.snapshot().primary.is_some_and(|primary| primary != held.server)
-            })
+            && !self.held.as_deref().is_some_and(in_transaction)
+            && self.topology.snapshot().primary.is_some()
+    }
+
+    /// Whether the session has a connection that is not one to the primary.
+    pub(super) fn is_held_elsewhere(&self) -> bool {
+        let primary = self.topology.snapshot().primary;
+        self.held.as_deref().is_some_and(|held| Some(held.server) != primary)
     }
 
     /// What ends the transaction on a replica to write, or stays on its connection longer than the transaction, is no
