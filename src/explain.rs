@@ -94,6 +94,7 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
     let found = match &planned {
         Planned::Home | Planned::Dictionary(_) | Planned::Makes(_) => Ok(0),
         Planned::Refused(refusal) => Err(refusal.clone()),
+        Planned::Unlisted(unlisted) => Err(unlisted.refusal()),
         Planned::Copies(copies) => Ok(planner.rules().database(&copies.database)?.copies().len()),
         Planned::Definition(definition) => {
             let (_, shards) = definition.sites(planner.rules().database(&definition.database)?);

@@ -25,6 +25,15 @@ pub(super) struct Placed {
     pub text: Box<[u8]>,
     /// That text's.
     pub literals: Vec<Literal>,
+    /// Where the client's text names no columns: how they are named, and which they were.
+    pub listed: Option<(Arc<Planned>, Arc<[String]>)>,
+}
+
+impl Placed {
+    /// A statement whose text is of no use on shards.
+    pub fn without_text(generation: u64, planned: Arc<Planned>) -> Self {
+        Self { generation, planned, text: Box::default(), literals: Vec::new(), listed: None }
+    }
 }
 
 /// What a client's statement is beside what it is at home.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::abroad::{Ahead, Placed};
-use super::direct::{Directed, Directory, Reading, may_name_tables, refused};
+use super::direct::{Directed, Directory, RULES_CHANGED, Reading, may_name_tables, refused};
 use super::execution::Execution;
 use super::placing::DEFINITION;
 use super::portions::Spread;
@@ -180,7 +180,7 @@ impl Session {
         }
         self.knows_variables(statement)?;
         let placed = match may_name_tables(statement) {
-            true => self.placed(directory, id),
+            true => self.placed_now(directory, id, &mut given.base).await?,
             false => None,
         };
         match placed.as_deref().map(|placed| (placed, &*placed.planned)) {
@@ -201,6 +201,7 @@ impl Session {
                 let spread = self.spread_copies(directory.rules_of(&copies.database)?, copies, &base.text)?;
                 return self.bind_copies(spread, &given);
             }
+            Some((_, Planned::Unlisted(_))) => return Err(RULES_CHANGED),
             Some((_, Planned::Definition(_))) => return Err(Problem::Unsupported(DEFINITION.into())),
             Some((_, Planned::Home | Planned::Copies(_))) => {
                 self.stay_home(&base.text, statement).await?;
@@ -319,7 +320,10 @@ impl Session {
         }
         let directory = Arc::clone(&directory);
         let placed = self.placed(&directory, id);
-        if !placed.is_some_and(|placed| matches!(*placed.planned, Planned::Routed(_) | Planned::Makes(_))) {
+        let is_abroad = |placed: Arc<Placed>| {
+            matches!(*placed.planned, Planned::Routed(_) | Planned::Makes(_) | Planned::Unlisted(_))
+        };
+        if !placed.is_some_and(is_abroad) {
             let home = Site::home(self.home());
             Box::pin(self.visit(&home)).await;
             return false;

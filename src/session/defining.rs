@@ -55,6 +55,7 @@ impl Session {
         statement: Recognised,
         route: Route,
     ) -> Run<'a> {
+        self.worker.directory.load().note_definition();
         let (ends, mut warnings) = (Vec::new(), self.no_warnings(&[]));
         warnings.alike = true;
         let (restores, time, spread) = (Vec::new(), None, &defined.spread);
@@ -64,6 +65,7 @@ impl Session {
 
     /// Tells the client.
     pub(super) async fn end_definition(&mut self, run: &Run<'_>, result: Result<(), Failure>) -> Flow {
+        self.worker.directory.load().note_definition();
         // What is held here has a status of its own: a transaction that is open still, where nothing was begun.
         if self.held.is_none() {
             self.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);

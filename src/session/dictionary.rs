@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// The server of a cluster that knows its definitions best.
-    fn asked_server(&self, cluster: ClusterId) -> Result<ServerId, Problem> {
+    pub(super) fn asked_server(&self, cluster: ClusterId) -> Result<ServerId, Problem> {
         let snapshot = self.worker.clusters.of(cluster).snapshot();
         let server = snapshot.primary.or_else(|| snapshot.pick_replica(self.worker.random(), &[]));
         server.ok_or_else(|| Problem::NoServer(snapshot.explain_unusable_to_client()))

@@ -5,8 +5,10 @@
 //! a statement that names a listed table runs where its plan says, or not at all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::defined::Defined;
+use super::listing::Listed;
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
@@ -14,7 +16,7 @@ use super::{Problem, Session, leaving, making};
 use crate::execute::names::Names;
 use crate::plan::sharded::{
     self, Arguments, Chosen, Merge, Merging, Modes, NameEdit, Place, Planned, Planner, Refusal, Request,
-    Routed, Verb,
+    Routed, Unlisted, Verb,
 };
 use crate::shard::{Charset, Database, Rules, Shard, ShardIx, ShardSet};
 use crate::sql::{self, Class, Lexing, Literal, Recognised, Uses};
@@ -25,6 +27,8 @@ use crate::wire::err::ErrPacket;
 pub struct Directory {
     /// Differs from that of those which were in effect before.
     generation: u64,
+    /// Definitions that have begun or ended through Tidegate, under these rules.
+    definitions: AtomicU64,
     planner: Planner,
 }
 
@@ -32,7 +36,7 @@ impl Directory {
     /// Of these rules, in the place of others.
     pub fn new(rules: Rules, before: Option<&Self>) -> Self {
         let generation = before.map_or(0, |before| before.generation) + 1;
-        Self { generation, planner: Planner::new(Arc::new(rules)) }
+        Self { generation, definitions: AtomicU64::new(0), planner: Planner::new(Arc::new(rules)) }
     }
 
     /// Whether a table of any database is listed.
@@ -43,6 +47,16 @@ impl Directory {
     /// Which rules these are.
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// The rules, and the definitions of tables as far as Tidegate has changed them: what was known of tables in another edition may be wrong.
+    pub(super) fn edition(&self) -> (u64, u64) {
+        (self.generation, self.definitions.load(Ordering::SeqCst))
+    }
+
+    /// A definition begins, or has come to an end.
+    pub(super) fn note_definition(&self) {
+        self.definitions.fetch_add(1, Ordering::SeqCst);
     }
 
     /// All rules.
@@ -131,10 +145,31 @@ impl Session {
         }
         let mut literals = self.worker.literals.take();
         let planned = self.planned(directory, text, statement, &mut literals);
-        let directed = self.direct_planned(directory, &planned, text, statement, &mut literals).await;
+        let directed = match &*planned {
+            Planned::Unlisted(unlisted) => {
+                self.direct_listed(directory, unlisted, text, statement, &mut literals).await
+            }
+            planned => self.direct_planned(directory, planned, text, statement, &mut literals).await,
+        };
         literals.shrink_to(LITERALS_KEPT); // after a bulk load
         self.worker.literals.replace(literals);
         directed
+    }
+
+    /// The same of a statement that names no columns.
+    async fn direct_listed(
+        &mut self,
+        directory: &Directory,
+        unlisted: &Unlisted,
+        text: &[u8],
+        statement: Recognised,
+        literals: &mut Vec<Literal>,
+    ) -> Result<Directed, Problem> {
+        let read = (self.logical_schema(), self.reading());
+        let Listed { sql, planned, .. } =
+            self.name_columns(directory, unlisted, (text, statement), read, literals).await?;
+        let directed = self.direct_planned(directory, &planned, &sql, statement, literals).await?;
+        Ok(directed.by_text(sql))
     }
 
     async fn direct_planned(
@@ -178,7 +213,7 @@ impl Session {
                 },
                 Err(problem) => Err(problem),
             },
-            Planned::Makes(_) => Err(RULES_CHANGED),
+            Planned::Makes(_) | Planned::Unlisted(_) => Err(RULES_CHANGED),
         }?;
         let Some(filled) = filled else { return Ok(directed) };
         self.client.made = Some(filled.made);

@@ -161,12 +161,8 @@ pub(super) fn whole(planned: &Planned) -> Result<&Planned, Problem> {
 impl Filled {
     /// What was directed by this text, for one who has the client's alone.
     pub fn direct(self, directed: Directed) -> Directed {
-        match directed {
-            Directed::Here => Directed::As(self.sql),
+        match directed.by_text(self.sql) {
             Directed::Spread(mut spread) => {
-                for portion in spread.portions.iter_mut().filter(|portion| portion.share.sql.is_empty()) {
-                    portion.share.sql.clone_from(&self.sql);
-                }
                 spread.made = Some(self.made);
                 Directed::Spread(spread)
             }

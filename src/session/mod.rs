@@ -41,6 +41,7 @@ mod lanes;
 mod lease;
 mod leaving;
 mod ledger;
+mod listing;
 mod locks;
 mod looks;
 mod making;

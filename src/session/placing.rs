@@ -24,6 +24,8 @@ pub(super) struct Prepare {
     pub back: Option<Site>,
     /// Each execution is another text.
     pub anew: bool,
+    /// The client's text with its columns, where it names none.
+    pub listed: Option<Vec<u8>>,
 }
 
 impl Session {
@@ -51,7 +53,17 @@ impl Session {
         text: &[u8],
         statement: Recognised,
     ) -> Result<Prepare, Problem> {
-        let placed = self.place(directory, text, statement, self.logical_schema(), self.reading());
+        let (schema, reading) = (self.logical_schema(), self.reading());
+        let mut placed = self.place(directory, text, statement, schema, reading);
+        let mut listed = None;
+        if let Planned::Unlisted(unlisted) = &*placed.planned {
+            let about = (text, statement);
+            let with =
+                self.name_columns(directory, unlisted, about, (schema, reading), &mut Vec::new()).await?;
+            placed = self.place(directory, &with.sql, statement, schema, reading);
+            listed = Some(with.sql);
+        }
+        let text = listed.as_deref().unwrap_or(text);
         let (site, sql) = match &*placed.planned {
             Planned::Refused(refusal) => return Err(refused(refusal)),
             Planned::Home if sql::uses_no_table(text, &self.lexing) => return Ok(Prepare::default()),
@@ -70,11 +82,12 @@ impl Session {
                 let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
                 (site, (!sql.is_empty()).then_some(sql))
             }
+            Planned::Unlisted(_) => return Err(RULES_CHANGED),
         };
         let back = (self.held.is_some() && !self.sites.is_at(&site)).then(|| self.sites.here());
         self.visit(&site).await;
         let anew = matches!(&*placed.planned, Planned::Dictionary(_));
-        Ok(Prepare { sql, back, anew })
+        Ok(Prepare { sql: sql.or_else(|| listed.clone()), back, anew, listed })
     }
 
     /// A shard that says what the statement takes and gives: where the session is, else one by the text, whose cluster has a primary.
@@ -104,7 +117,7 @@ impl Session {
     }
 
     /// What a statement is by the rules.
-    fn place(
+    pub(super) fn place(
         &self,
         directory: &Directory,
         text: &[u8],
@@ -119,20 +132,20 @@ impl Session {
                 self.refused_with_values(directory, makes, text, (statement, database, reading))
         {
             let planned = Arc::new(Planned::Refused(refusal));
-            return Placed { generation, planned, text: Box::default(), literals: Vec::new() };
+            return Placed::without_text(generation, planned);
         }
         if !matches!(*planned, Planned::Routed(_) | Planned::Makes(_)) {
-            return Placed { generation, planned, text: Box::default(), literals: Vec::new() };
+            return Placed::without_text(generation, planned);
         }
         match name_parameters(text, &reading.lexing) {
             Some(named) => {
                 sql::shape(&named, &reading.lexing, 0, &mut literals); // they are in other places there
-                Placed { generation, planned, text: named.into(), literals }
+                Placed { generation, planned, text: named.into(), literals, listed: None }
             }
             None => {
                 let what = "A parameter stands in a place that is not understood";
                 let planned = Arc::new(Planned::Refused(Refusal::new(Reason::NotParsed, what)));
-                Placed { generation, planned, text: Box::default(), literals: Vec::new() }
+                Placed::without_text(generation, planned)
             }
         }
     }

@@ -45,7 +45,7 @@ impl Session {
         if statement.uses.contains(Uses::EXPLAINED) {
             return self.refuse(&Problem::Unsupported(EXPLAINED.into())).await;
         }
-        let Prepare { sql, back, anew } = match self.direct_prepare(text, statement).await {
+        let Prepare { sql, back, anew, listed } = match self.direct_prepare(text, statement).await {
             Ok(prepare) => prepare,
             Err(problem) => return self.refuse(&problem).await,
         };
@@ -60,10 +60,11 @@ impl Session {
         let source = |text: &[u8], state| {
             Arc::new(Source::new(text.into(), state, |kin| self.statements.copy(kin), hasher))
         };
-        let base = if sql.is_none() { text } else { asked };
+        let base = listed.as_deref().unwrap_or(if sql.is_none() { text } else { asked });
         let base = self.is_at_shard().then(|| source(base, self.logical_state()));
         let source = source(text, Arc::clone(&self.desired));
-        self.statements.written = (anew || own.is_some() && sql.is_none()).then(|| asked.into());
+        let is_other = anew || listed.is_some() || own.is_some() && sql.is_none();
+        self.statements.written = is_other.then(|| asked.into());
         self.statements.base = base;
         let id = self.statements.free_id();
         self.settle_before_preparing(statement, text).await;

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use super::dictionary;
 use super::direct::Directory;
 use super::inquiry::Inquiry;
+use super::listing::Lists;
 use super::own_ids::Columns;
 use super::plans::Plans;
 use super::record::Tapes;
@@ -120,6 +121,8 @@ pub struct Worker {
     pub(super) columns: RefCell<Columns>,
     /// The columns of tables of information_schema that tell of tables, as far as they were asked for.
     pub(super) dictionary: RefCell<dictionary::Columns>,
+    /// The columns of sharded tables, as far as they were asked for a moment ago.
+    pub(super) lists: RefCell<Lists>,
     pub(super) unset_variables: Unset,
     /// Memory for what is kept of transactions, and what their results' checksums begin with.
     pub(super) tapes: Rc<Tapes>,
@@ -188,6 +191,7 @@ impl Worker {
             inquiry: Inquiry::default(),
             columns: RefCell::default(),
             dictionary: RefCell::default(),
+            lists: RefCell::default(),
             unset_variables: Unset::default(),
             tapes: Rc::default(),
             sum_seed: RandomState::new().hash_one(0),

@@ -121,6 +121,7 @@ async fn rows_of_a_bulk_go_to_their_shards(scenario: Scenario) {
         )
         .await;
     let update = pair.prepare("UPDATE orders SET total = total * 2 WHERE customer_id = ? AND id < ?").await;
+    let unlisted = pair.prepare("INSERT INTO orders VALUES (?, ?, NULL)").await;
     let delete = pair.prepare("DELETE FROM orders WHERE customer_id = ? AND id = ?").await;
     for (statement, types, rows) in [
         (insert, true, &[(1, 70), (2, 71), (1, 72), (4, 73)][..]),
@@ -130,6 +131,8 @@ async fn rows_of_a_bulk_go_to_their_shards(scenario: Scenario) {
         (update, true, &[(1, 72), (2, 80), (8, 9)]),
         (delete, true, &[(1, 70), (2, 71), (2, 999)]),
         (insert, true, &[(5, 1000), (7, 1000)]),
+        (unlisted, true, &[(6, 1001), (7, 1001), (8, 1001)]),
+        (unlisted, false, &[(1, 1002), (3, 1002)]),
     ] {
         let ours = tell(bulk(&mut pair.ours, statement.ours, rows, types).await, &own);
         let theirs = tell(bulk(&mut pair.theirs, statement.theirs, rows, types).await, &own);

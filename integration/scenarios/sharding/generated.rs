@@ -77,6 +77,8 @@ async fn t04_rows_get_ids_as_from_auto_increment(scenario: Scenario) {
         "INSERT tickets SET id = NULL, customer_id = 1, text = '{}'",
         "INSERT tickets SET tickets.customer_id = 1, text = '{}', tickets.id = DEFAULT",
         "REPLACE INTO tickets (customer_id, text) VALUES (1, '{}')",
+        "INSERT INTO tickets VALUES (1, NULL, '{}')",
+        "INSERT tickets VALUES (1, 0, '{}'), (1, DEFAULT, '{} too')",
     ]
     .iter()
     .enumerate()
@@ -175,13 +177,17 @@ async fn t04_prepared_rows_get_ids(scenario: Scenario) {
         .prepare("INSERT INTO tickets (customer_id, text, id) VALUES (?, ?, ?)")
         .await
         .expect("prepared");
+    let unlisted = client.prepare("INSERT INTO tickets VALUES (?, ?, ?)").await.expect("prepared");
     let last = client.prepare("SELECT LAST_INSERT_ID() AS id").await.expect("prepared");
     for (n, id) in asks.into_iter().enumerate() {
         let text = n.to_string();
-        let with_id = [Param::Int(1), Param::Text(text.as_bytes()), id];
-        for (statement, params) in
-            [(absent, &[Param::Int(2), Param::Text(text.as_bytes())][..]), (given, &with_id)]
-        {
+        let with_id = [Param::Int(1), Param::Text(text.as_bytes()), id.clone()];
+        let in_order = [Param::Int(3), id, Param::Text(text.as_bytes())];
+        for (statement, params) in [
+            (absent, &[Param::Int(2), Param::Text(text.as_bytes())][..]),
+            (given, &with_id),
+            (unlisted, &in_order),
+        ] {
             let told = client.execute(statement, params).await.ok().insert_id;
             assert!(told > before);
             before = told;

@@ -1,8 +1,8 @@
 //! `cases/NAME.txt`: rules, then statements with what becomes of each. `UPDATE_CASES=1` rewrites what becomes of them.
 //!
 //! A file begins with `databases` of a rules file, up to a line of `===`. Then come cases, a blank line between two: lines of thought
-//! (`#`), settings for this case (`@mariadb`, `@database NAME`, `@none`, `@ansi`, `@pipes`, `@high_not`, `@latin1`, `@parameters 1 2`), the
-//! statement (`> `), its plan, the shards that it runs on, and their text where it is not the client's.
+//! (`#`), settings for this case (`@mariadb`, `@database NAME`, `@none`, `@ansi`, `@pipes`, `@high_not`, `@latin1`, `@parameters 1 2`, `@columns a b`: what a
+//! shard tells of the table), the statement (`> `), its plan, the shards that it runs on, and their text where it is not the client's.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ struct Setting {
     charset: Charset,
     database: Option<String>,
     parameters: Vec<Value<'static>>,
+    columns: Vec<String>,
 }
 
 /// The rules at a file's head.
@@ -42,6 +43,7 @@ fn case(lines: &str, planner: &Planner) -> String {
         charset: Charset::Utf8,
         database: Some("shop".to_owned()),
         parameters: Vec::new(),
+        columns: Vec::new(),
     };
     let (mut kept, mut statement) = (String::new(), Vec::new());
     for line in lines.lines() {
@@ -54,6 +56,7 @@ fn case(lines: &str, planner: &Planner) -> String {
                 ("@high_not", _) => setting.modes.high_not_precedence = true,
                 ("@latin1", _) => setting.charset = Charset::Latin1,
                 ("@none", _) => setting.database = None,
+                ("@columns", list) => setting.columns = list.split(' ').map(str::to_owned).collect(),
                 ("@database", name) => setting.database = Some(name.to_owned()),
                 ("@parameters", list) => {
                     setting.parameters = list
@@ -83,6 +86,14 @@ fn outcome(sql: &[u8], setting: &Setting, planner: &Planner) -> String {
     };
     let planned = planner.plan(&request);
     let mut out = describe(sql, lexing, &planned, planner.rules());
+    if let Planned::Unlisted(unlisted) = &planned {
+        if setting.columns.is_empty() {
+            let refused = Planned::Refused(unlisted.refusal()); // as where rules are tested
+            return out + &describe(sql, lexing, &refused, planner.rules());
+        }
+        let sql = unlisted.write(sql, lexing, &setting.columns);
+        return format!("{out}with   {}\n{}", String::from_utf8_lossy(&sql), outcome(&sql, setting, planner));
+    }
     if let Planned::Makes(makes) = &planned {
         return out + &with_values(sql, setting, makes, planner);
     }
@@ -281,6 +292,7 @@ proptest! {
                     charset: Charset::Utf8,
                     database: None,
                     parameters: Vec::new(),
+                    columns: Vec::new(),
                 };
                 on_shards(sql.as_bytes(), &setting, routed, planner.rules().database("shop").unwrap());
             }

@@ -17,6 +17,7 @@ use super::planned::{InsertedRow, Merge, Planned, Routed, Sites, Verb};
 use super::refusal::{Reason, Refusal};
 use super::route::understood;
 use super::scope::{BlockIx, InstanceIx, Scope, What};
+use super::unlisted::Unlisted;
 use crate::shard::{Generate, Table};
 use crate::sql::Uses;
 
@@ -66,7 +67,10 @@ impl Scope<'_> {
         understood(self, mentions)?;
         let what = self.instances.get(target).map(|target| &target.what);
         let (key, generate) = match what {
-            Some(What::Sharded { key, database, .. }) => {
+            Some(What::Sharded { key, database, keyspace }) => {
+                if let Some(unlisted) = Unlisted::of(self.text, insert, database, *keyspace) {
+                    return Ok(Planned::Unlisted(Box::new(unlisted)));
+                }
                 let table =
                     database.tables.get(&*String::from_utf8_lossy(&self.text.name(insert.table.last())));
                 let generate = match table {
@@ -197,10 +201,7 @@ impl Scope<'_> {
         target: InstanceIx,
     ) -> Result<Vec<usize>, Refusal> {
         let Some(columns) = columns else {
-            return refuse(
-                Reason::ColumnsUnknown,
-                format!("Rows go into {} without a list of columns", self.shown(target)),
-            );
+            return self.missing(target); // rows of defaults: see `Unlisted`
         };
         let place = |column: &String| {
             columns

@@ -32,6 +32,7 @@ mod route;
 mod scope;
 mod shown;
 mod split;
+mod unlisted;
 mod values;
 
 #[cfg(test)]
@@ -50,4 +51,5 @@ pub use refusal::{Reason, Refusal};
 pub use route::Request;
 pub use shown::{Line, describe, execution, lines, print};
 pub use split::Split;
+pub use unlisted::Unlisted;
 pub use values::Arguments;

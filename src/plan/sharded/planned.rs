@@ -11,6 +11,7 @@ use super::keys::{KeySource, Narrow};
 use super::makes::Makes;
 use super::parse::text::At;
 use super::refusal::Refusal;
+use super::unlisted::Unlisted;
 use crate::merge::Spec;
 use crate::shard::{Database, Shard};
 
@@ -25,6 +26,8 @@ pub enum Planned {
     Dictionary(Box<Dictionary>),
     /// Tidegate makes values for its rows, where they have none; with them it is planned again.
     Makes(Box<Makes>),
+    /// Its rows go in without a list of columns, which a shard is asked for; with it it is planned again.
+    Unlisted(Box<Unlisted>),
     /// It changes all copies of a reference table: at home, and on every shard of the database.
     Copies(Box<Copies>),
     /// It defines tables on all of their shards.
@@ -45,7 +48,7 @@ impl Planned {
                 let otherwise = makes.otherwise.as_ref().map_or(0, |otherwise| otherwise.weight());
                 return makes.rows() + otherwise;
             }
-            Self::Home | Self::Refused(_) => return 0,
+            Self::Home | Self::Unlisted(_) | Self::Refused(_) => return 0,
         };
         let sites = match &routed.sites {
             Sites::Rows(rows) => rows.len(),

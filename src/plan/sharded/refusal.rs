@@ -97,7 +97,7 @@ reasons! {
     DoubtfulKey = "doubtful-key", "give the key as a literal or parameter of its column's type";
     /// INSERT without a value for the key.
     MissingKey = "missing-key", "name the key's column and give its value";
-    /// INSERT without a list of columns.
+    /// INSERT without a list of columns, where no shard can be asked for them: in `tests:` of the rules.
     ColumnsUnknown = "columns-unknown", "name the columns after the table";
     /// The key's value is an expression.
     KeyNotConstant = "key-not-constant", "give the key as a literal or a parameter";

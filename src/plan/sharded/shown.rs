@@ -79,6 +79,13 @@ pub fn lines(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -> V
             ]
         }
         Planned::Makes(makes) => self::makes(sql, lexing, makes, rules),
+        Planned::Unlisted(unlisted) => {
+            let what = format!("of {}, in order, as a shard tells them", unlisted.table);
+            vec![
+                Line::new("columns", what),
+                Line::new("then", "planned with them, as if the client had named them"),
+            ]
+        }
     }
 }
 

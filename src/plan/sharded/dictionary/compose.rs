@@ -354,7 +354,7 @@ pub(super) fn string(name: &[u8]) -> Vec<u8> {
     text(name).into_bytes()
 }
 
-fn text(name: &[u8]) -> String {
+pub(super) fn text(name: &[u8]) -> String {
     let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'-'));
     if plain { format!("'{}'", String::from_utf8_lossy(name)) } else { hex(name) }
 }
@@ -365,7 +365,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The bytes that hexadecimal digits stand for. Between these stand zero bytes where the connection has a character set with wide characters.
-fn bytes_of(digits: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn bytes_of(digits: &[u8]) -> Option<Vec<u8>> {
     let digits: Vec<u8> = digits.iter().copied().filter(|byte| *byte != 0).collect();
     let (pairs, rest) = digits.as_chunks::<2>();
     let digit = |digit: u8| char::from(digit).to_digit(16);

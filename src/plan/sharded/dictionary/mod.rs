@@ -4,10 +4,12 @@
 //! what they have answered comes in. Invariant: each table of the rules is there once, under the client's names; nothing of a shard's own
 //! schema or names is.
 
+mod columns;
 mod compose;
 mod list;
 mod show;
 
+pub use columns::{columns_question, columns_told};
 pub use compose::{Answered, Column, Piece, Told};
 pub use list::{Listing, Rows};
 

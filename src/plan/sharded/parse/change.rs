@@ -123,6 +123,7 @@ impl Climb<'_, '_, '_> {
                 self.advance();
             }
         }
+        let into_end = self.need()?.saturating_sub(1);
         let mut columns = None;
         if self.next_is(b'(') && !self.query_in_any_parentheses() {
             columns = Some(self.columns()?);
@@ -147,7 +148,7 @@ impl Climb<'_, '_, '_> {
             on_duplicate = self.assignments()?;
         }
         let returning = self.returning()?;
-        Ok(Insert { replace, table, columns, rows, row_alias, on_duplicate, returning })
+        Ok(Insert { replace, table, into_end, columns, rows, row_alias, on_duplicate, returning })
     }
 
     fn query_in_any_parentheses(&self) -> bool {

@@ -76,6 +76,8 @@ pub struct Insert {
     pub replace: bool,
     /// The table.
     pub table: Path,
+    /// The last token of what names it, PARTITION included.
+    pub into_end: At,
     /// The columns, where they are written.
     pub columns: Option<Vec<Path>>,
     /// What is inserted.
