@@ -6,6 +6,8 @@
 //!
 //! What the servers report, and what they do not, was tried on both dialects: see `docs/session-state.md`.
 
+use std::sync::Arc;
+
 use super::epoch::Before;
 use crate::wire::ok::Change;
 
@@ -95,8 +97,8 @@ pub struct State {
     pub role: Option<Vec<u8>>,
     /// The collation that SET NAMES gave to `character_set_results`, which no variable shows: result columns have it.
     pub results: Option<Vec<u8>>,
-    /// Variables that were set, sorted by name, each with its value as text.
-    variables: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Variables that were set, sorted by name, each with its value as text. States of several databases share them.
+    variables: Arc<Vec<(Vec<u8>, Vec<u8>)>>,
 }
 
 /// What must be sent to a connection, in this order, so that it has the wanted state.
@@ -122,7 +124,13 @@ impl State {
 
     /// The same with another default database.
     pub fn in_schema(&self, schema: &[u8]) -> Self {
-        Self { schema: schema.to_vec(), ..self.clone() }
+        Self {
+            schema: schema.to_vec(),
+            base: self.base,
+            role: self.role.clone(),
+            results: self.results.clone(),
+            variables: Arc::clone(&self.variables),
+        }
     }
 
     /// Takes in one reported change; true when the state is another now.
@@ -146,14 +154,16 @@ impl State {
         // character set stays as it was.
         let before = self.variables.len();
         if name == CONNECTION {
-            self.variables.retain(|(known, _)| known != COLLATION);
+            Arc::make_mut(&mut self.variables).retain(|(known, _)| known != COLLATION);
         }
         let plain = name == b"character_set_results" && self.results.take().is_some();
         let forgot = self.variables.len() < before || plain;
         match self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)) {
             Ok(at) if self.variables[at].1 == value => return forgot,
-            Ok(at) => self.variables[at].1 = value.to_vec(),
-            Err(at) => self.variables.insert(at, (name.to_vec(), value.to_vec())),
+            Ok(at) => Arc::make_mut(&mut self.variables)[at].1 = value.to_vec(),
+            Err(at) => {
+                Arc::make_mut(&mut self.variables).insert(at, (name.to_vec(), value.to_vec()));
+            }
         }
         true
     }
@@ -181,7 +191,7 @@ impl State {
     /// Takes a variable out; false when it was not set.
     pub fn forget(&mut self, name: &[u8]) -> bool {
         let before = self.variables.len();
-        self.variables.retain(|(known, _)| known != name);
+        Arc::make_mut(&mut self.variables).retain(|(known, _)| known != name);
         self.variables.len() < before
     }
 
@@ -201,9 +211,10 @@ impl State {
         if within.schema.is_empty() {
             within.schema.clone_from(&now.schema);
         }
-        within.variables.retain(|variable| !is_bound(&variable));
-        within.variables.extend(now.variables.iter().filter(is_bound).cloned());
-        within.variables.sort();
+        let variables = Arc::make_mut(&mut within.variables);
+        variables.retain(|variable| !is_bound(&variable));
+        variables.extend(now.variables.iter().filter(is_bound).cloned());
+        variables.sort();
         within
     }
 
@@ -211,7 +222,7 @@ impl State {
     pub fn reset(&mut self) {
         self.base = Base::Reset;
         self.results = None;
-        self.variables.clear();
+        self.variables = Arc::default();
     }
 
     /// Whether statements lead here from there: a default database cannot be unset, nor which roles a login gave be had
@@ -264,7 +275,7 @@ impl State {
                 put_item(&mut set, &[name, b"=DEFAULT"]);
             }
         }
-        for (name, value) in &wanted.variables {
+        for (name, value) in wanted.variables.iter() {
             if collated.is_some() && name == b"character_set_results" {
                 continue;
             }

@@ -147,11 +147,7 @@ impl Session {
         id: u32,
         payload: &[u8],
     ) -> Result<Option<Bound>, Problem> {
-        let directory = self.worker.directory.load();
-        if !directory.lists_any() {
-            return Ok(None);
-        }
-        let directory = Arc::clone(&directory);
+        let Some(directory) = self.worker.directory_with_tables() else { return Ok(None) };
         Box::pin(self.direct_execution_by(&directory, id, payload)).await.map(Some)
     }
 
@@ -314,11 +310,7 @@ impl Session {
 
     /// Keeps a value until it is known where it goes; false where that cannot be known, as no shard is asked.
     pub(super) async fn keep_ahead(&mut self, id: u32, parameter: u16, bytes: &[u8]) -> bool {
-        let directory = self.worker.directory.load();
-        if !directory.lists_any() {
-            return false;
-        }
-        let directory = Arc::clone(&directory);
+        let Some(directory) = self.worker.directory_with_tables() else { return false };
         let placed = self.placed(&directory, id);
         let is_abroad = |placed: Arc<Placed>| {
             matches!(*placed.planned, Planned::Routed(_) | Planned::Makes(_) | Planned::Unlisted(_))
