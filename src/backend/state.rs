@@ -6,8 +6,6 @@
 //!
 //! What the servers report, and what they do not, was tried on both dialects: see `docs/session-state.md`.
 
-use std::sync::Arc;
-
 use super::epoch::Before;
 use crate::wire::ok::Change;
 
@@ -97,8 +95,8 @@ pub struct State {
     pub role: Option<Vec<u8>>,
     /// The collation that SET NAMES gave to `character_set_results`, which no variable shows: result columns have it.
     pub results: Option<Vec<u8>>,
-    /// Variables that were set, sorted by name, each with its value as text. States of several databases share them.
-    variables: Arc<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// Variables that were set, sorted by name, each with its value as text.
+    variables: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What must be sent to a connection, in this order, so that it has the wanted state.
@@ -124,13 +122,7 @@ impl State {
 
     /// The same with another default database.
     pub fn in_schema(&self, schema: &[u8]) -> Self {
-        Self {
-            schema: schema.to_vec(),
-            base: self.base,
-            role: self.role.clone(),
-            results: self.results.clone(),
-            variables: Arc::clone(&self.variables),
-        }
+        Self { schema: schema.to_vec(), ..self.clone() }
     }
 
     /// Takes in one reported change; true when the state is another now.
@@ -154,16 +146,14 @@ impl State {
         // character set stays as it was.
         let before = self.variables.len();
         if name == CONNECTION {
-            Arc::make_mut(&mut self.variables).retain(|(known, _)| known != COLLATION);
+            self.variables.retain(|(known, _)| known != COLLATION);
         }
         let plain = name == b"character_set_results" && self.results.take().is_some();
         let forgot = self.variables.len() < before || plain;
         match self.variables.binary_search_by(|(known, _)| known.as_slice().cmp(name)) {
             Ok(at) if self.variables[at].1 == value => return forgot,
-            Ok(at) => Arc::make_mut(&mut self.variables)[at].1 = value.to_vec(),
-            Err(at) => {
-                Arc::make_mut(&mut self.variables).insert(at, (name.to_vec(), value.to_vec()));
-            }
+            Ok(at) => self.variables[at].1 = value.to_vec(),
+            Err(at) => self.variables.insert(at, (name.to_vec(), value.to_vec())),
         }
         true
     }
@@ -191,7 +181,7 @@ impl State {
     /// Takes a variable out; false when it was not set.
     pub fn forget(&mut self, name: &[u8]) -> bool {
         let before = self.variables.len();
-        Arc::make_mut(&mut self.variables).retain(|(known, _)| known != name);
+        self.variables.retain(|(known, _)| known != name);
         self.variables.len() < before
     }
 
@@ -211,10 +201,9 @@ impl State {
         if within.schema.is_empty() {
             within.schema.clone_from(&now.schema);
         }
-        let variables = Arc::make_mut(&mut within.variables);
-        variables.retain(|variable| !is_bound(&variable));
-        variables.extend(now.variables.iter().filter(is_bound).cloned());
-        variables.sort();
+        within.variables.retain(|variable| !is_bound(&variable));
+        within.variables.extend(now.variables.iter().filter(is_bound).cloned());
+        within.variables.sort();
         within
     }
 
@@ -222,7 +211,7 @@ impl State {
     pub fn reset(&mut self) {
         self.base = Base::Reset;
         self.results = None;
-        self.variables = Arc::default();
+        self.variables.clear();
     }
 
     /// Whether statements lead here from there: a default database cannot be unset, nor which roles a login gave be had
@@ -275,7 +264,7 @@ impl State {
                 put_item(&mut set, &[name, b"=DEFAULT"]);
             }
         }
-        for (name, value) in wanted.variables.iter() {
+        for (name, value) in &wanted.variables {
             if collated.is_some() && name == b"character_set_results" {
                 continue;
             }

@@ -3,7 +3,7 @@
 //! Does not know: which shard, and why. Invariant: a definition that cannot be read passes as it came.
 
 use crate::wire::buffer::Buffer;
-use crate::wire::frame::{HEADER, lenenc_string, put_lenenc_string};
+use crate::wire::frame::{HEADER, lenenc_string, put_lenenc_string, put_packet};
 
 /// What is called otherwise on the server than by the client.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -23,12 +23,11 @@ impl Names {
     /// Rewrites the definition in the packet at `packet`; gives its new end.
     pub(super) fn put_back(&self, buffer: &mut Buffer, packet: std::ops::Range<usize>) -> usize {
         let bytes = &buffer.filled()[packet.clone()];
-        let Some((fresh, taken)) = self.head_of(&bytes[HEADER..]) else { return packet.end };
-        let (start, stop) = (packet.start + HEADER, packet.end - taken + fresh.len());
-        buffer.replace(start..start + taken, &fresh);
-        let length = u32::try_from(stop - start).unwrap_or(u32::MAX).to_le_bytes();
-        buffer.filled_mut()[packet.start..packet.start + 3].copy_from_slice(&length[..3]);
-        stop
+        let Some(payload) = self.of_definition(&bytes[HEADER..]) else { return packet.end };
+        let mut fresh = Vec::with_capacity(HEADER + payload.len());
+        put_packet(&mut fresh, bytes[3], &payload);
+        buffer.replace(packet.clone(), &fresh);
+        packet.start + fresh.len()
     }
 
     /// What the client calls a table.
@@ -38,12 +37,6 @@ impl Names {
 
     /// The definition with the client's names; `None` where it has no other.
     pub fn of_definition(&self, definition: &[u8]) -> Option<Vec<u8>> {
-        let (head, taken) = self.head_of(definition)?;
-        Some([&head, definition.get(taken..)?].concat())
-    }
-
-    /// The names at the beginning of a definition, and how many of its bytes they take the place of.
-    fn head_of(&self, definition: &[u8]) -> Option<(Vec<u8>, usize)> {
         let (catalog, rest) = lenenc_string(definition)?;
         let (schema, rest) = lenenc_string(rest)?;
         if schema != self.schema.0 {
@@ -51,12 +44,12 @@ impl Names {
         }
         let (table, rest) = lenenc_string(rest)?;
         let (origin, rest) = lenenc_string(rest)?;
-        let taken = definition.len() - rest.len();
-        let mut fresh = Vec::with_capacity(taken + self.schema.1.len());
+        let mut fresh = Vec::with_capacity(definition.len());
         for name in [catalog, &self.schema.1, self.of_client(table), self.of_client(origin)] {
             put_lenenc_string(&mut fresh, name);
         }
-        Some((fresh, taken))
+        fresh.extend_from_slice(rest);
+        Some(fresh)
     }
 }
 
@@ -66,7 +59,6 @@ mod tests {
 
     use super::*;
     use crate::wire::buffer::Freelist;
-    use crate::wire::frame::put_packet;
 
     fn definition(names: [&str; 4]) -> Vec<u8> {
         let mut payload = Vec::new();

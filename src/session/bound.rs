@@ -147,7 +147,11 @@ impl Session {
         id: u32,
         payload: &[u8],
     ) -> Result<Option<Bound>, Problem> {
-        let Some(directory) = self.worker.directory_with_tables() else { return Ok(None) };
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() {
+            return Ok(None);
+        }
+        let directory = Arc::clone(&directory);
         Box::pin(self.direct_execution_by(&directory, id, payload)).await.map(Some)
     }
 
@@ -310,7 +314,11 @@ impl Session {
 
     /// Keeps a value until it is known where it goes; false where that cannot be known, as no shard is asked.
     pub(super) async fn keep_ahead(&mut self, id: u32, parameter: u16, bytes: &[u8]) -> bool {
-        let Some(directory) = self.worker.directory_with_tables() else { return false };
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() {
+            return false;
+        }
+        let directory = Arc::clone(&directory);
         let placed = self.placed(&directory, id);
         let is_abroad = |placed: Arc<Placed>| {
             matches!(*placed.planned, Planned::Routed(_) | Planned::Makes(_) | Planned::Unlisted(_))

@@ -40,7 +40,8 @@ impl Session {
         }
         let Some(last) = places.last().copied() else { return Err(MALFORMED) };
         if places.iter().any(|place| *place != last) {
-            return self.bulk_apart(&directory.on(routed)?, given, asked, &places, &starts);
+            let on = On { routed, database };
+            return self.bulk_apart(&on, given, asked, &places, &starts);
         }
         let asked = Arguments { parameters: &values, ..asked };
         let sql = match self.follow(directory, routed, &asked, given.statement).await? {

@@ -4,10 +4,8 @@
 //! are (`shard`), how a session changes sites (`sites`). Invariant: without rules for databases nothing here costs more than one look;
 //! a statement that names a listed table runs where its plan says, or not at all.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-
-use rustc_hash::FxHashMap;
 
 use super::defined::Defined;
 use super::listing::Listed;
@@ -20,7 +18,7 @@ use crate::plan::sharded::{
     self, Arguments, Chosen, Merge, Merging, Modes, NameEdit, Place, Planned, Planner, Refusal, Request,
     Routed, Unlisted, Verb,
 };
-use crate::shard::{Charset, Database, Keyspace, Rules, Shard, ShardIx, ShardSet};
+use crate::shard::{Charset, Database, Rules, Shard, ShardIx, ShardSet};
 use crate::sql::{self, Class, Lexing, Literal, Recognised, Uses};
 use crate::wire::err::ErrPacket;
 
@@ -30,30 +28,15 @@ pub struct Directory {
     /// Differs from that of those which were in effect before.
     generation: u64,
     /// Definitions that have begun or ended through Tidegate, under these rules.
-    definitions: Arc<AtomicU64>,
-    planner: Arc<Planner>,
-    /// What is called otherwise at each shard, by database, keyspace and shard, as far as somebody has asked.
-    names: FxHashMap<String, Vec<Vec<OnceLock<Arc<Names>>>>>,
+    definitions: AtomicU64,
+    planner: Planner,
 }
 
 impl Directory {
     /// Of these rules, in the place of others.
     pub fn new(rules: Rules, before: Option<&Self>) -> Self {
         let generation = before.map_or(0, |before| before.generation) + 1;
-        Self::of(generation, Arc::default(), Arc::new(Planner::new(Arc::new(rules))))
-    }
-
-    fn of(generation: u64, definitions: Arc<AtomicU64>, planner: Arc<Planner>) -> Self {
-        let shards = |keyspace: &Keyspace| keyspace.shards.iter().map(|_| OnceLock::new()).collect();
-        let keyspaces = |database: &Database| database.keyspaces.iter().map(shards).collect();
-        let databases = planner.rules().databases.iter();
-        let names = databases.map(|(name, database)| (name.clone(), keyspaces(database))).collect();
-        Self { generation, definitions, planner, names }
-    }
-
-    /// The same rules for one core, whose statements count who holds what of them: cores that share a count wait for each other.
-    pub(super) fn for_core(&self) -> Self {
-        Self::of(self.generation, Arc::clone(&self.definitions), Arc::clone(&self.planner))
+        Self { generation, definitions: AtomicU64::new(0), planner: Planner::new(Arc::new(rules)) }
     }
 
     /// Whether a table of any database is listed.
@@ -100,13 +83,6 @@ impl Directory {
     pub(super) fn rules_of(&self, database: &str) -> Result<&Database, Problem> {
         self.planner.rules().database(database).ok_or(RULES_CHANGED)
     }
-
-    /// A plan with what these rules say of its database.
-    pub(super) fn on<'a>(&'a self, routed: &'a Routed) -> Result<On<'a>, Problem> {
-        let database = self.rules_of(&routed.database)?;
-        let names = self.names.get(&routed.database).and_then(|keyspaces| keyspaces.get(routed.keyspace));
-        Ok(On { routed, database, names: names.ok_or(RULES_CHANGED)? })
-    }
 }
 
 /// How a text is read, as far as its plan depends on that beside the default database.
@@ -142,7 +118,11 @@ impl Session {
     /// # Errors
     /// The plan refuses it, or it cannot run there in the open transaction.
     pub(super) async fn direct(&mut self, text: &[u8], statement: Recognised) -> Result<Directed, Problem> {
-        let Some(directory) = self.worker.directory_with_tables() else { return Ok(Directed::Here) };
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() {
+            return Ok(Directed::Here);
+        }
+        let directory = Arc::clone(&directory);
         // Apart from the session's own future, whose size every client pays for.
         Box::pin(self.direct_by(&directory, text, statement)).await
     }
@@ -310,8 +290,7 @@ impl Session {
         arguments: &Arguments<'_>,
         statement: Recognised,
     ) -> Result<Directed, Problem> {
-        let on = directory.on(routed)?;
-        let database = on.database;
+        let database = directory.rules_of(&routed.database)?;
         if matches!(routed.verb, Verb::Insert | Verb::Replace) && !self.strict {
             return Err(Problem::Unsupported(NOT_STRICT.into()));
         }
@@ -319,6 +298,7 @@ impl Session {
         if leaving::sets_variables(text) {
             return Err(Problem::Unsupported(leaving::SET_VAR.into()));
         }
+        let on = On { routed, database };
         match routed.choose(arguments, database).map_err(|refusal| refused(&refusal))? {
             Chosen::One(shard) if !routed.ignores.is_empty() => {
                 self.spread_over(&on, &ShardSet::one(shard), arguments)
@@ -375,8 +355,6 @@ pub(super) fn charset(name: &[u8]) -> Charset {
 pub(super) struct On<'a> {
     pub routed: &'a Routed,
     pub database: &'a Database,
-    /// What is called otherwise at each shard of its keyspace.
-    names: &'a [OnceLock<Arc<Names>>],
 }
 
 impl On<'_> {
@@ -389,25 +367,13 @@ impl On<'_> {
         lexing: &Lexing,
     ) -> Option<Share> {
         let keyspace = self.database.keyspaces.get(self.routed.keyspace)?;
-        let (names_there, shard) = (self.names.get(shard.index())?, keyspace.shard(shard)?);
-        let names_there = names_there.get_or_init(|| names(self.database, shard));
-        Some(share_as(names_there, self.database, shard, text, edits, lexing))
+        let shard = keyspace.shard(shard)?;
+        Some(share(self.database, shard, text, edits, lexing))
     }
 }
 
 /// What a shard is asked; an empty text for the one that is given.
 pub(super) fn share(
-    database: &Database,
-    shard: &Shard,
-    text: &[u8],
-    edits: &[NameEdit],
-    lexing: &Lexing,
-) -> Share {
-    share_as(&names(database, shard), database, shard, text, edits, lexing)
-}
-
-fn share_as(
-    names: &Arc<Names>,
     database: &Database,
     shard: &Shard,
     text: &[u8],
@@ -420,7 +386,7 @@ fn share_as(
         suffix: shard.suffix.as_deref().unwrap_or_default().as_bytes(),
     };
     let sql = sharded::text_for(text, lexing, edits, &place).unwrap_or_default();
-    Share { site: Site { cluster: shard.cluster, names: Some(Arc::clone(names)) }, sql, source: None }
+    Share { site: Site { cluster: shard.cluster, names: Some(names(database, shard)) }, sql, source: None }
 }
 
 /// What is called otherwise there.
@@ -463,18 +429,3 @@ const SELECT_LIMIT: &str =
     "sql_select_limit would cut the rows of each shard: set it to DEFAULT, and give the statement a LIMIT";
 pub(super) const NOT_STRICT: &str = "rows for shards are not inserted while sql_mode has neither STRICT_TRANS_TABLES nor STRICT_ALL_TABLES: the server could \
                           store another key than the one that the shard was chosen by";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_core_s_own_rules_hear_of_definitions_and_are_told_from_later_ones() {
-        let all = Directory::new(Rules::default(), None);
-        let own = all.for_core();
-        assert_eq!(own.edition(), all.edition());
-        all.note_definition();
-        assert_eq!(own.edition(), all.edition());
-        assert_ne!(own.generation(), Directory::new(Rules::default(), Some(&all)).generation());
-    }
-}

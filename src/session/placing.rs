@@ -38,8 +38,11 @@ impl Session {
         text: &[u8],
         statement: Recognised,
     ) -> Result<Prepare, Problem> {
-        let directory = self.worker.directory_with_tables().filter(|_| may_name_tables(statement));
-        let Some(directory) = directory else { return Ok(Prepare::default()) };
+        let directory = self.worker.directory.load();
+        if !directory.lists_any() || !may_name_tables(statement) {
+            return Ok(Prepare::default());
+        }
+        let directory = Arc::clone(&directory);
         // Apart from the session's own future, whose size every client pays for.
         Box::pin(self.direct_prepare_by(&directory, text, statement)).await
     }
@@ -70,12 +73,12 @@ impl Session {
             }
             Planned::Definition(_) => return Err(Problem::Unsupported(DEFINITION.into())),
             Planned::Routed(routed) => {
-                let on = directory.on(routed)?;
+                let on = On { routed, database: directory.rules_of(&routed.database)? };
                 let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
                 (site, (!sql.is_empty()).then_some(sql))
             }
             Planned::Makes(makes) => {
-                let on = directory.on(&makes.bare)?;
+                let on = On { routed: &makes.bare, database: directory.rules_of(&makes.bare.database)? };
                 let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
                 (site, (!sql.is_empty()).then_some(sql))
             }

@@ -20,7 +20,6 @@ use crate::execute::client::Signals;
 use crate::execute::names::Names;
 use crate::ids::ClusterId;
 use crate::shard::Transactions;
-use crate::topology::Topology;
 use crate::wire::ok::Status;
 
 /// A place where statements run.
@@ -43,8 +42,8 @@ impl Site {
 pub(super) struct Sites {
     cluster: ClusterId,
     away: Option<Away>,
-    /// Clusters where it was, with their servers and what its reads must not miss there.
-    others: Vec<(ClusterId, Arc<Topology>, Freshness)>,
+    /// Of clusters where it is not.
+    marks: Vec<(ClusterId, Freshness)>,
     /// What it holds elsewhere.
     pub(super) parked: Vec<Branch>,
     /// Whether the open transaction has written where the session is.
@@ -129,8 +128,8 @@ impl Sites {
 
     /// Whether the session is there.
     pub fn is_at(&self, site: &Site) -> bool {
-        let names = self.away.as_ref().map(|away| &away.names);
-        self.cluster == site.cluster && names == site.names.as_ref()
+        let names = self.away.as_ref().map(|away| &*away.names);
+        self.cluster == site.cluster && names == site.names.as_deref()
     }
 
     /// Whether a part of the open transaction is elsewhere.
@@ -247,18 +246,12 @@ impl Session {
         if cluster == self.sites.cluster {
             return;
         }
-        let level = self.freshness.level;
-        let known = self.sites.others.iter_mut().find(|(known, ..)| *known == cluster);
-        if let Some((left, topology, mark)) = known {
-            mem::swap(&mut self.sites.cluster, left);
-            mem::swap(&mut self.topology, topology);
-            mem::swap(&mut self.freshness, mark);
-        } else {
-            let left = mem::replace(&mut self.sites.cluster, cluster);
-            let topology = mem::replace(&mut self.topology, Arc::clone(self.worker.clusters.of(cluster)));
-            self.sites.others.push((left, topology, mem::take(&mut self.freshness)));
-        }
-        self.freshness.level = level;
+        let known = self.sites.marks.iter().position(|(known, _)| *known == cluster);
+        let mut mark = known.map(|at| self.sites.marks.swap_remove(at).1).unwrap_or_default();
+        mark.level = self.freshness.level;
+        let left = mem::replace(&mut self.freshness, mark);
+        self.sites.marks.push((mem::replace(&mut self.sites.cluster, cluster), left));
+        self.topology = Arc::clone(self.worker.clusters.of(cluster));
     }
 
     /// The cluster of what no rule places.

@@ -8,8 +8,6 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
 use super::abroad::{Abroad, Ahead};
 use super::direct::Reading;
 use super::execution::Execution;
@@ -88,7 +86,7 @@ impl Open {
 /// The client's statements.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
-    pub known: FxHashMap<u32, Known>,
+    pub known: HashMap<u32, Known>,
     /// By hash of text and state, which the process's own hasher made: how many are known, and the copy that comes next.
     copies: HashMap<u64, (u32, u32), BuildHasherDefault<Carried>>,
     pub last: u32,

@@ -132,8 +132,6 @@ pub struct Worker {
     pub(super) plans: RefCell<Plans>,
     /// The literals of the statement in hand; kept for their memory.
     pub(super) literals: RefCell<Vec<Literal>>,
-    /// The rules that statements were directed by last.
-    own_directory: RefCell<Option<Rc<Directory>>>,
     /// Nobody else knows it.
     secret: u128,
 }
@@ -200,22 +198,8 @@ impl Worker {
             sequence_askers: Askers::default(),
             plans: RefCell::default(),
             literals: RefCell::default(),
-            own_directory: RefCell::default(),
             secret,
         }
-    }
-
-    /// The rules in effect, as this core's own; `None` where they list no table.
-    pub(super) fn directory_with_tables(&self) -> Option<Rc<Directory>> {
-        let current = self.directory.load();
-        if !current.lists_any() {
-            return None;
-        }
-        let mut own = self.own_directory.borrow_mut();
-        if own.as_ref().is_none_or(|own| own.generation() != current.generation()) {
-            *own = Some(Rc::new(current.for_core()));
-        }
-        own.clone()
     }
 
     /// What shapes of statements are hashed with, where all this decides about their plans.

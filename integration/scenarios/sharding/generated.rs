@@ -4,16 +4,18 @@ use mysql_async::prelude::Queryable;
 
 use super::{Split, rules};
 use crate::harness::packets::Param;
-use crate::harness::{Cluster, Outcome, Proxy, RawClient, Rules, Scenario};
+use crate::harness::{Cluster, Outcome, Proxy, RawClient, Rules, Scenario, pace, within};
 
 both_dialects! {
     t04_rows_get_ids_as_from_auto_increment,
     t04_rows_of_several_shards_get_ids,
     t04_prepared_rows_get_ids,
+    t04_prepared_rows_of_several_shards_get_ids,
     a_row_that_is_there_keeps_its_id,
     a_made_key_leads_to_its_shard,
     a_hundred_thousand_rows_get_ids,
     a_restart_and_a_second_instance_repeat_no_id,
+    a_lease_that_is_lost_is_told_and_got_again,
 }
 
 const TABLES: [&str; 4] = [
@@ -217,6 +219,80 @@ async fn t04_prepared_rows_get_ids(scenario: Scenario) {
     assert!(String::from_utf8_lossy(&error.message).contains("(generated-unclear)"), "{error}");
 }
 
+async fn t04_prepared_rows_of_several_shards_get_ids(scenario: Scenario) {
+    let split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    let (int, text) = (Param::Int, |text: &'static str| Param::Text(text.as_bytes()));
+    let rows = "INSERT INTO tickets (customer_id, text) VALUES (?, ?), (?, ?), (3, ?)";
+    let rows = client.prepare(rows).await.expect("prepared");
+    for n in 10..14 {
+        let values = [int(n), text("a"), int(20 + n), text("b"), text("c")];
+        client.ok("DELETE FROM tickets WHERE customer_id = 3").await;
+        client.send_execute(rows, 0, &values, n != 12).await;
+        let ok = client.outcome().await.ok();
+        assert_eq!((ok.affected_rows, &*ok.info), (3, "Records: 3  Duplicates: 0  Warnings: 0"));
+        let first = number(&mut client, "SELECT LAST_INSERT_ID()").await;
+        assert_eq!(ok.insert_id, first);
+        let there = format!("SELECT id FROM tickets WHERE customer_id IN ({n}, 20 + {n}, 3) ORDER BY text");
+        assert_eq!(numbers(&mut client, &there).await, [first, first + 1, first + 2]);
+    }
+    // Given, asked for in each way, and both; the same statement leads to one shard and to two.
+    let given =
+        "INSERT INTO tickets (id, customer_id) VALUES (?, ?), (?, ?) ON DUPLICATE KEY UPDATE text = ?";
+    let given = client.prepare(given).await.expect("prepared");
+    let mut made = number(&mut client, "SELECT LAST_INSERT_ID()").await;
+    let mut next = 900;
+    for (one, other) in
+        [(None, Some(Param::Null)), (None, Some(int(0))), (Some(text("0")), Some(Param::Null)), (None, None)]
+    {
+        for customer in [52, 53] {
+            let asks = one.is_some() || other.is_some();
+            let value = |asked: &Option<Param<'static>>, next| asked.clone().unwrap_or(Param::Int(next));
+            let ids = [value(&one, next), value(&other, next + 1)];
+            next += 2;
+            let [one, other] = ids;
+            let values = [one, int(51), other, int(customer), text("again")];
+            let ok = client.execute(given, &values).await.ok();
+            assert_eq!(ok.affected_rows, 2);
+            let last = number(&mut client, "SELECT LAST_INSERT_ID()").await;
+            match asks {
+                true => assert!(last > made && ok.insert_id == last),
+                false => assert_eq!(last, made, "nothing was made"),
+            }
+            made = last;
+        }
+    }
+    // The server tells the id that was given last, and nothing of the row before.
+    let error = client.execute(given, &[int(0), int(51), int(999), int(52), text("again")]).await.err();
+    assert!(String::from_utf8_lossy(&error.message).contains("(generated-unclear)"), "{error}");
+    assert_eq!(numbers(&mut client, "SELECT COUNT(*) FROM tickets WHERE customer_id > 50").await, [16]);
+    assert_eq!(numbers(&mut client, "SELECT COUNT(*) = COUNT(DISTINCT id) FROM tickets").await, [1]);
+    // The made value is the key.
+    let keys =
+        client.prepare("INSERT INTO customers (name) VALUES (?), (?), (?), (?)").await.expect("prepared");
+    for n in 1..=3 {
+        let id = client.execute(keys, &[text("a"), text("b"), text("c"), text("d")]).await.ok().insert_id;
+        let there = format!("SELECT name FROM customers WHERE id = {}", id + 3);
+        assert_eq!(client.value(there).await, Some("d".to_owned()));
+        assert_eq!(numbers(&mut client, "SELECT COUNT(*) FROM customers").await, [4 * n]);
+    }
+    for (shard, cluster) in [(0, &split.stage.cluster), (1, &split.second)] {
+        let sql =
+            format!("SELECT COUNT(*), SUM(id % 2 = {shard}) FROM {}_{shard}.customers", split.stage.schema);
+        let (all, right): (u64, u64) = cluster.root(0).await.query_first(sql).await.unwrap().unwrap();
+        assert_eq!((all, right), (6, 6));
+    }
+    // All or nothing, and within a transaction as its text.
+    client.ok("INSERT INTO tickets (customer_id, text) VALUES (2, 'there')").await;
+    let values = [int(7), text("new"), int(2), text("there"), text("new")];
+    assert_eq!(client.execute(rows, &values).await.err().code, 1062);
+    assert_eq!(numbers(&mut client, "SELECT COUNT(*) FROM tickets WHERE text = 'new'").await, [0]);
+    client.ok("BEGIN").await;
+    let error = client.execute(rows, &values).await.err();
+    assert_eq!(error.code, 1235, "{error}");
+    client.ok("ROLLBACK").await;
+}
+
 async fn a_row_that_is_there_keeps_its_id(scenario: Scenario) {
     let split = split(scenario).await;
     let (mut client, mut direct) = split.both().await;
@@ -318,4 +394,62 @@ async fn a_restart_and_a_second_instance_repeat_no_id(scenario: Scenario) {
     let nodes: std::collections::BTreeSet<_> = ids.iter().map(node).collect();
     assert_eq!(nodes.len(), 3, "each instance has a node of its own");
     assert_eq!(numbers(&mut client, "SELECT COUNT(DISTINCT id) FROM tickets").await, [all as u64]);
+}
+
+async fn a_lease_that_is_lost_is_told_and_got_again(scenario: Scenario) {
+    Cluster::shared(scenario.dialect).run(0, &[GRANT]).await;
+    let rules = |schema: &str, second: &Cluster| Rules {
+        pool: "{primary_wait: 1s}".into(),
+        ..generating(schema, second)
+    };
+    let split = Split::of(scenario, Cluster::own(scenario.dialect, 0), &TABLES, rules).await;
+    let mut client = split.stage.raw().await;
+    let insert = "INSERT INTO tickets (customer_id, text) VALUES (1, NULL), (2, NULL)";
+    let node = |id: u64| id >> 12 & 1023;
+    let first = client.ok(insert).await.insert_id;
+    let mut ids = vec![first];
+    // Another instance has it: a new one is leased.
+    let mut root = split.stage.cluster.root(0).await;
+    root.query_drop(format!("UPDATE tidegate.id_nodes SET owner = 'other' WHERE node = {}", node(first)))
+        .await
+        .unwrap();
+    split.stage.proxy.until_logged("is another instance's: a new one is leased").await;
+    ids.push(client.ok(insert).await.insert_id);
+    let held = node(ids[1]);
+    assert_ne!(node(first), held);
+    // It cannot be renewed.
+    root.query_drop("BEGIN").await.unwrap();
+    let row = format!("SELECT owner FROM tidegate.id_nodes WHERE node = {held} FOR UPDATE");
+    let _: Vec<String> = root.query(row).await.unwrap();
+    let mut pace = pace();
+    let error = loop {
+        pace.tick().await;
+        match client.query(insert).await.remove(0) {
+            Outcome::Ok(ok) => ids.push(ok.insert_id),
+            other => break other.err(),
+        }
+    };
+    assert_eq!(error.code, 1467, "{error}");
+    // What needs no id goes on.
+    client.ok("INSERT INTO tickets (id, customer_id) VALUES (7, 1), (8, 2)").await;
+    let prepared = client.prepare("INSERT INTO tickets (customer_id) VALUES (?)").await.expect("prepared");
+    assert_eq!(client.execute(prepared, &[Param::Int(1)]).await.err().code, 1467);
+    client.ok("BEGIN").await;
+    client.ok("UPDATE tickets SET text = 'seven' WHERE customer_id = 1 AND id = 7").await;
+    assert_eq!(client.error("INSERT INTO tickets (customer_id) VALUES (1)").await.code, 1467);
+    client.ok("COMMIT").await;
+    assert_eq!(numbers(&mut client, "SELECT COUNT(*) FROM tickets WHERE text = 'seven'").await, [1]);
+    root.query_drop("ROLLBACK").await.unwrap();
+    within("ids are made again", async {
+        loop {
+            pace.tick().await;
+            if let Outcome::Ok(ok) = client.query(insert).await.remove(0) {
+                return ids.push(ok.insert_id);
+            }
+        }
+    })
+    .await;
+    assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] + 1 < pair[1]), "ids only grow");
+    let all = 2 * ids.len() as u64 + 2;
+    assert_eq!(numbers(&mut client, "SELECT COUNT(DISTINCT id) FROM tickets").await, [all]);
 }

@@ -154,9 +154,6 @@ impl Placing<'_> {
 
     /// Why a list of values is in doubt of which each has a place: servers may compare values of several types by other rules than each by itself.
     fn doubt_of_list(&self, keys: &[Vec<KeySource>]) -> Option<Doubt> {
-        if keys.len() < 2 {
-            return None;
-        }
         let one = keys.iter().map(|key| <&[_; 1]>::try_from(&key[..]).ok());
         let read: Vec<_> =
             one.map(|key| key.map(|[one]| self.arguments.read(*one))).collect::<Option<_>>()?;

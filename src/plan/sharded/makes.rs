@@ -171,7 +171,7 @@ impl Makes {
     /// The rows of this execution that need values. `zero_is_value`: sql_mode has NO_AUTO_VALUE_ON_ZERO.
     ///
     /// # Errors
-    /// A value is given of which only a server can tell whether it is 0.
+    /// A value is given of which only a server can tell whether it is 0, or one by which nobody could tell what became of the rows before.
     pub fn needs(&self, arguments: &Arguments<'_>, zero_is_value: bool) -> Result<Wants, Refusal> {
         let mut needs = Vec::new();
         for (row, slot) in self.slots.iter().enumerate() {
@@ -198,6 +198,13 @@ impl Makes {
             };
             if asks {
                 needs.push(row);
+            } else if self.updates && !needs.is_empty() && matches!(slot, Slot::Given { .. }) {
+                // The server tells the last id that was given: whether the row before was inserted, or was there, nobody knows then.
+                let what = format!(
+                    "ON DUPLICATE KEY UPDATE with a row that gives `{}` behind one whose value Tidegate makes",
+                    self.column
+                );
+                return Err(Refusal::new(Reason::GeneratedUnclear, what));
             }
         }
         Ok(Wants(needs))

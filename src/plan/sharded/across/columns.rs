@@ -92,6 +92,8 @@ pub(super) struct Columns<'q> {
     hidden: Vec<Vec<Piece>>,
     /// GROUP BY.
     group: &'q [Expr],
+    /// What shards group by besides.
+    finer: Vec<Range<At>>,
     /// Literals that must be the same: so many of them stand before each in the statement.
     alike: Vec<(u32, u32)>,
 }
@@ -108,6 +110,7 @@ impl<'q> Columns<'q> {
             items: items.collect(),
             hidden: Vec::new(),
             group: &select.group,
+            finer: Vec::new(),
             alike: Vec::new(),
         }
     }
@@ -160,6 +163,11 @@ impl<'q> Columns<'q> {
         self.items.len() + at
     }
 
+    /// Shards group by this expression, too.
+    pub fn group_by(&mut self, expr: &Expr) {
+        self.finer.push(expr.first..expr.end);
+    }
+
     /// The place of an expression: that of an item which is the same, or of a hidden column. `None` where it cannot stand in the select
     /// list once more.
     pub fn expr(&mut self, expr: &Expr) -> Option<usize> {
@@ -180,19 +188,22 @@ impl<'q> Columns<'q> {
     /// others (MySQL), or once (MariaDB); all of a group's are equal.
     fn once(&self, expr: &Expr) -> Vec<Piece> {
         let items = self.items.iter().flatten().map(|(own, _)| *own);
-        let known = self.group.iter().chain(items).any(|own| self.is_like(own, expr));
+        let known = self.group.iter().chain(items).map(|own| own.first..own.end);
+        let known =
+            known.chain(self.finer.iter().cloned()).any(|own| self.is_like(own, expr.first..expr.end));
         let whole = matches!(expr.kind, ExprKind::Column(_)) || has_aggregate(self.scope.text, expr);
-        match known && !whole && !self.group.is_empty() {
+        let grouped = !self.group.is_empty() || !self.finer.is_empty();
+        match known && !whole && grouped {
             true => vec![text("MIN("), copy(expr), text(")")],
             false => vec![copy(expr)],
         }
     }
 
     /// Whether expressions are the same but for literals.
-    fn is_like(&self, one: &Expr, other: &Expr) -> bool {
+    fn is_like(&self, one: Range<At>, other: Range<At>) -> bool {
         let words = self.scope.text;
-        one.end - one.first == other.end - other.first
-            && (one.first..one.end).zip(other.first..other.end).all(|(one, other)| {
+        one.len() == other.len()
+            && one.zip(other).all(|(one, other)| {
                 let kind = words.kind(one);
                 is_literal(kind) && kind == words.kind(other)
                     || self.same(&(one..one + 1), &(other..other + 1))
@@ -207,7 +218,7 @@ impl<'q> Columns<'q> {
         }
         let items = self.items.iter().enumerate();
         let mut items = items.filter_map(|(place, item)| item.map(|(own, _)| (place, own)));
-        let (place, own) = items.find(|(_, own)| self.is_like(own, expr))?;
+        let (place, own) = items.find(|(_, own)| self.is_like(own.first..own.end, expr.first..expr.end))?;
         let literals =
             (own.first..own.end).zip(expr.first..expr.end).filter(|(one, _)| is_literal(words.kind(*one)));
         self.alike.extend(literals.map(|(one, other)| (words.ordinal(one), words.ordinal(other))));

@@ -116,6 +116,11 @@ impl<'c, 'q> Grouping<'c, 'q> {
         if having.as_ref().is_some_and(|having| having.asks(&is_finished)) {
             return Err(super::having::refused());
         }
+        let is_extreme = |place: usize| {
+            let output = outputs.get(place).or_else(|| self.hidden.get(place.checked_sub(outputs.len())?));
+            output.is_some_and(|output| matches!(output.fold, Fold::Least(_) | Fold::Greatest(_)))
+        };
+        let sorts_extremes = by.iter().any(|(by, _)| matches!(by, By::Output(place) if is_extreme(*place)));
         let mut spec = Spec { having, ..Spec::default() };
         let (mut pushed, mut by_keys) = (false, Vec::new());
         if self.joined_by.is_none() && by.iter().all(|(by, _)| matches!(by, By::Key(_))) {
@@ -151,6 +156,11 @@ impl<'c, 'q> Grouping<'c, 'q> {
             return Err(grouped("A column that GROUP BY does not name, beside DISTINCT aggregates,"));
         }
         let mut edits = self.finer(query, is_bare)?;
+        if sorts_extremes && self.joined_by.is_some() && self.columns.scope.text.dialect() == Dialect::MariaDb
+        {
+            // Where MariaDB groups by sorting alone, it tells of the least ENUM or SET as of a text, which it is not sorted as.
+            edits.push(NameEdit { token: select.at, edit: Edit::After(vec![text(" SQL_BUFFER_RESULT")]) });
+        }
         self.join_in_order(query, is_bare, without, &mut edits)?;
         let limit = cut(self.columns.scope, query.limit.as_ref(), pushed)?;
         spec.hidden = self.hidden.len();

@@ -3,13 +3,14 @@
 //! Owns: which conditions are, and what their operands are. Does not know: how numbers compare. Invariant: a condition that is left to the
 //! shards holds for all parts of a group, or for none.
 
-use super::super::edits::{Edit, NameEdit};
+use super::super::edits::{Edit, NameEdit, Piece};
 use super::super::parse::tree::{Alias, Comparison, Expr, ExprKind};
 use super::super::refusal::{Reason, Refusal};
 use super::aggregates::has_aggregate;
-use super::columns::{copy, text};
+use super::columns::text;
 use super::groups::Grouping;
 use crate::merge::{Condition, Operand, Output, Test};
+use crate::sql::Dialect;
 use crate::sql::lexer::Kind;
 
 impl Grouping<'_, '_> {
@@ -22,7 +23,7 @@ impl Grouping<'_, '_> {
         };
         let (theirs, ours): (Vec<_>, Vec<_>) =
             conditions.iter().partition(|condition| !self.always && self.is_shards(condition));
-        if ours.is_empty() {
+        if ours.is_empty() && !self.renames() {
             return Ok((None, Vec::new()));
         }
         let ours: Option<Vec<_>> = ours.into_iter().map(|condition| self.condition(condition)).collect();
@@ -31,14 +32,46 @@ impl Grouping<'_, '_> {
         let token = word.ok_or_else(refused)?;
         let mut pieces = Vec::new();
         for (number, condition) in theirs.into_iter().enumerate() {
-            pieces.extend([text(if number == 0 { "HAVING " } else { " AND " }), copy(condition)]);
+            pieces.push(text(if number == 0 { "HAVING " } else { " AND " }));
+            pieces.append(&mut self.theirs(condition));
         }
         let mut edits = vec![NameEdit { token, edit: Edit::Without(having.end) }];
         if !pieces.is_empty() {
             edits.insert(0, NameEdit { token, edit: Edit::Before(pieces) });
         }
-        let condition = if ours.len() == 1 { ours.swap_remove(0) } else { Condition::All(ours) };
-        Ok((Some(condition), edits))
+        let condition = match ours.len() {
+            0 => None,
+            1 => ours.pop(),
+            _ => Some(Condition::All(ours)),
+        };
+        Ok((condition, edits))
+    }
+
+    /// Whether shards must know a condition's columns by hidden ones. Under ONLY_FULL_GROUP_BY MariaDB refuses a column there (1463) where the
+    /// groups are by another table's column of that name, too, as finer ones may be.
+    fn renames(&self) -> bool {
+        self.is_finer && self.columns.tables() > 1 && self.columns.scope.text.dialect() == Dialect::MariaDb
+    }
+
+    /// A condition, as the shards have it.
+    fn theirs(&mut self, condition: &Expr) -> Vec<Piece> {
+        let (mut columns, mut left) = (Vec::new(), vec![condition]);
+        while let Some(expr) = left.pop().filter(|_| self.renames()) {
+            if matches!(expr.kind, ExprKind::Column(_)) {
+                columns.push(expr.first..expr.end);
+            }
+            left.extend(expr.children());
+        }
+        columns.sort_by_key(|column| column.start);
+        let (mut pieces, mut at) = (Vec::new(), condition.first);
+        for column in columns {
+            let hidden = self.columns.add(vec![Piece::Copy(column.clone())]) - self.columns.items.len();
+            pieces.push(Piece::Copy(at..column.start));
+            pieces.push(Piece::Text(format!(" `tidegate {hidden}` ").into()));
+            at = column.end;
+        }
+        pieces.push(Piece::Copy(at..condition.end));
+        pieces
     }
 
     /// Whether it compares columns of GROUP BY with constants and nothing else: equal values, as GROUP BY takes them, compare alike.

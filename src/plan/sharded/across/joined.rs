@@ -105,7 +105,9 @@ impl Grouping<'_, '_> {
         parts.values.iter().map(|value| self.finer_by(value)).collect()
     }
 
-    fn finer_by(&mut self, expr: &Expr) -> Option<Key> {
+    /// The shards' groups are finer by it; what it is compared by.
+    pub fn finer_by(&mut self, expr: &Expr) -> Option<Key> {
+        self.columns.group_by(expr);
         let own = self.columns.expr(expr)?;
         let key = self.columns.key(own, expr);
         if self.finer.iter().all(|(place, _)| *place != own) {

@@ -71,11 +71,7 @@ impl Grouping<'_, '_> {
     fn distinct(&mut self, call: &Call, name: &[u8], place: usize) -> Option<Fold> {
         let mut keys = Vec::new();
         for argument in &call.arguments {
-            let own = self.columns.expr(argument)?;
-            keys.push(self.columns.key(own, argument));
-            if self.finer.iter().all(|(place, _)| *place != own) {
-                self.finer.push((own, copy(argument)));
-            }
+            keys.push(self.finer_by(argument)?);
         }
         if self.finer.len() > FINER_MAX {
             return None;
