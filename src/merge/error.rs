@@ -10,7 +10,7 @@ pub enum Error {
     #[error("the merge names column {0}, which the shards' rows do not have")]
     NoColumn(usize),
     /// A column cannot be compared as it is sent; what would help is named.
-    #[error("column {place} cannot be compared across shards: {needs}")]
+    #[error("column {} of the shards' rows cannot be compared across shards: {needs}", .place + 1)]
     Incomparable {
         /// The column's place in the shards' rows.
         place: usize,

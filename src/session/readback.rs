@@ -330,6 +330,8 @@ impl Session {
             Some(Condition { packet, .. }) if packet.code != NO_SUCH_CONDITION => {
                 end.warnings > 0 && self.is_last_in_vain(connection).await
             }
+            // Where the statement before has not run there, none were left.
+            _ if self.last.place != Some((connection.server, connection.id)) => end.warnings > 0,
             _ => end.warnings > self.left_warnings(),
         };
         if in_vain {
