@@ -31,6 +31,7 @@ async fn with_kinds(scenario: Scenario) -> Split {
             split.same(&mut client, &mut direct, &sql).await;
         }
     }
+    split.stage.cluster.caught_up().await; // for sessions that have not written
     split
 }
 
