@@ -40,7 +40,7 @@ def main() -> int:
     try:
         _prepare(clusters)
         with tidegate.running(given.tidegate, clusters["main"], folder, rules_of=lambda *ports: _rules(clusters, *ports)) as proxy:
-            # Sysbench's own process makes the tables; what it leaves out is that an id is given.
+            # Each row with its id, by which it has its shard.
             for database in DATABASES.values():
                 _sysbench(proxy, database, ["oltp_read_write", "--auto_inc=off", "--threads=1", "prepare"])
             _cost(given, proxy, clusters)
@@ -165,17 +165,16 @@ def _reload(given, proxy) -> None:
           only: {cluster: east, schema: shard_0, slots: 0}
         tables:
           latecomers: id"""
-    command = workloads.sysbench("oltp_read_write", proxy.port, TABLES, DATABASES["one shard"])
-    # Sysbench's transactions write rows of several shards: it is asked for single statements.
-    running = subprocess.Popen([*command[:1], "oltp_point_select", *command[2:], f"--threads={THREADS}", f"--time={given.time}", workloads.TEXT,
+    command = workloads.sysbench("oltp_point_select", proxy.port, TABLES, DATABASES["one shard"])
+    running = subprocess.Popen([*command, f"--threads={THREADS}", f"--time={given.time}", workloads.TEXT,
                                 "--report-interval=1", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-    generations = []
+    reloaded, queries = False, 0
     for line in running.stdout:
-        if line.startswith("[ ") and not generations:  # it has asked for a second
+        if line.startswith("[ ") and not reloaded:  # it has asked for a second
             text = proxy.config.read_text()
             proxy.config.write_text(text.rstrip("\n") + more + "\n")
             proxy.process.send_signal(signal.SIGHUP)
-            generations.append(line)
+            reloaded = True
         if match := re.search(r"queries:\s+(\d+)", line):
             queries = int(match[1])
     said = running.stderr.read()
@@ -209,8 +208,7 @@ def _scan(given, proxy, servers: dict) -> None:
                              ("LIMIT 10 of the same", "SELECT id, v FROM big ORDER BY v, id LIMIT 10", 200)):
         alone = [_timed(_client(proxy, database, at[number]), sql, times) for number, (_, database) in enumerate(shards)]
         through = _timed(_client(proxy, "sharded"), sql, times)
-        unit = times
-        print(f"| {what} | {max(alone) / unit:.4f} | {sum(alone) / unit:.4f} | {through / unit:.4f} | {through / max(alone):.2f} | {through / sum(alone):.2f} |", flush=True)
+        print(f"| {what} | {max(alone) / times:.4f} | {sum(alone) / times:.4f} | {through / times:.4f} | {through / max(alone):.2f} | {through / sum(alone):.2f} |", flush=True)
     _in_order(_client(proxy, "sharded"), "SELECT id, v FROM big ORDER BY id", given.rows)
     print(f"\nTidegate's memory at its highest: {peak:.0f} MiB before these, {_peak_mib(proxy):.0f} MiB after them.")
 

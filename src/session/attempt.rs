@@ -95,11 +95,8 @@ impl Session {
     ) -> Result<End, Failure> {
         let scanner = Scanner::new(work.expect, connection.capabilities);
         let id = work.preparing.as_ref().map(|(_, id)| *id);
-        if work.lists_processes() {
-            return self.receive_processlist(connection, work, buffer, scanner).await;
-        }
-        if self.client.kept.is_none() && self.concerns_logins(work) {
-            return Box::pin(self.receive_for_logins(connection, work, buffer, scanner)).await;
+        if work.lists_processes() || self.client.kept.is_none() && self.concerns_logins(work) {
+            return Box::pin(self.receive_first(connection, work, buffer, scanner)).await;
         }
         let end =
             relay(connection, &mut self.client, &mut buffer, scanner, id).await.map_err(Failure::Relay)?;
@@ -114,59 +111,37 @@ impl Session {
 }
 
 impl Session {
-    /// The same of SHOW PROCESSLIST, whose reply is changed before the client gets it.
-    async fn receive_processlist(
+    /// The same where something is to be done with the reply before the client has it: a list of processes is changed, and behind what
+    /// others log in with, they may do so as soon as the client knows.
+    async fn receive_first(
         &mut self,
         connection: &mut Connection,
         work: &Work<'_>,
         mut buffer: Buffer,
         scanner: Scanner,
     ) -> Result<End, Failure> {
-        let (mut end, kept) = self.receive_kept(connection, &mut buffer, scanner).await?;
-        let rows = if work.execution.is_some() { Rows::Binary } else { Rows::Text };
-        let whole = end.error.is_some() || end.status.contains(Status::CURSOR_EXISTS);
-        let shown = if whole { kept } else { self.processlist_in_own_ids(connection, kept, rows) };
-        self.pass_on(&mut end, &shown).await?;
-        Ok(end)
-    }
-
-    /// The same of a statement after which others log in with something else: they may do so once the client has its reply.
-    async fn receive_for_logins(
-        &mut self,
-        connection: &mut Connection,
-        work: &Work<'_>,
-        mut buffer: Buffer,
-        scanner: Scanner,
-    ) -> Result<End, Failure> {
-        let (mut end, kept) = self.receive_kept(connection, &mut buffer, scanner).await?;
-        if end.error.is_none() {
-            self.note_for_logins(connection, work);
-        }
-        self.pass_on(&mut end, &kept).await?;
-        Ok(end)
-    }
-
-    /// A whole reply, but an error that is the whole of it.
-    async fn receive_kept(
-        &mut self,
-        connection: &mut Connection,
-        buffer: &mut Buffer,
-        scanner: Scanner,
-    ) -> Result<(End, Vec<u8>), Failure> {
         self.client.kept = Some(Kept::Whole(Vec::new()));
-        let ended = relay(connection, &mut self.client, buffer, scanner, None).await;
-        let kept = self.client.kept.take().map(Kept::into_bytes).unwrap_or_default();
-        let end = ended.map_err(|error| match error {
+        let ended = relay(connection, &mut self.client, &mut buffer, scanner, None).await;
+        let mut reply = self.client.kept.take().map(Kept::into_bytes).unwrap_or_default();
+        let refused = matches!(&ended, Ok(end) if end.error.is_some());
+        if !work.lists_processes() && !refused {
+            self.note_for_logins(connection, work); // also where nobody knows whether it has succeeded
+        }
+        let mut end = ended.map_err(|error| match error {
             RelayError::Server { error, .. } => Failure::Relay(RelayError::Server { error, sent: false }),
             other => Failure::Relay(other),
         })?;
-        if buffer.filled().is_empty() { Ok((end, kept)) } else { Err(Failure::Relay(RelayError::Protocol)) }
-    }
-
-    async fn pass_on(&mut self, end: &mut End, reply: &[u8]) -> Result<(), Failure> {
+        if !buffer.filled().is_empty() {
+            return Err(Failure::Relay(RelayError::Protocol));
+        }
+        if work.lists_processes() && !refused && !end.status.contains(Status::CURSOR_EXISTS) {
+            let rows = if work.execution.is_some() { Rows::Binary } else { Rows::Text };
+            reply = self.processlist_in_own_ids(connection, reply, rows);
+        }
         end.sent = reply.len() as u64;
         self.worker.counters.sent(end.sent);
-        self.client.send(reply).await.map_err(|error| Failure::Relay(RelayError::Client(error)))
+        self.client.send(&reply).await.map_err(|error| Failure::Relay(RelayError::Client(error)))?;
+        Ok(end)
     }
 }
 

@@ -109,16 +109,17 @@ impl Session {
 
     /// Whether the statement begins what lasts, a transaction or a pin, on the primary where there is one.
     pub(super) fn begins_on_primary(&self, statement: Recognised) -> bool {
+        let in_transaction = |held: &Connection| held.status.contains(Status::IN_TRANSACTION);
+        if self.held.as_deref().is_some_and(in_transaction) {
+            return false;
+        }
         let begins = match statement.class {
             Class::Begin(access) => access != Access::ReadOnly,
             Class::EndOrSavepoint => statement.uses.contains(Uses::CHAIN_OR_RELEASE) || self.end_leads_on(),
             Class::Set => statement.uses.intersects(plan::MAKES_PIN.difference(Uses::USER_VARIABLE_WRITE)),
             _ => false,
         };
-        let in_transaction = |held: &Connection| held.status.contains(Status::IN_TRANSACTION);
-        begins
-            && !self.held.as_deref().is_some_and(in_transaction)
-            && self.topology.snapshot().primary.is_some()
+        begins && self.topology.snapshot().primary.is_some()
     }
 
     /// Whether the session has a connection that is not one to the primary.
