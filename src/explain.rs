@@ -100,6 +100,10 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
             let (_, shards) = definition.sites(planner.rules().database(&definition.database)?);
             Ok(shards.len())
         }
+        Planned::Upkeep(upkeep) => {
+            let sites = upkeep.sites(planner.rules().database(&upkeep.database)?);
+            Ok(sites.iter().filter(|site| site.shard.is_some()).count())
+        }
         Planned::Routed(routed) => {
             let database = planner.rules().database(&routed.database)?;
             routed.choose(&arguments, database).map(|chosen| match chosen {

@@ -22,6 +22,7 @@ mod prepared;
 mod seams;
 mod transactions;
 mod unlisted;
+mod upkeep;
 mod writes;
 
 /// Tables as the client knows them.
@@ -277,7 +278,6 @@ async fn what_cannot_be_answered_exactly_is_refused(scenario: Scenario) {
         ),
         ("SELECT score + 1, COUNT(*) FROM customers GROUP BY score + 1 WITH ROLLUP", "group-across-shards"),
         ("SELECT id FROM customers ORDER BY RAND()", "order-across-shards"),
-        ("OPTIMIZE TABLE customers", "definition"),
         ("CREATE VIEW v AS SELECT * FROM customers", "view"),
         ("SELECT 1; SELECT * FROM customers WHERE id = 1", "several-statements"),
         ("DELETE FROM orders WHERE customer_id IN (1, 2) LIMIT 1", "limit-across-shards"),

@@ -202,7 +202,9 @@ impl Session {
                 return self.bind_copies(spread, &given);
             }
             Some((_, Planned::Unlisted(_))) => return Err(RULES_CHANGED),
-            Some((_, Planned::Definition(_))) => return Err(Problem::Unsupported(DEFINITION.into())),
+            Some((_, Planned::Definition(_) | Planned::Upkeep(_))) => {
+                return Err(Problem::Unsupported(DEFINITION.into()));
+            }
             Some((_, Planned::Home | Planned::Copies(_))) => {
                 self.stay_home(&base.text, statement).await?;
             }
@@ -277,7 +279,9 @@ impl Session {
                 }
                 Ok(Bound::Spread(spread))
             }
-            Directed::Done | Directed::Defined(_) => Err(Problem::Unsupported(DEFINITION.into())),
+            Directed::Done | Directed::Defined(_) | Directed::Tended(_) => {
+                Err(Problem::Unsupported(DEFINITION.into()))
+            }
         }
     }
 

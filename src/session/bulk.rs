@@ -47,7 +47,11 @@ impl Session {
         let sql = match self.follow(directory, routed, &asked, given.statement).await? {
             Directed::Here => None,
             Directed::As(sql) => Some(positional(&sql, asked.lexing).0),
-            Directed::Scattered(..) | Directed::Spread(_) | Directed::Defined(_) | Directed::Done => {
+            Directed::Scattered(..)
+            | Directed::Spread(_)
+            | Directed::Defined(_)
+            | Directed::Tended(_)
+            | Directed::Done => {
                 return Err(Problem::Unsupported(BULK_APART.into()));
             }
         };

@@ -12,6 +12,7 @@ use super::listing::Listed;
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
+use super::tended::Tended;
 use super::{Problem, Session, leaving, making};
 use crate::execute::names::Names;
 use crate::plan::sharded::{
@@ -107,6 +108,8 @@ pub(super) enum Directed {
     Spread(Box<Spread>),
     /// At one site after the other, with a journal.
     Defined(Box<Defined>),
+    /// At all sites of the tables that it looks after.
+    Tended(Box<Tended>),
 }
 
 /// Literals for which a core keeps memory between two statements.
@@ -211,6 +214,10 @@ impl Session {
                     Some(defined) => Ok(Directed::Defined(Box::new(defined))),
                     None => self.stay_home(text, statement).await,
                 },
+                Err(problem) => Err(problem),
+            },
+            Planned::Upkeep(upkeep) => match directory.rules_of(&upkeep.database) {
+                Ok(database) => self.tended(database, upkeep, text, statement),
                 Err(problem) => Err(problem),
             },
             Planned::Makes(_) | Planned::Unlisted(_) => Err(RULES_CHANGED),

@@ -54,6 +54,19 @@ impl Gathered {
         true
     }
 
+    /// A row that is as the client is to be told it.
+    pub fn tell(&mut self, columns: &[Vec<u8>], row: &[u8]) {
+        if self.columns.is_empty() {
+            self.columns = columns.to_vec();
+        }
+        self.take(row, &[]);
+    }
+
+    /// How many rows are told.
+    pub fn count(&self) -> u16 {
+        u16::try_from(self.rows.len()).unwrap_or(u16::MAX)
+    }
+
     /// Whether a watched column has got another value than was given, as far as the warnings tell.
     pub fn has_altered(&self) -> bool {
         self.altered

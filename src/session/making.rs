@@ -125,7 +125,9 @@ impl Session {
                 spread.made = Some(made(makes, &needs, run));
                 return Ok(Bound::Spread(spread));
             }
-            Directed::Scattered(..) | Directed::Defined(_) | Directed::Done => return Err(RULES_CHANGED),
+            Directed::Scattered(..) | Directed::Defined(_) | Directed::Tended(_) | Directed::Done => {
+                return Err(RULES_CHANGED);
+            }
         };
         let (sql, order) = positional(&sql, asked.lexing);
         let bindings = given.bindings(parameters.arranged(&order), order.len())?;

@@ -71,7 +71,9 @@ impl Session {
             Planned::Dictionary(dictionary) => {
                 (Site::home(self.home()), Some(self.with_dictionary(directory, dictionary, text).await?))
             }
-            Planned::Definition(_) => return Err(Problem::Unsupported(DEFINITION.into())),
+            Planned::Definition(_) | Planned::Upkeep(_) => {
+                return Err(Problem::Unsupported(DEFINITION.into()));
+            }
             Planned::Routed(routed) => {
                 let on = On { routed, database: directory.rules_of(&routed.database)? };
                 let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;

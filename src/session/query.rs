@@ -5,6 +5,7 @@ use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::reply::{self, Number, Rows};
+use super::scatter::Uniting;
 use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::plan;
@@ -79,8 +80,8 @@ impl Session {
         let about = self.about_text(text, &mut statement);
         let counted = self.begin_statement(self.digest(asked), asked);
         let route = plan::route(statement, self.situation());
-        if let Directed::Scattered(shares, spec) = &directed {
-            let flow = Box::pin(self.scatter(shares, spec, statement, route, None)).await;
+        if let Directed::Scattered(shares, merging) = &directed {
+            let flow = Box::pin(self.scatter(shares, Uniting::Rows(merging), statement, route, None)).await;
             self.end_statement(counted, route);
             self.note_parts(asked, statement).await;
             return flow;
@@ -89,6 +90,12 @@ impl Session {
             let flow = Box::pin(self.spread(spread, asked, statement, route)).await;
             self.client.made = None;
             self.end_statement(counted, route);
+            return flow;
+        }
+        if let Directed::Tended(tended) = &directed {
+            let flow = Box::pin(self.look_after(tended, asked, statement, route)).await;
+            self.end_statement(counted, route);
+            self.note_parts(asked, statement).await;
             return flow;
         }
         if let Directed::Defined(defined) = &directed {

@@ -17,6 +17,7 @@ use super::failure::Failure as Before;
 use super::lanes::Lanes;
 use super::parts::{Asked, Ended};
 use super::sites::Site;
+use super::tended::Tended;
 use super::united::Reply;
 use super::work::Work;
 use super::{Flow, Problem, Session};
@@ -43,6 +44,15 @@ pub(super) struct Share {
     pub sql: Vec<u8>,
     /// The same, prepared.
     pub source: Option<Arc<Source>>,
+}
+
+/// How the replies of several sites become one.
+#[derive(Clone, Copy)]
+pub(super) enum Uniting<'a> {
+    /// Rows are merged.
+    Rows(&'a Merging),
+    /// What is told of tables is told once.
+    Tables(&'a Tended),
 }
 
 /// A read of several sites.
@@ -146,7 +156,7 @@ impl Session {
     pub(super) async fn scatter(
         &mut self,
         shares: &[Share],
-        merging: &Merging,
+        uniting: Uniting<'_>,
         statement: Recognised,
         route: Route,
         bindings: Option<&Bindings>,
@@ -160,7 +170,7 @@ impl Session {
             let purse = Purse::new(limits.merge_memory_max, Arc::clone(&self.worker.merge_memory));
             let may_move = repeatable && !in_transaction;
             let read = Read { statement, bindings, purse, in_transaction, may_move };
-            match self.scatter_once(shares, merging, &read, &mut trial).await {
+            match self.scatter_once(shares, uniting, &read, &mut trial).await {
                 Some(flow) => return flow,
                 None => self.worker.counters.retried(),
             }
@@ -171,7 +181,7 @@ impl Session {
     async fn scatter_once(
         &mut self,
         shares: &[Share],
-        merging: &Merging,
+        uniting: Uniting<'_>,
         read: &Read<'_>,
         trial: &mut Trial,
     ) -> Option<Flow> {
@@ -181,7 +191,7 @@ impl Session {
         let (lanes, result) = match self.lanes(shares, read, trial).await {
             Ok(mut lanes) => {
                 let result = match self.ask_all(shares, read, trial, &mut lanes, &mut parts).await {
-                    Ok(()) => self.merge_into(&mut parts, shares, merging, read, &mut reply).await,
+                    Ok(()) => self.unite(&mut parts, shares, uniting, read, &mut reply).await,
                     Err(failure) => Err(failure),
                 };
                 (Some(lanes), result)
@@ -203,7 +213,7 @@ impl Session {
             _ => {}
         }
         let flow = match result {
-            Ok(()) => self.end_reply(&mut reply, left, warnings, merging).await,
+            Ok(()) => self.end_reply(&mut reply, left, warnings, uniting).await,
             Err(Failure::Gone) => Flow::Close,
             Err(failure) if reply.sent == 0 => {
                 trial.failures += 1;
@@ -273,7 +283,8 @@ impl Session {
         self.settle_before(statement, text).await;
         let counted = self.begin_statement(digest, text);
         let route = plan::route(statement, self.situation());
-        let flow = self.scatter(shares, merging, statement, route, Some(bindings)).await;
+        let uniting = Uniting::Rows(merging);
+        let flow = self.scatter(shares, uniting, statement, route, Some(bindings)).await;
         self.end_statement(counted, route);
         self.note_parts(text, statement).await;
         flow

@@ -4,14 +4,16 @@
 //! asked (`scatter`). Invariant: the reply has one head and one end, and is sent as it comes: what is kept is counted.
 
 use super::diagnostics::Last;
+use super::gathered::Gathered;
 use super::parts::{Asked, Left};
-use super::scatter::{Failure, Read, Share};
+use super::scatter::{Failure, Read, Share, Uniting};
 use super::{Flow, Session};
 use crate::execute::part::Packet;
 use crate::execute::relay::RelayError;
 use crate::merge::{self, Format, Merger, Purse, Step, Want};
 use crate::plan::sharded::Merging;
 use crate::wire::capabilities::Capabilities;
+use crate::wire::column::Column;
 use crate::wire::frame::{put_lenenc, put_packet};
 use crate::wire::ok::{Status, put_end};
 
@@ -30,6 +32,8 @@ pub(super) struct Reply {
     pub sent: u64,
     /// Bytes that its purse knows of.
     counted: usize,
+    /// Warnings that are told of it, where they are known.
+    pub warnings: Option<Gathered>,
 }
 
 impl Reply {
@@ -50,8 +54,23 @@ impl Reply {
 }
 
 impl Session {
+    /// Reads all, and sends what comes of it, up to the end.
+    pub(super) async fn unite(
+        &mut self,
+        parts: &mut [Asked],
+        shares: &[Share],
+        uniting: Uniting<'_>,
+        read: &Read<'_>,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        match uniting {
+            Uniting::Rows(merging) => self.merge_into(parts, shares, merging, read, reply).await,
+            Uniting::Tables(tended) => self.tend_into(parts, tended, read, reply).await,
+        }
+    }
+
     /// Reads all, merges, and sends what comes of it, up to the end.
-    pub(super) async fn merge_into(
+    async fn merge_into(
         &mut self,
         parts: &mut [Asked],
         shares: &[Share],
@@ -72,7 +91,7 @@ impl Session {
         for (shard, columns) in columns.iter().skip(1) {
             merger.check(*shard, columns)?;
         }
-        self.put_columns(&merger, reply);
+        self.put_definitions(merger.columns().iter().map(Column::payload), reply);
         let mut finisher = merger.finisher();
         let mut row = Vec::new();
         loop {
@@ -155,12 +174,16 @@ impl Session {
         Ok(merger.ended(shard)?)
     }
 
-    fn put_columns(&self, merger: &Merger, reply: &mut Reply) {
+    pub(super) fn put_definitions<'a>(
+        &self,
+        columns: impl ExactSizeIterator<Item = &'a [u8]>,
+        reply: &mut Reply,
+    ) {
         let flags = self.client.capabilities;
         let mut count = Vec::new();
-        put_lenenc(&mut count, merger.columns().len() as u64);
+        put_lenenc(&mut count, columns.len() as u64);
         reply.put(&count);
-        merger.columns().iter().for_each(|column| reply.put(column.payload()));
+        columns.for_each(|column| reply.put(column));
         if !flags.contains(Capabilities::DEPRECATE_EOF) {
             let mut payload = Vec::new();
             put_end(&mut payload, self.standing(), 0, flags);
@@ -190,19 +213,19 @@ impl Session {
         reply: &mut Reply,
         left: Left,
         warnings: u32,
-        merging: &Merging,
+        uniting: Uniting<'_>,
     ) -> Flow {
         let mut status = self.standing();
         status.set(Status::IN_TRANSACTION, left.open);
         let mut payload = Vec::new();
-        let warnings = u16::try_from(warnings).unwrap_or(u16::MAX);
-        self.last = Last {
-            row_count: -1,
-            found_rows: reply.rows,
-            found_rows_unknown: merging.offset() > 0,
-            warnings,
-            ..Last::default()
+        let told = reply.warnings.take();
+        let warnings = told.as_ref().map_or(u16::try_from(warnings).unwrap_or(u16::MAX), Gathered::count);
+        let kept = told.and_then(|told| told.reply(status, self.client.capabilities));
+        let (found_rows, found_rows_unknown) = match uniting {
+            Uniting::Rows(merging) => (reply.rows, merging.offset() > 0),
+            Uniting::Tables(_) => (self.last.found_rows, self.last.found_rows_unknown),
         };
+        self.last = Last { row_count: -1, found_rows, found_rows_unknown, warnings, kept, ..Last::default() };
         put_end(&mut payload, status, warnings, self.client.capabilities);
         reply.put(&payload);
         self.send_reply(reply).await

@@ -15,7 +15,7 @@ both_dialects! {
 }
 
 /// Rules with two shards in the home's own schema, which have these tables.
-fn beside_each_other(schema: &str, tables: &str) -> Rules {
+pub fn beside_each_other(schema: &str, tables: &str) -> Rules {
     let top = format!(
         "default_cluster: main\ndatabases:\n  {schema}:\n    home: {{cluster: main, schema: {schema}}}\n    keyspaces:\n      customer:\n        \
          method: mod\n        key_type: integer\n        slots: 2\n        shards: {{\"s{{0..1}}\": {{cluster: main, schema: {schema}, tables: \

@@ -33,6 +33,7 @@ mod scope;
 mod shown;
 mod split;
 mod unlisted;
+mod upkeep;
 mod values;
 
 #[cfg(test)]

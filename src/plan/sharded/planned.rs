@@ -32,6 +32,8 @@ pub enum Planned {
     Copies(Box<Copies>),
     /// It defines tables on all of their shards.
     Definition(Box<Definition>),
+    /// It looks after tables, wherever they are.
+    Upkeep(Box<Upkeep>),
     /// It does not run.
     Refused(Refusal),
 }
@@ -43,6 +45,7 @@ impl Planned {
             Self::Routed(routed) => routed,
             Self::Copies(copies) => return copies.edits.len(),
             Self::Definition(definition) => return definition.edits.len(),
+            Self::Upkeep(upkeep) => return upkeep.tables.len(),
             Self::Dictionary(dictionary) => return dictionary.weight(),
             Self::Makes(makes) => {
                 let otherwise = makes.otherwise.as_ref().map_or(0, |otherwise| otherwise.weight());
@@ -117,6 +120,54 @@ impl Definition {
             None => (true, database.copies()),
         }
     }
+}
+
+/// ANALYZE, CHECK, OPTIMIZE, REPAIR or CHECKSUM TABLE.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upkeep {
+    /// The database, by its logical name.
+    pub database: String,
+    /// What it does, in a word.
+    pub verb: String,
+    /// The tables, in the order of the text.
+    pub tables: Vec<Tended>,
+    /// The tokens in front of the first table.
+    pub head: Range<At>,
+    /// Those behind the last one, which are said of all.
+    pub tail: Range<At>,
+}
+
+/// A table that is looked after.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tended {
+    /// Its name in the text.
+    pub name: Range<At>,
+    /// The database that it is in for the client; empty where none is known.
+    pub schema: Vec<u8>,
+    /// Its own name for the client.
+    pub table: Vec<u8>,
+    /// Where it is.
+    pub place: Where,
+}
+
+/// Where a table is that is looked after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Where {
+    /// At home, as no rule names it.
+    Home,
+    /// At home, and on all shards.
+    Copies,
+    /// On the shards of this keyspace.
+    Shards(usize),
+}
+
+/// A site at which tables are looked after.
+#[derive(Clone, Debug)]
+pub struct UpkeepSite<'a> {
+    /// The shard; `None` for home.
+    pub shard: Option<&'a Shard>,
+    /// Which of the statement's tables it has.
+    pub tables: Vec<usize>,
 }
 
 /// A table that a definition is about.

@@ -19,6 +19,7 @@ use super::planner::Planner;
 use super::reach::Reach;
 use super::refusal::{Reason, Refusal, shown};
 use super::scope::{BlockIx, Instance, InstanceIx, Scope, What};
+use super::upkeep;
 use crate::shard::{Charset, Database, Policy};
 use crate::sql::lexer::Kind;
 use crate::sql::{Lexing, Recognised, Uses};
@@ -73,6 +74,11 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
             Reason::SeveralStatements,
             "Several statements in one packet, and {} is among their names",
         );
+    }
+    if !uses.contains(Uses::DOUBT)
+        && let Some(planned) = upkeep::plan(planner, &text, request.database)
+    {
+        return planned;
     }
     if define::is_definition(&text) && !uses.contains(Uses::DOUBT) {
         return define::define(&text, planner, request.database, &mentions);

@@ -11,12 +11,17 @@ use super::keys::{Bound, KeySource, Narrow, Typed};
 use super::makes::Makes;
 use super::merge_words;
 use super::parse::text::{At, Text, is_literal};
-use super::planned::{Copies, Definition, Merge, Needs, Operand, Planned, Routed, Sites, Target, Verb};
+use super::planned::{
+    Copies, Definition, Merge, Needs, Operand, Planned, Routed, Sites, Target, Upkeep, Verb,
+};
 use super::refusal::Refusal;
 use super::split::Split;
 use super::values::Arguments;
 use crate::shard::{Database, Rules, Shard, ShardIx, ShardSet};
 use crate::sql::Lexing;
+
+/// Sites of a statement that looks after tables whose texts are shown.
+const TEXTS_OF_UPKEEP_MAX: usize = 64;
 
 /// A part of a plan: what it is, and what it says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,6 +77,7 @@ pub fn lines(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -> V
         Planned::Routed(routed) => Words::new(sql, lexing).routed(routed, rules),
         Planned::Copies(copies) => self::copies(sql, lexing, copies, rules),
         Planned::Definition(definition) => self::definition(sql, lexing, definition, rules),
+        Planned::Upkeep(upkeep) => self::upkeep(sql, lexing, upkeep, rules),
         Planned::Dictionary(dictionary) => {
             vec![
                 Line::new("dictionary", "home, with the shards' rows"),
@@ -217,6 +223,25 @@ fn definition(sql: &[u8], lexing: &Lexing, definition: &Definition, rules: &Rule
         && let Some(text) = text_for(sql, lexing, &definition.edits, &place(first, database))
     {
         out.push(Line::new("sql", String::from_utf8_lossy(&text)));
+    }
+    out
+}
+
+/// A statement that looks after tables: its sites, and each one's text.
+fn upkeep(sql: &[u8], lexing: &Lexing, upkeep: &Upkeep, rules: &Rules) -> Vec<Line> {
+    let Some(database) = rules.database(&upkeep.database) else { return Vec::new() };
+    let sites = upkeep.sites(database);
+    let name = |shard: Option<&Shard>| shard.map_or("home".to_owned(), |shard| shard.name.clone());
+    let names: Vec<_> = sites.iter().map(|site| name(site.shard)).collect();
+    let merge = if upkeep.sums() { "sums of each table" } else { "messages of each table" };
+    let mut out = vec![
+        Line::new(upkeep.verb.clone(), "tables"),
+        Line::new("sites", names.join(", ")),
+        Line::new("merge", merge),
+    ];
+    for site in sites.iter().take(TEXTS_OF_UPKEEP_MAX) {
+        let text = upkeep.text(sql, lexing, site);
+        out.push(Line::new(format!("sql {}", name(site.shard)), String::from_utf8_lossy(&text)));
     }
     out
 }
