@@ -30,6 +30,9 @@ const TEXT_MAX: (usize, usize) = (128, 512);
 /// ER_WRONG_ARGUMENTS: of an execution, MySQL adds it to what another session may have left.
 const WRONG_ARGUMENTS: u16 = 1210;
 
+/// ER_TOO_MANY_ROWS and ER_SUBQUERY_NO_1_ROW: MariaDB had found one row (also in SET, DO and changes).
+const FOUND_ONE_TOO_MANY: [u16; 2] = [1172, 1242];
+
 /// ER_DA_INVALID_CONDITION_NUMBER.
 pub(super) const NO_SUCH_CONDITION: u16 = 1758;
 
@@ -265,7 +268,8 @@ impl Session {
         let known = at.filter(|_| !error.renamed && !adds);
         let condition = error.packet.take().map(|packet| Condition { packet: Box::new(packet), at: known });
         let found_there = self.last.found_there && self.last.place == at;
-        let found_rows = self.last.found_rows;
+        let one = connection.dialect == Dialect::MariaDb && FOUND_ONE_TOO_MANY.contains(&error.code);
+        let found_rows = if one { 1 } else { self.last.found_rows };
         self.last = Last {
             place: at,
             row_count: -1,

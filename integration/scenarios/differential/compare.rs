@@ -37,8 +37,7 @@ const SCHEMA: u8 = 1;
 
 /// How two replies differ, in words.
 pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<String> {
-    let refused = |packet: &Packet| memchr::memmem::find(&packet.bytes, b"cannot be answered here").is_some();
-    if !line.exact && found.iter().any(refused) {
+    if !line.exact && is_refused(found) {
         return None;
     }
     let malformed = [1210, 1835].iter().any(|code| is_error(expected, *code));
@@ -67,6 +66,11 @@ pub fn difference(expected: &[Packet], found: &[Packet], line: &Line) -> Option<
         format!("{} packets: {}", packets.len(), texts.join(" | "))
     };
     Some(format!("from packet {same}\n    server:   {}\n    tidegate: {}", rest(&expected), rest(&found)))
+}
+
+/// Whether Tidegate refuses to answer.
+pub fn is_refused(found: &[Packet]) -> bool {
+    found.iter().any(|packet| memchr::memmem::find(&packet.bytes, b"cannot be answered here").is_some())
 }
 
 /// Whether the reply is this error, and nothing else.

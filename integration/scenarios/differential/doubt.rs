@@ -6,7 +6,7 @@
 //!   on the connection; ROW_COUNT() behind it, too.
 //! - MySQL adds the error of a command about a statement that does not exist or has no cursor, of wrong arguments, and of an unknown command
 //!   to what is there to ask about already, and counts it behind later commands.
-//! - MySQL tells with the next OK that a statement which has failed has ended the transaction; that may be the OK of what Tidegate replays.
+//! - MySQL tells with the next OK (not EOF) that a statement which has failed has ended the transaction; that may be the OK of what Tidegate replays.
 //! - GET DIAGNOSTICS of a condition behind the last of an error's: it assigns nothing, and its answer does not tell.
 //! - ROW_COUNT() and FOUND_ROWS() in a larger expression: the connection may serve others by then (docs/session-state.md).
 //! - FOUND_ROWS() later than directly behind a SELECT: as before, and Tidegate knows only the rows that it has passed on.
@@ -39,7 +39,7 @@ pub struct Doubt {
     added: bool,
     /// The statement before was a SELECT.
     selected: bool,
-    /// The statement before has failed, on MySQL.
+    /// A statement has failed, on MySQL, and no OK packet has come since.
     failed: bool,
     /// The statement before has failed.
     refused: bool,
@@ -83,7 +83,8 @@ impl Doubt {
         if !text.is_empty() {
             self.count = mysql && is_uncounted(&text);
         }
-        self.failed = mysql && failed;
+        let told = answer.iter().any(|packet| packet.status_at.is_some() && packet.bytes.len() > 5);
+        self.failed = mysql && (failed || self.failed && !told);
         let begins = !mysql && (text.starts_with("BEGIN") || text.starts_with("START TRANSACTION"));
         let moves = begins && self.several;
         self.refused = failed;
@@ -105,8 +106,14 @@ impl Doubt {
         let leaves = matches!(
             line.step,
             Step::Ping | Step::SetOption(_) | Step::Statistics | Step::CloseStatement(_) | Step::LongData(..)
-        );
-        self.left = failed || self.left && (leaves || asks(&text)) || answer.iter().any(Packet::warns);
+        ) || !mysql && matches!(line.step, Step::Prepare(..));
+        let adds = text.contains("GET DIAGNOSTICS CONDITION"); // in vain, perhaps
+        self.left = failed || adds || self.left && (leaves || asks(&text)) || answer.iter().any(Packet::warns);
+    }
+
+    /// Takes in that Tidegate refuses what the server has answered: what there is to ask about is that.
+    pub fn note_refusal(&mut self) {
+        self.added = true;
     }
 }
 

@@ -137,8 +137,7 @@ impl Player {
                 if let Some(slot) = &mut self.slots[*slot] {
                     slot.long.clear();
                 }
-                self.client.command(com::STMT_RESET, &id).await;
-                self.packet(false, seen).await.map(drop)
+                self.simple(com::STMT_RESET, &id, seen).await
             }
             Step::CloseStatement(slot) => {
                 let id = self.id(*slot).to_le_bytes();
@@ -190,7 +189,7 @@ impl Player {
 
     async fn simple(&mut self, command: u8, rest: &[u8], seen: &mut Vec<Packet>) -> Result<(), Closed> {
         self.client.command(command, rest).await;
-        if self.packet(false, seen).await?.first() == Some(&0) {
+        if let [0, ..] | [0xfe, _, _, _, _] = self.packet(false, seen).await?[..] {
             self.status(seen);
         }
         Ok(())
@@ -268,7 +267,7 @@ impl Player {
     /// The status flags of the packet that came last, an OK or an EOF.
     fn status(&self, seen: &mut [Packet]) -> Status {
         let Packet { bytes, status_at, .. } = seen.last_mut().expect("a packet");
-        let is_eof = bytes[0] == 0xfe && !self.client.capabilities.contains(Capabilities::DEPRECATE_EOF);
+        let is_eof = bytes[0] == 0xfe && bytes.len() == 5; // an OK packet has more
         let at = if is_eof {
             3
         } else {

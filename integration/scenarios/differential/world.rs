@@ -123,6 +123,9 @@ impl World {
             let expected = direct.play(&line.step).await;
             doubts[*session].note(&line, &expected, self.scenario.is_mysql());
             let found = through.play(&line.step).await;
+            if compare::is_refused(&found) {
+                doubts[*session].note_refusal();
+            }
             let difference = compare::difference(&expected, &found, &line);
             if let Some(what) = difference {
                 self.end(players).await;
