@@ -1,7 +1,7 @@
 //! One session, as others see it, and how the thread that runs its statement is claimed for a KILL.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
@@ -39,6 +39,8 @@ pub struct Handle {
     pub idle: Idle,
     /// Server and thread that run its statement; 0 while none does.
     running: AtomicU64,
+    /// Whether it is one that runs in several places, one after the other: [`WHOLE`], [`IN_PARTS`] or [`INTERRUPTED`].
+    parts: AtomicU8,
     /// KILLs of that thread that are under way.
     killers: AtomicU32,
     /// One of them has ended.
@@ -46,6 +48,13 @@ pub struct Handle {
 }
 
 const THREAD_BITS: u32 = 48;
+
+/// A statement of one place, or none.
+const WHOLE: u8 = 0;
+/// Between two of its parts a statement runs nowhere, and goes on all the same.
+const IN_PARTS: u8 = 1;
+/// It is to end before its next part.
+const INTERRUPTED: u8 = 2;
 
 /// Server and thread in one word that is not 0.
 pub(super) fn pack(server: ServerId, id: BackendId) -> u64 {
@@ -69,6 +78,7 @@ impl Handle {
             activity: Activity::default(),
             idle: Idle::default(),
             running,
+            parts: AtomicU8::new(WHOLE),
             killers,
             spared: Notify::new(),
         }
@@ -84,6 +94,26 @@ impl Handle {
     pub fn runs_nothing(&self) -> bool {
         self.running.store(0, SeqCst);
         self.killers.load(SeqCst) > 0
+    }
+
+    /// Its statement runs in several places, one after the other, from now on.
+    pub fn runs_in_parts(&self) {
+        self.parts.store(IN_PARTS, SeqCst);
+    }
+
+    /// Its statement has ended, or can no more be taken back. True when it was interrupted before.
+    pub fn parts_are_done(&self) -> bool {
+        self.parts.swap(WHOLE, SeqCst) == INTERRUPTED
+    }
+
+    /// Asks a statement that runs in parts, and just now nowhere, to end before the next of them.
+    pub fn interrupt_parts(&self) {
+        let _ = self.parts.compare_exchange(IN_PARTS, INTERRUPTED, SeqCst, SeqCst);
+    }
+
+    /// Whether somebody has.
+    pub fn is_interrupted(&self) -> bool {
+        self.parts.load(SeqCst) == INTERRUPTED
     }
 
     /// The thread that runs its statement now, to be shown; whoever wants to end it must [`Handle::claim`] it.
@@ -171,5 +201,17 @@ pub(crate) mod tests {
         drop(claim);
         handle.runs_on(ServerId(0), BackendId(1));
         assert!(!handle.runs_nothing());
+    }
+
+    #[test]
+    fn only_what_runs_in_parts_is_interrupted_between_them() {
+        let handle = handle(ClientId(1));
+        handle.interrupt_parts();
+        assert!(!handle.is_interrupted(), "nothing runs");
+        handle.runs_in_parts();
+        assert!(!handle.is_interrupted());
+        handle.interrupt_parts();
+        assert!(handle.is_interrupted() && handle.parts_are_done());
+        assert!(!handle.is_interrupted() && !handle.parts_are_done(), "the next statement is another one");
     }
 }

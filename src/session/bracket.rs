@@ -12,6 +12,7 @@ use super::fates::{Fate, Fates};
 use super::pins::Pins;
 use super::portions::Portion;
 use super::prelude::{PRELUDE_LIMIT, Step};
+use super::problem::INTERRUPTED;
 use super::spread::{Failure, Run};
 use super::work::Work;
 use super::{Flow, Problem, Session};
@@ -145,6 +146,9 @@ impl Session {
             if !self.has_part_here() {
                 return Err(LOST.into());
             }
+        }
+        if self.entry.handle.parts_are_done() {
+            return Err(INTERRUPTED.into());
         }
         let mut fates = Fates::default();
         for (at, portion) in portions.iter().enumerate() {

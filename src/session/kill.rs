@@ -172,7 +172,10 @@ impl Session {
         }
         let ended = match claim {
             Some(claim) => end_statement(&self.worker, &self.account, self.class, claim).await,
-            None => Ok(()),
+            None => {
+                target.interrupt_parts();
+                Ok(())
+            }
         };
         if !query_only && target.id != self.entry.handle.id {
             target.signals.raise(Signals::KILL);
@@ -268,7 +271,10 @@ impl Session {
 pub async fn kill_query(worker: &Worker, target: &Arc<Handle>) -> Result<(), Problem> {
     match target.claim() {
         Some(claim) => end_statement(worker, &target.who.account, target.who.class, claim).await,
-        None => Ok(()), // nothing runs
+        None => {
+            target.interrupt_parts(); // nothing runs at a server
+            Ok(())
+        }
     }
 }
 

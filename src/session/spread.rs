@@ -94,7 +94,9 @@ impl Session {
             run.restores.extend_from_slice(b",max_error_count=");
             run.restores.extend_from_slice(self.max_error_count().unwrap_or(b"DEFAULT"));
         }
+        self.entry.handle.runs_in_parts();
         let result = self.change_all(&mut run).await;
+        self.entry.handle.parts_are_done();
         if result.is_err() {
             self.undo(&mut run).await;
         }
@@ -141,6 +143,9 @@ impl Session {
     /// Runs a part, and asks what is to be told of it.
     async fn change_one(&mut self, portion: &Portion, run: &mut Run<'_>) -> Result<(), Failure> {
         self.visit(&portion.share.site).await;
+        if self.entry.handle.is_interrupted() {
+            return Err(INTERRUPTED.into());
+        }
         let Some(held) = self.held.take() else { return Err(LOST.into()) };
         let server = held.server;
         self.worker.counters.statements.count(Target::Primary as usize, run.route.reason as usize);

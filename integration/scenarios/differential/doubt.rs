@@ -108,7 +108,8 @@ impl Doubt {
             Step::Ping | Step::SetOption(_) | Step::Statistics | Step::CloseStatement(_) | Step::LongData(..)
         ) || !mysql && matches!(line.step, Step::Prepare(..));
         let adds = text.contains("GET DIAGNOSTICS CONDITION"); // in vain, perhaps
-        self.left = failed || adds || self.left && (leaves || asks(&text)) || answer.iter().any(Packet::warns);
+        self.left =
+            failed || adds || self.left && (leaves || asks(&text)) || answer.iter().any(Packet::warns);
     }
 
     /// Takes in that Tidegate refuses what the server has answered: what there is to ask about is that.

@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 use tidegate::sql::Dialect;
 
-use super::{Split, fill};
+use super::{Split, TABLES, fill, rules};
 use crate::harness::{Cluster, Outcome, RawClient, Scenario, pace, within};
 
 both_dialects! {
@@ -14,6 +14,7 @@ both_dialects! {
     a_transaction_does_not_write_in_two_shards,
     ids_that_shards_make_are_refused_and_given_ones_are_told,
     a_kill_ends_all_parts,
+    a_kill_between_two_parts_ends_the_statement,
     a_server_that_ends_between_parts_leaves_nothing,
     a_commit_that_is_lost_is_named,
     a_hundred_thousand_rows_at_once,
@@ -275,6 +276,33 @@ async fn a_kill_ends_all_parts(scenario: Scenario) {
     split.second.until_number(0, "it is ended", runs, |statements| statements == 0).await;
     root.query_drop("ROLLBACK").await.unwrap();
     let mut client = split.stage.raw().await;
+    same_rows(&split, &mut client, &mut direct).await;
+}
+
+/// No part runs at a server while the second shard's only connection is somebody else's.
+async fn a_kill_between_two_parts_ends_the_statement(scenario: Scenario) {
+    let second = Cluster::alone(scenario.dialect);
+    let with_one = |schema: &str, second: &Cluster| {
+        let mut rules = rules(schema, second);
+        rules.clusters.push_str("    pool: {max: 1, queue_timeout: 20s}\n");
+        rules
+    };
+    let split = Split::of(scenario, second, &TABLES, with_one).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    let mut other = split.stage.raw().await;
+    other.ok("BEGIN").await;
+    other.ok("UPDATE customers SET score = score WHERE id = 1").await;
+    client.send_query("UPDATE customers SET score = 50 WHERE id IN (1, 2)").await;
+    split.stage.proxy.until_metric("tidegate_pool_waiting", &[], |waiting| waiting > 0).await;
+    let mut killer = split.stage.raw().await;
+    killer.ok(format!("KILL QUERY {}", client.greeting.connection_id)).await;
+    other.ok("ROLLBACK").await;
+    let error = client.outcomes().await.remove(0).err();
+    assert_eq!(error.code, 1317, "{error}");
+    same_rows(&split, &mut client, &mut direct).await;
+    // It was for that statement.
+    split.same(&mut client, &mut direct, "UPDATE customers SET score = 51 WHERE id IN (1, 2)").await;
     same_rows(&split, &mut client, &mut direct).await;
 }
 
