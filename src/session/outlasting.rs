@@ -96,17 +96,22 @@ impl Session {
             if moves {
                 return Route { target: Target::Held, reason: Reason::Diagnostics };
             }
-            if matches!(route.target, Target::Primary | Target::Any) && self.last.condition.is_none() {
-                self.take_warning().await;
+            let to_replica = route.target == Target::Replica;
+            if (to_replica || matches!(route.target, Target::Primary | Target::Any))
+                && self.last.condition.is_none()
+            {
+                self.take_warning(to_replica).await;
             }
         }
         route
     }
 
-    /// What is to be asked about may be left on a replica: a warning, where it is the only one, can be left elsewhere too.
-    async fn take_warning(&mut self) {
+    /// What is to be asked about may be left on a replica, or on the primary where a replica is next: a warning, where it is the only one,
+    /// can be left elsewhere too.
+    async fn take_warning(&mut self, to_replica: bool) {
         let Some(mut held) = self.held.take() else { return };
-        if self.topology.snapshot().primary != Some(held.server) {
+        let is_primary = self.topology.snapshot().primary == Some(held.server);
+        if is_primary == to_replica {
             let mut buffer = self.worker.buffers.take();
             let asked = timeout(PRELUDE_LIMIT, held.run(b"SHOW WARNINGS", &mut buffer)).await;
             held.broken |= !matches!(asked, Ok(Ok(_)));
