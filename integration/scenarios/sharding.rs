@@ -20,6 +20,7 @@ mod journal;
 mod key_types;
 mod prepared;
 mod seams;
+mod segments;
 mod transactions;
 mod unlisted;
 mod upkeep;

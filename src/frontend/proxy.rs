@@ -41,7 +41,7 @@ use crate::plan::{Reason, Target};
 use crate::registry::Registry;
 use crate::session::{Directory, PIN_NAMES, ProblemKind, REPLAY_OUTCOMES};
 use crate::sql::Dialect;
-use crate::topology::{Clusters, Resolve, Snapshot, State, System, Topology, keep_node};
+use crate::topology::{Clusters, Resolve, Snapshot, State, System, Topology, keep_node, keep_segments};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::packer::Algorithm;
 
@@ -248,7 +248,8 @@ impl Proxy {
         accepting.spawn(sweep(Arc::clone(&registry)));
         accepting.spawn(follow(topology, context, judge));
         let mut seeing_off = JoinSet::new();
-        seeing_off.spawn(keep_node(Arc::clone(clusters.home()), generators));
+        seeing_off.spawn(keep_node(Arc::clone(clusters.home()), Arc::clone(&generators)));
+        seeing_off.spawn(keep_segments(Arc::clone(clusters.home()), generators));
         for topology in clusters.iter() {
             accepting.spawn(super::rescue::rescue(Arc::clone(&registry), Arc::clone(topology)));
             let steward = Steward {

@@ -16,11 +16,11 @@ use super::overrides::Overrides;
 use super::proxy::check_files;
 use crate::admin::console::{Asking, Order, Steering};
 use crate::config::{Change, Cluster, Config, ConfigError};
-use crate::generate::Generators;
+use crate::generate::{Generators, Sequence};
 use crate::ids::ServerId;
 use crate::registry::{Handle, Phase, Registry};
 use crate::session::{Directory, is_passing_pin};
-use crate::shard::GenerateBy;
+use crate::shard::{GenerateBy, Rules};
 use crate::topology::{Clusters, Quiet};
 
 /// Reads the rules file again.
@@ -61,7 +61,7 @@ impl Helm {
         accounts: Arc<Accounts>,
         registry: Arc<Registry>,
     ) -> Self {
-        generators.want_node(in_effect.load().rules.generates(GenerateBy::Snowflake));
+        want(&generators, &in_effect.load().rules);
         let wanted = Mutex::new(Wanted { file: in_effect.load_full(), overrides: Overrides::default() });
         Self {
             reread: reread.map(Arc::new),
@@ -123,7 +123,7 @@ impl Helm {
         self.fleet.adopt(&next.clusters);
         self.accounts.adopt(&next.auth);
         if next.rules != self.in_effect.load().rules {
-            self.generators.want_node(next.rules.generates(GenerateBy::Snowflake));
+            want(&self.generators, &next.rules);
             let before = self.directory.load();
             self.directory.store(Arc::new(Directory::new(next.rules.clone(), Some(&before))));
         }
@@ -133,6 +133,14 @@ impl Helm {
         }
         Ok(changes)
     }
+}
+
+/// What these rules make values from.
+fn want(generators: &Generators, rules: &Rules) {
+    generators.want_node(rules.generated(GenerateBy::Snowflake).next().is_some());
+    let sequence =
+        |(database, table): (&String, &String)| Sequence { database: database.clone(), table: table.clone() };
+    generators.segments.want(rules.generated(GenerateBy::Segment).map(sequence).collect());
 }
 
 impl Steering for Helm {

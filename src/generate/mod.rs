@@ -3,6 +3,7 @@
 //! Owns: how they are made, and what of it all cores share. Does not know: tables, statements, and who grants what they are made from
 //! (`topology::grants`). Invariant: a value is given out once; where what grants them fails, none is made.
 
+mod segment;
 mod snowflake;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,16 +11,38 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, watch};
 
-pub use snowflake::{EPOCH_MS, Grant, Lacking, NODES, Run, Snowflakes};
+pub use segment::{Fetch, Segments, Sequence};
+pub use snowflake::{EPOCH_MS, Grant, Lacking, NODES, Run as Ticks, Snowflakes};
 
 /// What it may take from when a grant is good to when it is there.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// Numbers that were given out together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Run {
+    /// Of time, node and count.
+    Ticks(Ticks),
+    /// One behind the other from this one on.
+    From(u64),
+}
+
+impl Run {
+    /// The number at this place.
+    pub fn number(self, at: usize) -> u64 {
+        match self {
+            Self::Ticks(ticks) => ticks.number(at),
+            Self::From(first) => first.saturating_add(at as u64),
+        }
+    }
+}
 
 /// What all cores of a process make values from.
 #[derive(Debug, Default)]
 pub struct Generators {
     /// Numbers of time, node and count.
     pub snowflakes: Snowflakes,
+    /// Numbers of sequences.
+    pub segments: Segments,
     /// What the rules need.
     wanted: watch::Sender<bool>,
     /// Somebody waits for a grant.
@@ -50,7 +73,7 @@ impl Generators {
     ///
     /// # Errors
     /// There is no grant still.
-    pub async fn numbers(&self, count: usize, patience: Duration) -> Result<Run, Lacking> {
+    pub async fn numbers(&self, count: usize, patience: Duration) -> Result<Ticks, Lacking> {
         let mut granted = self.granted.subscribe();
         let mut until = None;
         loop {

@@ -33,7 +33,7 @@ pub struct Grant {
 }
 
 /// There is no grant from which numbers could be made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, thiserror::Error)]
 #[error("no numbers are granted")]
 pub struct Lacking {
     /// One is on its way, and good from then on.

@@ -15,7 +15,7 @@ use crate::backend::insert_id::Place;
 use crate::execute::made::Made;
 use crate::generate::Run;
 use crate::plan::sharded::{Arguments, Makes, Planned, Wants, named_number, positional};
-use crate::shard::Value;
+use crate::shard::{GenerateBy, Value};
 use crate::sql::{self, Literal, Recognised};
 use crate::wire::parameters::Argument;
 
@@ -63,12 +63,24 @@ impl Session {
         }
         let patience = self.worker.clusters.home().snapshot().cluster.pool.primary_wait;
         let worker = std::rc::Rc::clone(&self.worker);
-        let made = tokio::select! {
-            biased;
-            made = worker.generators.numbers(needs.count(), patience) => made,
-            _ = self.client.interrupted() => return Err(INTERRUPTED),
+        let generators = &worker.generators;
+        let count = needs.count();
+        let run = async {
+            match makes.by {
+                GenerateBy::Segment => {
+                    let first = generators.segments.take(&makes.sequence, count, patience).await;
+                    first.map(Run::From).map_err(|_| NO_SEGMENT)
+                }
+                GenerateBy::Snowflake | GenerateBy::UuidV7 => {
+                    generators.numbers(count, patience).await.map(Run::Ticks).map_err(|_| NO_NODE)
+                }
+            }
         };
-        made.map(|run| Some((needs, run))).map_err(|_| NO_NODE)
+        tokio::select! {
+            biased;
+            made = run => made.map(|run| Some((needs, run))),
+            _ = self.client.interrupted() => Err(INTERRUPTED),
+        }
     }
 
     /// An execution whose rows may need values.
@@ -179,6 +191,15 @@ const NO_NODE: Problem = Problem::Request(
     std::borrow::Cow::Borrowed(
         "no id can be made for the row: this instance has no node leased at the home cluster's primary, or could not renew its lease in \
          time (Tidegate's log says why); nothing was inserted",
+    ),
+);
+
+/// The same, where numbers are fetched.
+const NO_SEGMENT: Problem = Problem::Request(
+    1467,
+    std::borrow::Cow::Borrowed(
+        "no id can be made for the row: no segment of numbers could be fetched from the home cluster's primary in time (Tidegate's log \
+         says why); nothing was inserted",
     ),
 );
 

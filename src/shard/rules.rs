@@ -177,12 +177,14 @@ pub struct Shard {
 }
 
 impl Rules {
-    /// Whether values of a column are made so.
-    pub fn generates(&self, by: GenerateBy) -> bool {
-        let mut tables = self.databases.values().flat_map(|database| database.tables.values());
-        tables.any(
-            |table| matches!(table, Table::Sharded { generate: Some(generate), .. } if generate.by == by),
-        )
+    /// Databases and tables of which values of a column are made so.
+    pub fn generated(&self, by: GenerateBy) -> impl Iterator<Item = (&String, &String)> {
+        self.databases.iter().flat_map(move |(database, rules)| {
+            let is_made = move |table: &Table| {
+                matches!(table, Table::Sharded { generate: Some(generate), .. } if generate.by == by)
+            };
+            rules.tables.iter().filter(move |(_, table)| is_made(table)).map(move |(table, _)| (database, table))
+        })
     }
 
     /// The database of that name.

@@ -20,7 +20,7 @@
 //! | `gtid`, `course` | pure: sets of transactions; what the primary had when, and how late that makes a replica |
 //! | `pulse` | pure: how late heartbeats make a replica |
 //! | `group` | what members of a group (Group Replication, Galera) say of it |
-//! | `nodes` | leases of nodes for generated ids |
+//! | `grants` | what generated ids are made from: leases of nodes, segments of numbers |
 //! | `promotion` | another server becomes the primary by Tidegate itself |
 //! | `definitions` | the journal of definitions that run on several shards |
 //! | `catalog` | the tables that a cluster has, asked once for `tidegate check --connect` |
@@ -35,13 +35,13 @@ mod clusters;
 mod course;
 pub mod definitions;
 mod facts;
+mod grants;
 mod greeting;
 mod group;
 mod gtid;
 mod health;
 mod journal;
 mod monitor;
-mod nodes;
 mod pace;
 mod probe;
 mod promotion;
@@ -62,11 +62,11 @@ pub(crate) use balance::{golden, mix};
 pub use book::Refused;
 pub use clusters::Clusters;
 pub use facts::ServerFacts;
+pub use grants::{keep_node, keep_segments};
 pub use group::Unfit;
 pub use gtid::Transactions;
 pub use health::{Cause, Signal, State};
 pub use monitor::Topology;
-pub use nodes::keep_node;
 pub use pace::Speed;
 pub use promotion::{Quiet, Tally};
 pub use reads::LeftOut;

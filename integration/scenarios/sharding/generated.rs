@@ -26,7 +26,7 @@ const TABLES: [&str; 4] = [
 ];
 
 /// What the monitor's account needs.
-const GRANT: &str = "GRANT SELECT, INSERT, UPDATE, CREATE ON tidegate.* TO tidegate@'%'";
+pub(super) const GRANT: &str = "GRANT SELECT, INSERT, UPDATE, CREATE ON tidegate.* TO tidegate@'%'";
 
 fn generating(schema: &str, second: &Cluster) -> Rules {
     let mut rules = rules(schema, second);
@@ -44,17 +44,17 @@ async fn split(scenario: Scenario) -> Split {
     Split::of(scenario, Cluster::own(scenario.dialect, 0), &TABLES, generating).await
 }
 
-async fn number(client: &mut RawClient, sql: &str) -> u64 {
+pub(super) async fn number(client: &mut RawClient, sql: &str) -> u64 {
     client.value(sql).await.expect("a value").parse().expect("a number")
 }
 
-async fn numbers(client: &mut RawClient, sql: &str) -> Vec<u64> {
+pub(super) async fn numbers(client: &mut RawClient, sql: &str) -> Vec<u64> {
     let rows = client.select(sql).await.texts();
     rows.into_iter().map(|row| row[0].as_deref().expect("a value").parse().expect("a number")).collect()
 }
 
 /// The id that the client is told of an INSERT is what it asks for then, under each of its names.
-async fn told(client: &mut RawClient, sql: &str) -> u64 {
+pub(super) async fn told(client: &mut RawClient, sql: &str) -> u64 {
     let told = client.ok(sql).await.insert_id;
     for asked in ["SELECT LAST_INSERT_ID() AS id", "SELECT @@last_insert_id", "SELECT @@identity AS x"] {
         assert_eq!(number(client, asked).await, told, "{asked} behind {sql}");

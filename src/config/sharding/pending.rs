@@ -8,7 +8,7 @@ use super::super::fields::{Context, Item};
 /// A part of the language.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Feature {
-    /// `tables.NAME.generate` by other means than snowflakes.
+    /// `tables.NAME.generate` by UUIDs.
     Generate,
 }
 
@@ -19,7 +19,9 @@ impl Feature {
     /// What a refusal calls it, and what to do instead.
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Generate => ("this way to make values", "write `snowflake`, or give each row its value"),
+            Self::Generate => {
+                ("this way to make values", "write `snowflake` or `segment`, or give each row its value")
+            }
         }
     }
 }

@@ -188,7 +188,7 @@ fn generate(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<Generate> {
     };
     let column = server_name(element, &entry.key, "a column", cx)?.to_owned();
     let by = element.choice(cx, &GENERATORS)?;
-    if by != GenerateBy::Snowflake {
+    if by == GenerateBy::UuidV7 {
         pending::check(element, Feature::Generate, cx);
     }
     Some(Generate { column, by })

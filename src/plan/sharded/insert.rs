@@ -18,6 +18,7 @@ use super::refusal::{Reason, Refusal};
 use super::route::understood;
 use super::scope::{BlockIx, InstanceIx, Scope, What};
 use super::unlisted::Unlisted;
+use crate::generate::Sequence;
 use crate::shard::{Generate, Table};
 use crate::sql::Uses;
 
@@ -103,6 +104,8 @@ impl Scope<'_> {
     /// The values that Tidegate makes.
     fn makes(&mut self, insert: &Insert, generate: &Generate) -> Result<Option<Makes>, Refusal> {
         let Some(tables) = self.tables()? else { return Ok(None) };
+        let table = String::from_utf8_lossy(&self.text.name(insert.table.last())).into_owned();
+        let sequence = Sequence { database: tables.database.name.clone(), table };
         let bare = Routed {
             database: tables.database.name.clone(),
             keyspace: tables.keyspace,
@@ -112,7 +115,7 @@ impl Scope<'_> {
             edits: self.sorted_edits(),
             ignores: Vec::new(),
         };
-        Makes::of(self.text, insert, generate, bare)
+        Makes::of(self.text, insert, generate, sequence, bare)
     }
 
     fn sorted_edits(&mut self) -> Vec<NameEdit> {

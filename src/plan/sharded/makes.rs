@@ -14,6 +14,7 @@ use super::parse::tree::{ExprKind, Path};
 use super::planned::{Planned, Routed};
 use super::refusal::{Reason, Refusal};
 use super::values::Arguments;
+use crate::generate::Sequence;
 use crate::shard::{Generate, GenerateBy, Value};
 use crate::sql::lexer::Lexer;
 use crate::sql::{self, quoted, splice};
@@ -23,6 +24,8 @@ use crate::sql::{self, quoted, splice};
 pub struct Makes {
     /// How they are made.
     pub by: GenerateBy,
+    /// Whose they are.
+    pub sequence: Sequence,
     /// The column.
     pub column: String,
     /// Where its name is put, if the statement does not name it.
@@ -80,6 +83,7 @@ impl Makes {
         text: &Text,
         insert: &Insert,
         generate: &Generate,
+        sequence: Sequence,
         bare: Routed,
     ) -> Result<Option<Self>, Refusal> {
         let unclear = |what: &str| {
@@ -147,7 +151,7 @@ impl Makes {
         }
         let (column, by) = (generate.column.clone(), generate.by);
         let updates = !insert.on_duplicate.is_empty();
-        Ok(Some(Self { by, column, list, slots, updates, bare, otherwise: None }))
+        Ok(Some(Self { by, sequence, column, list, slots, updates, bare, otherwise: None }))
     }
 
     /// The rows that need values, whatever is given; `None` where no row does.

@@ -6,44 +6,27 @@
 //! written a moment before it: so a lease that is taken on a primary that has been one for less than [`TERM`] is not used before that is
 //! over, by when every lease that was lost with the old primary has run out; and a node rests for an hour before another gets it.
 
-use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::health::State;
-use super::monitor::Topology;
-use super::probe::{Target, not_understood};
-use super::roles::Role;
-use super::snapshot::{Snapshot, Standing};
+use super::super::monitor::Topology;
+use super::super::probe::{Target, not_understood};
+use super::LIMIT;
 use crate::generate::{Generators, Grant, NODES, milliseconds};
-use crate::ids::ServerId;
 
 /// How long a lease lasts.
 pub const TERM: Duration = Duration::from_secs(10);
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_millis(2500);
-/// Time for a connection, and for the statements of one renewal.
-const LIMIT: Duration = Duration::from_secs(3);
-/// Between two attempts that fail.
-const PAUSE: Duration = Duration::from_millis(500);
 /// Nodes that are tried before the next look at what is free.
 const TRIES: u64 = 4;
-/// There is no such table; no such database.
-const ABSENT: [u16; 2] = [1146, 1049];
-
-const SETTINGS: &str =
-    "SET innodb_lock_wait_timeout = 1, lock_wait_timeout = 1; SET SESSION TRANSACTION READ WRITE";
-const ENTER: &str = "USE tidegate";
-const MAKE: [&str; 4] = [
-    "CREATE DATABASE IF NOT EXISTS tidegate",
-    ENTER,
+const MAKE: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS tidegate.id_nodes (node SMALLINT UNSIGNED NOT NULL PRIMARY KEY, owner VARCHAR(64) NOT NULL, \
      used_to BIGINT UNSIGNED NOT NULL, expires DATETIME(3) NOT NULL) ENGINE = InnoDB",
     "CREATE TABLE IF NOT EXISTS tidegate.id_home (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, server BIGINT UNSIGNED NOT NULL, \
@@ -64,7 +47,6 @@ struct Held {
 
 /// Who leases.
 struct Keeper {
-    topology: Arc<Topology>,
     generators: Arc<Generators>,
     owner: String,
     held: Mutex<Option<Held>>,
@@ -74,75 +56,20 @@ struct Keeper {
 pub async fn keep_node(topology: Arc<Topology>, generators: Arc<Generators>) {
     let random = |seed: u8| RandomState::new().hash_one(seed);
     let owner = format!("{:016x}{:016x}", random(0), random(1));
-    let keeper = Arc::new(Keeper { topology, generators, owner, held: Mutex::default() });
-    let mut told = None;
-    loop {
-        keeper.generators.wanted().await;
-        let Some((id, target)) = keeper.primary() else {
-            let mut generations = keeper.topology.subscribe();
-            tokio::select! {
-                _ = generations.changed() => {}
-                () = sleep(PAUSE) => {}
-            }
-            continue;
-        };
-        // In a task of its own, whose panic is not ours; it ends with its connection.
-        let mut running = JoinSet::new();
-        running.spawn(Arc::clone(&keeper).keep(target));
-        let ended = tokio::select! {
-            () = keeper.until_other_than(id) => continue,
-            ended = running.join_next() => ended,
-        };
-        let detail = match ended {
-            Some(Ok(Err(error))) => error.to_string(),
-            _ => "the answer is not understood".to_owned(),
-        };
-        if told.as_ref() == Some(&detail) {
-            debug!(detail, "no node is leased for generated ids still");
-        } else {
-            warn!(
-                detail,
-                needs = "SELECT, INSERT, UPDATE, CREATE ON tidegate.*",
-                "no node can be leased for generated ids (`generate`): without one, INSERTs that need an id fail"
-            );
-            told = Some(detail);
-        }
-        sleep(PAUSE).await;
-    }
+    let keeper = Arc::new(Keeper { generators: Arc::clone(&generators), owner, held: Mutex::default() });
+    let without =
+        "no node can be leased for generated ids (`generate`): without one, INSERTs that need an id fail";
+    super::at_primary(topology, without, || generators.wanted(), |target| Arc::clone(&keeper).keep(target))
+        .await;
 }
 
 impl Keeper {
-    /// The one server that takes writes.
-    fn primary(&self) -> Option<(ServerId, Target)> {
-        let snapshot = self.topology.snapshot();
-        let primary = snapshot.primary().filter(|_| is_alone(&snapshot))?;
-        let monitor = self.topology.monitor();
-        let tls = &snapshot.cluster.tls;
-        Some((primary.id, Target::new(&primary.config, primary.at?, tls, &monitor.user, &monitor.password)))
-    }
-
-    /// Waits until that is another one, or none.
-    async fn until_other_than(&self, id: ServerId) {
-        let mut generations = self.topology.subscribe();
-        loop {
-            generations.borrow_and_update();
-            {
-                let snapshot = self.topology.snapshot();
-                if snapshot.primary != Some(id) || !is_alone(&snapshot) {
-                    return;
-                }
-            }
-            if generations.changed().await.is_err() {
-                std::future::pending::<()>().await; // the task ends with the topology
-            }
-        }
-    }
-
     /// Leases and renews by one connection until something fails.
-    async fn keep(self: Arc<Self>, target: Target) -> Result<Infallible, Error> {
+    async fn keep(self: Arc<Self>, target: Target) -> Result<(), Error> {
         let late = |_| not_understood("no answer in time");
         let (mut connection, _) = timeout(LIMIT, target.connect()).await.map_err(late)??;
-        let mut server = timeout(LIMIT, begin(&mut connection)).await.map_err(late)??;
+        timeout(LIMIT, super::enter(&mut connection)).await.map_err(late)??;
+        let mut server = None;
         loop {
             let step = async {
                 match self.held() {
@@ -272,40 +199,16 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Whether no other server takes writes. Where Tidegate promotes, half of the servers must be there, too: a side of a network that has
-/// fewer may have been given up, and another primary be in the other.
-fn is_alone(snapshot: &Snapshot) -> bool {
-    let writes = |role| matches!(role, Role::Rival | Role::Peer);
-    let members = || snapshot.servers.iter().filter(|server| server.standing != Standing::Leaving);
-    let (all, up) = (members().count(), members().filter(|server| server.state == State::Up).count());
-    !members().any(|server| server.state == State::Up && writes(server.role))
-        && (snapshot.cluster.promotion.is_none() || up * 2 >= all)
-}
-
-/// Makes a new connection ready; the server's id, where the tables are there.
-async fn begin(connection: &mut Conn) -> Result<Option<u64>, Error> {
-    connection.query_drop(SETTINGS).await?;
-    match connection.query_drop(ENTER).await {
-        Err(Error::Server(error)) if ABSENT.contains(&error.code) => Ok(None),
-        entered => entered.map(|()| None),
-    }
-}
-
 /// How long a lease that is taken now is not to be used: until what was leased at another primary before has run out.
 async fn settle(connection: &mut Conn, server: &mut Option<u64>) -> Result<Duration, Error> {
     let server = match *server {
         Some(known) => known,
-        None => {
-            let id: Option<u64> = connection.query_first("SELECT @@server_id").await?;
-            *server.insert(id.ok_or_else(|| not_understood("no server_id"))?)
-        }
+        None => *server.insert(super::server_id(connection).await?),
     };
     let note = format!("INSERT IGNORE INTO tidegate.id_home VALUES (1, {server}, UTC_TIMESTAMP(3))");
     match connection.query_drop(&note).await {
-        Err(Error::Server(error)) if ABSENT.contains(&error.code) => {
-            for sql in MAKE {
-                connection.query_drop(sql).await?;
-            }
+        Err(error) if super::is_absent(&error) => {
+            super::make(connection, &MAKE).await?;
             connection.query_drop(note).await?;
         }
         noted => noted?,

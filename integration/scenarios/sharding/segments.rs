@@ -1,0 +1,217 @@
+//! Ids from segments (`generate: {id: segment}`): fetched ahead, told as one server's AUTO_INCREMENT, and none twice whatever ends.
+
+use mysql_async::prelude::Queryable;
+use tokio::task::JoinSet;
+
+use super::generated::{GRANT, number, numbers, told};
+use super::{Split, rules};
+use crate::harness::packets::Param;
+use crate::harness::{Cluster, Login, Outcome, Proxy, RawClient, Rules, Scenario, pace, within};
+
+both_dialects! {
+    t04_rows_get_numbers_of_a_segment,
+    two_instances_and_a_restart_repeat_no_number,
+    a_segment_that_cannot_be_fetched_is_told,
+    another_primary_begins_behind_what_was_lost,
+}
+
+const TABLES: [&str; 4] = [
+    "customers (id BIGINT PRIMARY KEY, name VARCHAR(40), score BIGINT)",
+    "tickets (customer_id BIGINT, id BIGINT PRIMARY KEY, text VARCHAR(20), UNIQUE KEY (customer_id, text))",
+    "plain (id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(40))",
+    "countries (id INT PRIMARY KEY, name VARCHAR(20))",
+];
+
+fn generating(schema: &str, second: &Cluster) -> Rules {
+    let mut rules = rules(schema, second);
+    for (table, key) in [("customers", "id"), ("tickets", "customer_id")] {
+        let plain = format!("{table}: {key}");
+        rules.top = rules.top.replace(&plain, &format!("{table}: {{key: {key}, generate: {{id: segment}}}}"));
+    }
+    rules.top = rules.top.replace("          orders: customer_id\n", "");
+    rules
+}
+
+async fn split(scenario: Scenario) -> Split {
+    split_by(scenario, generating).await
+}
+
+/// On a row of its own, however often this runs.
+async fn split_by(scenario: Scenario, rules: impl Fn(&str, &Cluster) -> Rules) -> Split {
+    let main = Cluster::shared(scenario.dialect);
+    main.run(0, &[GRANT]).await;
+    let mut root = main.root(0).await;
+    let schema = scenario.schema();
+    // Absent before anybody has fetched.
+    let old = format!("DELETE FROM tidegate.id_segments WHERE database_name = '{schema}'");
+    drop(root.query_drop(old).await);
+    Split::of(scenario, Cluster::own(scenario.dialect, 0), &TABLES, rules).await
+}
+
+async fn login(split: &Split, proxy: &Proxy) -> RawClient {
+    let login = Login { database: Some(split.stage.schema.clone()), ..Login::default() };
+    RawClient::login(proxy.address, &login).await.expect("the login works")
+}
+
+async fn t04_rows_get_numbers_of_a_segment(scenario: Scenario) {
+    let split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    assert_eq!(told(&mut client, "INSERT INTO tickets (customer_id, text) VALUES (1, 'a')").await, 1);
+    assert_eq!(told(&mut client, "INSERT INTO tickets VALUES (2, 0, 'b'), (1, NULL, 'c')").await, 2);
+    assert_eq!(told(&mut client, "INSERT INTO tickets SET id = DEFAULT, customer_id = 2").await, 4);
+    // Each table counts for itself; the number is the key here.
+    assert_eq!(told(&mut client, "INSERT INTO customers (name) VALUES ('x'), ('y'), ('z')").await, 1);
+    assert_eq!(client.value("SELECT name FROM customers WHERE id = 2").await, Some("y".into()));
+    let given = client.ok("INSERT INTO tickets (customer_id, id) VALUES (1, -7)").await;
+    assert_eq!(given.affected_rows, 1);
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, 1);
+    let rows = client
+        .prepare("INSERT INTO tickets (customer_id, text) VALUES (?, ?), (?, ?)")
+        .await
+        .expect("prepared");
+    for n in 0..3 {
+        let values = [Param::Int(n), Param::Text(b"p"), Param::Int(n + 1), Param::Text(b"q")];
+        let first = client.execute(rows, &values).await.ok().insert_id;
+        assert_eq!(first, 5 + 2 * u64::try_from(n).unwrap());
+        assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID() AS id").await, first);
+    }
+    let there = "SELECT id FROM tickets WHERE id > 0 ORDER BY id";
+    assert_eq!(numbers(&mut client, there).await, (1..=10).collect::<Vec<_>>());
+    // More than a segment at once, without a gap.
+    let rows: Vec<String> = (1..=20_000).map(|n| format!("({n}, 't{n}')")).collect();
+    let first =
+        told(&mut client, &format!("INSERT INTO tickets (customer_id, text) VALUES {}", rows.join(", ")))
+            .await;
+    let around = format!(
+        "SELECT MIN(id) = {first}, MAX(id) = {first} + 19999, COUNT(*) FROM tickets WHERE id >= {first}"
+    );
+    let row = client.select(&around).await.texts().remove(0);
+    assert_eq!(row, ["1", "1", "20000"].map(|text| Some(text.to_owned())));
+}
+
+async fn two_instances_and_a_restart_repeat_no_number(scenario: Scenario) {
+    let mut split = split(scenario).await;
+    let rules = generating(&split.stage.schema, &split.second);
+    let other = Proxy::start(&split.stage.cluster, &rules).await;
+    let mut sessions = Vec::new();
+    for which in 0..12 {
+        let proxy = if which % 2 == 0 { &split.stage.proxy } else { &other };
+        sessions.push(login(&split, proxy).await);
+    }
+    // Each session sees its own ids grow.
+    let work = sessions.into_iter().enumerate().map(|(which, mut client)| async move {
+        let mut ids = Vec::new();
+        for n in 0..100 {
+            let rows = format!("({n}, '{which} {n} a'), ({n} + 0, '{which} {n} b')").replace(" + 0", "");
+            let sql =
+                format!("INSERT INTO tickets (customer_id, text) VALUES {rows}, ({which}, '{which} {n} c')");
+            let id = client.ok(sql).await.insert_id;
+            assert!(ids.last().is_none_or(|last| *last < id), "{which}: {id} behind {:?}", ids.last());
+            ids.extend([id, id + 1, id + 2]);
+        }
+        ids
+    });
+    let mut ids: Vec<u64> = work.collect::<JoinSet<_>>().join_all().await.concat();
+    split.stage.proxy.crash();
+    let again = Proxy::start(&split.stage.cluster, &rules).await;
+    let (mut client, mut beside) = (login(&split, &again).await, login(&split, &other).await);
+    for n in 0..700 {
+        for (which, client) in [&mut client, &mut beside].into_iter().enumerate() {
+            let sql = format!("INSERT INTO tickets (customer_id, text) VALUES ({n}, 'again {which}')");
+            ids.push(client.ok(sql).await.insert_id);
+        }
+    }
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "no id is given twice");
+    assert_eq!(numbers(&mut client, "SELECT COUNT(DISTINCT id) FROM tickets").await, [all as u64]);
+}
+
+async fn a_segment_that_cannot_be_fetched_is_told(scenario: Scenario) {
+    let rules = |schema: &str, second: &Cluster| Rules {
+        pool: "{primary_wait: 1s}".into(),
+        ..generating(schema, second)
+    };
+    let split = split_by(scenario, rules).await;
+    let mut client = split.stage.raw().await;
+    let insert = "INSERT INTO tickets (customer_id) VALUES (1), (2)";
+    let first = client.ok(insert).await.insert_id;
+    // The row is somebody else's for as long as he likes.
+    let mut root = split.stage.cluster.root(0).await;
+    root.query_drop("BEGIN").await.unwrap();
+    let row = format!(
+        "SELECT next_id FROM tidegate.id_segments WHERE database_name = '{}' AND table_name = 'tickets' FOR UPDATE",
+        split.stage.schema
+    );
+    let _: Vec<u64> = root.query(row).await.unwrap();
+    let many = format!("{insert}{}", ", (1)".repeat(400));
+    let (mut last, mut outcomes) = (first, 0);
+    let error = loop {
+        outcomes += 1;
+        match client.query(&many).await.remove(0) {
+            Outcome::Ok(ok) => {
+                assert!(ok.insert_id > last);
+                last = ok.insert_id;
+            }
+            other => break other.err(),
+        }
+    };
+    assert_eq!(error.code, 1467, "{error}");
+    assert!(outcomes > 1, "what was fetched ahead is used");
+    assert!(
+        String::from_utf8_lossy(&error.message).contains("no segment of numbers could be fetched"),
+        "{error}"
+    );
+    // What needs no id goes on.
+    client.ok("INSERT INTO tickets (id, customer_id) VALUES (-7, 1), (-8, 2)").await;
+    root.query_drop("ROLLBACK").await.unwrap();
+    let mut pace = pace();
+    within("numbers are fetched again", async {
+        loop {
+            pace.tick().await;
+            if let Outcome::Ok(ok) = client.query(&many).await.remove(0) {
+                return assert!(ok.insert_id > last);
+            }
+        }
+    })
+    .await;
+    let distinct = "SELECT COUNT(*) = COUNT(DISTINCT id) FROM tickets";
+    assert_eq!(numbers(&mut client, distinct).await, [1]);
+}
+
+/// The row is as an older replica would have it that another server became the primary from.
+async fn another_primary_begins_behind_what_was_lost(scenario: Scenario) {
+    let mut split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    let mut last = 0;
+    for n in 0..900 {
+        last =
+            client.ok(format!("INSERT INTO tickets (customer_id, text) VALUES ({n}, 'x')")).await.insert_id;
+    }
+    assert_eq!(last, 900);
+    let mut root = split.stage.cluster.root(0).await;
+    let name = format!("database_name = '{}' AND table_name = 'tickets'", split.stage.schema);
+    root.query_drop(format!("UPDATE tidegate.id_segments SET next_id = 1, server = 99 WHERE {name}"))
+        .await
+        .unwrap();
+    // Another instance knows nothing of the numbers that this one has had.
+    split.stage.proxy.crash();
+    let rules = generating(&split.stage.schema, &split.second);
+    let again = Proxy::start(&split.stage.cluster, &rules).await;
+    let mut client = login(&split, &again).await;
+    let widest: u64 = root
+        .query_first(format!("SELECT widest FROM tidegate.id_segments WHERE {name}"))
+        .await
+        .unwrap()
+        .expect("a row");
+    let first = client.ok("INSERT INTO tickets (customer_id, text) VALUES (1, 'y')").await.insert_id;
+    assert_eq!(first, 1 + 16 * widest);
+    // The row is lost altogether: it begins behind what this instance has had.
+    root.query_drop(format!("DELETE FROM tidegate.id_segments WHERE {name}")).await.unwrap();
+    let rows = "(1)".to_owned() + &", (2)".repeat(2999);
+    let later = client.ok(format!("INSERT INTO tickets (customer_id) VALUES {rows}")).await.insert_id;
+    assert!(later > first, "{first} {later}");
+    let distinct = "SELECT COUNT(*) = COUNT(DISTINCT id) FROM tickets";
+    assert_eq!(numbers(&mut client, distinct).await, [1]);
+}
