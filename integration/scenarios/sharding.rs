@@ -8,6 +8,7 @@ use tidegate::wire::ok::Status;
 use crate::harness::packets::Okay;
 use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage};
 
+mod apart;
 mod corners;
 mod crowd;
 mod cursors;

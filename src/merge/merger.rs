@@ -121,7 +121,11 @@ impl Merger {
     pub fn check(&self, shard: usize, columns: &[Column]) -> Result<(), Error> {
         let text = self.layout.format == Format::Text;
         let same = self.given.len() == columns.len()
-            && self.given.iter().zip(columns).all(|(one, other)| one.is_like(other, text));
+            && self
+                .given
+                .iter()
+                .zip(columns)
+                .all(|(one, other)| one.is_like(other, text) && is_called(one, other));
         if same { Ok(()) } else { Err(Error::Differing(shard)) }
     }
 
@@ -208,4 +212,11 @@ impl Merger {
         self.combined.cut(&self.row, self.hidden, &mut self.fields, out)?;
         Ok(true)
     }
+}
+
+/// Whether both may be one column: a star's columns have their own names, in whatever order a shard has them. An expression that names a table
+/// has that in its heading, as the shard knows it.
+fn is_called(one: &Column, other: &Column) -> bool {
+    let (one, other) = (one.name(), other.name());
+    one.eq_ignore_ascii_case(other) || one.contains(&b'.') || other.contains(&b'.')
 }

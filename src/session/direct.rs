@@ -217,7 +217,7 @@ impl Session {
                 Err(problem) => Err(problem),
             },
             Planned::Upkeep(upkeep) => match directory.rules_of(&upkeep.database) {
-                Ok(database) => self.tended(database, upkeep, text, statement),
+                Ok(database) => self.tended(database, upkeep, text, statement).await,
                 Err(problem) => Err(problem),
             },
             Planned::Makes(_) | Planned::Unlisted(_) => Err(RULES_CHANGED),
@@ -323,7 +323,7 @@ impl Session {
                 if routed.verb.writes() {
                     return self.spread_over(&on, &shards, arguments);
                 }
-                self.may_scatter(statement)?;
+                self.may_scatter(statement).await?;
                 let Merge::Rows(merged) = routed.many.as_ref().map_err(refused)? else {
                     return Err(RULES_CHANGED);
                 };

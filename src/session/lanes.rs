@@ -170,7 +170,7 @@ impl Session {
                 return Err(Failure::Again);
             }
         };
-        if let Err(failure) = self.bring(&mut connection).await {
+        if let Err(failure) = self.bring(&mut connection, share, read).await {
             self.lose(connection);
             return Err(self.before_a_part_failed(failure, share.site.cluster, server, trial));
         }
@@ -178,12 +178,23 @@ impl Session {
         Ok(Asked::on(self.part_on(connection, &read.purse, read.may_move), None))
     }
 
-    /// Brings a connection to the session's state where the session is.
-    async fn bring(&mut self, connection: &mut Connection) -> Result<(), Before> {
+    /// Brings a connection to the session's state where the session is, with the user variables that are read.
+    pub(super) async fn bring(
+        &mut self,
+        connection: &mut Connection,
+        share: &Share,
+        read: &Read<'_>,
+    ) -> Result<(), Before> {
         let mut buffer = self.worker.buffers.take();
         let (mut before, mut steps) = (Vec::new(), Vec::new());
         let idle = Recognised::plain(Class::Set, Uses::empty());
-        let work = Work::command(&[], Expect::Simple, idle);
+        let work = match read.reads_variables() {
+            true => {
+                let reads = Recognised::plain(Class::Read, Uses::USER_VARIABLE_READ);
+                Work { text: Some(&share.sql), ..Work::command(&share.sql, Expect::Simple, reads) }
+            }
+            false => Work::command(&[], Expect::Simple, idle),
+        };
         self.catch_up(connection, &work, &mut before, &mut steps, &mut buffer).await?;
         connection.stream.write_all(&before).await.map_err(Before::Unsent)?;
         self.consume(connection, &mut steps, &mut buffer).await
@@ -290,7 +301,7 @@ impl Session {
         read_ahead(self, other, share, &read.purse).await?;
         let mut part = other.pass_on().ok_or_else(broken)?;
         self.visit(&next.site).await;
-        let brought = self.bring(&mut part.connection).await;
+        let brought = self.bring(&mut part.connection, next, read).await;
         let asked = parts.get_mut(at).ok_or_else(broken)?;
         asked.take_over(part);
         if let (Err(_), Some(connection)) = (&brought, asked.connection()) {

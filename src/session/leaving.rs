@@ -45,10 +45,16 @@ impl Session {
     /// Whether the statement may run at several sites at once.
     ///
     /// # Errors
-    /// It has user variables, or something of the session would stay behind.
-    pub(super) fn may_scatter(&self, statement: Recognised) -> Result<(), Problem> {
-        if statement.uses.intersects(Uses::USER_VARIABLE_READ | Uses::USER_VARIABLE_WRITE) {
+    /// It sets user variables, or something of the session would stay behind.
+    pub(super) async fn may_scatter(&mut self, statement: Recognised) -> Result<(), Problem> {
+        if statement.uses.contains(Uses::USER_VARIABLE_WRITE) {
             return Err(Problem::Unsupported(VARIABLES.into()));
+        }
+        if statement.uses.contains(Uses::USER_VARIABLE_READ) {
+            self.take_variables_along().await;
+            if self.variables.is_any_unread() {
+                return Err(Problem::Unsupported(UNREAD.into()));
+            }
         }
         if self.pins.intersects(STAYS) {
             return Err(Problem::Unsupported(HELD.into()));
@@ -70,7 +76,7 @@ const HELD: &str = "a sharded table cannot be used, or left for other tables, wh
 const UNREAD: &str = "a user variable that one connection alone knows (one that was set in the open transaction, or is too long to go along) cannot be read at \
                       another shard, or outside of the shards: write the value itself";
 
-const VARIABLES: &str = "a read of several shards cannot use user variables: write the values themselves, or add the key to the condition";
+const VARIABLES: &str = "a read of several shards cannot set user variables: let the client keep the values, or add the key to the condition";
 
 pub(super) const SET_VAR: &str =
     "a statement on sharded tables cannot set variables by the hint SET_VAR: SET them for the session";

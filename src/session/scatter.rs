@@ -29,7 +29,7 @@ use crate::ids::{ClusterId, ServerId};
 use crate::merge::{self, Purse};
 use crate::plan::sharded::Merging;
 use crate::plan::{self, Route, Target};
-use crate::sql::Recognised;
+use crate::sql::{Recognised, Uses};
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::reply::Expect;
@@ -66,6 +66,13 @@ pub(super) struct Read<'a> {
     pub in_transaction: bool,
     /// It may run a second time, as nothing has gone to the client.
     pub may_move: bool,
+}
+
+impl Read<'_> {
+    /// Whether it reads user variables, which must be the session's at each site.
+    pub fn reads_variables(&self) -> bool {
+        self.statement.uses.contains(Uses::USER_VARIABLE_READ)
+    }
 }
 
 /// What one attempt leaves for the next.
@@ -249,7 +256,8 @@ impl Session {
         let mut packets = Vec::with_capacity(shares.len());
         for (at, share) in shares.iter().enumerate() {
             self.visit(&share.site).await;
-            let mut asked = if read.in_transaction || self.held.is_some() {
+            let has_part = read.in_transaction || self.held.is_some();
+            let mut asked = if has_part {
                 let route = trial.route;
                 self.worker.counters.statements.count(route.target as usize, route.reason as usize);
                 self.take_part(route, read.statement, &read.purse).await?
@@ -257,7 +265,19 @@ impl Session {
                 self.take_lane(at, share, read, lanes, trial).await?
             };
             let written = match asked.connection() {
-                Some(connection) => self.write_share(connection, share, read.bindings).await,
+                Some(connection) => {
+                    let brought = match has_part && read.reads_variables() {
+                        true => self.bring(connection, share, read).await,
+                        false => Ok(()),
+                    };
+                    match brought {
+                        Ok(()) => self.write_share(connection, share, read.bindings).await,
+                        Err(failure) => {
+                            connection.broken |= !matches!(failure, Before::Prelude(_));
+                            Err(failure.into())
+                        }
+                    }
+                }
                 None => Ok(Vec::new()), // its turn has not come
             };
             parts.push(asked);

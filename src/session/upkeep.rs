@@ -42,14 +42,14 @@ impl Session {
     ///
     /// # Errors
     /// Something of the session would not hold at other sites.
-    pub(super) fn tended(
-        &self,
+    pub(super) async fn tended(
+        &mut self,
         database: &Database,
         upkeep: &Upkeep,
         text: &[u8],
         statement: Recognised,
     ) -> Result<Directed, Problem> {
-        self.may_scatter(statement)?;
+        self.may_scatter(statement).await?;
         let sites = upkeep.sites(database);
         let share = |site: &UpkeepSite<'_>| {
             let there = match site.shard {

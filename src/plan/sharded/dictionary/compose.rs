@@ -283,9 +283,13 @@ impl Column {
 
     /// A value of its type, as it is written in SQL.
     fn expression(&self, value: &Option<Vec<u8>>) -> String {
-        let Some(value) = value else { return "NULL".to_owned() };
-        let plain = std::str::from_utf8(value).unwrap_or_default();
         let kind = self.kind.to_ascii_lowercase();
+        let Some(value) = value else {
+            // MariaDB takes a NULL alone for a number with a sign, and the whole column with it.
+            let unsigned = kind.contains("int") && kind.contains("unsigned");
+            return if unsigned { "CAST(NULL AS UNSIGNED)".to_owned() } else { "NULL".to_owned() };
+        };
+        let plain = std::str::from_utf8(value).unwrap_or_default();
         let is_of = |allowed: &str| {
             !plain.is_empty()
                 && plain.bytes().all(|byte| byte.is_ascii_digit() || allowed.as_bytes().contains(&byte))

@@ -6,6 +6,7 @@
 
 mod columns;
 mod compose;
+mod headings;
 mod list;
 mod show;
 
@@ -20,7 +21,7 @@ use super::planner::Planner;
 use super::refusal::{Reason, Refusal};
 use crate::shard::Rules;
 use crate::sql::lexer::Kind;
-use crate::sql::{Class, Lexing, Outline, Recognised, Uses, quoted};
+use crate::sql::{Class, Dialect, Lexing, Outline, Recognised, Uses, quoted};
 
 /// Longest text that takes a statement's place: servers take packets of 16 MiB at least by default.
 const TEXT_MAX: usize = 8 << 20;
@@ -91,6 +92,9 @@ impl Dictionary {
                     if *tokens > 1 {
                         edits.push(NameEdit { token: at + 1, edit: Edit::Without(at + tokens) });
                     }
+                }
+                if lexing.server.dialect == Dialect::MySql {
+                    edits.extend(headings::edits(&Text::new(sql, lexing), &|name| is_column(told, name)));
                 }
                 edits.sort_by_key(|edit| edit.token);
                 let nowhere = Place { database: b"", schema: b"", suffix: b"" };
@@ -181,6 +185,11 @@ fn queried(
     }
     let edits = qualifiers(text, &references);
     Some(Ok(Planned::Dictionary(Box::new(Dictionary { reads, references, edits, show: None }))))
+}
+
+/// Whether a table that is read has a column of this name, in capitals.
+fn is_column(told: &[Told], name: &str) -> bool {
+    told.iter().any(|told| told.columns.iter().any(|column| column.name == name))
 }
 
 /// The names that may be columns; `None` where all columns may be meant.
