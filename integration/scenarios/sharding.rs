@@ -25,6 +25,7 @@ mod segments;
 mod transactions;
 mod unlisted;
 mod upkeep;
+mod views;
 mod writes;
 
 /// Tables as the client knows them.

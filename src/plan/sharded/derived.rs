@@ -56,7 +56,7 @@ fn derived<'q>(source: &'q Source, into: &mut Vec<&'q Query>) {
 }
 
 /// The SELECTs whose rows, all together, are the query's.
-fn rows<'q>(query: &'q Query, into: &mut Vec<&'q Select>) -> Option<()> {
+pub(super) fn rows<'q>(query: &'q Query, into: &mut Vec<&'q Select>) -> Option<()> {
     if query.limit.is_some() || query.locking || !query.with.is_empty() {
         return None;
     }

@@ -51,8 +51,8 @@ reasons! {
     TemporaryTable = "temporary-table", "give the temporary table another name, and name its columns";
     /// RENAME to or from a name of which the rules do not say the same.
     Rename = "rename", "list both names in the rules, in one keyspace and with one key, and rename one after the other by RENAME TABLE";
-    /// A view with a listed name, or over sharded tables.
-    View = "view", "create it on each shard, and list it with its key in the rules";
+    /// A view over sharded tables that the rules do not list, or whose rows are not each one shard's under its key.
+    View = "view", "list the view with its key in the rules, and let it select rows of one keyspace with that key";
     /// A trigger on a listed table.
     Trigger = "trigger", "create it on each shard, where it runs";
     /// A stored routine or an event that names a listed table.

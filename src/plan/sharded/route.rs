@@ -81,7 +81,8 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
         return planned;
     }
     if define::is_definition(&text) && !uses.contains(Uses::DOUBT) {
-        return define::define(&text, planner, request.database, &mentions);
+        let view = define::view(&text, planner, request, &mentions);
+        return view.unwrap_or_else(|| define::define(&text, planner, request.database, &mentions));
     }
     let Some(first) = first_of_statement(&text) else {
         let (reason, what) = other_statement(&text);
@@ -332,6 +333,15 @@ pub(super) fn routed(
         edits,
         ignores: Vec::new(),
     })))
+}
+
+/// Whether the sharded tables of these SELECTs follow one of their own each, by their keys.
+pub(super) fn are_tied(scope: &Scope<'_>, tops: &[Reach]) -> bool {
+    let sharded =
+        scope.instances.iter().enumerate().filter(|(_, own)| matches!(own.what, What::Sharded { .. }));
+    let known: Vec<_> = sharded.map(|(at, _)| (at, scope.known(at))).collect();
+    let own = |top: &Reach| top.instances.clone().any(|at| known.iter().any(|(own, _)| *own == at));
+    tops.iter().all(own) && anchors(scope, tops, &known).is_some()
 }
 
 /// The table of each SELECT, of one or of a UNION's, that every row of its result has, and that all others there follow by their keys. A

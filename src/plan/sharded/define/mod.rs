@@ -9,6 +9,9 @@ mod body;
 mod changes;
 mod key;
 mod reader;
+mod view;
+
+pub(super) use self::view::plan as view;
 
 use self::body::Body;
 use self::reader::{Name, Reader, Sharded, What};

@@ -110,6 +110,11 @@ impl<'a> Reader<'a> {
         Self { text, planner, database, at: 0, edits: Vec::new(), seen: Vec::new() }
     }
 
+    /// What names mean.
+    pub fn planner(&self) -> &'a Planner {
+        self.planner
+    }
+
     /// Goes behind a word, if it stands here.
     pub fn word(&mut self, word: &[u8]) -> bool {
         self.word_of(&[word])
@@ -280,7 +285,7 @@ impl<'a> Reader<'a> {
         let found = words.find(|at| self.text.is_one_of(*at, kinds) || self.text.is_one_of(*at, ROUTINES));
         let (reason, what) = match found {
             Some(at) if self.text.is_word(at, b"VIEW") => {
-                (Reason::View, "A view has a listed name, or is over sharded tables")
+                (Reason::View, "A statement about a view names listed tables in a way that is not understood")
             }
             Some(at) if self.text.is_word(at, b"TRIGGER") => {
                 (Reason::Trigger, "A trigger names a listed table")
