@@ -84,15 +84,18 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
     sql::shape(sql, &lexing, 0, &mut literals);
     let arguments = Arguments { sql, lexing: &lexing, literals: &literals, parameters: &[], charset };
     let planned = match planned {
-        Planned::Makes(makes) => match makes.otherwise {
-            Some(planned) => *planned,
+        Planned::Makes(mut makes) => match (makes.otherwise.take(), makes.bare.take()) {
+            (Some(planned), _) => *planned,
             // With the values it is known; where the rules are tested there are none.
-            None => Planned::Routed(Box::new(makes.bare)),
+            (None, Some(routed)) => Planned::Routed(Box::new(routed)),
+            (None, None) => Planned::Makes(makes),
         },
         planned => planned,
     };
     let found = match &planned {
-        Planned::Home | Planned::Dictionary(_) | Planned::Makes(_) => Ok(0),
+        Planned::Home | Planned::Dictionary(_) => Ok(0),
+        // Into all copies.
+        Planned::Makes(makes) => Ok(planner.rules().database(&makes.sequence.database)?.copies().len()),
         Planned::Refused(refusal) => Err(refusal.clone()),
         Planned::Unlisted(unlisted) => Err(unlisted.refusal()),
         Planned::Copies(copies) => Ok(planner.rules().database(&copies.database)?.copies().len()),

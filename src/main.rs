@@ -155,6 +155,17 @@ fn survey(config: &Config, user: Option<&str>) -> (Vec<String>, Vec<String>) {
     let (found, warnings): (Vec<_>, Vec<_>) =
         survey::compare(config, &catalogs).into_iter().partition(|finding| finding.is_error);
     errors.extend(found.iter().map(ToString::to_string));
+    let tables = survey::granting(&config.rules);
+    if !tables.is_empty() {
+        let (home, monitor) = (config.home(), &config.monitor);
+        match runtime.block_on(catalog::lacks(home, &monitor.user, &monitor.password, &tables)) {
+            Ok(lacking) => errors.extend(survey::lacking(&monitor.user, &home.name, &lacking)),
+            Err(error) => errors.push(format!(
+                "error: cluster {} cannot be asked as `{}`, by whom ids for `generate` are granted: {error}\n",
+                home.name, monitor.user
+            )),
+        }
+    }
     (warnings.iter().map(ToString::to_string).collect(), errors)
 }
 

@@ -5,6 +5,7 @@ use crate::harness::{Cluster, Rules, Scenario, check};
 both_dialects! {
     tables_are_held_against_the_rules,
     what_cannot_be_asked_is_an_error,
+    what_generate_needs_is_held_against_the_servers,
 }
 
 /// Two shards, and a reference table, on one cluster.
@@ -86,4 +87,70 @@ async fn what_cannot_be_asked_is_an_error(scenario: Scenario) {
     let away = ports.fold(rules, nowhere);
     let (right, said) = check(&away, &["--connect", "--user", "app"]);
     assert!(!right && said.contains("127.0.0.1:1: ") && said.contains("127.0.0.1:2: "), "{said}");
+}
+
+async fn what_generate_needs_is_held_against_the_servers(scenario: Scenario) {
+    let (cluster, schema) = (Cluster::shared(scenario.dialect), scenario.schema());
+    let run = async |sql: &str| cluster.run(0, &[&sql.replace("DB", &schema)]).await;
+    for place in ["DB", "DB_0", "DB_1"] {
+        run(&format!("DROP DATABASE IF EXISTS {place}")).await;
+        run(&format!("CREATE DATABASE {place} CHARACTER SET utf8mb4")).await;
+        run(&format!("CREATE TABLE {place}.countries (id SMALLINT PRIMARY KEY)")).await;
+    }
+    for place in ["DB_0", "DB_1"] {
+        let columns = "customer_id BIGINT NOT NULL, id INT NOT NULL AUTO_INCREMENT UNIQUE, PRIMARY KEY (customer_id, id)";
+        run(&format!("CREATE TABLE {place}.orders ({columns})")).await;
+    }
+    // A monitor of its own, which others give nothing.
+    run("DROP USER IF EXISTS 'm_generate'@'%'").await;
+    run("CREATE USER 'm_generate'@'%' IDENTIFIED BY 'monitor-pw'").await;
+    let mut rules = rules(&schema);
+    rules.top = rules
+        .top
+        .replace("orders: customer_id", "orders: {key: customer_id, generate: {id: snowflake}}")
+        .replace("[countries]", "[{name: countries, generate: {id: segment}}]");
+    let rules = rules.yaml(&cluster).replace("user: tidegate,", "user: m_generate,");
+    let found = |rules: &str, wanted: &[&str], is_right: bool| {
+        let (right, said) = check(rules, &["--connect", "--user", "app"]);
+        let told = wanted.iter().all(|wanted| said.contains(wanted));
+        assert!(right == is_right && told, "{wanted:?}:\n{said}");
+        assert!(!said.contains("monitor-pw"), "{said}");
+        said
+    };
+    let lacks = "the account `m_generate` of `monitor` lacks";
+    found(
+        &rules,
+        &[
+            "`id` on shard s0",
+            "is int, and not a BIGINT, which ids by `snowflake` need",
+            "`id` on shard s1",
+            "is AUTO_INCREMENT, though Tidegate makes its values",
+            "warning",
+            "is smallint: a segment has 1000 numbers or more",
+            lacks,
+            "INSERT",
+            "SELECT",
+            "UPDATE",
+        ],
+        false,
+    );
+    run("CREATE DATABASE IF NOT EXISTS tidegate").await;
+    run("GRANT SELECT, CREATE, INSERT ON tidegate.* TO 'm_generate'@'%'").await;
+    for place in ["DB_0", "DB_1"] {
+        run(&format!("ALTER TABLE {place}.orders MODIFY id BIGINT NOT NULL")).await;
+    }
+    found(&rules, &[lacks, "lacks UPDATE on tidegate.*", "GRANT UPDATE ON tidegate.* TO"], false);
+    run("GRANT UPDATE ON tidegate.* TO 'm_generate'@'%'").await;
+    let said = found(&rules, &["warning"], true);
+    assert!(!said.contains("AUTO_INCREMENT"), "{said}");
+    // UUIDs need nothing of anybody, but room.
+    run("REVOKE SELECT, CREATE, INSERT, UPDATE ON tidegate.* FROM 'm_generate'@'%'").await;
+    let uuids = rules.replace("segment", "uuid_v7_binary").replace("snowflake", "uuid_v7");
+    let wanted = ["is bigint, and not a text of 36 characters", "is smallint, and not 16 bytes"];
+    let said = found(&uuids, &wanted, false);
+    assert!(!said.contains("lacks"), "{said}");
+    run("DROP USER 'm_generate'@'%'").await;
+    for place in ["DB", "DB_0", "DB_1"] {
+        run(&format!("DROP DATABASE {place}")).await;
+    }
 }

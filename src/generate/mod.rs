@@ -5,6 +5,7 @@
 
 mod segment;
 mod snowflake;
+pub mod uuid;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,21 +18,33 @@ pub use snowflake::{EPOCH_MS, Grant, Lacking, NODES, Run as Ticks, Snowflakes};
 /// What it may take from when a grant is good to when it is there.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Numbers that were given out together.
+/// Values that were given out together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Run {
     /// Of time, node and count.
     Ticks(Ticks),
     /// One behind the other from this one on.
     From(u64),
+    /// UUIDs.
+    Uuids(uuid::Series),
+}
+
+/// One value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Id {
+    /// A number.
+    Number(u64),
+    /// A UUID.
+    Uuid(u128),
 }
 
 impl Run {
-    /// The number at this place.
-    pub fn number(self, at: usize) -> u64 {
+    /// The value at this place.
+    pub fn id(self, at: usize) -> Id {
         match self {
-            Self::Ticks(ticks) => ticks.number(at),
-            Self::From(first) => first.saturating_add(at as u64),
+            Self::Ticks(ticks) => Id::Number(ticks.number(at)),
+            Self::From(first) => Id::Number(first.saturating_add(at as u64)),
+            Self::Uuids(series) => Id::Uuid(series.uuid(at)),
         }
     }
 }
@@ -43,6 +56,7 @@ pub struct Generators {
     pub snowflakes: Snowflakes,
     /// Numbers of sequences.
     pub segments: Segments,
+    uuids: uuid::Uuids,
     /// What the rules need.
     wanted: watch::Sender<bool>,
     /// Somebody waits for a grant.
@@ -91,6 +105,17 @@ impl Generators {
                 return Err(lacking);
             }
         }
+    }
+
+    /// So many UUIDs, by the clock of now.
+    ///
+    /// # Errors
+    /// The system has no chance to give.
+    pub fn uuids(&self, count: usize) -> Result<uuid::Series, Lacking> {
+        let mut chance = [0; 16];
+        aws_lc_rs::rand::fill(&mut chance).map_err(|_| Lacking::default())?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(self.uuids.take(count, u64::try_from(since.as_millis()).unwrap_or(u64::MAX), chance))
     }
 
     /// Something was granted, or is known to come.

@@ -17,6 +17,8 @@ use super::Lacking;
 const LEAST: u64 = 1000;
 /// and at most, where no statement needs more.
 const MOST: u64 = 1 << 20;
+/// A number that a row gives is passed over only below this: what is larger would leave no room behind it.
+const GIVEN: u64 = 1 << 62;
 /// A segment that lasts no longer is followed by one that is twice as large,
 const TOO_SHORT: Duration = Duration::from_secs(10);
 /// and one that lasts as long by one of half its size.
@@ -70,8 +72,10 @@ struct State {
     length: u64,
     /// When that many were asked for.
     asked: Option<Instant>,
-    /// So many are to be fetched.
+    /// So many are to be fetched,
     wanted: u64,
+    /// from this one on.
+    floor: u64,
     /// The sequence is known to be where it is fetched.
     is_there: bool,
 }
@@ -93,20 +97,48 @@ impl Segments {
     /// # Errors
     /// None could be fetched, or the rules do not have the sequence any more.
     pub async fn take(&self, sequence: &Sequence, count: usize, patience: Duration) -> Result<u64, Lacking> {
-        let counter = self.counter(sequence).ok_or(Lacking::default())?;
         let count = count as u64;
+        self.in_line(sequence, patience, |state| state.take(count, Instant::now())).await
+    }
+
+    /// A row gives this number itself: what is given out from now on is above it, as of AUTO_INCREMENT.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn pass(&self, sequence: &Sequence, given: u64, patience: Duration) -> Result<(), Lacking> {
+        if given >= GIVEN {
+            return Ok(());
+        }
+        self.in_line(sequence, patience, |state| state.pass(given, Instant::now())).await
+    }
+
+    /// Waits, behind those who wait already, until the step is done.
+    async fn in_line<Done>(
+        &self,
+        sequence: &Sequence,
+        patience: Duration,
+        step: impl Fn(&mut State) -> (Option<Done>, bool),
+    ) -> Result<Done, Lacking> {
+        let counter = self.counter(sequence).ok_or(Lacking::default())?;
+        let step = || {
+            let (done, asks) = step(&mut counter.lock());
+            if asks {
+                self.due.notify_one();
+            }
+            done
+        };
         // Nobody is overtaken.
         if counter.waiting.load(Ordering::Acquire) == 0
-            && let Some(first) = self.try_take(&counter, count)
+            && let Some(done) = step()
         {
-            return Ok(first);
+            return Ok(done);
         }
         let _waiting = Waiting::of(&counter.waiting);
         let turn = async {
             let _line = counter.line.lock().await;
             loop {
-                if let Some(first) = self.try_take(&counter, count) {
-                    return first;
+                if let Some(done) = step() {
+                    return done;
                 }
                 counter.granted.notified().await; // one that came before counts
             }
@@ -140,16 +172,6 @@ impl Segments {
         }
     }
 
-    fn try_take(&self, counter: &Counter, count: u64) -> Option<u64> {
-        let mut state = counter.lock();
-        let (first, asks) = state.take(count, Instant::now());
-        drop(state);
-        if asks {
-            self.due.notify_one();
-        }
-        first
-    }
-
     fn counter(&self, sequence: &Sequence) -> Option<Arc<Counter>> {
         self.counters.read().unwrap_or_else(PoisonError::into_inner).get(sequence).cloned()
     }
@@ -162,7 +184,7 @@ impl Segments {
             is_due.then(|| Fetch {
                 sequence: sequence.clone(),
                 count: state.wanted,
-                from: state.current.end.max(state.ahead.end),
+                from: state.had().max(state.floor),
             })
         });
         due.collect()
@@ -186,8 +208,30 @@ impl State {
             self.current.start = first.saturating_add(count);
         }
         let short = if first.is_none() { count } else { 0 };
-        let is_low = left(&self.current) + left(&self.ahead) <= self.length / 2;
-        (first, (is_low || short > 0) && self.ask(short, now))
+        (first, (self.is_low() || short > 0) && self.ask(short, now))
+    }
+
+    /// All that is given out later is above this number; whether that is so now, and whether more must be fetched from now on.
+    fn pass(&mut self, given: u64, now: Instant) -> (Option<()>, bool) {
+        if given >= self.current.end && left(&self.ahead) > 0 {
+            self.current = std::mem::take(&mut self.ahead);
+        }
+        if given >= self.current.end {
+            self.floor = self.floor.max(given.saturating_add(1));
+            return (None, self.ask(1, now));
+        }
+        self.current.start = self.current.start.max(given.saturating_add(1));
+        (Some(()), self.is_low() && self.ask(0, now))
+    }
+
+    /// Half of what was fetched last is used.
+    fn is_low(&self) -> bool {
+        left(&self.current) + left(&self.ahead) <= self.length / 2
+    }
+
+    /// Where all ends that was ever fetched.
+    fn had(&self) -> u64 {
+        self.current.end.max(self.ahead.end)
     }
 
     /// Has a segment fetched; false where one is on its way that is large enough.
@@ -206,8 +250,7 @@ impl State {
     }
 
     fn grant(&mut self, numbers: Range<u64>) {
-        let had = self.current.end.max(self.ahead.end);
-        let numbers = numbers.start.max(had)..numbers.end;
+        let numbers = numbers.start.max(self.had())..numbers.end;
         (self.is_there, self.wanted) = (true, 0);
         if numbers.is_empty() {
             return;
@@ -248,130 +291,5 @@ impl Drop for Waiting<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(5);
-
-    fn sequence() -> Sequence {
-        Sequence { database: "shop".into(), table: "orders".into() }
-    }
-
-    fn wanting() -> Segments {
-        let segments = Segments::default();
-        segments.want(BTreeSet::from([sequence()]));
-        segments
-    }
-
-    /// What is written down elsewhere: the first number that nobody has.
-    async fn fetch(segments: &Segments, free: &mut u64) -> Fetch {
-        let due = segments.due().await.pop().unwrap();
-        if due.count == 0 {
-            segments.is_there(&due.sequence);
-        } else {
-            let start = due.from.max(*free);
-            *free = start + due.count;
-            segments.grant(&due.sequence, start..*free);
-        }
-        due
-    }
-
-    #[tokio::test]
-    async fn numbers_only_grow_and_are_fetched_ahead() {
-        let segments = wanting();
-        let mut free = 1;
-        assert_eq!(fetch(&segments, &mut free).await.count, 0);
-        let (sequence, mut had) = (sequence(), Vec::new());
-        let ten = async {
-            for _ in 0..500 {
-                had.push(segments.take(&sequence, 1, PATIENCE).await.unwrap());
-            }
-        };
-        tokio::join!(ten, fetch(&segments, &mut free));
-        assert_eq!(had, (1..=500).collect::<Vec<_>>());
-        // Half of it is used: the next one is fetched while the rest is given out.
-        let next = fetch(&segments, &mut free).await;
-        assert_eq!((next.count, next.from), (2000, 1001));
-        for number in 501..=1500 {
-            assert_eq!(segments.take(&sequence, 1, PATIENCE).await, Ok(number));
-        }
-    }
-
-    #[tokio::test]
-    async fn what_others_have_is_left_out() {
-        let segments = wanting();
-        let (mut free, sequence) = (1, sequence());
-        tokio::join!(
-            async { segments.take(&sequence, 1, PATIENCE).await.unwrap() },
-            fetch(&segments, &mut free)
-        );
-        free = 7001;
-        let rows = async { segments.take(&sequence, 2500, PATIENCE).await.unwrap() };
-        let (first, fetched) = tokio::join!(rows, fetch(&segments, &mut free));
-        assert_eq!((first, fetched.count), (7001, 2500), "the rows of one statement have no gap");
-        // What is older than that is never given out behind it.
-        let (next, _) = tokio::join!(
-            async { segments.take(&sequence, 1, PATIENCE).await.unwrap() },
-            fetch(&segments, &mut free)
-        );
-        assert_eq!(next, 9501);
-    }
-
-    #[tokio::test]
-    async fn a_counter_that_was_set_back_repeats_nothing() {
-        let segments = wanting();
-        let (mut free, sequence) = (1, sequence());
-        tokio::join!(
-            async { segments.take(&sequence, 900, PATIENCE).await.unwrap() },
-            fetch(&segments, &mut free)
-        );
-        let counter = segments.counter(&sequence).unwrap();
-        counter.lock().grant(1..3001);
-        for number in 901..=3000 {
-            assert_eq!(segments.take(&sequence, 1, PATIENCE).await, Ok(number));
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_waits_for_ever_or_is_overtaken() {
-        let segments = wanting();
-        let (mut free, sequence) = (1, sequence());
-        let begin = Instant::now();
-        let patience = Duration::from_millis(20);
-        assert_eq!(segments.take(&sequence, 1, patience).await, Err(Lacking::default()));
-        assert!(begin.elapsed() >= patience);
-        let gone = Sequence { table: "gone".into(), ..sequence.clone() };
-        assert_eq!(segments.take(&gone, 1, PATIENCE).await, Err(Lacking::default()));
-        let many = async { segments.take(&sequence, 5000, PATIENCE).await.unwrap() };
-        let one = async {
-            tokio::task::yield_now().await; // `many` stands in the line
-            segments.take(&sequence, 1, PATIENCE).await.unwrap()
-        };
-        let fetches = async {
-            for _ in 0..3 {
-                tokio::task::yield_now().await;
-            }
-            fetch(&segments, &mut free).await;
-            fetch(&segments, &mut free).await
-        };
-        let (many, one, _) = tokio::join!(many, one, fetches);
-        assert_eq!((many, one), (1, 5001));
-    }
-
-    #[test]
-    fn segments_are_as_large_as_they_are_used_up_fast() {
-        let (mut state, mut now) = (State::default(), Instant::now());
-        let mut lengths = Vec::new();
-        for pause in [0, 1, 1, 60, 200, 200, 200, 200] {
-            now += Duration::from_secs(pause);
-            assert!(state.ask(0, now));
-            lengths.push(std::mem::take(&mut state.wanted));
-        }
-        assert_eq!(lengths, [1000, 2000, 4000, 4000, 2000, 1000, 1000, 1000]);
-        for _ in 0..20 {
-            state.ask(0, now);
-            state.wanted = 0;
-        }
-        assert_eq!(state.length, MOST);
-    }
-}
+#[path = "segment_tests.rs"]
+mod tests;

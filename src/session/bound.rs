@@ -95,6 +95,11 @@ impl Given<'_> {
         self.types.as_deref().unwrap_or_default()
     }
 
+    /// Whether values were sent before the execution.
+    pub fn has_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
     /// Whether it brings the values of several rows.
     pub fn is_bulk(&self) -> bool {
         self.payload.first() == Some(&STMT_BULK_EXECUTE)

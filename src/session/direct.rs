@@ -223,7 +223,7 @@ impl Session {
             Planned::Makes(_) | Planned::Unlisted(_) => Err(RULES_CHANGED),
         }?;
         let Some(filled) = filled else { return Ok(directed) };
-        self.client.made = Some(filled.made);
+        self.client.made = filled.made;
         Ok(filled.direct(directed))
     }
 

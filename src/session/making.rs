@@ -13,9 +13,9 @@ use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
 use crate::execute::made::Made;
-use crate::generate::Run;
-use crate::plan::sharded::{Arguments, Makes, Planned, Wants, named_number, positional};
-use crate::shard::{GenerateBy, Value};
+use crate::generate::{Id, Run};
+use crate::plan::sharded::{Arguments, Makes, Planned, Wants, positional};
+use crate::shard::{Charset, GenerateBy, Value};
 use crate::sql::{self, Literal, Recognised};
 use crate::wire::parameters::Argument;
 
@@ -26,7 +26,7 @@ pub(super) struct Filled {
     /// the plan of that,
     pub planned: Arc<Planned>,
     /// and what the client is told of them.
-    pub made: Made,
+    pub made: Option<Made>,
 }
 
 impl Session {
@@ -45,7 +45,7 @@ impl Session {
         let (lexing, charset) = (self.lexing, self.charset);
         let arguments = Arguments { sql: text, lexing: &lexing, literals, parameters: &[], charset };
         let Some((needs, run)) = self.make_for(makes, &arguments).await? else { return Ok(None) };
-        let sql = makes.write(&arguments, &needs, |at| run.number(at).to_string().into_bytes());
+        let sql = makes.write(&arguments, &needs, |at| makes.literal(run.id(at)));
         let reading = self.reading();
         let planned = self.planned_as(directory, &sql, statement, self.logical_schema(), reading, literals);
         Ok(Some(Filled { sql, planned, made: made(makes, &needs, run) }))
@@ -58,7 +58,11 @@ impl Session {
         arguments: &Arguments<'_>,
     ) -> Result<Option<(Wants, Run)>, Problem> {
         let needs = makes.needs(arguments, self.zero_is_value).map_err(|refusal| refused(&refusal))?;
-        if needs.count() == 0 {
+        let given = match makes.by {
+            GenerateBy::Segment => makes.largest_given(arguments),
+            _ => None,
+        };
+        if needs.count() == 0 && given.is_none() {
             return Ok(None);
         }
         let patience = self.worker.clusters.home().snapshot().cluster.pool.primary_wait;
@@ -68,17 +72,31 @@ impl Session {
         let run = async {
             match makes.by {
                 GenerateBy::Segment => {
+                    if let Some(given) = given {
+                        generators
+                            .segments
+                            .pass(&makes.sequence, given, patience)
+                            .await
+                            .map_err(|_| NO_SEGMENT)?;
+                    }
+                    if count == 0 {
+                        return Ok(None);
+                    }
                     let first = generators.segments.take(&makes.sequence, count, patience).await;
                     first.map(Run::From).map_err(|_| NO_SEGMENT)
                 }
-                GenerateBy::Snowflake | GenerateBy::UuidV7 => {
+                GenerateBy::Snowflake => {
                     generators.numbers(count, patience).await.map(Run::Ticks).map_err(|_| NO_NODE)
                 }
+                GenerateBy::UuidV7 | GenerateBy::UuidV7Binary => {
+                    generators.uuids(count).map(Run::Uuids).map_err(|_| NO_CHANCE)
+                }
             }
+            .map(Some)
         };
         tokio::select! {
             biased;
-            made = run => made.map(|run| Some((needs, run))),
+            made = run => made.map(|run| run.map(|run| (needs, run))),
             _ = self.client.interrupted() => Err(INTERRUPTED),
         }
     }
@@ -98,17 +116,33 @@ impl Session {
         let values = given.values(&parameters, self.charset);
         let with_values = Arguments { parameters: &values, ..asked };
         let Some((needs, run)) = self.make_for(makes, &with_values).await? else {
-            let Some(Planned::Routed(routed)) = makes.otherwise.as_deref() else { return Err(RULES_CHANGED) };
-            return self.bind(directory, routed, given, asked).await;
+            return match makes.otherwise.as_deref() {
+                Some(Planned::Routed(routed)) => self.bind(directory, routed, given, asked).await,
+                Some(Planned::Copies(copies)) => {
+                    let database = directory.rules_of(&copies.database)?;
+                    if !database.copies().is_empty() {
+                        let spread = self.spread_copies(database, copies, &given.base.text)?;
+                        return self.bind_copies(spread, given);
+                    }
+                    self.stay_home(&given.base.text, given.statement).await?;
+                    let payload = given.has_ahead().then(|| parameters.whole());
+                    let bindings =
+                        payload.map(|payload| given.bindings(payload, values.len())).transpose()?;
+                    self.bound_here(given, None, bindings).await
+                }
+                _ => Err(RULES_CHANGED),
+            };
         };
-        // The numbers are parameters that the client does not have: the text is one for all executions.
-        let named = makes.write(&with_values, &needs, |at| named_number(run.number(at)));
+        // The values are parameters that the client does not have: the text is one for all executions.
+        let named = makes.write(&with_values, &needs, |at| makes.named(run.id(at)));
         let (plain, order) = positional(&named, asked.lexing);
         let values: Option<Vec<_>> = order
             .iter()
             .map(|argument| match argument {
                 Argument::Parameter(at) => values.get(*at).copied(),
                 Argument::Number(number) => Some(Value::Integer((*number).into())),
+                Argument::Text(text) => Some(Value::Text(text, Charset::Utf8)),
+                Argument::Bytes(bytes) => Some(Value::Bytes(bytes)),
             })
             .collect();
         let values = values.ok_or(MALFORMED)?;
@@ -116,14 +150,18 @@ impl Session {
         let mut literals = Vec::new();
         let planned =
             self.planned_as(directory, &plain, given.statement, schema, given.reading, &mut literals);
-        let routed = match whole(&planned)? {
-            Planned::Routed(routed) => routed,
+        sql::shape(&named, asked.lexing, 0, &mut literals); // they are in other places there
+        let asked = Arguments { sql: &named, literals: &literals, parameters: &values, ..asked };
+        let directed = match whole(&planned)? {
+            Planned::Routed(routed) => self.follow(directory, routed, &asked, given.statement).await?,
+            Planned::Copies(copies) => match directory.rules_of(&copies.database)? {
+                database if database.copies().is_empty() => self.stay_home(&named, given.statement).await?,
+                database => self.spread_copies(database, copies, &named)?,
+            },
             Planned::Refused(refusal) => return Err(refused(refusal)),
             _ => return Err(RULES_CHANGED),
         };
-        sql::shape(&named, asked.lexing, 0, &mut literals); // they are in other places there
-        let asked = Arguments { sql: &named, literals: &literals, parameters: &values, ..asked };
-        let sql = match self.follow(directory, routed, &asked, given.statement).await? {
+        let sql = match directed {
             Directed::Here => named.clone(),
             Directed::As(sql) => sql,
             Directed::Spread(mut spread) => {
@@ -134,7 +172,7 @@ impl Session {
                     let bindings = given.bindings(parameters.arranged(&order), order.len())?;
                     self.bind_portion(portion, given, sql, bindings)?;
                 }
-                spread.made = Some(made(makes, &needs, run));
+                spread.made = made(makes, &needs, run);
                 return Ok(Bound::Spread(spread));
             }
             Directed::Scattered(..) | Directed::Defined(_) | Directed::Tended(_) | Directed::Done => {
@@ -144,7 +182,7 @@ impl Session {
         let (sql, order) = positional(&sql, asked.lexing);
         let bindings = given.bindings(parameters.arranged(&order), order.len())?;
         let bound = self.bound_here(given, Some(sql), Some(bindings)).await?;
-        self.client.made = Some(made(makes, &needs, run));
+        self.client.made = made(makes, &needs, run);
         Ok(bound)
     }
 
@@ -158,10 +196,12 @@ impl Session {
     }
 }
 
-/// What a client is told of these.
-pub(super) fn made(makes: &Makes, needs: &Wants, run: Run) -> Made {
-    let last = needs.count().saturating_sub(1);
-    Made { first: run.number(0), last: run.number(last), updates: makes.updates }
+/// What a client is told of these; nothing of what is no number, as by a server.
+fn made(makes: &Makes, needs: &Wants, run: Run) -> Option<Made> {
+    match (run.id(0), run.id(needs.count().saturating_sub(1))) {
+        (Id::Number(first), Id::Number(last)) => Some(Made { first, last, updates: makes.updates }),
+        _ => None,
+    }
 }
 
 /// The plan of a statement that has all its values.
@@ -177,7 +217,7 @@ impl Filled {
     pub fn direct(self, directed: Directed) -> Directed {
         match directed.by_text(self.sql) {
             Directed::Spread(mut spread) => {
-                spread.made = Some(self.made);
+                spread.made = self.made;
                 Directed::Spread(spread)
             }
             directed => directed,
@@ -191,6 +231,14 @@ const NO_NODE: Problem = Problem::Request(
     std::borrow::Cow::Borrowed(
         "no id can be made for the row: this instance has no node leased at the home cluster's primary, or could not renew its lease in \
          time (Tidegate's log says why); nothing was inserted",
+    ),
+);
+
+/// The same, where the system gives no chance for UUIDs.
+const NO_CHANCE: Problem = Problem::Request(
+    1467,
+    std::borrow::Cow::Borrowed(
+        "no id can be made for the row: Tidegate's system has no random numbers; nothing was inserted",
     ),
 );
 

@@ -80,9 +80,16 @@ impl Session {
                 (site, (!sql.is_empty()).then_some(sql))
             }
             Planned::Makes(makes) => {
-                let on = On { routed: &makes.bare, database: directory.rules_of(&makes.bare.database)? };
-                let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
-                (site, (!sql.is_empty()).then_some(sql))
+                let database = directory.rules_of(&makes.sequence.database)?;
+                match &makes.bare {
+                    None => (Site::home(self.home()), None),
+                    Some(routed) => {
+                        let on = On { routed, database };
+                        let Share { site, sql, .. } =
+                            self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
+                        (site, (!sql.is_empty()).then_some(sql))
+                    }
+                }
             }
             Planned::Unlisted(_) => return Err(RULES_CHANGED),
         };

@@ -80,7 +80,19 @@ pub enum Table {
         generate: Option<Generate>,
     },
     /// The same rows at home and on every shard.
-    Reference,
+    Reference {
+        /// A column whose values Tidegate makes.
+        generate: Option<Generate>,
+    },
+}
+
+impl Table {
+    /// The column whose values Tidegate makes.
+    pub fn generate(&self) -> Option<&Generate> {
+        match self {
+            Self::Sharded { generate, .. } | Self::Reference { generate } => generate.as_ref(),
+        }
+    }
 }
 
 /// A column whose values Tidegate makes.
@@ -99,8 +111,10 @@ pub enum GenerateBy {
     Snowflake,
     /// Numbers that are fetched ahead from a table.
     Segment,
-    /// UUIDs of version 7 (RFC 9562).
+    /// UUIDs of version 7 (RFC 9562), as texts.
     UuidV7,
+    /// The same as 16 bytes.
+    UuidV7Binary,
 }
 
 impl GenerateBy {
@@ -110,6 +124,21 @@ impl GenerateBy {
             Self::Snowflake => "snowflake",
             Self::Segment => "segment",
             Self::UuidV7 => "uuid_v7",
+            Self::UuidV7Binary => "uuid_v7_binary",
+        }
+    }
+
+    /// Whether they are numbers, of which 0 asks for another one, as of AUTO_INCREMENT.
+    pub const fn is_number(self) -> bool {
+        matches!(self, Self::Snowflake | Self::Segment)
+    }
+
+    /// Whether a key of this type can have them.
+    pub const fn fits(self, key: &KeyType) -> bool {
+        match self {
+            Self::Snowflake | Self::Segment => matches!(key, KeyType::Integer | KeyType::Decimal { .. }),
+            Self::UuidV7 => matches!(key, KeyType::Uuid | KeyType::String(_)),
+            Self::UuidV7Binary => matches!(key, KeyType::Uuid | KeyType::Bytes),
         }
     }
 }
@@ -180,10 +209,12 @@ impl Rules {
     /// Databases and tables of which values of a column are made so.
     pub fn generated(&self, by: GenerateBy) -> impl Iterator<Item = (&String, &String)> {
         self.databases.iter().flat_map(move |(database, rules)| {
-            let is_made = move |table: &Table| {
-                matches!(table, Table::Sharded { generate: Some(generate), .. } if generate.by == by)
-            };
-            rules.tables.iter().filter(move |(_, table)| is_made(table)).map(move |(table, _)| (database, table))
+            let is_made = move |table: &Table| table.generate().is_some_and(|generate| generate.by == by);
+            rules
+                .tables
+                .iter()
+                .filter(move |(_, table)| is_made(table))
+                .map(move |(table, _)| (database, table))
         })
     }
 
@@ -207,7 +238,7 @@ impl Database {
         let known = |keyspace: &Keyspace| self.keyspaces.iter().position(|own| own == keyspace);
         let kept: Vec<_> = before.keyspaces.iter().map(known).collect();
         let same = |(name, table): (&String, &Table)| match (table, self.tables.get(name)) {
-            (Table::Reference, Some(Table::Reference)) => true,
+            (Table::Reference { .. }, Some(Table::Reference { .. })) => true,
             (
                 Table::Sharded { keyspace, key, .. },
                 Some(Table::Sharded { keyspace: now, key: of_now, .. }),

@@ -1,6 +1,6 @@
 //! What of a column or a definition does not fit.
 
-use crate::shard::{Collation, Form, KeyType};
+use crate::shard::{Collation, Form, GenerateBy, KeyType};
 use crate::topology::catalog::{Column, Definition};
 
 /// Why a column cannot have keys of this type: "varchar(20), and not an integer". `None` where it can.
@@ -35,6 +35,56 @@ pub(super) fn of_key(key: &KeyType, column: &Column) -> Option<String> {
         ),
     };
     (!fits).then(|| format!("{of_type}, and not {wanted}"))
+}
+
+/// Why a column cannot have values that are made so, and what to do. `None` where it can.
+pub(super) fn of_made(by: GenerateBy, column: &Column) -> Option<(String, &'static str)> {
+    let Column { of_type, scale, extra, .. } = column;
+    if extra.contains(" GENERATED") {
+        return Some((
+            format!("{of_type} that the server computes"),
+            "name another column in `generate`, or take that out",
+        ));
+    }
+    let (name, rest) = of_type.split_at(of_type.find(['(', ' ']).unwrap_or(of_type.len()));
+    let within = rest.trim_start_matches('(').split([',', ')']).next().unwrap_or_default();
+    let length: u32 = within.parse().unwrap_or_default();
+    let is_decimal = |digits| name == "decimal" && length >= digits && *scale == Some(0);
+    let (fits, wanted, help) = match by {
+        GenerateBy::Snowflake => (
+            name == "bigint" || is_decimal(19),
+            "a BIGINT, which ids by `snowflake` need: they have 63 bits",
+            "make it a BIGINT, or write `segment`",
+        ),
+        GenerateBy::Segment => (
+            name.ends_with("int") || is_decimal(1),
+            "an integer, which ids by `segment` are",
+            "make it a BIGINT, or write `uuid_v7` or `uuid_v7_binary`",
+        ),
+        GenerateBy::UuidV7 => (
+            ["char", "varchar"].contains(&name) && length >= 36 || name.ends_with("text") || name == "uuid",
+            "a text of 36 characters, which ids by `uuid_v7` are",
+            "make it CHAR(36), or write `uuid_v7_binary` for BINARY(16)",
+        ),
+        GenerateBy::UuidV7Binary => (
+            *of_type == "binary(16)" || name == "varbinary" && length >= 16 || name.ends_with("blob"),
+            "16 bytes, which ids by `uuid_v7_binary` are",
+            "make it BINARY(16), or write `uuid_v7` for CHAR(36)",
+        ),
+    };
+    (!fits).then(|| (format!("{of_type}, and not {wanted}"), help))
+}
+
+/// Why a column has few values for rows to come.
+pub(super) fn of_small(by: GenerateBy, column: &Column) -> Option<String> {
+    let name = column.of_type.split(['(', ' ']).next().unwrap_or_default();
+    let is_small = by == GenerateBy::Segment && ["tinyint", "smallint", "mediumint"].contains(&name);
+    is_small.then(|| {
+        format!(
+            "{}: a segment has 1000 numbers or more, of which some are left out whenever Tidegate ends",
+            column.of_type
+        )
+    })
 }
 
 /// Why a text's collation takes for equal what the rule's does not.

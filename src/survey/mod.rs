@@ -12,7 +12,7 @@ use std::fmt;
 
 use crate::config::Config;
 use crate::ids::ClusterId;
-use crate::shard::{Database, Keyspace, Rules, Table};
+use crate::shard::{Database, Generate, GenerateBy, Keyspace, Rules, Table};
 use crate::topology::catalog::{Catalog, Definition, Wanted};
 
 /// Something that was found.
@@ -58,6 +58,24 @@ pub fn wanted(rules: &Rules) -> BTreeMap<ClusterId, Wanted> {
         }
     }
     wanted
+}
+
+/// The tables by which the home's primary grants what values are made from.
+pub fn granting(rules: &Rules) -> Vec<&'static str> {
+    let made = |by| rules.generated(by).next().is_some();
+    let nodes: &[_] = if made(GenerateBy::Snowflake) { &["id_nodes", "id_home"] } else { &[] };
+    let segments: &[_] = if made(GenerateBy::Segment) { &["id_segments"] } else { &[] };
+    [nodes, segments].concat()
+}
+
+/// That the monitor's account lacks these privileges there.
+pub fn lacking(user: &str, cluster: &str, lacking: &[&str]) -> Option<String> {
+    let rights = lacking.join(", ");
+    let message = format!(
+        "error: cluster {cluster}: the account `{user}` of `monitor` lacks {rights} on tidegate.*, by which ids are granted (`generate`)\n \
+         = help: GRANT {rights} ON tidegate.* TO {user}@…\n"
+    );
+    (!lacking.is_empty()).then_some(message)
 }
 
 /// What is found where the rules meet these tables. A cluster that is not among them is not judged.
@@ -106,13 +124,18 @@ impl<'a> Survey<'a> {
                 );
             }
         }
+        if let Some(generate) = table.generate() {
+            for (seat, definition) in &present {
+                self.generated(&about, seat, definition, generate);
+            }
+        }
         if let Table::Sharded { keyspace, key, generate } = table
             && let Some(keyspace) = database.keyspaces.get(*keyspace)
         {
             for (seat, definition) in &present {
                 self.key(&about, seat, definition, keyspace, key);
             }
-            self.uniqueness(&about, definition, key, generate.is_some());
+            self.uniqueness(&about, definition, key, generate.as_ref());
             self.rows_at_home(&about, database, name, &seats);
         }
     }
@@ -149,8 +172,41 @@ impl<'a> Survey<'a> {
         }
     }
 
+    /// The column whose values Tidegate makes is there, and takes them.
+    fn generated(&mut self, about: &str, seat: &Seat<'_>, definition: &Definition, generate: &Generate) {
+        let Generate { column, by } = generate;
+        let Some(found) = definition.columns.iter().find(|found| found.name.eq_ignore_ascii_case(column))
+        else {
+            let message = format!("{} has no column `{column}`, whose values Tidegate makes", self.at(seat));
+            self.error(about, message, "name a column that the table has in `generate`, or take that out");
+            return;
+        };
+        if let Some((misfit, help)) = misfit::of_made(*by, found) {
+            let message = format!("`{column}` on {} is {misfit}", self.at(seat));
+            self.error(about, message, help);
+        } else if let Some(misfit) = misfit::of_small(*by, found) {
+            let message = format!("`{column}` on {} is {misfit}", self.at(seat));
+            self.warning(about, message, "make it a BIGINT before its numbers are used up");
+        }
+        if found.extra.contains("auto_increment") {
+            let message = format!(
+                "`{column}` on {} is AUTO_INCREMENT, though Tidegate makes its values (`generate`)",
+                self.at(seat)
+            );
+            let help =
+                "drop AUTO_INCREMENT: rows that are inserted past Tidegate get numbers that others may have";
+            self.warning(about, message, help);
+        }
+    }
+
     /// What servers keep unique is so within one shard only, unless the key is a part of it.
-    fn uniqueness(&mut self, about: &str, definition: &Definition, key: &[String], is_generated: bool) {
+    fn uniqueness(
+        &mut self,
+        about: &str,
+        definition: &Definition,
+        key: &[String],
+        generate: Option<&Generate>,
+    ) {
         for (name, index) in definition.indexes.iter().filter(|(_, index)| index.is_unique) {
             let has = |column: &String| index.columns.iter().any(|own| own.eq_ignore_ascii_case(column));
             if !key.iter().all(has) {
@@ -164,16 +220,12 @@ impl<'a> Survey<'a> {
             }
         }
         for column in definition.columns.iter().filter(|column| column.extra.contains("auto_increment")) {
-            if !is_generated {
+            if generate.is_none_or(|generate| !generate.column.eq_ignore_ascii_case(&column.name)) {
                 let message = format!(
                     "`{}` counts in each shard for itself (AUTO_INCREMENT): two shards give the same numbers",
                     column.name
                 );
-                self.warning(
-                    about,
-                    message,
-                    "give the values, for example as UUIDs or from a sequence of the application",
-                );
+                self.warning(about, message, "let Tidegate make the values (`generate`), or give them");
             }
         }
     }
@@ -250,7 +302,7 @@ fn seats<'a>(database: &'a Database, name: &str, table: &Table) -> Vec<Seat<'a>>
             .into_iter()
             .flat_map(|keyspace| shards_of(keyspace, false))
             .collect(),
-        Table::Reference => {
+        Table::Reference { .. } => {
             let mut seats = vec![home(database, name)];
             for seat in database.keyspaces.iter().flat_map(|keyspace| shards_of(keyspace, true)) {
                 if !seats.iter().any(|known| (known.cluster, known.schema) == (seat.cluster, seat.schema)) {

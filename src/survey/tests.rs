@@ -220,6 +220,88 @@ fn a_key_that_is_absent_or_of_another_type_is_an_error() {
 }
 
 #[test]
+fn a_column_that_cannot_have_what_tidegate_makes_is_an_error() {
+    let found = |by: &str, of_type: &'static str, scale: Option<u64>, extra: &'static str| {
+        let rules = RULES
+            .replace("KEY", "integer")
+            .replace("orders: customer_id", &format!("orders: {{key: customer_id, generate: {{id: {by}}}}}"));
+        let config = crate::config::load(&rules, "rules.yaml", &|_| None).unwrap();
+        let mut catalogs = catalogs();
+        for (cluster, schema) in [(0, "shop_0"), (1, "shop_1")] {
+            let id = &mut table(&mut catalogs, cluster, schema, "orders").columns[0];
+            (id.of_type, id.scale, id.extra) = (of_type.into(), scale, extra.into());
+        }
+        compare(&config, &catalogs).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for (by, of_type, scale) in [
+        ("snowflake", "bigint", Some(0)),
+        ("snowflake", "bigint unsigned", Some(0)),
+        ("snowflake", "decimal(20,0)", Some(0)),
+        ("segment", "int unsigned", Some(0)),
+        ("segment", "decimal(9,0)", Some(0)),
+        ("uuid_v7", "char(36)", None),
+        ("uuid_v7", "varchar(40)", None),
+        ("uuid_v7", "uuid", None),
+        ("uuid_v7_binary", "binary(16)", None),
+        ("uuid_v7_binary", "varbinary(16)", None),
+    ] {
+        assert_eq!(found(by, of_type, scale, ""), Vec::<String>::new(), "{by}: {of_type}");
+    }
+    for (by, of_type, scale, why) in [
+        ("snowflake", "int", Some(0), "they have 63 bits"),
+        ("snowflake", "decimal(18,0)", Some(0), "they have 63 bits"),
+        ("segment", "varchar(20)", None, "not an integer"),
+        ("segment", "decimal(9,2)", Some(2), "not an integer"),
+        ("uuid_v7", "varchar(35)", None, "not a text of 36 characters"),
+        ("uuid_v7", "binary(16)", None, "not a text of 36 characters"),
+        ("uuid_v7_binary", "binary(36)", None, "not 16 bytes"),
+        ("uuid_v7_binary", "varbinary(15)", None, "not 16 bytes"),
+    ] {
+        let found = found(by, of_type, scale, "");
+        let is_right =
+            |found: &String| found.starts_with("error[shop.orders]: `id` on shard s") && found.contains(why);
+        assert!(found.len() == 2 && found.iter().all(is_right), "{by} {of_type}: {found:#?}");
+    }
+    let small = found("segment", "smallint", Some(0), "");
+    assert!(small.len() == 2 && small.iter().all(|found| found.starts_with("warning")), "{small:#?}");
+    let counted = found("segment", "bigint", Some(0), "auto_increment");
+    let is_told =
+        |found: &String| found.starts_with("warning") && found.contains("is AUTO_INCREMENT, though");
+    assert!(counted.len() == 2 && counted.iter().all(is_told), "{counted:#?}");
+    let computed = found("segment", "bigint", Some(0), "STORED GENERATED");
+    assert!(computed.len() == 2 && computed.iter().all(|found| found.contains("computes")), "{computed:#?}");
+    let absent = {
+        let rules = RULES
+            .replace("KEY", "integer")
+            .replace("orders: customer_id", "orders: {key: customer_id, generate: {number: segment}}")
+            .replace("[countries]", "[{name: countries, generate: {code: segment}}]");
+        let config = crate::config::load(&rules, "rules.yaml", &|_| None).unwrap();
+        compare(&config, &catalogs()).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let told = |what: &str| absent.iter().filter(|found| found.contains(what)).count();
+    assert_eq!((told("has no column `number`"), told("char(2), and not an integer")), (2, 3), "{absent:#?}");
+}
+
+#[test]
+fn what_the_monitor_lacks_is_an_error() {
+    let granted = |by: &str| {
+        let rules = RULES
+            .replace("KEY", "integer")
+            .replace("orders: customer_id", &format!("orders: {{key: customer_id, generate: {{id: {by}}}}}"));
+        granting(&crate::config::load(&rules, "rules.yaml", &|_| None).unwrap().rules)
+    };
+    assert_eq!(granted("snowflake"), ["id_nodes", "id_home"]);
+    assert_eq!(granted("segment"), ["id_segments"]);
+    assert_eq!(granted("uuid_v7"), [""; 0]);
+    assert_eq!(lacking("m", "main", &[]), None);
+    let said = lacking("m", "main", &["INSERT", "UPDATE"]).unwrap();
+    assert!(
+        said.starts_with("error: cluster main: the account `m` of `monitor` lacks INSERT, UPDATE on"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_is_kept_in_each_shard_only_is_a_warning() {
     let both = |change: &dyn Fn(&mut Definition)| {
         found("integer", |catalogs| {

@@ -14,6 +14,7 @@ use crate::config::{Cluster, Secret, Server};
 
 use super::probe::Target;
 use super::resolve::{Resolve, System};
+use super::rights;
 
 /// Time for one cluster.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -82,6 +83,44 @@ pub async fn read(
         found
     };
     timeout(LIMIT, asking).await.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
+}
+
+/// What the account of the monitor lacks of the privileges by which generated ids are granted (`grants`), on the server that can be
+/// written to. Nothing is said of an account that has roles.
+///
+/// # Errors
+/// As above.
+pub async fn lacks(
+    cluster: &Cluster,
+    user: &str,
+    password: &Secret,
+    tables: &[&str],
+) -> Result<Vec<&'static str>, String> {
+    let asking = async {
+        let mut connection = connect(cluster, user, password).await?;
+        let found = grants(&mut connection, tables).await.map_err(|error| error.to_string());
+        drop(connection.disconnect().await);
+        found
+    };
+    timeout(LIMIT, asking).await.unwrap_or_else(|_| Err(format!("no answer within {LIMIT:?}")))
+}
+
+async fn grants(connection: &mut Conn, tables: &[&str]) -> mysql_async::Result<Vec<&'static str>> {
+    let grants: Vec<String> = connection.query("SHOW GRANTS").await?;
+    if rights::by_roles(&grants) {
+        return Ok(Vec::new());
+    }
+    let mut missing = Vec::new();
+    for table in tables {
+        let there = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'tidegate' AND TABLE_NAME = ?";
+        let there: Option<u64> = connection.exec_first(there, (table,)).await?;
+        let create: &[&str] = if there == Some(1) { &[] } else { &["CREATE"] };
+        missing.extend(rights::missing(&grants, table, &["SELECT", "INSERT", "UPDATE"]));
+        missing.extend(rights::missing(&grants, table, create));
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    Ok(missing)
 }
 
 /// A connection to the server that can be written to; else to the first that answers.

@@ -24,6 +24,7 @@
 //! | `promotion` | another server becomes the primary by Tidegate itself |
 //! | `definitions` | the journal of definitions that run on several shards |
 //! | `catalog` | the tables that a cluster has, asked once for `tidegate check --connect` |
+//! | `rights` | what an account may do, by its SHOW GRANTS |
 //! | `replication`, `facts`, `journal` | the servers' answers parsed; changes told to the log |
 
 mod ask;
@@ -49,6 +50,7 @@ mod pulse;
 mod reads;
 mod replication;
 mod resolve;
+mod rights;
 mod roles;
 mod shared;
 #[cfg(test)]

@@ -44,6 +44,31 @@ pub enum Argument {
     Parameter(usize),
     /// A number.
     Number(u64),
+    /// A text of this length in ASCII.
+    Text([u8; 36]),
+    /// A string of bytes.
+    Bytes([u8; 16]),
+}
+
+impl Argument {
+    /// Its type and flags, and its value, where it is no parameter.
+    fn own(&self, value: &mut Vec<u8>) -> [u8; 2] {
+        match self {
+            Self::Parameter(_) => [kind::NULL, 0],
+            Self::Number(number) => {
+                value.extend_from_slice(&number.to_le_bytes());
+                [kind::LONGLONG, NO_SIGN]
+            }
+            Self::Text(text) => {
+                put_lenenc_string(value, text);
+                [kind::VAR_STRING, 0]
+            }
+            Self::Bytes(bytes) => {
+                put_lenenc_string(value, bytes);
+                [kind::BLOB, 0]
+            }
+        }
+    }
 }
 
 /// The parameters of one COM_STMT_EXECUTE.
@@ -154,9 +179,9 @@ impl<'a> Parameters<'a> {
         }
         let slots = order.iter().map(|argument| match argument {
             Argument::Parameter(at) => self.slots.get(*at).map(Ok),
-            Argument::Number(number) => Some(Err(*number)),
+            own => Some(Err(own)),
         });
-        let slots = slots.collect::<Option<Vec<Result<&Slot<'_>, u64>>>>()?;
+        let slots = slots.collect::<Option<Vec<Result<&Slot<'_>, &Argument>>>>()?;
         let others = self.attributes.as_ref().map_or(&[][..], |attributes| &attributes.nulls);
         let nulls = slots.iter().map(|slot| slot.is_ok_and(|slot| slot.null)).chain(others.iter().copied());
         let count = slots.len() + others.len();
@@ -176,8 +201,8 @@ impl<'a> Parameters<'a> {
         for slot in &slots {
             match slot {
                 Ok(slot) => packet.extend_from_slice(slot.kind),
-                Err(_) => {
-                    packet.extend_from_slice(&[kind::LONGLONG, NO_SIGN]);
+                Err(own) => {
+                    packet.extend_from_slice(&own.own(&mut Vec::new()));
                     packet.extend(self.attributes.as_ref().map(|_| 0)); // it has no name
                 }
             }
@@ -187,7 +212,9 @@ impl<'a> Parameters<'a> {
             match slot {
                 Ok(Slot { ahead: Some(bytes), .. }) => put_lenenc_string(&mut packet, bytes),
                 Ok(slot) => packet.extend_from_slice(slot.bytes),
-                Err(number) => packet.extend_from_slice(&number.to_le_bytes()),
+                Err(own) => {
+                    own.own(&mut packet);
+                }
             }
         }
         packet.extend_from_slice(self.attributes.as_ref().map_or(&[], |attributes| attributes.values));

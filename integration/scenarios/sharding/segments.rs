@@ -13,6 +13,8 @@ both_dialects! {
     two_instances_and_a_restart_repeat_no_number,
     a_segment_that_cannot_be_fetched_is_told,
     another_primary_begins_behind_what_was_lost,
+    numbers_that_rows_give_are_passed,
+    a_row_that_is_selected_gets_a_number,
 }
 
 const TABLES: [&str; 4] = [
@@ -214,4 +216,51 @@ async fn another_primary_begins_behind_what_was_lost(scenario: Scenario) {
     assert!(later > first, "{first} {later}");
     let distinct = "SELECT COUNT(*) = COUNT(DISTINCT id) FROM tickets";
     assert_eq!(numbers(&mut client, distinct).await, [1]);
+}
+
+async fn numbers_that_rows_give_are_passed(scenario: Scenario) {
+    let split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    let insert = "INSERT INTO tickets (customer_id, text) VALUES (1, NULL)";
+    let given =
+        client.prepare("INSERT INTO tickets (customer_id, id) VALUES (?, ?)").await.expect("prepared");
+    let mut next = 1;
+    for (n, id) in [0, 5, 3, 900, 700_000, 6000, 1_000_000].into_iter().enumerate() {
+        if id > 0 && n % 2 == 0 {
+            client.ok(format!("INSERT INTO tickets (customer_id, id) VALUES (2, '{id}'), (1, -{id})")).await;
+        } else if id > 0 {
+            client.execute(given, &[Param::Int(1), Param::Int(id)]).await.ok();
+        }
+        next = next.max(u64::try_from(id).unwrap() + 1);
+        assert_eq!(told(&mut client, insert).await, next, "behind {id}");
+        next += 1;
+    }
+    let mixed = "INSERT INTO tickets (customer_id, id) VALUES (1, NULL), (2, 1000500), (1, 0)";
+    assert_eq!(told(&mut client, mixed).await, 1_000_501);
+    // Who starts later begins behind them, too.
+    let rules = generating(&split.stage.schema, &split.second);
+    let again = Proxy::start(&split.stage.cluster, &rules).await;
+    let mut other = login(&split, &again).await;
+    assert!(other.ok(insert).await.insert_id > 1_000_502);
+}
+
+async fn a_row_that_is_selected_gets_a_number(scenario: Scenario) {
+    let split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    let sql = "INSERT INTO tickets (customer_id, text) SELECT 1, 'a' ON DUPLICATE KEY UPDATE text = 'a'";
+    assert_eq!(told(&mut client, sql).await, 1);
+    assert_eq!(number(&mut client, "SELECT id FROM tickets WHERE customer_id = 1").await, 1);
+    let again = client.ok(sql).await;
+    assert_eq!((again.affected_rows, again.insert_id), (0, 0));
+    assert_eq!(number(&mut client, "SELECT LAST_INSERT_ID()").await, 1);
+    let prepared = client
+        .prepare("INSERT INTO tickets (customer_id, id, text) SELECT ?, ?, 'p'")
+        .await
+        .expect("prepared");
+    let id = client.execute(prepared, &[Param::Int(2), Param::Null]).await.ok().insert_id;
+    assert_eq!(numbers(&mut client, "SELECT id FROM tickets WHERE text = 'p'").await, [id]);
+    let error = client
+        .error("INSERT INTO tickets (customer_id) SELECT customer_id FROM tickets WHERE customer_id = 1")
+        .await;
+    assert!(String::from_utf8_lossy(&error.message).contains("(generated-unclear)"), "{error}");
 }

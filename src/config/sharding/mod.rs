@@ -8,7 +8,6 @@ mod keyspace;
 mod method;
 mod parts;
 mod pattern;
-mod pending;
 mod shards;
 mod shown;
 mod tables;

@@ -4,8 +4,8 @@
 //! Invariant: every option that `sharding` reads has a line for each shard or table that can have it.
 
 use crate::shard::{
-    Collation, Database, Key, KeyType, Keyspace, Layout, NoMatch, Piece, Placement, Policy, Rules, ShardIx,
-    SlotBy, Table,
+    Collation, Database, Generate, Key, KeyType, Keyspace, Layout, NoMatch, Piece, Placement, Policy, Rules,
+    ShardIx, SlotBy, Table,
 };
 
 use super::super::shown::Shown;
@@ -63,14 +63,16 @@ fn database_shown(option: &str, database: &Database, clusters: &[&str], out: &mu
             let Table::Sharded { keyspace, key, generate } = table else { continue };
             if *keyspace == at {
                 out.list(&format!("{option}.tables.{name}.key"), key);
-                let generate =
-                    generate.as_ref().map(|generate| format!("{}: {}", generate.column, generate.by.name()));
-                out.optional(format!("{option}.tables.{name}.generate"), generate);
+                out.optional(format!("{option}.tables.{name}.generate"), generate.as_ref().map(made));
             }
         }
     }
-    let references = database.tables.iter().filter(|(_, table)| **table == Table::Reference);
-    out.list(&format!("{option}.reference_tables"), &references.map(|(name, _)| name).collect::<Vec<_>>());
+    let references = || database.tables.iter().filter(|(_, table)| matches!(table, Table::Reference { .. }));
+    for (at, (name, table)) in references().enumerate() {
+        out.put(format!("{option}.reference_tables[{at}].name"), name);
+        out.optional(format!("{option}.reference_tables[{at}].generate"), table.generate().map(made));
+    }
+    out.list(&format!("{option}.reference_tables"), &references().map(|(name, _)| name).collect::<Vec<_>>());
     out.put(format!("{option}.without_key.read"), policy(database.without_key.read));
     out.put(format!("{option}.without_key.write"), policy(database.without_key.write));
     out.put(
@@ -78,6 +80,10 @@ fn database_shown(option: &str, database: &Database, clusters: &[&str], out: &mu
         if database.no_match == NoMatch::Empty { "empty" } else { "refuse" },
     );
     out.put(format!("{option}.transactions"), database.transactions.name());
+}
+
+fn made(generate: &Generate) -> String {
+    format!("{}: {}", generate.column, generate.by.name())
 }
 
 fn keyspace_shown(option: &str, keyspace: &Keyspace, out: &mut Shown) {

@@ -11,17 +11,17 @@ use crate::shard::{Generate, GenerateBy, Keyspace, Table};
 use super::super::error::{Place, quoted};
 use super::super::fields::{Context, Fields, Item};
 use super::super::tree::Value;
-use super::pending::{self, Feature};
 use super::{named, server_name};
 
 /// Names of tables with suffixes, on all shards of a database together.
 const PHYSICAL_MAX: usize = 1 << 20;
 
 /// The ways to make values, by their words.
-const GENERATORS: [(&str, GenerateBy); 3] = [
+const GENERATORS: [(&str, GenerateBy); 4] = [
     (GenerateBy::Snowflake.name(), GenerateBy::Snowflake),
     (GenerateBy::Segment.name(), GenerateBy::Segment),
     (GenerateBy::UuidV7.name(), GenerateBy::UuidV7),
+    (GenerateBy::UuidV7Binary.name(), GenerateBy::UuidV7Binary),
 ];
 
 /// The tables of a database, as they are found.
@@ -35,6 +35,8 @@ struct Found<'n> {
     place: Place,
     rule: String,
     table: Table,
+    /// Where the file says how values are made.
+    generated: Option<(Place, String)>,
 }
 
 impl<'n> Tables<'n> {
@@ -49,19 +51,36 @@ impl<'n> Tables<'n> {
         for (entry, item) in item.map(|item| named(item, "tables", cx)).unwrap_or_default() {
             let at_name = Item { rule: item.rule.clone(), node: item.node };
             server_name(&at_name, &entry.key, "a table", cx);
-            let Some((key, generate)) = key(&item, columns, cx) else { continue };
+            let Some((key, generate, generated)) = key(&item, columns, cx) else { continue };
             let table = Table::Sharded { keyspace, key, generate };
-            self.found.push(Found { name: &entry.key, place: entry.place, rule: item.rule, table });
+            self.found.push(Found {
+                name: &entry.key,
+                place: entry.place,
+                rule: item.rule,
+                table,
+                generated,
+            });
         }
     }
 
     /// The tables that are the same everywhere.
     pub(super) fn reference(&mut self, item: &Item<'n>, cx: &mut Context<'_, '_>) {
         for element in item.elements() {
-            let Some(name) = element.text(cx) else { continue };
-            server_name(&element, name, "a table", cx);
-            let (place, rule) = (element.node.place, element.rule);
-            self.found.push(Found { name, place, rule, table: Table::Reference });
+            let (name, generate) = if let Value::Map(_) = element.node.value {
+                let mut fields = Fields::of(&element, cx);
+                let name = fields.require(cx, "name", "name the table: `name: countries`");
+                let generate = fields.take("generate").and_then(|item| generate(&item, cx));
+                fields.finish(cx);
+                (name, generate)
+            } else {
+                (Some(element), None)
+            };
+            let Some(name_item) = name else { continue };
+            let Some(name) = name_item.text(cx) else { continue };
+            server_name(&name_item, name, "a table", cx);
+            let (place, rule) = (name_item.node.place, name_item.rule);
+            let table = Table::Reference { generate };
+            self.found.push(Found { name, place, rule, table, generated: None });
         }
     }
 
@@ -80,7 +99,34 @@ impl<'n> Tables<'n> {
             }
         }
         self.physical_names(keyspaces, &seen, cx);
+        self.keys_that_are_made(keyspaces, cx);
         self.found.into_iter().map(|found| (found.name.to_owned(), found.table)).collect()
+    }
+
+    /// A key whose values Tidegate makes must be of their type.
+    fn keys_that_are_made(&self, keyspaces: &[Keyspace], cx: &mut Context<'_, '_>) {
+        for Found { table, generated, .. } in &self.found {
+            let Table::Sharded { keyspace, key, generate: Some(generate) } = table else { continue };
+            let Some(((place, rule), keyspace)) = generated.as_ref().zip(keyspaces.get(*keyspace)) else {
+                continue;
+            };
+            let of_column = key.iter().position(|column| column.eq_ignore_ascii_case(&generate.column));
+            let Some(of_type) = of_column.and_then(|at| keyspace.key.get(at)) else { continue };
+            if !generate.by.fits(of_type) {
+                let fitting: Vec<_> = GENERATORS.iter().filter(|(_, by)| by.fits(of_type)).collect();
+                let help = match fitting.is_empty() {
+                    true => "make the values of another column".to_owned(),
+                    false => {
+                        let words: Vec<_> = fitting.iter().map(|(word, _)| format!("`{word}`")).collect();
+                        format!("write {}", words.join(" or "))
+                    }
+                };
+                let (column, word, of_type) = (quoted(&generate.column), generate.by.name(), of_type.name());
+                let message =
+                    format!("{column} is a key of type {of_type}, which cannot have values by `{word}`");
+                cx.errors.add(*place, rule, message, Some(help));
+            }
+        }
     }
 
     /// Where tables have suffixes, two of them may have one name, or one that servers do not take.
@@ -96,7 +142,7 @@ impl<'n> Tables<'n> {
             Table::Sharded { keyspace, .. } => {
                 keyspaces.get(*keyspace).map(|keyspace| (found, suffixed(keyspace)))
             }
-            Table::Reference => None,
+            Table::Reference { .. } => None,
         });
         let mut count = 0;
         for (found, shards) in all {
@@ -114,7 +160,7 @@ impl<'n> Tables<'n> {
             }
         }
         let mut taken: HashMap<(ClusterId, &str, String), &str> = HashMap::new();
-        for Found { name, place, rule, table } in &self.found {
+        for Found { name, place, rule, table, .. } in &self.found {
             let Table::Sharded { keyspace, .. } = table else { continue };
             let shards = keyspaces.get(*keyspace).into_iter().flat_map(|keyspace| &keyspace.shards);
             for shard in shards.filter(|shard| shard.suffix.is_some()) {
@@ -145,20 +191,21 @@ impl<'n> Tables<'n> {
     }
 }
 
+/// The columns of a table's key, and how values are made, with its place in the file.
+type Keyed = (Vec<String>, Option<Generate>, Option<(Place, String)>);
+
 /// A table's key columns: one name, a list of them, or a mapping with `key` and `generate`.
-fn key(
-    item: &Item<'_>,
-    columns: Option<usize>,
-    cx: &mut Context<'_, '_>,
-) -> Option<(Vec<String>, Option<Generate>)> {
+fn key(item: &Item<'_>, columns: Option<usize>, cx: &mut Context<'_, '_>) -> Option<Keyed> {
     let Value::Map(_) = item.node.value else {
-        return Some((self::columns(item, columns, cx)?, None));
+        return Some((self::columns(item, columns, cx)?, None, None));
     };
     let mut fields = Fields::of(item, cx);
     let key = fields.require(cx, "key", "name the column of the key: `key: customer_id`");
-    let generate = fields.take("generate").and_then(|item| generate(&item, cx));
+    let made = fields.take("generate");
+    let generate = made.as_ref().and_then(|item| generate(item, cx));
     fields.finish(cx);
-    Some((self::columns(&key?, columns, cx)?, generate))
+    let place = made.map(|item| (item.node.place, item.rule));
+    Some((self::columns(&key?, columns, cx)?, generate, place))
 }
 
 fn columns(item: &Item<'_>, count: Option<usize>, cx: &mut Context<'_, '_>) -> Option<Vec<String>> {
@@ -188,8 +235,5 @@ fn generate(item: &Item<'_>, cx: &mut Context<'_, '_>) -> Option<Generate> {
     };
     let column = server_name(element, &entry.key, "a column", cx)?.to_owned();
     let by = element.choice(cx, &GENERATORS)?;
-    if by == GenerateBy::UuidV7 {
-        pending::check(element, Feature::Generate, cx);
-    }
     Some(Generate { column, by })
 }

@@ -46,6 +46,7 @@ fn options() -> BTreeSet<String> {
     sections.insert("admin.users".to_owned());
     sections.remove("clusters.NAME.servers");
     sections.remove("users[].require");
+    sections.remove("databases.NAME.reference_tables");
     options.difference(&sections).cloned().collect()
 }
 
@@ -151,7 +152,7 @@ fn every_option_is_shown_and_no_secret() {
     let text = "version: 1\nauth: users\nusers: [{name: app, password: hush-1, backend: {user: b, password: hush-2}}]\n\
                 admin: {users: [{name: op, password: hush-3}]}\nmonitor: {user: m, password: hush-4}\n\
                 clusters: {main: {servers: [a]}}\n\
-                databases: {NAME: {reads: {balance: random}, home: {cluster: main, schema: NAME}, keyspaces: {NAME: {method: range, \
+                databases: {NAME: {reference_tables: [c], reads: {balance: random}, home: {cluster: main, schema: NAME}, keyspaces: {NAME: {method: range, \
                 key_type: integer, shards: {NAME: {cluster: main, schema: s, ranges: [{to: 1}, {from: 1}]}}, tables: {NAME: id}}}}}\n\
                 tests: [{sql: SELECT 1, refused: true}]\n";
     let shown = load(text, "shown.yaml", &environment).unwrap().shown();

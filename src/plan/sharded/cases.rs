@@ -11,6 +11,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::generate::Id;
 use crate::shard::{Charset, Database, Value};
 use crate::sql::tests::{MARIADB, MYSQL};
 use crate::sql::{self, Lexing};
@@ -123,7 +124,11 @@ fn with_values(sql: &[u8], setting: &Setting, makes: &Makes, planner: &Planner) 
         Err(refusal) => return format!("  refused  {refusal}\n"),
     };
     if needs.count() > 0 {
-        let sql = makes.write(&arguments, &needs, |at| (1001 + at).to_string().into_bytes());
+        let id = |at: usize| match makes.by.is_number() {
+            true => Id::Number(1001 + at as u64),
+            false => Id::Uuid(0x0190_0000_0000_7000_8000_0000_0000_0001 + at as u128),
+        };
+        let sql = makes.write(&arguments, &needs, |at| makes.literal(id(at)));
         return format!("with   {}\n{}", String::from_utf8_lossy(&sql), outcome(&sql, setting, planner));
     }
     match makes.otherwise.as_deref() {

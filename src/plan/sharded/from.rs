@@ -128,7 +128,7 @@ impl<'a> Scope<'a> {
                 Meaning::Listed(database, Table::Sharded { keyspace, key, .. }) => {
                     What::Sharded { database, keyspace: *keyspace, key }
                 }
-                Meaning::Listed(_, Table::Reference) => What::Reference,
+                Meaning::Listed(_, Table::Reference { .. }) => What::Reference,
                 Meaning::OtherCase => {
                     let what = format!("{} is written in another case than in the rules", shown(&own));
                     return Err(Refusal::new(Reason::NameCase, what));

@@ -14,6 +14,7 @@ use super::parse::statement::{Assignment, Insert, Rows};
 use super::parse::text::At;
 use super::parse::tree::{Body, Expr, ExprKind, Item, Path, Query, Select};
 use super::planned::{InsertedRow, Merge, Planned, Routed, Sites, Verb};
+use super::planner::Meaning;
 use super::refusal::{Reason, Refusal};
 use super::route::understood;
 use super::scope::{BlockIx, InstanceIx, Scope, What};
@@ -80,9 +81,7 @@ impl Scope<'_> {
                 };
                 (*key, generate)
             }
-            Some(What::Reference) => {
-                return self.copied(insert, uses);
-            }
+            Some(What::Reference) => return self.copied_with_values(insert, target, uses),
             // With a sharded table among those that are read, `tables` refuses.
             _ => return self.tables().map(|_| Planned::Home),
         };
@@ -106,7 +105,7 @@ impl Scope<'_> {
         let Some(tables) = self.tables()? else { return Ok(None) };
         let table = String::from_utf8_lossy(&self.text.name(insert.table.last())).into_owned();
         let sequence = Sequence { database: tables.database.name.clone(), table };
-        let bare = Routed {
+        let bare = Some(Routed {
             database: tables.database.name.clone(),
             keyspace: tables.keyspace,
             verb: if insert.replace { Verb::Replace } else { Verb::Insert },
@@ -114,7 +113,7 @@ impl Scope<'_> {
             many: refuse(Reason::MissingKey, "Rows have no values yet"),
             edits: self.sorted_edits(),
             ignores: Vec::new(),
-        };
+        });
         Makes::of(self.text, insert, generate, sequence, bare)
     }
 
@@ -158,6 +157,35 @@ impl Scope<'_> {
         let ignores = if self.ignores() { key.to_vec() } else { Vec::new() };
         let plan = Routed { database, keyspace: tables.keyspace, verb, sites, many, edits, ignores };
         Ok(Planned::Routed(Box::new(plan)))
+    }
+
+    /// Rows go into a reference table: a value that Tidegate makes is the same in all copies.
+    fn copied_with_values(
+        &mut self,
+        insert: &Insert,
+        target: InstanceIx,
+        uses: Uses,
+    ) -> Result<Planned, Refusal> {
+        let name = self.text.name(insert.table.last()).into_owned();
+        let schema = self.instances.get(target).and_then(|own| own.schema.clone());
+        let (database, generate) = match self.planner.table(schema.as_deref(), &name) {
+            Meaning::Listed(database, Table::Reference { generate: Some(generate) }) => (database, generate),
+            _ => return self.copied(insert, uses),
+        };
+        if matches!(insert.rows, Rows::Query(_)) {
+            return self.copied(insert, uses);
+        }
+        let table = String::from_utf8_lossy(&name).into_owned();
+        let sequence = Sequence { database: database.name.clone(), table };
+        let Some(mut makes) = Makes::of(self.text, insert, generate, sequence, None)? else {
+            let what =
+                format!("The value of `{}`, which Tidegate makes, has no column's name", generate.column);
+            return refuse(Reason::GeneratedUnclear, what);
+        };
+        if !makes.surely_needs() {
+            makes.otherwise = Some(Box::new(self.copied(insert, uses)?));
+        }
+        Ok(Planned::Makes(Box::new(makes)))
     }
 
     /// Rows go into a reference table.

@@ -7,14 +7,15 @@
 use std::ops::Range;
 
 use super::keys::KeySource;
+use super::named::{named_number, named_uuid};
 use super::parse::rows::{rows, values};
 use super::parse::statement::{Insert, Rows};
 use super::parse::text::{At, Text, counts};
-use super::parse::tree::{ExprKind, Path};
+use super::parse::tree::{Body, ExprKind, Item, Path, Query, Select, Source};
 use super::planned::{Planned, Routed};
 use super::refusal::{Reason, Refusal};
 use super::values::Arguments;
-use crate::generate::Sequence;
+use crate::generate::{Id, Sequence, uuid};
 use crate::shard::{Generate, GenerateBy, Value};
 use crate::sql::lexer::Lexer;
 use crate::sql::{self, quoted, splice};
@@ -34,8 +35,8 @@ pub struct Makes {
     slots: Vec<Slot>,
     /// It may change rows that are there: ON DUPLICATE KEY UPDATE.
     pub updates: bool,
-    /// The statement as it stands, on any shard: to be prepared there; it is never carried out so.
-    pub bare: Routed,
+    /// The statement as it stands, on any shard, or at home: to be prepared there; it is never carried out so.
+    pub bare: Option<Routed>,
     /// What becomes of it where no row needs a value; `None` where one does, whatever the values of the others.
     pub otherwise: Option<Box<Planned>>,
 }
@@ -45,6 +46,8 @@ pub struct Makes {
 enum Put {
     /// Behind this token, in front of more.
     First(At),
+    /// Behind this token, which is a word, in front of more.
+    Word(At),
     /// Behind this token, alone.
     Only(At),
     /// In front of this token, as a list of its own.
@@ -84,7 +87,7 @@ impl Makes {
         insert: &Insert,
         generate: &Generate,
         sequence: Sequence,
-        bare: Routed,
+        bare: Option<Routed>,
     ) -> Result<Option<Self>, Refusal> {
         let unclear = |what: &str| {
             let what = format!("The value of `{}`, which Tidegate makes, {what}", generate.column);
@@ -97,13 +100,35 @@ impl Makes {
             }
             match source {
                 Some(source) => Ok(Slot::Given { tokens, source }),
-                None if generate.by == GenerateBy::UuidV7 => Ok(Slot::Kept),
+                None if !generate.by.is_number() => Ok(Slot::Kept),
                 None => Err(unclear("is an expression")),
             }
         };
         let (mut list, mut slots) = (None, Vec::new());
         match &insert.rows {
-            Rows::Query(_) => return Err(unclear("comes from rows that are selected")),
+            Rows::Query(query) => {
+                let select =
+                    one_row(text, query).ok_or_else(|| unclear("comes from rows that are selected"))?;
+                let columns = insert.columns.as_deref().unwrap_or_default();
+                let (Some(column), Some(Item::Expr(first, _))) = (columns.first(), select.items.first())
+                else {
+                    return Err(unclear("comes from rows that are selected"));
+                };
+                match columns.iter().position(is_column) {
+                    None => {
+                        list = Some(Put::First(before(column)));
+                        slots.push(Slot::Absent(Put::Word(first.first.saturating_sub(1))));
+                    }
+                    Some(place) => {
+                        let items = select.items.get(..=place).unwrap_or_default();
+                        let all = items.iter().all(|item| matches!(item, Item::Expr(..)));
+                        let Some(Item::Expr(value, _)) = items.last().filter(|_| all) else {
+                            return Err(unclear("comes from rows that are selected"));
+                        };
+                        slots.push(slot(value.first..value.end, KeySource::of(text, value))?);
+                    }
+                }
+            }
             Rows::Set(sets) => match sets.iter().rev().find(|set| is_column(&set.column)) {
                 Some(set) if set.value.kind == ExprKind::Default => {
                     slots.push(Slot::Instead(set.value.first..set.value.end));
@@ -113,8 +138,7 @@ impl Makes {
                 }
                 None => {
                     let first = sets.first().ok_or_else(|| unclear("has no place"))?;
-                    let column = first.column.qualifiers().first().copied().unwrap_or(first.column.last());
-                    slots.push(Slot::Absent(Put::Set(column.saturating_sub(1))));
+                    slots.push(Slot::Absent(Put::Set(before(&first.column))));
                 }
             },
             Rows::Values(all) => {
@@ -123,10 +147,7 @@ impl Makes {
                 let word = all.start.saturating_sub(1);
                 if place.is_none() {
                     list = Some(match (&insert.columns, columns.first()) {
-                        (Some(_), Some(first)) => {
-                            let first = first.qualifiers().first().copied().unwrap_or(first.last());
-                            Put::First(first.saturating_sub(1))
-                        }
+                        (Some(_), Some(first)) => Put::First(before(first)),
                         (Some(_), None) => Put::Only(word.saturating_sub(2)),
                         (None, _) => Put::List(word),
                     });
@@ -182,27 +203,29 @@ impl Makes {
             let asks = match slot {
                 Slot::Absent(_) | Slot::Instead(_) => true,
                 Slot::Kept => false,
-                Slot::Given { source, .. } => match self.by {
-                    GenerateBy::UuidV7 => arguments.read(*source).value() == Value::Null,
-                    GenerateBy::Snowflake | GenerateBy::Segment => {
-                        match asks(arguments.read(*source).value()) {
-                            Some(Asked::Null) => true,
-                            Some(Asked::Zero) => !zero_is_value,
-                            Some(Asked::Nothing) => false,
-                            None => {
-                                let what = format!(
-                                    "Whether the value of `{}`, which Tidegate makes, is 0 in a row is not known",
-                                    self.column
-                                );
-                                return Err(Refusal::new(Reason::GeneratedUnclear, what));
-                            }
+                Slot::Given { source, .. } if self.by.is_number() => {
+                    match asks(arguments.read(*source).value()) {
+                        Some(Asked::Null) => true,
+                        Some(Asked::Zero) => !zero_is_value,
+                        Some(Asked::Nothing) => false,
+                        None => {
+                            let what = format!(
+                                "Whether the value of `{}`, which Tidegate makes, is 0 in a row is not known",
+                                self.column
+                            );
+                            return Err(Refusal::new(Reason::GeneratedUnclear, what));
                         }
                     }
-                },
+                }
+                Slot::Given { source, .. } => arguments.read(*source).value() == Value::Null,
             };
             if asks {
                 needs.push(row);
-            } else if self.updates && !needs.is_empty() && matches!(slot, Slot::Given { .. }) {
+            } else if self.by.is_number()
+                && self.updates
+                && !needs.is_empty()
+                && matches!(slot, Slot::Given { .. })
+            {
                 // The server tells the last id that was given: whether the row before was inserted, or was there, nobody knows then.
                 let what = format!(
                     "ON DUPLICATE KEY UPDATE with a row that gives `{}` behind one whose value Tidegate makes",
@@ -212,6 +235,32 @@ impl Makes {
             }
         }
         Ok(Wants(needs))
+    }
+
+    /// The largest number that a row of this execution gives itself.
+    pub fn largest_given(&self, arguments: &Arguments<'_>) -> Option<u64> {
+        let given = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Given { source, .. } => number(arguments.read(*source).value()),
+            Slot::Absent(_) | Slot::Instead(_) | Slot::Kept => None,
+        });
+        given.max()
+    }
+
+    /// A value as it is written in a text.
+    pub fn literal(&self, id: Id) -> Vec<u8> {
+        match (id, self.by) {
+            (Id::Number(number), _) => number.to_string().into_bytes(),
+            (Id::Uuid(uuid), GenerateBy::UuidV7Binary) => format!("X'{uuid:032X}'").into_bytes(),
+            (Id::Uuid(uuid), _) => [&b"'"[..], &uuid::text(uuid), b"'"].concat(),
+        }
+    }
+
+    /// A value as a parameter that the client does not have.
+    pub fn named(&self, id: Id) -> Vec<u8> {
+        match id {
+            Id::Number(number) => named_number(number),
+            Id::Uuid(uuid) => named_uuid(uuid, self.by == GenerateBy::UuidV7Binary),
+        }
     }
 
     /// The text with these values, the first for the first row that needs one.
@@ -257,11 +306,25 @@ impl Makes {
     }
 }
 
+/// The token in front of a column's name.
+fn before(column: &Path) -> At {
+    column.qualifiers().first().copied().unwrap_or(column.last()).saturating_sub(1)
+}
+
+/// The SELECT of a query that has no more than one row: it reads no table.
+fn one_row<'a>(text: &Text, query: &'a Query) -> Option<&'a Select> {
+    let Body::Select(select) = &query.body else { return None };
+    let is_none = |source: &Source| matches!(source, Source::Table { name, .. } if name.qualifiers().is_empty() && text.is_word(name.last(), b"DUAL"));
+    let plain = !select.elaborate && select.group.is_empty() && query.with.is_empty();
+    (plain && select.from.iter().all(is_none)).then_some(select)
+}
+
 /// What is put, and where: in front of the token with this number, behind the one before.
 fn put(place: Put, what: Vec<u8>, column: &[u8]) -> (Range<At>, Vec<u8>) {
     let behind = |at: At| at + 1..at + 1;
     match place {
         Put::First(at) => (behind(at), [&what, &b","[..]].concat()),
+        Put::Word(at) => (behind(at), [&b" "[..], &what, b","].concat()),
         Put::Only(at) => (behind(at), what),
         Put::List(at) => (at..at, [&b" ("[..], &what, b")"].concat()),
         Put::Set(at) => (behind(at), [&b" "[..], column, b"=", &what, b","].concat()),
@@ -291,6 +354,19 @@ fn asks(value: Value<'_>) -> Option<Asked> {
             let whole = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
             whole.then(|| of(digits.iter().all(|digit| *digit == b'0')))?
         }
+        _ => None,
+    }
+}
+
+/// The whole number above 0 that a value is stored as.
+fn number(value: Value<'_>) -> Option<u64> {
+    // Above 2^53 not every number is one of these.
+    let rounded = |number: f64| (0.5..9e15).contains(&number).then_some(number.round() as u64);
+    match value {
+        Value::Integer(number) => u64::try_from(number).ok(),
+        Value::Double(number) => rounded(number),
+        Value::Decimal(text) => rounded(std::str::from_utf8(text).ok()?.parse().ok()?),
+        Value::Text(text, _) | Value::Bytes(text) => std::str::from_utf8(text).ok()?.parse().ok(),
         _ => None,
     }
 }

@@ -44,7 +44,7 @@ pub use edits::{Edit, NameEdit, Piece, Place, text_for};
 pub use keys::{Bound, KeySource, Narrow, Typed};
 pub use makes::{Makes, Wants};
 pub use merging::Merging;
-pub use named::{name_parameters, named_number, positional};
+pub use named::{name_parameters, named_number, named_uuid, positional};
 pub use parse::{Modes, bracketed};
 pub use planned::*;
 pub use planner::Planner;

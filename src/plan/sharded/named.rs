@@ -3,6 +3,7 @@
 //! Owns: the names, and the way there and back. Does not know: edits, values. Invariant: a text with named parameters has the tokens of the
 //! client's, one for one; what is not a parameter stays byte for byte.
 
+use crate::generate::uuid;
 use crate::sql::lexer::{Kind, Lexer};
 use crate::sql::{self, Lexing, splice};
 use crate::wire::parameters::Argument;
@@ -33,6 +34,12 @@ pub fn named_number(number: u64) -> Vec<u8> {
     [NAME, format!("n{number}").as_bytes()].concat()
 }
 
+/// A UUID as the value of such a parameter; `binary`: as bytes.
+pub fn named_uuid(uuid: u128, binary: bool) -> Vec<u8> {
+    let kind = if binary { 'b' } else { 't' };
+    [NAME, format!("{kind}{uuid:032x}").as_bytes()].concat()
+}
+
 /// The text with `?` again, and what stands for each.
 pub fn positional(sql: &[u8], lexing: &Lexing) -> (Vec<u8>, Vec<Argument>) {
     let mut arguments = Vec::new();
@@ -51,6 +58,8 @@ fn argument(name: &[u8]) -> Option<Argument> {
     match kind {
         b'p' => number.parse().ok().map(Argument::Parameter),
         b'n' => number.parse().ok().map(Argument::Number),
+        b't' => u128::from_str_radix(number, 16).ok().map(|uuid| Argument::Text(uuid::text(uuid))),
+        b'b' => u128::from_str_radix(number, 16).ok().map(|uuid| Argument::Bytes(uuid::bytes(uuid))),
         _ => None,
     }
 }
@@ -85,12 +94,16 @@ mod tests {
 
     #[test]
     fn they_stay_known_wherever_they_are_put() {
-        let number = String::from_utf8(named_number(15)).unwrap();
-        let edited = format!("SELECT @tidegate$p1, @x, @tidegate$p0, @tidegate$p1 LIMIT {number}");
+        let [number, text, bytes] = [named_number(15), named_uuid(15, false), named_uuid(15, true)]
+            .map(|name| String::from_utf8(name).unwrap());
+        let edited =
+            format!("SELECT {text}, @tidegate$p1, @x, {bytes}, @tidegate$p0, @tidegate$p1 LIMIT {number}");
         let (sql, order) = positional(edited.as_bytes(), &LEXING);
-        assert_eq!(sql, b"SELECT ?, @x, ?, ? LIMIT ?");
+        assert_eq!(sql, b"SELECT ?, ?, @x, ?, ?, ? LIMIT ?");
         let place = Argument::Parameter;
-        assert_eq!(order, [place(1), place(0), place(1), Argument::Number(15)]);
+        let text = Argument::Text(*b"00000000-0000-0000-0000-00000000000f");
+        let bytes = Argument::Bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 15]);
+        assert_eq!(order, [text, place(1), bytes, place(0), place(1), Argument::Number(15)]);
     }
 
     #[test]

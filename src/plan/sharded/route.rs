@@ -138,7 +138,10 @@ fn explained(planned: Planned, runs: bool) -> Planned {
         Planned::Copies(_) => return Planned::Home,
         Planned::Makes(makes) => match makes.otherwise {
             Some(otherwise) => return explained(*otherwise, runs),
-            None => Box::new(makes.bare),
+            None => match makes.bare {
+                Some(bare) => Box::new(bare),
+                None => return Planned::Home,
+            },
         },
         other => return other,
     };

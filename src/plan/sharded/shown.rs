@@ -130,7 +130,8 @@ pub fn execution(
 /// An INSERT whose rows may need values.
 fn makes(sql: &[u8], lexing: &Lexing, makes: &Makes, rules: &Rules) -> Vec<Line> {
     let rows = match makes.otherwise {
-        Some(_) => "rows that ask for it by 0 or NULL",
+        Some(_) if makes.by.is_number() => "rows that ask for it by 0 or NULL",
+        Some(_) => "rows that ask for it by NULL",
         None => "rows without one",
     };
     let mut out = vec![Line::new("makes", format!("`{}` by {} for {rows}", makes.column, makes.by.name()))];

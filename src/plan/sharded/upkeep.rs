@@ -55,7 +55,7 @@ fn read(planner: &Planner, text: &Text, default: Option<&[u8]>, start: At) -> Re
                     return Err(Refusal::new(Reason::TwoDatabases, "Tables of two databases of the rules"));
                 }
                 match listed {
-                    Table::Reference => Where::Copies,
+                    Table::Reference { .. } => Where::Copies,
                     Table::Sharded { keyspace, .. } => Where::Shards(*keyspace),
                 }
             }

@@ -49,31 +49,44 @@ async fn fetch(target: Target, generators: Arc<Generators>) -> Result<(), Error>
     let server = timeout(LIMIT, super::server_id(&mut connection)).await.map_err(late)??;
     let segments = &generators.segments;
     while let Ok(all) = timeout(IDLE, segments.due()).await {
+        // A row that is locked keeps nobody from the others.
+        let mut failed = None;
         for due in all {
-            let Fetch { sequence, count, from } = &due;
-            let step = async {
-                if *count == 0 {
-                    begin(&mut connection, server, sequence).await?;
-                    segments.is_there(sequence);
-                    return Ok(());
-                }
-                let end = match one(&mut connection, server, &due).await? {
-                    Some(end) => end,
-                    None => {
-                        // It was there, or the primary has lost it: it begins where nobody can have been.
-                        begin(&mut connection, 0, sequence).await?;
-                        let fetched = one(&mut connection, server, &due).await?;
-                        fetched.ok_or_else(|| not_understood("the row is not there"))?
-                    }
-                };
-                let start = end.checked_sub(*count).filter(|start| start >= from);
-                let start = start.ok_or_else(|| not_understood("the numbers go back"))?;
-                segments.grant(sequence, start..end);
-                Ok::<_, Error>(())
-            };
-            timeout(LIMIT, step).await.map_err(late)??;
+            match timeout(LIMIT, grant(&mut connection, server, &due, &generators)).await.map_err(late)? {
+                Err(error @ Error::Server(_)) => failed = Some(error),
+                granted => granted?,
+            }
         }
+        failed.map_or(Ok(()), Err)?;
     }
+    Ok(())
+}
+
+/// Fetches one.
+async fn grant(
+    connection: &mut Conn,
+    server: u64,
+    due: &Fetch,
+    generators: &Generators,
+) -> Result<(), Error> {
+    let Fetch { sequence, count, from } = due;
+    if *count == 0 {
+        begin(connection, server, sequence).await?;
+        generators.segments.is_there(sequence);
+        return Ok(());
+    }
+    let end = match one(connection, server, due).await? {
+        Some(end) => end,
+        None => {
+            // It was there, or the primary has lost it: it begins where nobody can have been.
+            begin(connection, 0, sequence).await?;
+            let fetched = one(connection, server, due).await?;
+            fetched.ok_or_else(|| not_understood("the row is not there"))?
+        }
+    };
+    let start = end.checked_sub(*count).filter(|start| start >= from);
+    let start = start.ok_or_else(|| not_understood("the numbers go back"))?;
+    generators.segments.grant(sequence, start..end);
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! Tidegate has not lived to end what it had begun, and no person wants it so. It is written over connections that hold no lock: a commit
 //! that waits for an acknowledgement would keep everybody from the act that brings the replica back which could give it.
 
+use super::super::rights;
 use super::hand::{Hand, PROMPT, Trouble};
 
 const IS_THERE: &str = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'tidegate' AND table_name = 'switchover'";
@@ -85,31 +86,5 @@ impl Hand {
 
 /// Privileges for marks that an account lacks, by its SHOW GRANTS.
 pub(super) fn missing(grants: &[String]) -> Vec<&'static str> {
-    let has = |right: &str| {
-        grants.iter().any(|grant| {
-            let Some((head, on)) = grant.trim_start_matches("GRANT ").split_once(" ON ") else {
-                return false;
-            };
-            let there = ["*.* ", "`tidegate`.* ", "`tidegate`.`switchover` "]
-                .iter()
-                .any(|on_it| on.starts_with(on_it));
-            there && head.split(',').map(str::trim).any(|given| given == right || given == "ALL PRIVILEGES")
-        })
-    };
-    RIGHTS.into_iter().filter(|right| !has(right)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rights_that_are_missing_are_named() {
-        let missing =
-            |grants: &[&str]| missing(&grants.iter().map(|grant| (*grant).to_owned()).collect::<Vec<_>>());
-        let everywhere = "GRANT SELECT, RELOAD ON *.* TO `f`@`%`";
-        assert_eq!(missing(&[everywhere, "GRANT INSERT, DELETE ON `tidegate`.* TO `f`@`%`"]), ["CREATE"]);
-        assert_eq!(missing(&["GRANT ALL PRIVILEGES ON `tidegate`.* TO `f`@`%`"]), [""; 0]);
-        assert_eq!(missing(&["GRANT ALL PRIVILEGES ON `other`.* TO `f`@`%`"]), RIGHTS);
-    }
+    rights::missing(grants, "switchover", &RIGHTS)
 }

@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
         };
         let what = match self.planner.table(schema.as_deref(), &own) {
             Meaning::Home => What::Home,
-            Meaning::Listed(database, Table::Reference) => What::Reference(database),
+            Meaning::Listed(database, Table::Reference { .. }) => What::Reference(database),
             Meaning::Listed(database, Table::Sharded { keyspace, key, .. }) => {
                 What::Sharded(Sharded { database, keyspace: *keyspace, key })
             }

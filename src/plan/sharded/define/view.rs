@@ -168,7 +168,7 @@ fn at_home(
         let schema = if qualified { Some(text.name(at - 2)) } else { request.database.map(Into::into) };
         matches!(
             reader.planner().table(schema.as_deref(), &text.name(*at)),
-            Meaning::Listed(_, Table::Reference)
+            Meaning::Listed(_, Table::Reference { .. })
         )
     };
     if mentions.iter().all(is_reference) {

@@ -202,7 +202,7 @@ impl Read {
                     for (name, table) in &database.tables {
                         let is_here = match table {
                             Table::Sharded { keyspace, .. } => *keyspace == place,
-                            Table::Reference => shard.suffix.is_some(),
+                            Table::Reference { .. } => shard.suffix.is_some(),
                         };
                         if is_here && *shard.schema == *home.1 {
                             names.insert(text(shard.physical(name).as_bytes()));
