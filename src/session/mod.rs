@@ -408,7 +408,9 @@ impl Session {
     /// What a statement is, in this session.
     fn recognise(&self, text: &[u8]) -> Recognised {
         let mut statement = sql::recognise(text, &self.lexing);
-        if self.null_is_insert_id && statement.class == StatementClass::Read {
+        // Nobody asks about warnings and for new rows at once, and an id that is brought would clear them.
+        let asks_before = statement.uses.contains(Uses::DIAGNOSTICS);
+        if self.null_is_insert_id && statement.class == StatementClass::Read && !asks_before {
             statement.uses |= Uses::LAST_INSERT_ID;
         }
         if self.in_system_schema

@@ -27,6 +27,7 @@ impl Session {
             && !uses.contains(Uses::DOUBT)
             && match class {
                 _ if work.preparing.is_some() => self.prepares_no_table(work.sql()),
+                _ if work.execution.is_some() && work.expect == Expect::Simple => true, // COM_STMT_RESET
                 _ if work.prepares_text() => self.prepares_no_tables(work),
                 Class::Use | Class::Begin(_) | Class::EndOrSavepoint | Class::Set => {
                     !uses.intersects(Uses::MULTIPLE | Uses::SUBQUERY) || uses_none()

@@ -183,7 +183,7 @@ impl Session {
             && (outlasts && uses.contains(Uses::DIAGNOSTICS) || (connection.warned || fresh) && init_db);
         // Whether an error outlasts a routine, or a text that is prepared, the server finds out.
         let carries = (runs_a_routine(work.statement) || work.preparing.is_some())
-            && self.last.is_elsewhere((connection.server, connection.id), Uses::DIAGNOSTICS)
+            && (another || self.last.is_elsewhere((connection.server, connection.id), Uses::DIAGNOSTICS))
             && self.leaves_warnings(work);
         if uses.intersects(ABOUT_BEFORE) && elsewhere || another && outlasts || stale || carries {
             // What another session's statement left there is not for this client.

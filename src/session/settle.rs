@@ -35,7 +35,8 @@ impl Session {
             && work.statement.class == Class::Set
             && !end.status.contains(Status::IN_TRANSACTION);
         self.status = end.status;
-        self.status_unsure = end.error.is_some() && end.status.contains(Status::IN_TRANSACTION);
+        let untold = end.error.is_some() || self.status_unsure && work.preparing.is_some(); // its answer need not tell
+        self.status_unsure = untold && end.status.contains(Status::IN_TRANSACTION);
         connection.warned |= end.warnings > 0 || end.error.is_some();
         if let Some((source, id)) = &work.preparing {
             self.prepared(&mut connection, &end, source, *id);
