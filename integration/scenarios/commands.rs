@@ -34,6 +34,7 @@ both_dialects! {
     found_rows_is_the_clients_choice,
     procedures_give_all_their_results,
     t40_what_others_have_executed_changes_nothing,
+    a_statement_that_does_not_fit_is_prepared_again_where_its_session_is,
 }
 
 /// What `work` sees, without what a server counts by itself.
@@ -334,6 +335,26 @@ async fn t40_what_others_have_executed_changes_nothing(scenario: Scenario) {
         one.read().await;
         one.rows(vec![]).await.rows();
         while fetch_ids(&mut one, ours).await.len() == 2 {}
+    }
+}
+
+/// Names, and how a server computes, are resolved when it prepares: not in the state that another session has left.
+async fn a_statement_that_does_not_fit_is_prepared_again_where_its_session_is(scenario: Scenario) {
+    let rules = Rules { weights: vec![1, 0, 0], ..Rules::pool("{max: 1}") };
+    let stage = scenario.stage_with(rules).await;
+    let (mut one, mut other, mut mover) = (stage.raw().await, stage.raw().await, stage.raw().await);
+    let sql = "SELECT ?, DATABASE(), 1 / 3";
+    let (ours, theirs) = (one.prepare(sql).await.unwrap(), other.prepare(sql).await.unwrap());
+    mover.ok("USE information_schema").await;
+    mover.ok("SET SESSION div_precision_increment = 9").await;
+    for number in 0..3 {
+        let row = one.execute(ours, &[Param::Text(b"5")]).await.rows().rows.remove(0);
+        assert!(row.ends_with(b"\x060.3333"), "{}", row.escape_ascii());
+        assert_eq!(mover.value("SELECT DATABASE()").await.unwrap(), "information_schema");
+        let row = other.execute(theirs, &[Param::Int(number)]).await.rows().rows.remove(0);
+        let computed = [stage.schema.as_bytes(), b"\x060.3333"].concat();
+        assert!(row.ends_with(&computed), "{}", row.escape_ascii());
+        assert_eq!(mover.value("SELECT DATABASE()").await.unwrap(), "information_schema");
     }
 }
 

@@ -34,7 +34,7 @@ impl Session {
         {
             connection.statements.renew(untyped.source);
         }
-        let prepares = execution.is_some_and(|e| !connection.statements.contains(e.source));
+        let prepares = execution.is_some_and(|execution| self.is_to_prepare(connection, execution));
         let harmless = steps.iter().all(Step::is_harmless);
         let in_transaction = connection.status.contains(Status::IN_TRANSACTION);
         let missing = self.missing_texts(connection, work);

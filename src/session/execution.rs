@@ -56,14 +56,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let source = execution.source;
         let wanted = self.wanted(connection, execution);
-        let is_there = match (connection.statements.get(source), &wanted) {
-            (Some(open), Some(wanted)) if !open.fits(wanted) => {
-                connection.statements.remove(source);
-                false
-            }
-            (open, _) => open.is_some(),
-        };
-        if !is_there {
+        if self.is_to_prepare(connection, execution) {
             self.unless_interrupted(self.prepare_again(connection, source, buffer)).await?;
         }
         let Some(open) = connection.statements.get(source) else {
@@ -97,6 +90,19 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the connection has no statement that the execution can use: what is there and does not fit is given up. Whoever
+    /// has something else to send before sends that first, as nothing is prepared in a wrong state.
+    pub(super) fn is_to_prepare(&self, connection: &mut Connection, execution: &Execution<'_>) -> bool {
+        let wanted = self.wanted(connection, execution);
+        match (connection.statements.get(execution.source), &wanted) {
+            (Some(open), Some(wanted)) if !open.fits(wanted) => {
+                connection.statements.remove(execution.source);
+                true
+            }
+            (open, _) => open.is_none(),
+        }
+    }
+
     /// What an execution wants of a server's statement: of MySQL's, which remember. With data that was sent ahead it has to take what there is.
     fn wanted<'a>(&self, connection: &Connection, execution: &'a Execution<'_>) -> Option<Use<'a>> {
         let remembers = self.lexing.server.dialect == Dialect::MySql;
@@ -127,7 +133,7 @@ impl Session {
     }
 
     /// Prepares a client's statement on a connection that does not have it, in the state that it was prepared in.
-    async fn prepare_again(
+    pub(super) async fn prepare_again(
         &self,
         connection: &mut Connection,
         source: &Arc<Source>,

@@ -3,8 +3,13 @@
 //! Owns: what each failure means for the statement. Does not know: servers' answers to the statement itself (`refusal`).
 //! Invariant: a statement that may have run is not sent again, but with its transaction (`resume`).
 
+use tokio::time::timeout;
+
+use super::bracket::COMMIT;
 use super::perform::{Made, Next, Trial};
-use super::refusal::TO_PRIMARY;
+use super::prelude::PRELUDE_LIMIT;
+use super::readonly::{IN_READ_ONLY_TRANSACTION, commits};
+use super::refusal::{TO_PRIMARY, Way};
 use super::resume::Resumed;
 use super::work::Work;
 use super::{Flow, Problem, Session};
@@ -12,7 +17,9 @@ use crate::backend::connection::Connection;
 use crate::backend::exchange::ExchangeError;
 use crate::execute::relay::RelayError;
 use crate::plan::Target;
+use crate::sql::Lexing;
 use crate::wire::err::ErrPacket;
+use crate::wire::ok::Status;
 
 /// ER_SERVER_SHUTDOWN: the statement was ended by the server's own end, not by KILL QUERY (1317).
 pub(super) const SHUTDOWN: u16 = 1053;
@@ -50,6 +57,13 @@ impl From<ExchangeError> for Failure {
     }
 }
 
+/// Whether MariaDB refuses to prepare a definition because of the read only transaction, which the definition, once prepared, ends (tried).
+fn is_unprepared_there(error: &ErrPacket, connection: &Connection, work: &Work<'_>, lexing: &Lexing) -> bool {
+    error.code == IN_READ_ONLY_TRANSACTION
+        && connection.status.contains(Status::IN_TRANSACTION_READONLY)
+        && commits(work, lexing)
+}
+
 impl Session {
     /// What becomes of the statement.
     pub(super) async fn failed(
@@ -66,6 +80,12 @@ impl Session {
                 self.lose(connection);
                 trial.route = TO_PRIMARY;
                 Next::Again
+            }
+            Failure::Reprepare(error) if is_unprepared_there(&error, &connection, work, &self.lexing) => {
+                if self.may_leave_replica(&connection) {
+                    return self.go(Way::EndsOnPrimary, connection, work, made, trial).await;
+                }
+                self.end_before_definition(connection, made).await
             }
             Failure::Reprepare(error) => {
                 // As if the execution had failed: what is on the connection stays.
@@ -121,6 +141,18 @@ impl Session {
             && !made.state_there
             && self.topology.snapshot().primary != Some(made.server)
             && trial.route.target != Target::Primary
+    }
+
+    /// The transaction ends, as the definition would end it.
+    async fn end_before_definition(&mut self, mut connection: Box<Connection>, made: Made) -> Next {
+        let mut buffer = self.worker.buffers.take();
+        let ended = timeout(PRELUDE_LIMIT, connection.run(COMMIT, &mut buffer)).await;
+        connection.broken |= !matches!(ended, Ok(Ok(_)));
+        self.status = connection.status;
+        match self.keep_after(connection, made).await {
+            Flow::Close => Next::Over(Flow::Close),
+            _ => Next::Again,
+        }
     }
 
     /// The connection was lost, and the client has nothing of the reply.

@@ -5,6 +5,7 @@
 //! server does: a write is refused by the transaction's own error, what ends a transaction by itself runs outside it, and
 //! no write fails because of where a pin stands.
 
+use super::execution::Execution;
 use super::pins::Pins;
 use super::prelude::PRELUDE_LIMIT;
 use super::readback::contains_word;
@@ -19,7 +20,7 @@ use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
 
 /// ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
-const IN_READ_ONLY_TRANSACTION: u16 = 1792;
+pub(super) const IN_READ_ONLY_TRANSACTION: u16 = 1792;
 
 /// What leaves more on a connection than its transaction.
 const OUTLASTS: Uses = Uses::USER_LOCK
@@ -160,7 +161,7 @@ impl Session {
             return;
         }
         // The same transaction on the primary, later: locks are of use only where everybody takes them.
-        let begun = if stays { self.begin_on_primary().await } else { None };
+        let begun = if stays { self.begin_on_primary(None).await } else { None };
         if stays && begun.is_none() {
             self.held = Some(held);
             return;
@@ -175,8 +176,9 @@ impl Session {
     pub(super) async fn end_on_primary(
         &mut self,
         connection: Box<Connection>,
+        execution: Option<&Execution<'_>>,
     ) -> Result<(), Box<Connection>> {
-        let begun = self.begin_on_primary().await;
+        let begun = self.begin_on_primary(execution).await;
         self.move_to(connection, begun).await
     }
 
@@ -198,10 +200,16 @@ impl Session {
     }
 
     /// A connection to the primary in this session's state, with a read only transaction; `None` where none can be had.
-    async fn begin_on_primary(&mut self) -> Option<Box<Connection>> {
+    async fn begin_on_primary(&mut self, execution: Option<&Execution<'_>>) -> Option<Box<Connection>> {
         let mut route = Route { target: Target::Primary, reason: Reason::MakesPin };
         let mut connection = self.ready(&mut route, None).await.ok()?;
         let mut buffer = self.worker.buffers.take();
+        if let Some(execution) = execution.filter(|_| connection.dialect == Dialect::MariaDb)
+            && connection.statements.get(execution.source).is_none()
+        {
+            // In a read only transaction MariaDB prepares no definition (tried). Why it is none here, the execution is told.
+            let _ = self.prepare_again(&mut connection, execution.source, &mut buffer).await;
+        }
         let begun = connection.run(self.client.told.beginning(), &mut buffer);
         match tokio::time::timeout(PRELUDE_LIMIT, begun).await {
             Ok(Ok(answer)) if answer.error.is_none() => Some(connection),

@@ -108,7 +108,7 @@ impl Session {
                 trial.route = TO_PRIMARY;
             }
             Way::EndsOnPrimary => {
-                if let Err(connection) = self.end_on_primary(connection).await {
+                if let Err(connection) = self.end_on_primary(connection, work.execution.as_ref()).await {
                     self.lose(connection);
                     let problem = Problem::Lost { outcome_unknown: false, state_lost: true };
                     return Next::Over(self.refuse(&problem).await);

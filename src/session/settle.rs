@@ -202,7 +202,9 @@ impl Session {
                 condition: self.last.condition.take().filter(|_| left > 0),
                 kept: self.last.kept.take().filter(|_| left > 0),
                 counts_are_ours: !counts,
-                counted: statement.uses.contains(Uses::CALC_FOUND_ROWS),
+                // Of a cursor's rows the server has sent none.
+                counted: statement.uses.contains(Uses::CALC_FOUND_ROWS)
+                    || end.status.contains(Status::CURSOR_EXISTS),
                 found_rows_unknown: match end.rows {
                     Some(_) => statement.uses.contains(Uses::OFFSET),
                     None => self.last.found_rows_unknown,
