@@ -333,6 +333,7 @@ impl Session {
         self.tally.fail();
         tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
         let packet = problem.packet();
+        self.last.counted |= self.last.found_rows_unknown; // the number outlasts the error
         self.ask_found_rows().await;
         let flow = self.tell(&reply::error(self.sequence, &packet)).await;
         let found_rows = self.last.found_rows;

@@ -61,6 +61,7 @@ impl Session {
             Class::Begin(Access::ReadOnly) => false,
             Class::Begin(_) | Class::EndOrSavepoint => !self.situation().default_read_only,
             Class::Use | Class::Empty => true,
+            Class::Session => statement.uses.contains(Uses::UNLOCK_TABLES),
             _ => false,
         }
     }

@@ -202,11 +202,12 @@ impl Session {
                 condition: self.last.condition.take().filter(|_| left > 0),
                 kept: self.last.kept.take().filter(|_| left > 0),
                 counts_are_ours: !counts,
-                // Of a cursor's rows the server has sent none.
-                counted: statement.uses.contains(Uses::CALC_FOUND_ROWS)
-                    || end.status.contains(Status::CURSOR_EXISTS),
+                counted: statement.uses.contains(Uses::CALC_FOUND_ROWS),
                 found_rows_unknown: match end.rows {
-                    Some(_) => statement.uses.contains(Uses::OFFSET),
+                    // Of a cursor's rows the server has sent none, or some.
+                    Some(_) => {
+                        statement.uses.contains(Uses::OFFSET) || end.status.contains(Status::CURSOR_EXISTS)
+                    }
                     None => self.last.found_rows_unknown,
                 },
             };
