@@ -78,6 +78,9 @@ impl Session {
         if let Some(mut held) = self.held.take_if(|held| (held.server, held.id) == (server, id)) {
             self.read_insert_id(&mut held).await;
             self.hold(held);
+        } else if let Some(mut branch) = self.sites.take_branch((server, id)) {
+            self.read_insert_id(&mut branch.held).await;
+            self.sites.parked.push(branch);
         } else if let Some(mut there) = self.worker.pool.take_exactly(server, key, id) {
             self.read_insert_id(&mut there).await;
             self.worker.pool.check_in(there);

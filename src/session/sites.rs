@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Session;
 use super::course::Course;
+use super::diagnostics::At;
 use super::freshness::Freshness;
 use super::ledger::Ledger;
 use super::pins::Pins;
@@ -130,6 +131,13 @@ impl Sites {
     pub fn is_at(&self, site: &Site) -> bool {
         let names = self.away.as_ref().map(|away| &*away.names);
         self.cluster == site.cluster && names == site.names.as_deref()
+    }
+
+    /// What is elsewhere on this connection.
+    pub fn take_branch(&mut self, (server, id): At) -> Option<Branch> {
+        let at =
+            self.parked.iter().position(|branch| (branch.held.server, branch.held.id) == (server, id))?;
+        Some(self.parked.swap_remove(at))
     }
 
     /// Whether a part of the open transaction is elsewhere.

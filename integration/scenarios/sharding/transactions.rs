@@ -8,6 +8,7 @@ use crate::harness::{Cluster, RawClient, Scenario, within};
 
 both_dialects! {
     a_transaction_writes_everywhere_and_ends_everywhere,
+    an_insert_id_is_told_at_the_other_places_of_a_transaction,
     a_deadlock_undoes_what_was_written_at_home,
     what_ends_a_transaction_unseen_leaves_no_part_open,
     a_part_that_is_lost_before_commit_undoes_all,
@@ -96,6 +97,34 @@ async fn a_transaction_writes_everywhere_and_ends_everywhere(scenario: Scenario)
     .await;
     direct.ok("UPDATE customers SET score = 5 WHERE id IN (1, 2)").await;
     same_rows(&split, &mut other, &mut direct).await;
+}
+
+async fn an_insert_id_is_told_at_the_other_places_of_a_transaction(scenario: Scenario) {
+    let split = Split::with(scenario, Cluster::own(scenario.dialect, 0), "").await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    for schema in [&split.stage.schema, &split.whole] {
+        let table = format!("{schema}.counted (id INT AUTO_INCREMENT PRIMARY KEY, a INT)");
+        split.stage.cluster.run(0, &[&format!("CREATE TABLE {table}")]).await;
+    }
+    for sql in [
+        "BEGIN",
+        "INSERT INTO counted VALUES (7, 1)", // given, not made: the OK packet tells 7, LAST_INSERT_ID() stays 0
+        "SELECT id, score FROM customers WHERE id = 3",
+        "SELECT LAST_INSERT_ID()",
+        "SELECT id, LAST_INSERT_ID() FROM customers WHERE id = 2",
+        "INSERT INTO counted (a) VALUES (2), (3)",
+        "SELECT id, LAST_INSERT_ID() FROM customers WHERE id = 3",
+        "SELECT id, LAST_INSERT_ID() FROM customers WHERE id = 2",
+        "INSERT INTO counted VALUES (20, LAST_INSERT_ID())",
+        "SELECT id FROM customers WHERE id = LAST_INSERT_ID() - 5 AND id = 3",
+        "SELECT LAST_INSERT_ID()",
+        "COMMIT",
+        "SELECT LAST_INSERT_ID()",
+        "SELECT id, a FROM counted ORDER BY id",
+    ] {
+        split.same(&mut client, &mut direct, sql).await;
+    }
 }
 
 async fn a_deadlock_undoes_what_was_written_at_home(scenario: Scenario) {
