@@ -47,7 +47,11 @@ pub struct Handle {
     spared: Notify,
 }
 
-const THREAD_BITS: u32 = 48;
+/// Where the server stands in the word; below are the thread's number and [`CLAIMED`].
+const SERVER_AT: u32 = 48;
+/// Beside the thread: somebody has claimed it.
+const CLAIMED: u64 = 1 << (SERVER_AT - 1);
+const THREAD: u64 = CLAIMED - 1;
 
 /// A statement of one place, or none.
 const WHOLE: u8 = 0;
@@ -58,13 +62,13 @@ const INTERRUPTED: u8 = 2;
 
 /// Server and thread in one word that is not 0.
 pub(super) fn pack(server: ServerId, id: BackendId) -> u64 {
-    (u64::from(server.0) + 1) << THREAD_BITS | id.0 & ((1 << THREAD_BITS) - 1)
+    (u64::from(server.0) + 1) << SERVER_AT | id.0 & THREAD
 }
 
 /// The same the other way round; `None` for 0.
 pub(super) fn unpack(packed: u64) -> Option<(ServerId, BackendId)> {
-    let server = u16::try_from((packed >> THREAD_BITS).checked_sub(1)?).ok()?;
-    Some((ServerId(server), BackendId(packed & ((1 << THREAD_BITS) - 1))))
+    let server = u16::try_from((packed >> SERVER_AT).checked_sub(1)?).ok()?;
+    Some((ServerId(server), BackendId(packed & THREAD)))
 }
 
 impl Handle {
@@ -87,6 +91,13 @@ impl Handle {
     /// Its statement runs on this thread of this server from now on.
     pub fn runs_on(&self, server: ServerId, id: BackendId) {
         self.running.store(pack(server, id), SeqCst);
+    }
+
+    /// Its statement, which runs on several threads, waits for this one from now on. False when the one that it has waited for was
+    /// claimed: the statement is to end, though that thread may have had nothing to do any more.
+    pub fn goes_on_at(&self, server: ServerId, id: BackendId) -> bool {
+        let next = |running| (running & CLAIMED == 0).then(|| pack(server, id));
+        self.running.fetch_update(SeqCst, SeqCst, next).is_ok()
     }
 
     /// Its statement has ended. True when somebody is just killing that thread: it must not be used again, or
@@ -143,7 +154,9 @@ impl Handle {
     pub fn claim(self: &Arc<Self>) -> Option<Claim> {
         self.killers.fetch_add(1, SeqCst);
         let mut claim = Claim { handle: Arc::clone(self), target: None };
-        claim.target = Some(self.running()?); // dropping the claim gives it back
+        let claimed = |running| (running != 0).then_some(running | CLAIMED);
+        let running = self.running.fetch_update(SeqCst, SeqCst, claimed).ok()?; // dropping the claim gives it back
+        claim.target = unpack(running);
         Some(claim)
     }
 }
@@ -213,5 +226,17 @@ pub(crate) mod tests {
         handle.interrupt_parts();
         assert!(handle.is_interrupted() && handle.parts_are_done());
         assert!(!handle.is_interrupted() && !handle.parts_are_done(), "the next statement is another one");
+    }
+
+    #[test]
+    fn a_statement_on_several_threads_ends_when_one_of_them_is_claimed() {
+        let handle = Arc::new(handle(ClientId(1)));
+        assert!(handle.goes_on_at(ServerId(0), BackendId(1)));
+        assert!(handle.goes_on_at(ServerId(2), BackendId(77)));
+        drop(handle.claim().unwrap());
+        assert_eq!(handle.running(), Some((ServerId(2), BackendId(77))));
+        assert!(!handle.goes_on_at(ServerId(0), BackendId(1)), "it has been killed");
+        assert!(!handle.runs_nothing());
+        assert!(handle.goes_on_at(ServerId(0), BackendId(1)), "the next statement has not");
     }
 }

@@ -248,6 +248,14 @@ impl Session {
         }
     }
 
+    /// Ends what runs on a thread of this session, whose reply is read to its end afterwards.
+    pub(super) async fn stop_thread(&self, server: ServerId, id: BackendId) {
+        let sql = format!("KILL QUERY {id}");
+        if let Err(problem) = ask(&self.worker, &self.account, self.class, server, sql.as_bytes()).await {
+            tracing::debug!(%problem, "a part of a statement that has been killed could not be ended");
+        }
+    }
+
     /// The client has gone, or was killed, while its statement runs: the statement is ended on the server.
     pub(super) fn abandon(&mut self, connection: Box<Connection>) {
         let (server, id) = (connection.server, connection.id);

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::failure::{Failure as Before, SHUTDOWN};
 use super::parts::Asked;
+use super::problem::INTERRUPTED;
 use super::scatter::{Failure, Read, Share, Trial};
 use super::work::Work;
 use super::{Problem, Session};
@@ -238,7 +239,9 @@ impl Session {
         let (server, id) = place.ok_or(RelayError::Protocol)?;
         if self.entry.handle.running() != place {
             self.client.signals.lower(Signals::DOWN); // it was about another server
-            self.entry.handle.runs_on(server, id);
+            if !self.entry.handle.goes_on_at(server, id) {
+                return Err(INTERRUPTED.into()); // the part that was killed may have had its end before that
+            }
         }
         match asked.next(&mut self.client).await {
             Ok(Packet::Error(error)) if error.code == SHUTDOWN => {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::bracket::LOST;
 use super::course::{Course, Outcome};
+use super::diagnostics::At;
 use super::pins::Pins;
 use super::scatter::Share;
 use super::sites::Aside;
@@ -147,6 +148,13 @@ impl Asked {
         self.part.as_ref().is_some_and(|part| part.is_done() && !part.connection.broken)
     }
 
+    /// The thread where it runs still, and where the session has something.
+    fn must_end(&self) -> Option<At> {
+        let connection = &self.part.as_ref().filter(|part| !part.is_done())?.connection;
+        let is_needed = self.sent && self.aside.is_some() && !connection.broken;
+        is_needed.then_some((connection.server, connection.id))
+    }
+
     /// Something else is asked, whose reply comes next. The end of the first one stays what is told of.
     ///
     /// # Errors
@@ -280,6 +288,13 @@ impl Session {
     pub(super) fn part_on(&self, connection: Box<Connection>, purse: &Rc<Purse>, may_move: bool) -> Part {
         let packet_max = self.worker.config.limits.packet_max;
         Part::new(connection, self.worker.buffers.take(), packet_max).of_several(Rc::clone(purse), may_move)
+    }
+
+    /// Somebody has ended the statement: so it ends where its reply must be read to the end, because the session has something there.
+    pub(super) async fn stop_parts(&self, parts: &[Asked]) {
+        for (server, id) in parts.iter().filter_map(Asked::must_end) {
+            self.stop_thread(server, id).await;
+        }
     }
 
     /// Reads to the end what is of no use any more; after a failure only where the session has something.

@@ -36,6 +36,8 @@ use crate::wire::reply::Expect;
 
 /// How often a read begins anew before the client is told.
 const FAILURES_MAX: u32 = 8;
+/// ER_QUERY_INTERRUPTED.
+const KILLED: u16 = 1317;
 
 /// What is to be run at a site.
 #[derive(Debug)]
@@ -100,6 +102,15 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether somebody has ended the statement.
+    fn is_interruption(&self) -> bool {
+        match self {
+            Self::Refused(error) | Self::Problem(Problem::Server(error)) => error.code == KILLED,
+            Self::Problem(Problem::Request(code, _)) => *code == KILLED,
+            Self::Problem(_) | Self::Again | Self::Lost(..) | Self::Gone => false,
+        }
+    }
+
     /// What the client is told.
     fn into_problem(self) -> Problem {
         match self {
@@ -205,6 +216,9 @@ impl Session {
             }
             Err(failure) => (None, Err(failure)),
         };
+        if result.as_ref().is_err_and(Failure::is_interruption) {
+            self.stop_parts(&parts).await;
+        }
         self.drain_parts(&mut parts, result.is_err()).await;
         let doomed = self.entry.handle.runs_nothing();
         let warnings = parts.iter().map(Asked::warnings).sum::<u32>();

@@ -5,11 +5,12 @@ use tidegate::sql::Dialect;
 use tidegate::wire::ok::Status;
 
 use super::{Split, fill};
-use crate::harness::{RawClient, Scenario};
+use crate::harness::{RawClient, Scenario, within};
 
 both_dialects! {
     a_deadlock_at_one_shard_leaves_nothing_at_another,
     a_deadlock_under_a_read_of_several_shards_leaves_nothing,
+    a_kill_ends_a_read_at_all_shards,
     an_error_leaves_what_is_open_elsewhere,
     a_transaction_that_is_open_elsewhere_may_finish,
     user_variables_are_read_where_they_are_known,
@@ -54,6 +55,40 @@ async fn a_deadlock_under_a_read_of_several_shards_leaves_nothing(scenario: Scen
     split.in_a_ring(&mut client, &written, execute).await;
     client.ok("COMMIT").await;
     split.same(&mut client, &mut direct, all).await;
+}
+
+async fn a_kill_ends_a_read_at_all_shards(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = split.both().await;
+    fill(&split, &mut client, &mut direct).await;
+    let starts = "SELECT /* tidegate: primary */ ";
+    let runs =
+        format!("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '{starts}%SLEEP(40)%'");
+    for before in ["DO 1", "BEGIN"] {
+        for sql in [before, "UPDATE customers SET score = score + 1 WHERE id = 1"] {
+            split.same(&mut client, &mut direct, sql).await;
+        }
+        for read in [
+            "id, SLEEP(40) FROM customers",
+            "SLEEP(40), id FROM customers ORDER BY id",
+            "MAX(SLEEP(40)) FROM customers",
+        ] {
+            client.send_query(&format!("{starts}{read}")).await;
+            for cluster in [&split.stage.cluster, &split.second] {
+                cluster.until_number(0, "it runs", &runs, |statements| statements > 0).await;
+            }
+            let mut killer = split.stage.raw().await;
+            killer.ok(format!("KILL QUERY {}", client.greeting.connection_id)).await;
+            let error = within("all of it ends", client.outcomes()).await.remove(0).err();
+            assert_eq!(error.code, 1317, "{error}");
+            for cluster in [&split.stage.cluster, &split.second] {
+                cluster.until_number(0, "it is ended", &runs, |statements| statements == 0).await;
+            }
+            split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY id").await;
+        }
+    }
+    split.same(&mut client, &mut direct, "ROLLBACK").await;
+    split.same(&mut client, &mut direct, "SELECT id, score FROM customers ORDER BY id").await;
 }
 
 async fn an_error_leaves_what_is_open_elsewhere(scenario: Scenario) {
