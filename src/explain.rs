@@ -99,6 +99,11 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
         Planned::Refused(refusal) => Err(refusal.clone()),
         Planned::Unlisted(unlisted) => Err(unlisted.refusal()),
         Planned::Copies(copies) => Ok(planner.rules().database(&copies.database)?.copies().len()),
+        Planned::Load(load) => {
+            let database = planner.rules().database(&load.database)?;
+            let keyspace = load.keyspace.and_then(|at| database.keyspaces.get(at));
+            Ok(keyspace.map_or_else(|| database.copies().len(), |keyspace| keyspace.shards.len()))
+        }
         Planned::Definition(definition) => {
             let (_, shards) = definition.sites(planner.rules().database(&definition.database)?);
             Ok(shards.len())

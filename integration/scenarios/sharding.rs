@@ -19,6 +19,7 @@ mod executions;
 mod generated;
 mod journal;
 mod key_types;
+mod loading;
 mod made;
 mod prepared;
 mod seams;

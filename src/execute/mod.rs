@@ -12,3 +12,4 @@ pub mod part;
 pub mod relay;
 pub mod sum;
 pub mod told;
+pub mod upload;

@@ -44,6 +44,8 @@ pub enum Packet {
     Columns,
     /// A row, in the buffer.
     Row(Range<usize>),
+    /// The server wants a file by this name, in the buffer; its answer comes behind that.
+    File(Range<usize>),
     /// The end.
     End(PartEnd),
     /// The server's error.
@@ -126,6 +128,7 @@ impl Part {
                     return Ok(Packet::Error(error));
                 }
                 Phase::First if first == 0 => return self.ok(range),
+                Phase::First if first == 0xfb => return Ok(Packet::File(range.start + 1..range.end)),
                 Phase::First => match lenenc(payload) {
                     Some((columns @ 1.., _)) => self.phase = Phase::Columns(columns),
                     _ => return Err(RelayError::Protocol),

@@ -3,6 +3,8 @@
 //! Owns: sums of counts, of those within the words for people, and numbers of rows within messages. Does not know: who was asked.
 //! Invariant: words are a server's own, in whatever language it speaks; only numbers in them are replaced.
 
+use std::ops::Range;
+
 use super::part::PartEnd;
 
 /// What one server would have told.
@@ -82,7 +84,7 @@ fn of_one_row(end: &PartEnd, inserted: &Inserted, part: usize) -> [u64; 3] {
 }
 
 /// Where numbers stand in a text.
-fn numbers(text: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+fn numbers(text: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
         let start = at + text.get(at..)?.iter().position(u8::is_ascii_digit)?;
@@ -92,7 +94,7 @@ fn numbers(text: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
     })
 }
 
-fn number(text: &[u8], span: std::ops::Range<usize>) -> Option<u64> {
+fn number(text: &[u8], span: Range<usize>) -> Option<u64> {
     std::str::from_utf8(text.get(span)?).ok()?.parse().ok()
 }
 
@@ -108,14 +110,67 @@ fn with_numbers(text: &[u8], values: &[u64]) -> Vec<u8> {
     out
 }
 
+/// What several statements have told that did one statement's work, one after the other, in the same words.
+#[derive(Clone, Debug, Default)]
+pub struct Summed {
+    affected_rows: u64,
+    warnings: u64,
+    words: Vec<u8>,
+    numbers: Vec<u64>,
+}
+
+impl Summed {
+    /// One more.
+    pub fn add(&mut self, end: &PartEnd) {
+        self.affected_rows = self.affected_rows.saturating_add(end.affected_rows);
+        self.warnings += u64::from(end.warnings);
+        if self.words.is_empty() {
+            self.words.clone_from(&end.info);
+            self.numbers = numbers(&end.info).map(|_| 0).collect();
+        }
+        let told = numbers(&end.info).filter_map(|span| number(&end.info, span));
+        self.numbers.iter_mut().zip(told).for_each(|(sum, number)| *sum = sum.saturating_add(number));
+        // Of every statement the last of them; what each has told may count some twice.
+        if let Some(last) = self.numbers.last_mut() {
+            *last = self.warnings;
+        }
+    }
+
+    /// As if one had told it.
+    pub fn end(&self) -> PartEnd {
+        PartEnd {
+            affected_rows: self.affected_rows,
+            warnings: u16::try_from(self.warnings).unwrap_or(u16::MAX),
+            info: with_numbers(&self.words, &self.numbers),
+            ..PartEnd::default()
+        }
+    }
+}
+
 /// The message of a part with the number that its row (`… at row 2`) has in the client's statement, whose rows the part has in this order.
+/// Of a file they say `Row 2 …`, too.
 pub fn at_own_row(message: Vec<u8>, rows: &[usize]) -> Vec<u8> {
     const MARK: &[u8] = b" at row ";
+    const ROW: &[u8] = b"Row ";
+    let own = |span: Range<usize>| {
+        let given = usize::try_from(number(&message, span)?).ok()?;
+        Some((rows.get(given.checked_sub(1)?)? + 1).to_string().into_bytes())
+    };
+    let digits = |from: usize| {
+        let rest = message.get(from..).unwrap_or_default();
+        from..from + rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    };
+    if message.starts_with(ROW) {
+        let span = digits(ROW.len());
+        let end = span.end;
+        return match own(span) {
+            Some(row) => [ROW, &row, message.get(end..).unwrap_or_default()].concat(),
+            None => message,
+        };
+    }
     let Some(at) = memchr::memmem::rfind(&message, MARK) else { return message };
-    let digits = at + MARK.len();
-    let given = number(&message, digits..message.len()).and_then(|number| usize::try_from(number).ok());
-    match given.and_then(|number| rows.get(number.checked_sub(1)?)) {
-        Some(row) => [&message[..digits], (row + 1).to_string().as_bytes()].concat(),
+    match own(at + MARK.len()..message.len()) {
+        Some(row) => [&message[..at + MARK.len()], &row].concat(),
         None => message,
     }
 }
@@ -189,9 +244,28 @@ mod tests {
             ("Data too long for column 'name' at row 3", "Data too long for column 'name' at row 3"),
             ("Bad value ' at row 1' somewhere", "Bad value ' at row 1' somewhere"),
             ("at row 0", "at row 0"),
+            ("Row 2 doesn't contain data for all columns", "Row 6 doesn't contain data for all columns"),
+            ("Row 3 was truncated", "Row 3 was truncated"),
+            ("Row x", "Row x"),
         ] {
             let message = at_own_row(message.as_bytes().to_vec(), &[3, 5]);
             assert_eq!(String::from_utf8(message).unwrap(), expected);
         }
+    }
+    #[test]
+    fn parts_of_a_file_are_added_up() {
+        let mut summed = Summed::default();
+        assert_eq!(summed.end().info, b"");
+        let told = |records, deleted, warnings| {
+            format!("Records: {records}  Deleted: {deleted}  Skipped: 1  Warnings: {warnings}")
+        };
+        summed.add(&end(2, 3, &told(3, 0, 3)));
+        (0..70).for_each(|_| summed.add(&end(1000, 1000, &told(1000, 1, 1000))));
+        let end = summed.end();
+        assert_eq!((end.affected_rows, end.warnings), (70_002, u16::MAX));
+        assert_eq!(
+            String::from_utf8(end.info).unwrap(),
+            told(70_003, 70, 70_003).replace("Skipped: 1", "Skipped: 71")
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::abroad::{Ahead, Placed};
 use super::direct::{Directed, Directory, RULES_CHANGED, Reading, may_name_tables, refused};
 use super::execution::Execution;
-use super::placing::DEFINITION;
+use super::placing::{DEFINITION, NOT_PREPARED};
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
@@ -210,6 +210,7 @@ impl Session {
             Some((_, Planned::Definition(_) | Planned::Upkeep(_))) => {
                 return Err(Problem::Unsupported(DEFINITION.into()));
             }
+            Some((_, Planned::Load(_))) => return Err(NOT_PREPARED),
             Some((_, Planned::Home | Planned::Copies(_))) => {
                 self.stay_home(&base.text, statement).await?;
             }
@@ -284,7 +285,7 @@ impl Session {
                 }
                 Ok(Bound::Spread(spread))
             }
-            Directed::Done | Directed::Defined(_) | Directed::Tended(_) => {
+            Directed::Done | Directed::Defined(_) | Directed::Tended(_) | Directed::Loaded(_) => {
                 Err(Problem::Unsupported(DEFINITION.into()))
             }
         }

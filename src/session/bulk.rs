@@ -47,13 +47,7 @@ impl Session {
         let sql = match self.follow(directory, routed, &asked, given.statement).await? {
             Directed::Here => None,
             Directed::As(sql) => Some(positional(&sql, asked.lexing).0),
-            Directed::Scattered(..)
-            | Directed::Spread(_)
-            | Directed::Defined(_)
-            | Directed::Tended(_)
-            | Directed::Done => {
-                return Err(Problem::Unsupported(BULK_APART.into()));
-            }
+            _ => return Err(Problem::Unsupported(BULK_APART.into())),
         };
         self.bound_here(given, sql, None).await
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::defined::Defined;
 use super::listing::Listed;
+use super::loading::Loading;
 use super::portions::Spread;
 use super::scatter::Share;
 use super::sites::Site;
@@ -61,7 +62,7 @@ impl Directory {
     }
 
     /// All rules.
-    pub(super) fn rules(&self) -> &Rules {
+    pub(super) fn rules(&self) -> &Arc<Rules> {
         self.planner.rules()
     }
 
@@ -110,6 +111,8 @@ pub(super) enum Directed {
     Defined(Box<Defined>),
     /// At all sites of the tables that it looks after.
     Tended(Box<Tended>),
+    /// With a file of the client's, whose rows go to several sites.
+    Loaded(Box<Loading>),
 }
 
 /// Literals for which a core keeps memory between two statements.
@@ -220,6 +223,13 @@ impl Session {
                 Ok(database) => self.tended(database, upkeep, text, statement).await,
                 Err(problem) => Err(problem),
             },
+            Planned::Load(load) => match directory.rules_of(&load.database) {
+                Ok(database) if load.keyspace.is_none() && database.copies().is_empty() => {
+                    self.stay_home(text, statement).await
+                }
+                Ok(_) => Ok(Directed::Loaded(Box::new(self.loading(directory.rules(), load, text)?))),
+                Err(problem) => Err(problem),
+            },
             Planned::Makes(_) | Planned::Unlisted(_) => Err(RULES_CHANGED),
         }?;
         let Some(filled) = filled else { return Ok(directed) };
@@ -283,8 +293,9 @@ impl Session {
         let database = (!database.is_empty()).then_some(database);
         let request = Request { sql: text, lexing: &lexing, modes, database, recognised: statement, charset };
         let planned = Arc::new(directory.planner.plan(&request));
-        if statement.class != Class::Ddl {
-            plans.keep(shape, Arc::clone(&planned)); // what a definition may say of a key depends on its literals
+        // What a definition may say of a key depends on its literals, and how a file is read.
+        if statement.class != Class::Ddl && !statement.uses.contains(Uses::LOCAL_INFILE) {
+            plans.keep(shape, Arc::clone(&planned));
         }
         planned
     }

@@ -45,6 +45,7 @@ impl Session {
                     }
                     Packet::Error(error) => return Err(Failure::Refused(error)),
                     Packet::End(_) => break,
+                    Packet::File(_) => return Err(RelayError::Protocol.into()),
                 }
             }
             if number != rows {

@@ -169,7 +169,7 @@ impl Session {
                     told += 1;
                     known += u16::from(!gathered.take(part.bytes(range), rows));
                 }
-                Ok(Packet::End(_) | Packet::Error(_)) | Err(_) => {
+                Ok(Packet::End(_) | Packet::Error(_) | Packet::File(_)) | Err(_) => {
                     // Where some are not told: for all that is known.
                     let all = told >= count.into() && count < u16::MAX;
                     gathered.altered |= !all && !gathered.watched.is_empty();

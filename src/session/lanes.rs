@@ -284,7 +284,7 @@ impl Session {
                 }
                 Packet::Columns => return Ok(columns),
                 Packet::Error(error) => return Err(Failure::Refused(error)),
-                Packet::Row(_) | Packet::End(_) => return Err(RelayError::Protocol.into()),
+                Packet::Row(_) | Packet::End(_) | Packet::File(_) => return Err(RelayError::Protocol.into()),
             }
         }
     }
@@ -338,7 +338,7 @@ async fn read_ahead(
             Packet::Row(range) => asked.keep(range, purse)?,
             Packet::End(end) => asked.ended(end),
             Packet::Error(error) => return Err(Failure::Refused(error)),
-            Packet::Column(_) | Packet::Columns => return Err(RelayError::Protocol.into()),
+            Packet::Column(_) | Packet::Columns | Packet::File(_) => return Err(RelayError::Protocol.into()),
         }
     }
     Ok(())

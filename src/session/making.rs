@@ -175,7 +175,11 @@ impl Session {
                 spread.made = made(makes, &needs, run);
                 return Ok(Bound::Spread(spread));
             }
-            Directed::Scattered(..) | Directed::Defined(_) | Directed::Tended(_) | Directed::Done => {
+            Directed::Scattered(..)
+            | Directed::Defined(_)
+            | Directed::Tended(_)
+            | Directed::Loaded(_)
+            | Directed::Done => {
                 return Err(RULES_CHANGED);
             }
         };

@@ -251,7 +251,7 @@ impl Asked {
                 Ok(Packet::End(end)) => self.end = Some(end),
                 Ok(Packet::Row(range) | Packet::Column(range)) => read = range.len().saturating_add(read),
                 Ok(Packet::Columns | Packet::Error(_)) => {}
-                Err(_) => part.connection.broken = true,
+                Ok(Packet::File(_)) | Err(_) => part.connection.broken = true,
             }
         }
     }

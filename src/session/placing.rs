@@ -74,6 +74,7 @@ impl Session {
             Planned::Definition(_) | Planned::Upkeep(_) => {
                 return Err(Problem::Unsupported(DEFINITION.into()));
             }
+            Planned::Load(_) => return Err(NOT_PREPARED),
             Planned::Routed(routed) => {
                 let on = On { routed, database: directory.rules_of(&routed.database)? };
                 let Share { site, sql, .. } = self.share_to_prepare(&on, text).ok_or(RULES_CHANGED)?;
@@ -192,5 +193,10 @@ impl Session {
     }
 }
 
+/// As servers refuse it: ER_UNSUPPORTED_PS.
+pub(super) const NOT_PREPARED: Problem = Problem::Request(
+    1295,
+    std::borrow::Cow::Borrowed("This command is not supported in the prepared statement protocol yet"),
+);
 pub(super) const DEFINITION: &str = "a definition of a listed table cannot be prepared: send it as a text (COM_QUERY), as drivers do with statements without parameters, \
                           most often after a setting";

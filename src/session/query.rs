@@ -103,6 +103,11 @@ impl Session {
             self.end_statement(counted, route);
             return flow;
         }
+        if let Directed::Loaded(loading) = &directed {
+            let flow = Box::pin(self.load(loading, statement, route)).await;
+            self.end_statement(counted, route);
+            return flow;
+        }
         let mut own = match statement.uses.intersects(Uses::CONNECTION_ID | Uses::PROCESSES) {
             true => self.in_own_ids(text, statement).await.map(|own| command.with_text(asked, &own)),
             false => None,

@@ -85,15 +85,7 @@ impl Session {
         route: Route,
     ) -> Flow {
         let status = self.status;
-        let (ends, warnings) = (Vec::new(), self.no_warnings(&spread.kept));
-        let (restores, time) = (START_CLOCK.to_vec(), None);
-        let (places, state_lost) = (Vec::new(), false);
-        let mut run =
-            Run { spread, text, statement, route, restores, time, ends, warnings, state_lost, places };
-        if run.asks_for_all_warnings(self.lexing.server.dialect) {
-            run.restores.extend_from_slice(b",max_error_count=");
-            run.restores.extend_from_slice(self.max_error_count().unwrap_or(b"DEFAULT"));
-        }
+        let mut run = self.run_of(spread, text, statement, route);
         self.entry.handle.runs_in_parts();
         let result = self.change_all(&mut run).await;
         self.entry.handle.parts_are_done();
@@ -107,6 +99,26 @@ impl Session {
             Err(Failure::Gone) => Flow::Close,
         };
         if run.state_lost { Flow::Close } else { flow }
+    }
+
+    /// A change that has not begun.
+    pub(super) fn run_of<'a>(
+        &self,
+        spread: &'a Spread,
+        text: &'a [u8],
+        statement: Recognised,
+        route: Route,
+    ) -> Run<'a> {
+        let (ends, warnings) = (Vec::new(), self.no_warnings(&spread.kept));
+        let (restores, time) = (START_CLOCK.to_vec(), None);
+        let (places, state_lost) = (Vec::new(), false);
+        let mut run =
+            Run { spread, text, statement, route, restores, time, ends, warnings, state_lost, places };
+        if run.asks_for_all_warnings(self.lexing.server.dialect) {
+            run.restores.extend_from_slice(b",max_error_count=");
+            run.restores.extend_from_slice(self.max_error_count().unwrap_or(b"DEFAULT"));
+        }
+        run
     }
 
     /// An execution that changes several sites, of a statement with this text, class and digest.
@@ -149,16 +161,44 @@ impl Session {
         let Some(held) = self.held.take() else { return Err(LOST.into()) };
         let server = held.server;
         self.worker.counters.statements.count(Target::Primary as usize, run.route.reason as usize);
-        let (mut connection, answer) =
+        let (connection, answer) =
             match self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server) {
                 true => (held, Err(RelayError::Protocol)),
                 false => self.ask(held, portion, run.text_of(portion)).await,
             };
+        // The client reads of one copy only.
+        let asks = !run.spread.copies || run.ends.is_empty();
+        let about = (portion, &portion.rows[..], asks);
+        let (mut connection, end) = self.end_of_part(connection, answer, about, run).await?;
+        if run.warnings.has_altered() {
+            self.keep_open(connection, run);
+            return Err(Problem::Unsupported(ALTERED.into()).into());
+        }
+        let alone = run.spread.portions.len() == 1;
+        if alone && end.insert_id != 0 {
+            let told = End { insert_id: end.insert_id, ..End::default() };
+            self.note_insert_id(&mut connection, &told, run.statement).await;
+        }
+        let made = !alone && end.insert_id != 0 && self.made_id(&mut connection).await != Some(0);
+        run.ends.push(end);
+        self.keep_open(connection, run);
+        if made { Err(Problem::Unsupported(MADE_ID.into()).into()) } else { Ok(()) }
+    }
+
+    /// What a part has answered about these rows of the client's, with its warnings where these are asked for.
+    pub(super) async fn end_of_part(
+        &mut self,
+        mut connection: Box<Connection>,
+        answer: Result<Packet, RelayError>,
+        (portion, rows, asks): (&Portion, &[usize], bool),
+        run: &mut Run<'_>,
+    ) -> Result<(Box<Connection>, PartEnd), Failure> {
+        let server = connection.server;
         let doomed = self.entry.handle.runs_nothing();
         if doomed {
             self.outlive_kill(&mut connection).await;
         }
-        let answered = self.take_answer(answer, doomed, portion, &mut connection);
+        let answered = self.take_answer(answer, doomed, rows, &mut connection);
         let mut end = match answered {
             Ok(end) => end,
             Err(Failure::Gone) => {
@@ -177,26 +217,13 @@ impl Session {
                 return Err(failure);
             }
         };
-        // The client reads of one copy only.
-        if end.warnings > 0 && (!run.spread.copies || run.ends.is_empty()) {
+        if end.warnings > 0 && asks {
             let known;
-            let about = (end.warnings, &portion.rows[..]);
+            let about = (end.warnings, rows);
             (connection, known) = self.gather_warnings(connection, about, &mut run.warnings).await;
             end.warnings = end.warnings.saturating_sub(known);
-            if run.warnings.has_altered() {
-                self.keep_open(connection, run);
-                return Err(Problem::Unsupported(ALTERED.into()).into());
-            }
         }
-        let alone = run.spread.portions.len() == 1;
-        if alone && end.insert_id != 0 {
-            let told = End { insert_id: end.insert_id, ..End::default() };
-            self.note_insert_id(&mut connection, &told, run.statement).await;
-        }
-        let made = !alone && end.insert_id != 0 && self.has_made_id(&mut connection).await;
-        run.ends.push(end);
-        self.keep_open(connection, run);
-        if made { Err(Problem::Unsupported(MADE_ID.into()).into()) } else { Ok(()) }
+        Ok((connection, end))
     }
 
     /// Sends a part's text; the first packet of the answer.
@@ -229,7 +256,7 @@ impl Session {
         &self,
         answer: Result<Packet, RelayError>,
         doomed: bool,
-        portion: &Portion,
+        rows: &[usize],
         connection: &mut Connection,
     ) -> Result<PartEnd, Failure> {
         match answer {
@@ -242,7 +269,7 @@ impl Session {
             }
             Ok(Packet::Error(error)) => {
                 connection.warned = true;
-                let message = at_own_row(error.message, &portion.rows);
+                let message = at_own_row(error.message, rows);
                 Err(Problem::Server(ErrPacket { message, ..error }).into())
             }
             Err(RelayError::Client(_) | RelayError::Killed) => Err(Failure::Gone),
@@ -253,8 +280,8 @@ impl Session {
         }
     }
 
-    /// Whether the server has made an id for a row: an id that was given is told alike.
-    async fn has_made_id(&mut self, connection: &mut Connection) -> bool {
+    /// The id that the server has made for a row: one that was given is told alike. 0 where it has made none; `None` where it does not say.
+    pub(super) async fn made_id(&mut self, connection: &mut Connection) -> Option<u64> {
         let mut buffer = self.worker.buffers.take();
         let asked = timeout(PRELUDE_LIMIT, connection.run(TAKE, &mut buffer)).await;
         let made = match asked {
@@ -262,7 +289,7 @@ impl Session {
             _ => None,
         };
         connection.broken |= made.is_none();
-        made.is_some_and(|id| id != 0)
+        made
     }
 
     /// Answers as one server would.
@@ -313,5 +340,5 @@ impl Session {
 const ALTERED: &str = "INSERT IGNORE would have stored another key than was given, or warns of too many rows to be sure; nothing was inserted: give keys that fit \
                        their column, or split the statement";
 
-const MADE_ID: &str = "rows in several places got AUTO_INCREMENT values, which each server counts by itself; nothing was inserted: give the values, \
+pub(super) const MADE_ID: &str = "rows in several places got AUTO_INCREMENT values, which each server counts by itself; nothing was inserted: give the values, \
                        or insert rows of one shard at a time";

@@ -167,7 +167,9 @@ impl Session {
                 }
                 Packet::End(end) => asked.ended(end),
                 Packet::Error(error) => return Err(Failure::Refused(error)),
-                Packet::Column(_) | Packet::Columns => return Err(RelayError::Protocol.into()),
+                Packet::Column(_) | Packet::Columns | Packet::File(_) => {
+                    return Err(RelayError::Protocol.into());
+                }
             }
         }
         asked.note_told();

@@ -187,7 +187,7 @@ impl Session {
                     break warns;
                 }
                 Packet::Error(error) => return Err(Failure::Refused(error)),
-                Packet::Column(_) | Packet::Columns => return Err(broken()),
+                Packet::Column(_) | Packet::Columns | Packet::File(_) => return Err(broken()),
             }
         };
         asked.note_told();
@@ -225,7 +225,9 @@ impl Session {
                 }
                 Packet::End(_) => return Ok(()),
                 Packet::Error(error) => return Err(Failure::Refused(error)),
-                Packet::Column(_) | Packet::Columns => return Err(RelayError::Protocol.into()),
+                Packet::Column(_) | Packet::Columns | Packet::File(_) => {
+                    return Err(RelayError::Protocol.into());
+                }
             }
         }
     }

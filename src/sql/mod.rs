@@ -7,6 +7,7 @@
 mod definitions;
 mod digest;
 mod effects;
+pub mod file;
 mod functions;
 mod keywords;
 pub mod lexer;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::dictionary::Dictionary;
 use super::edits::NameEdit;
 use super::keys::{KeySource, Narrow};
+use super::load::Load;
 use super::makes::Makes;
 use super::parse::text::At;
 use super::refusal::Refusal;
@@ -34,6 +35,8 @@ pub enum Planned {
     Definition(Box<Definition>),
     /// It looks after tables, wherever they are.
     Upkeep(Box<Upkeep>),
+    /// Rows of a file that the client sends go to their shards, or to all copies.
+    Load(Box<Load>),
     /// It does not run.
     Refused(Refusal),
 }
@@ -46,6 +49,7 @@ impl Planned {
             Self::Copies(copies) => return copies.edits.len(),
             Self::Definition(definition) => return definition.edits.len(),
             Self::Upkeep(upkeep) => return upkeep.tables.len(),
+            Self::Load(load) => return load.edits.len(),
             Self::Dictionary(dictionary) => return dictionary.weight(),
             Self::Makes(makes) => {
                 let otherwise = makes.otherwise.as_ref().map_or(0, |otherwise| otherwise.weight());

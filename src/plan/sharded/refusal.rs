@@ -61,8 +61,8 @@ reasons! {
     Description = "description", "ask a shard directly";
     /// LOCK TABLES, HANDLER, FLUSH of a sharded table.
     TableLock = "table-lock", "use SELECT … FOR UPDATE with the key in a transaction";
-    /// LOAD DATA into a sharded table.
-    Load = "load", "use INSERT with several rows";
+    /// LOAD DATA that is not of a file of the client's with rows that are told apart; LOAD XML.
+    Load = "load", "use LOAD DATA LOCAL INFILE with the columns' names and fields that end by a character, or INSERT with several rows";
     /// A statement of another kind that names a sharded table.
     Statement = "statement", "use SELECT, INSERT, UPDATE or DELETE";
     /// PREPARE of a text that names a sharded table, or of a text that is not known.

@@ -11,6 +11,7 @@ use super::dictionary;
 use super::facts::Known;
 use super::gate;
 use super::keys::{KeySource, Narrow, any};
+use super::load;
 use super::parse::statement::Statement;
 use super::parse::text::{At, Text};
 use super::parse::{Modes, NoTree, parse};
@@ -83,6 +84,9 @@ fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> 
     if define::is_definition(&text) && !uses.contains(Uses::DOUBT) {
         let view = define::view(&text, planner, request, &mentions);
         return view.unwrap_or_else(|| define::define(&text, planner, request.database, &mentions));
+    }
+    if load::is_load(&text) && !uses.contains(Uses::DOUBT) {
+        return load::plan(&text, planner, request, &mentions);
     }
     let Some(first) = first_of_statement(&text) else {
         let (reason, what) = other_statement(&text);

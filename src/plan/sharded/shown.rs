@@ -8,6 +8,7 @@ use std::fmt::Write;
 use super::choose::Chosen;
 use super::edits::{NameEdit, Place, text_for};
 use super::keys::{Bound, KeySource, Narrow, Typed};
+use super::load::Load;
 use super::makes::Makes;
 use super::merge_words;
 use super::parse::text::{At, Text, is_literal};
@@ -19,6 +20,7 @@ use super::split::Split;
 use super::values::Arguments;
 use crate::shard::{Database, Rules, Shard, ShardIx, ShardSet};
 use crate::sql::Lexing;
+use crate::sql::file::Format;
 
 /// Sites of a statement that looks after tables whose texts are shown.
 const TEXTS_OF_UPKEEP_MAX: usize = 64;
@@ -84,6 +86,7 @@ pub fn lines(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -> V
                 Line::new("reads", dictionary.words()),
             ]
         }
+        Planned::Load(load) => self::load(sql, lexing, load, rules),
         Planned::Makes(makes) => self::makes(sql, lexing, makes, rules),
         Planned::Unlisted(unlisted) => {
             let what = format!("of {}, in order, as a shard tells them", unlisted.table);
@@ -192,6 +195,45 @@ fn copies(sql: &[u8], lexing: &Lexing, copies: &Copies, rules: &Rules) -> Vec<Li
         vec![Line::new(verb, "all copies"), Line::new("on", format!("home and {} on shards", shards.len()))];
     if let Some(first) = shards.first()
         && let Some(text) = text_for(sql, lexing, &copies.edits, &place(first, database))
+    {
+        out.push(Line::new("sql", String::from_utf8_lossy(&text)));
+    }
+    out
+}
+
+/// A file: where its rows go, how it is read, and the text of the first shard where it is not the client's.
+fn load(sql: &[u8], lexing: &Lexing, load: &Load, rules: &Rules) -> Vec<Line> {
+    let Some(database) = rules.database(&load.database) else { return Vec::new() };
+    let keyspace = load.keyspace.and_then(|at| database.keyspaces.get(at));
+    let on = match keyspace {
+        Some(_) => {
+            let places: Vec<_> = load.places.iter().map(|place| (place + 1).to_string()).collect();
+            format!("each row by field {} of {}", places.join(", "), load.fields)
+        }
+        None => {
+            format!("each row of {} fields on home and {} on shards", load.fields, database.copies().len())
+        }
+    };
+    let quoted = |bytes: &[u8]| format!("'{}'", bytes.escape_ascii());
+    let Format { field_end, line_end, line_start, enclosed, escaped } = &load.format;
+    let mut reads = format!("fields to {}, lines to {}", quoted(field_end), quoted(line_end));
+    if !line_start.is_empty() {
+        reads += &format!(" from {}", quoted(line_start));
+    }
+    for (byte, word) in [(enclosed, "enclosed by"), (escaped, "escaped by")] {
+        reads += &byte.map(|byte| format!(", {word} {}", quoted(&[byte]))).unwrap_or_default();
+    }
+    if load.skip > 0 {
+        reads += &format!(", behind {} lines", load.skip);
+    }
+    if let Some(charset) = &load.charset {
+        reads += &format!(", in {charset}");
+    }
+    let of = keyspace.map_or("all copies".to_owned(), |keyspace| format!("keyspace {}", keyspace.name));
+    let mut out = vec![Line::new("load", of), Line::new("on", on), Line::new("reads", reads)];
+    let shards = keyspace.map_or(database.copies(), |keyspace| keyspace.shards.iter().collect());
+    if let Some(first) = shards.first()
+        && let Some(text) = text_for(sql, lexing, &load.edits, &place(first, database))
     {
         out.push(Line::new("sql", String::from_utf8_lossy(&text)));
     }

@@ -42,6 +42,11 @@ impl Unlisted {
         Some(Self { database: database.name.clone(), keyspace, table, behind: insert.into_end })
     }
 
+    /// Of a statement whose list of columns would stand behind this token.
+    pub(super) fn behind(database: &Database, keyspace: usize, table: String, behind: At) -> Self {
+        Self { database: database.name.clone(), keyspace, table, behind }
+    }
+
     /// The text with these columns.
     pub fn write(&self, sql: &[u8], lexing: &Lexing, columns: &[String]) -> Vec<u8> {
         let names: Vec<_> = columns.iter().map(|name| format!("`{}`", name.replace('`', "``"))).collect();

@@ -1,0 +1,203 @@
+//! LOAD DATA LOCAL INFILE into sharded tables: told as one server tells of it, each row in the shard of its key, and everywhere or nowhere.
+
+use mysql_async::prelude::Queryable;
+use tidegate::wire::capabilities::Capabilities;
+
+use super::{Split, tell};
+use crate::harness::{Login, Outcome, RawClient, Scenario};
+
+both_dialects! {
+    rows_of_a_file_go_to_their_shards,
+    a_file_that_fails_leaves_nothing_anywhere,
+    a_client_that_goes_in_the_middle_leaves_nothing,
+    a_file_of_a_hundred_thousand_rows,
+}
+
+/// A session at Tidegate and one on the server that holds all, which send files.
+async fn both(split: &Split) -> (RawClient, RawClient) {
+    let login = Login::with(Capabilities::LOCAL_FILES);
+    let client = split.stage.raw_with(login.clone()).await;
+    let login = Login { database: Some(split.whole.clone()), ..login };
+    let direct = RawClient::login(split.stage.cluster.address(0), &login).await.expect("the login works");
+    (client, direct)
+}
+
+/// Sends the statement, and the file where it is asked for.
+async fn load(client: &mut RawClient, sql: &str, file: &[u8]) -> Outcome {
+    client.send_query(sql).await;
+    let asked = client.outcome().await;
+    let Outcome::File(name) = asked else { return asked };
+    assert_eq!(name, "it's rows.csv");
+    for piece in file.chunks(300_000) {
+        client.send_numbered(piece).await;
+    }
+    client.send_numbered(b"").await;
+    client.outcome().await
+}
+
+/// Loads a file on both; the answers are the same, and so are warnings and rows.
+async fn same(split: &Split, client: &mut RawClient, direct: &mut RawClient, sql: &str, file: &[u8]) {
+    let own = split.names();
+    let sql = sql.replace("FILE", "LOCAL INFILE 'it\\'s rows.csv'");
+    let (ours, theirs) = (load(client, &sql, file).await, load(direct, &sql, file).await);
+    assert_eq!(tell(ours, &own), tell(theirs, &own), "{sql}: {}", file.escape_ascii());
+    let warnings = async |client: &mut RawClient| {
+        // MariaDB names the schema.
+        let plain = |text: String| {
+            ["_0", "_1", "_w"].iter().fold(text, |text, end| text.replace(&format!("{end}`.`"), "`.`"))
+        };
+        let rows = client.select("SHOW WARNINGS").await.texts().into_iter();
+        let mut rows: Vec<Vec<_>> = rows.map(|row| row.into_iter().flatten().map(plain).collect()).collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!(warnings(client).await, warnings(direct).await, "{sql}: {}", file.escape_ascii());
+    split.same(client, direct, "SELECT LAST_INSERT_ID()").await;
+    same_rows(split, client, direct).await;
+}
+
+async fn same_rows(split: &Split, client: &mut RawClient, direct: &mut RawClient) {
+    for sql in [
+        "SELECT id, name, score FROM customers ORDER BY id",
+        "SELECT customer_id, id, total FROM orders ORDER BY customer_id, id",
+    ] {
+        split.same(client, direct, sql).await;
+    }
+}
+
+/// Keys in a shard's table of customers, past Tidegate.
+async fn ids(split: &Split, shard: usize) -> Vec<i64> {
+    let cluster = if shard == 0 { &split.stage.cluster } else { &split.second };
+    let sql = format!("SELECT id FROM {}_{shard}.customers ORDER BY id", split.stage.schema);
+    cluster.root(0).await.query(sql).await.unwrap()
+}
+
+async fn rows_of_a_file_go_to_their_shards(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = both(&split).await;
+    for (sql, file) in [
+        (
+            "LOAD DATA FILE INTO TABLE customers (id, name, score)",
+            &b"1\ta\t1\n2\tb\t2\n3\tc\t3\n4\t\\N\t\\N"[..],
+        ),
+        // Keys that are there are passed over, rows too short and too long are taken.
+        (
+            "LOAD DATA FILE INTO TABLE customers (id, name, score)",
+            b"1\tagain\t1\n5\n6\tlong\t6\tmore\tmore\n2\tx\ty\n",
+        ),
+        ("LOAD DATA FILE REPLACE INTO TABLE customers (id, name, score)", b"1\tagain\t1\n7\tg\t7\n6\tf\t6\n"),
+        ("LOAD DATA FILE IGNORE INTO TABLE customers (name, id)", b"h\t8\nh\t8\ng\t7\n"),
+        ("LOAD DATA FILE INTO TABLE customers (id, name, score)", b""),
+        (
+            "LOAD DATA FILE INTO TABLE customers FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' \
+             LINES TERMINATED BY '\\r\\n' IGNORE 2 LINES (score, name, id)",
+            b"score,name,id\r\n,,\r\n1,\"a, \"\"b\"\"\r\n\",11\r\n2,\"b\\\",12\",\"12\"\r\nNULL,NULL,13\r\n",
+        ),
+        (
+            "LOAD DATA FILE INTO TABLE orders (customer_id, id, total)",
+            b"1\t1\t1.5\n2\t1\tx\n1\t2\t99999999999\n",
+        ),
+        (
+            "LOAD DATA FILE INTO TABLE customers CHARACTER SET latin1 (id, name)",
+            b"20\tgr\xfc\xdfe\n21\t\xe9\n",
+        ),
+        (
+            "LOAD DATA FILE INTO TABLE customers (id, name)",
+            b"22\tgr\xc3\xbc\xc3\x9fe\n23\t\xf0\x9f\x8c\x8a\n",
+        ),
+        ("LOAD DATA FILE INTO TABLE customers (id, missing)", b"30\tx\n31\ty\n"),
+        ("LOAD DATA FILE INTO TABLE customers", b"32\twithout\t1\n33\ta list\t2\textra\n"),
+    ] {
+        same(&split, &mut client, &mut direct, sql, file).await;
+    }
+    assert_eq!(ids(&split, 0).await, [2, 4, 6, 8, 12, 20, 22, 32]);
+    assert_eq!(ids(&split, 1).await, [1, 3, 5, 7, 11, 13, 21, 23, 33]);
+}
+
+async fn a_file_that_fails_leaves_nothing_anywhere(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, _direct) = both(&split).await;
+    // A trigger is the only error that a LOCAL file's row can make.
+    let trigger = format!(
+        "CREATE TRIGGER {0}_1.t BEFORE INSERT ON {0}_1.customers FOR EACH ROW \
+         IF NEW.id = 801 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one', MYSQL_ERRNO = 1644; END IF",
+        split.stage.schema
+    );
+    split.second.run(0, &[&trigger]).await;
+    let sql = "LOAD DATA LOCAL INFILE 'it\\'s rows.csv' INTO TABLE customers (id, name)";
+    let rows = |last: &str| {
+        let rows: String = (1..5000).map(|id| format!("{id}\tname\n")).collect();
+        format!("{rows}{last}").into_bytes()
+    };
+    let refused = load(&mut client, sql, &rows("")).await.err();
+    assert_eq!((refused.code, &*refused.message), (1644, &b"not this one"[..]), "{refused}");
+    split.second.run(0, &[&format!("DROP TRIGGER {}_1.t", split.stage.schema)]).await;
+    for (last, code, words) in [
+        ("x\ty\n", 1235, "The key of row 5000 of the file is not a plain number (doubtful-key)"),
+        ("\n", 1235, "The key of row 5000 of the file is not a plain number (doubtful-key)"),
+        ("\\N\ty\n", 1048, "The key of row 5000 of the file is NULL (null-key)"),
+        ("18446744073709551614\tx\n", 1235, "a key that does not fit its column"),
+    ] {
+        let error = load(&mut client, sql, &rows(last)).await.err();
+        assert_eq!(error.code, code, "{error}");
+        assert!(String::from_utf8_lossy(&error.message).contains(words), "{error}");
+        assert_eq!(client.value("SELECT COUNT(*) FROM customers").await.as_deref(), Some("0"), "{last}");
+        assert_eq!((ids(&split, 0).await, ids(&split, 1).await), (vec![], vec![]), "{last}");
+    }
+    // Within a transaction nothing is asked for, and what it has done stays.
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO customers (id) VALUES (1)").await;
+    client.error(sql).await;
+    client.ok("COMMIT").await;
+    assert_eq!(load(&mut client, sql, &rows("")).await.ok().affected_rows, 4998);
+}
+
+async fn a_client_that_goes_in_the_middle_leaves_nothing(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, _direct) = both(&split).await;
+    client.send_query("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers (id, name)").await;
+    assert!(matches!(client.outcome().await, Outcome::File(_)));
+    let rows: String = (1..20_000).map(|id| format!("{id}\tname\n")).collect();
+    client.send_numbered(rows.as_bytes()).await;
+    let dirty = format!(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM {}_1.customers WHERE id < 100 LIMIT 1) rows_seen",
+        split.stage.schema
+    );
+    // Rows are there for those who read what is not committed.
+    let mut root = split.second.root(0).await;
+    root.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await.unwrap();
+    let mut pace = crate::harness::pace();
+    crate::harness::within("rows come to the shard", async {
+        while root.query_first::<u64, _>(&dirty).await.unwrap() == Some(0) {
+            pace.tick().await;
+        }
+    })
+    .await;
+    drop(client);
+    crate::harness::within("they are gone", async {
+        while root.query_first::<u64, _>(&dirty).await.unwrap() != Some(0) {
+            pace.tick().await;
+        }
+    })
+    .await;
+    let open = "SELECT COUNT(*) FROM information_schema.innodb_trx";
+    split.second.until_number(0, "no transaction is open", open, |open| open == 0).await;
+    assert_eq!((ids(&split, 0).await, ids(&split, 1).await), (vec![], vec![]));
+}
+
+async fn a_file_of_a_hundred_thousand_rows(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = both(&split).await;
+    let rows: String = (1..=100_000).map(|id| format!("{id}\tname {id}\t{}\n", id % 7)).collect();
+    let sql = "LOAD DATA LOCAL INFILE 'it\\'s rows.csv' INTO TABLE customers (id, name, score)";
+    for _ in 0..2 {
+        let own = split.names();
+        let ours = load(&mut client, sql, rows.as_bytes()).await;
+        let theirs = load(&mut direct, sql, rows.as_bytes()).await;
+        assert_eq!(tell(ours, &own), tell(theirs, &own));
+    }
+    split
+        .same(&mut client, &mut direct, "SELECT COUNT(*), SUM(id), SUM(score), MAX(id) FROM customers")
+        .await;
+    assert_eq!((ids(&split, 0).await.len(), ids(&split, 1).await.len()), (50_000, 50_000));
+}

@@ -1,0 +1,356 @@
+//! LOAD DATA LOCAL INFILE into a sharded table, or a reference table.
+//!
+//! Owns: how the file is read, and which of its fields are a row's key. Does not know: the file. Invariant: what a server could read in another
+//! way than is known here is refused; every row can be given to a server by itself, as it stands in the file.
+
+use super::edits::{Edit, NameEdit, Piece};
+use super::keys::KeySource;
+use super::parse::text::{At, Text};
+use super::planned::Planned;
+use super::planner::{Meaning, Planner};
+use super::refusal::{Reason, Refusal, shown};
+use super::route::Request;
+use super::unlisted::Unlisted;
+use super::values::{Arguments, Read};
+use crate::shard::{Database, Table};
+use crate::sql;
+use crate::sql::file::Format;
+use crate::sql::lexer::Kind;
+
+/// A file of the client's whose rows go to their shards, or to all copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// The database, by its logical name.
+    pub database: String,
+    /// The keyspace, by its place in the database; `None` for a reference table.
+    pub keyspace: Option<usize>,
+    /// The columns of the key; none of a reference table.
+    pub key: Vec<String>,
+    /// The places of the key's columns among the fields of a row.
+    pub places: Vec<usize>,
+    /// Fields of a row that have a column.
+    pub fields: usize,
+    /// How the file is written.
+    pub format: Format,
+    /// Lines in front of the first row.
+    pub skip: u64,
+    /// The character set that the statement names.
+    pub charset: Option<String>,
+    /// The token behind which a character set is named.
+    behind_table: At,
+    /// What becomes of the text for a shard, in the order of the text: names, and that no lines are passed over.
+    pub edits: Vec<NameEdit>,
+}
+
+impl Load {
+    /// What names the file's character set in the text, where that does not.
+    pub fn naming_charset(&self, name: &str) -> NameEdit {
+        let clause = Piece::Text(format!(" CHARACTER SET {name}").into());
+        NameEdit { token: self.behind_table, edit: Edit::After(vec![clause]) }
+    }
+}
+
+/// Whether a statement is one that is planned here.
+pub(super) fn is_load(text: &Text) -> bool {
+    text.is_word(0, b"LOAD") && text.is_word(1, b"DATA")
+}
+
+/// Plans it; `mentions` are the tokens that may name listed tables.
+pub(super) fn plan(
+    text: &Text,
+    planner: &Planner,
+    request: &Request<'_>,
+    mentions: &[At],
+) -> Result<Planned, Refusal> {
+    let mut literals = Vec::new();
+    sql::shape(request.sql, request.lexing, 0, &mut literals);
+    let Request { sql, lexing, charset, .. } = *request;
+    let arguments = Arguments { sql, lexing, literals: &literals, parameters: &[], charset };
+    let table = mentions.first().map(|at| shown(&text.name(*at))).unwrap_or_default();
+    Reader { text, planner, database: request.database, arguments, at: 2, table }.read()
+}
+
+struct Reader<'a> {
+    text: &'a Text,
+    planner: &'a Planner,
+    database: Option<&'a [u8]>,
+    arguments: Arguments<'a>,
+    at: At,
+    /// For people.
+    table: String,
+}
+
+/// A column's token, and its name.
+type Column = (At, Vec<u8>);
+
+/// The table, and where it stands.
+struct Target<'a> {
+    database: &'a Database,
+    table: &'a Table,
+    name: String,
+    edits: Vec<NameEdit>,
+}
+
+impl<'a> Reader<'a> {
+    fn read(mut self) -> Result<Planned, Refusal> {
+        self.word_of(&[b"LOW_PRIORITY", b"CONCURRENT"]);
+        if !self.word(b"LOCAL") {
+            return self.refuse("A file of a server's own is loaded into {}");
+        }
+        if !self.word(b"INFILE") || self.text.kind(self.at) != Kind::String {
+            return self.not_parsed();
+        }
+        self.at += 1;
+        self.word_of(&[b"REPLACE", b"IGNORE"]);
+        if !(self.word(b"INTO") && self.word(b"TABLE")) {
+            return self.not_parsed();
+        }
+        let Some(into) = self.table()? else {
+            // What has a listed name is a column, or a word such as LINES, where nothing is read.
+            let reads = (self.at..self.text.len()).any(|at| self.text.is_word(at, b"SELECT"));
+            return if reads { self.not_parsed() } else { Ok(Planned::Home) };
+        };
+        let behind_table = self.at - 1;
+        if self.text.is_word(self.at, b"PARTITION") {
+            return self.refuse("A file is loaded into partitions of {}");
+        }
+        let charset = self.charset()?;
+        let format = self.format()?;
+        let mut edits = into.edits;
+        let skip = self.ignored(&mut edits)?;
+        let behind_format = self.at - 1;
+        let columns = self.columns()?;
+        let Some(columns) = columns else {
+            if self.at < self.text.len() {
+                return self.refuse("A file is loaded into {} with SET, or in a way that is not understood");
+            }
+            let keyspace = if let Table::Sharded { keyspace, .. } = into.table { *keyspace } else { 0 };
+            let unlisted = Unlisted::behind(into.database, keyspace, into.name, behind_format);
+            return Ok(Planned::Unlisted(Box::new(unlisted)));
+        };
+        if self.at < self.text.len() {
+            return self.refuse("A file is loaded into {} with SET, or in a way that is not understood");
+        }
+        let generate = into.table.generate();
+        let (keyspace, key) = match into.table {
+            Table::Sharded { keyspace, key, .. } => (Some(*keyspace), &key[..]),
+            Table::Reference { .. } => (None, &[][..]),
+        };
+        let place = |column: &String| {
+            columns.iter().position(|(_, name)| name.eq_ignore_ascii_case(column.as_bytes()))
+        };
+        let Some(places) = key.iter().map(place).collect::<Option<Vec<_>>>() else {
+            let what = format!("Rows of a file for {} have no key", self.table);
+            return Err(Refusal::new(Reason::MissingKey, what));
+        };
+        if let Some(generate) = generate.filter(|generate| place(&generate.column).is_none()) {
+            let column = shown(generate.column.as_bytes());
+            return self.refuse(&format!("Rows of a file for {{}} have no {column}, which Tidegate makes"));
+        }
+        Ok(Planned::Load(Box::new(Load {
+            database: into.database.name.clone(),
+            keyspace,
+            key: key.to_vec(),
+            places,
+            fields: columns.len(),
+            format,
+            skip,
+            charset,
+            behind_table,
+            edits,
+        })))
+    }
+
+    fn refuse<T>(&self, what: &str) -> Result<T, Refusal> {
+        Err(Refusal::new(Reason::Load, what.replace("{}", &self.table)))
+    }
+
+    fn not_parsed<T>(&self) -> Result<T, Refusal> {
+        let what = format!("A statement that loads a file and names {} is not understood", self.table);
+        Err(Refusal::new(Reason::NotParsed, what))
+    }
+
+    fn word(&mut self, word: &[u8]) -> bool {
+        self.word_of(&[word])
+    }
+
+    fn word_of(&mut self, words: &[&[u8]]) -> bool {
+        let is = self.text.is_one_of(self.at, words);
+        self.at += u32::from(is);
+        is
+    }
+
+    /// The table's name; `None` where no rule lists it.
+    fn table(&mut self) -> Result<Option<Target<'a>>, Refusal> {
+        let first = self.at;
+        let qualified = self.text.is(first + 1, b'.');
+        let token = if qualified { first + 2 } else { first };
+        let is_name = matches!(self.text.kind(token), Kind::Word | Kind::Name | Kind::QuotedName);
+        if !self.text.is_name(first) || !is_name || self.text.is(token + 1, b'.') {
+            return self.not_parsed();
+        }
+        self.at = token + 1;
+        let own = self.text.name(token);
+        let schema = if qualified {
+            Some(self.text.name(first))
+        } else {
+            self.database.map(std::borrow::Cow::Borrowed)
+        };
+        match self.planner.table(schema.as_deref(), &own) {
+            Meaning::Home => Ok(None),
+            Meaning::OtherCase => {
+                let what = format!("{} is written in another case than in the rules", shown(&own));
+                Err(Refusal::new(Reason::NameCase, what))
+            }
+            Meaning::Listed(database, table) => {
+                let schema = qualified.then_some(NameEdit { token: first, edit: Edit::Schema });
+                let edits = schema.into_iter().chain([NameEdit { token, edit: Edit::Table }]).collect();
+                let name = String::from_utf8_lossy(&own).into_owned();
+                Ok(Some(Target { database, table, name, edits }))
+            }
+        }
+    }
+
+    fn charset(&mut self) -> Result<Option<String>, Refusal> {
+        let named = self.word(b"CHARSET") || self.word(b"CHARACTER") && self.word(b"SET");
+        if !named {
+            return Ok(None);
+        }
+        let name = match self.text.kind(self.at) {
+            Kind::Word => String::from_utf8_lossy(self.text.bytes(self.at)).into_owned(),
+            Kind::String => String::from_utf8_lossy(&self.string()?).into_owned(),
+            _ => return self.not_parsed(),
+        };
+        self.at += 1;
+        Ok(Some(name.to_ascii_lowercase()))
+    }
+
+    /// What a string stands for, or a number in hexadecimal digits.
+    fn string(&self) -> Result<Vec<u8>, Refusal> {
+        let source = KeySource::of_tokens(self.text, self.at..self.at + 1);
+        match source.map(|source| self.arguments.read(source)) {
+            Some(Read::Text(bytes, _)) if self.text.kind(self.at) == Kind::String => Ok(bytes.into_owned()),
+            Some(Read::Bytes(bytes)) => Ok(bytes),
+            _ => self.not_parsed(),
+        }
+    }
+
+    /// The string behind `words`, where they stand here.
+    fn mark(&mut self, words: [&[u8]; 2]) -> Result<Option<Vec<u8>>, Refusal> {
+        if !(self.text.is_word(self.at, words[0]) && self.text.is_word(self.at + 1, words[1])) {
+            return Ok(None);
+        }
+        self.at += 2;
+        let mark = self.string()?;
+        self.at += 1;
+        if !mark.is_ascii() {
+            return self.refuse("The fields or lines of a file for {} are marked by characters beyond ASCII");
+        }
+        Ok(Some(mark))
+    }
+
+    /// The byte behind such words; `None` inside for none at all.
+    fn byte(&mut self, words: [&[u8]; 2]) -> Result<Option<Option<u8>>, Refusal> {
+        let Some(mark) = self.mark(words)? else { return Ok(None) };
+        match mark[..] {
+            [] => Ok(Some(None)),
+            [byte] => Ok(Some(Some(byte))),
+            _ => self.refuse("ENCLOSED BY or ESCAPED BY of a file for {} is more than one character"),
+        }
+    }
+
+    fn format(&mut self) -> Result<Format, Refusal> {
+        // Where backslashes escape nothing, they do not in files either, unless the statement says so.
+        let usual = (!self.arguments.lexing.no_backslash_escapes).then_some(b'\\');
+        let mut format = Format {
+            field_end: b"\t".to_vec(),
+            line_end: b"\n".to_vec(),
+            line_start: Vec::new(),
+            enclosed: None,
+            escaped: usual,
+        };
+        if self.word_of(&[b"FIELDS", b"COLUMNS"]) {
+            let before = self.at;
+            loop {
+                if let Some(mark) = self.mark([b"TERMINATED", b"BY"])? {
+                    format.field_end = mark;
+                } else if let Some(byte) = self.byte([b"ESCAPED", b"BY"])? {
+                    format.escaped = byte;
+                } else {
+                    let optionally = self.text.is_word(self.at, b"OPTIONALLY");
+                    self.at += u32::from(optionally);
+                    match self.byte([b"ENCLOSED", b"BY"])? {
+                        Some(byte) => format.enclosed = byte,
+                        None if optionally || self.at == before => return self.not_parsed(),
+                        None => break,
+                    }
+                }
+            }
+        }
+        if self.word(b"LINES") {
+            let before = self.at;
+            loop {
+                if let Some(mark) = self.mark([b"TERMINATED", b"BY"])? {
+                    format.line_end = mark;
+                } else if let Some(mark) = self.mark([b"STARTING", b"BY"])? {
+                    format.line_start = mark;
+                } else if self.at == before {
+                    return self.not_parsed();
+                } else {
+                    break;
+                }
+            }
+        }
+        if format.field_end.is_empty() || format.line_end.is_empty() {
+            return self.refuse("A file for {} has rows of fixed widths: FIELDS or LINES TERMINATED BY ''");
+        }
+        if format.field_end == format.line_end {
+            return self.refuse("The fields of a file for {} end as its lines do");
+        }
+        Ok(format)
+    }
+
+    /// IGNORE … LINES: none of a shard's.
+    fn ignored(&mut self, edits: &mut Vec<NameEdit>) -> Result<u64, Refusal> {
+        if !self.word(b"IGNORE") {
+            return Ok(0);
+        }
+        let count = std::str::from_utf8(self.text.bytes(self.at)).ok().and_then(|digits| digits.parse().ok());
+        let Some(count) = count.filter(|_| self.text.kind(self.at) == Kind::Integer) else {
+            return self.not_parsed();
+        };
+        edits.push(NameEdit { token: self.at, edit: Edit::Text(b"0".to_vec()) });
+        self.at += 1;
+        if self.word_of(&[b"LINES", b"ROWS"]) { Ok(count) } else { self.not_parsed() }
+    }
+
+    /// The columns in parentheses, by their tokens and names; `None` for no list.
+    fn columns(&mut self) -> Result<Option<Vec<Column>>, Refusal> {
+        if !self.text.is(self.at, b'(') {
+            return Ok(None);
+        }
+        if self.text.is(self.at + 1, b')') {
+            // As if it were not there.
+            return self.refuse("A file is loaded into {} with an empty list of columns");
+        }
+        let mut columns = Vec::new();
+        loop {
+            let token = self.at + 1;
+            if self.text.kind(token) == Kind::UserVariable {
+                return self.refuse("Fields of a file for {} go into user variables");
+            }
+            if !self.text.is_name(token) {
+                return self.not_parsed();
+            }
+            columns.push((token, self.text.name(token).into_owned()));
+            self.at = token + 1;
+            if self.text.is(self.at, b')') {
+                self.at += 1;
+                return Ok(Some(columns));
+            }
+            if !self.text.is(self.at, b',') {
+                return self.not_parsed();
+            }
+        }
+    }
+}
