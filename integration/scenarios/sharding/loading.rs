@@ -11,6 +11,9 @@ both_dialects! {
     a_file_that_fails_leaves_nothing_anywhere,
     a_client_that_goes_in_the_middle_leaves_nothing,
     a_file_of_a_hundred_thousand_rows,
+    a_file_for_a_reference_table_goes_to_all_copies,
+    ids_that_servers_make_are_one_servers,
+    a_file_can_be_killed_and_the_session_goes_on,
 }
 
 /// A session at Tidegate and one on the server that holds all, which send files.
@@ -200,4 +203,94 @@ async fn a_file_of_a_hundred_thousand_rows(scenario: Scenario) {
         .same(&mut client, &mut direct, "SELECT COUNT(*), SUM(id), SUM(score), MAX(id) FROM customers")
         .await;
     assert_eq!((ids(&split, 0).await.len(), ids(&split, 1).await.len()), (50_000, 50_000));
+}
+
+/// The rows of each copy: at home, on both shards, and on the one server that has everything.
+async fn copies(split: &Split) -> Vec<Vec<(i64, Option<String>)>> {
+    let schema = &split.stage.schema;
+    let mut copies = Vec::new();
+    for (cluster, schema) in [
+        (&split.stage.cluster, schema.clone()),
+        (&split.stage.cluster, format!("{schema}_0")),
+        (&split.second, format!("{schema}_1")),
+        (&split.stage.cluster, split.whole.clone()),
+    ] {
+        let sql = format!("SELECT id, name FROM {schema}.countries ORDER BY id");
+        copies.push(cluster.root(0).await.query(sql).await.unwrap());
+    }
+    copies
+}
+
+async fn a_file_for_a_reference_table_goes_to_all_copies(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = both(&split).await;
+    for (sql, file) in [
+        ("LOAD DATA FILE INTO TABLE countries (id, name)", &b"1\tNorway\n2\tPeru\n3\tPeru\n"[..]),
+        ("LOAD DATA FILE REPLACE INTO TABLE countries (id, name)", b"1\tMali\n4\tMali\n5\t\\N\n"),
+        (
+            "LOAD DATA FILE INTO TABLE countries FIELDS TERMINATED BY ',' IGNORE 1 LINES (name, id)",
+            b"name,id\nx\\,y,6\n",
+        ),
+    ] {
+        same(&split, &mut client, &mut direct, sql, file).await;
+        let copies = copies(&split).await;
+        assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+    }
+    let rows: String = (100..2000).map(|id| format!("{id}\tname {id}\n")).collect();
+    same(&split, &mut client, &mut direct, "LOAD DATA FILE INTO TABLE countries (id, name)", rows.as_bytes())
+        .await;
+    let copies = copies(&split).await;
+    assert!(copies[0].len() > 1900 && copies.iter().all(|copy| *copy == copies[0]));
+}
+
+async fn ids_that_servers_make_are_one_servers(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = both(&split).await;
+    let sql = "LOAD DATA FILE INTO TABLE tickets (customer_id, text)";
+    let rows: String = (0..1200).map(|row| format!("3\trow{row}\n")).collect();
+    same(&split, &mut client, &mut direct, sql, rows.as_bytes()).await;
+    assert_eq!(client.value("SELECT LAST_INSERT_ID()").await.as_deref(), Some("1"));
+    let sql = sql.replace("FILE", "LOCAL INFILE 'it\\'s rows.csv'");
+    let error = load(&mut client, &sql, b"3\ta\n4\tb\n").await.err();
+    assert!(String::from_utf8_lossy(&error.message).contains("AUTO_INCREMENT"), "{error}");
+    let count = "SELECT COUNT(*) FROM tickets";
+    split.same(&mut client, &mut direct, count).await;
+    // Given ids may be of any shard.
+    let sql = "LOAD DATA FILE INTO TABLE tickets (id, customer_id, text)";
+    same(&split, &mut client, &mut direct, sql, b"5000\t3\ta\n5001\t4\tb\n").await;
+    split.same(&mut client, &mut direct, count).await;
+}
+
+async fn a_file_can_be_killed_and_the_session_goes_on(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = both(&split).await;
+    client.send_query("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers (id, name)").await;
+    assert!(matches!(client.outcome().await, Outcome::File(_)));
+    client.send_numbered(b"1\tone\n2\ttwo\n").await;
+    let mut killer = split.stage.raw().await;
+    killer.ok(format!("KILL QUERY {}", client.greeting.connection_id)).await;
+    client.send_numbered(b"3\tthree\n").await;
+    client.send_numbered(b"").await;
+    let error = client.outcome().await.err();
+    assert_eq!(error.code, 1317, "{error}");
+    same_rows(&split, &mut client, &mut direct).await;
+    // What is not carried out says so before a file is asked for.
+    for (sql, name) in [
+        ("LOAD DATA INFILE 'rows' INTO TABLE customers (id)", "(load)"),
+        ("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers (id, @x)", "(load)"),
+        ("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers (name)", "(missing-key)"),
+        ("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers CHARACTER SET gbk (id)", "(load)"),
+    ] {
+        let error = client.error(sql).await;
+        assert!(String::from_utf8_lossy(&error.message).contains(name), "{sql}: {error}");
+    }
+    assert_eq!(
+        client.prepare("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers (id)").await.unwrap_err().code,
+        1295
+    );
+    // A client that sends no files is not asked for one.
+    let mut without = split.stage.raw().await;
+    let error = without.error("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers (id)").await;
+    assert!([3948, 4166].contains(&error.code), "{error}");
+    assert_eq!(client.value("SELECT COUNT(*) FROM customers").await.as_deref(), Some("0"));
 }
