@@ -275,6 +275,7 @@ async fn a_kill_ends_all_parts(scenario: Scenario) {
     let runs = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE customers%'";
     split.second.until_number(0, "it is ended", runs, |statements| statements == 0).await;
     root.query_drop("ROLLBACK").await.unwrap();
+    split.stage.cluster.caught_up().await; // another session reads there
     let mut client = split.stage.raw().await;
     same_rows(&split, &mut client, &mut direct).await;
 }
