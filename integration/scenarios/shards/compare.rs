@@ -251,11 +251,14 @@ fn binary(columns: &[Column], row: &[u8]) -> Vec<Option<Vec<u8>>> {
 
 /// A text without what a collation may take for equal.
 fn folded(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(value)
+    let mut text = String::from_utf8_lossy(value)
         .to_lowercase()
         .replace('ß', "s")
         .replace("ss", "s")
         .replace(['\0', '\t'], "");
+    while text.contains(" ..") {
+        text = text.replace(" ..", ".."); // CONCAT(MIN(text), '..', MAX(text)): spaces at the end of the first
+    }
     let plain = text.trim_end_matches([' ']).chars().map(|c| match c {
         'á' | 'ä' => 'a',
         'é' => 'e',
