@@ -7,16 +7,13 @@
 use super::bracket::LOST;
 use super::portions::Spread;
 use super::prelude::PRELUDE_LIMIT;
-use super::problem::INTERRUPTED;
 use super::spread::{Failure, MADE_ID, Run};
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id;
-use crate::execute::client::Signals;
 use crate::execute::part::{Packet, Part};
 use crate::execute::relay::RelayError;
 use crate::execute::told::Summed;
-use crate::plan::Target;
 use crate::plan::sharded::{NameEdit, Place, text_for};
 use crate::sql::Lexing;
 use crate::sql::file::Field;
@@ -129,19 +126,12 @@ impl Session {
         let rows = std::mem::take(&mut helping.rows);
         let is_first = !rows.is_empty() && !helping.served;
         helping.served |= is_first;
-        self.visit(&portion.share.site).await;
-        if self.entry.handle.is_interrupted() {
-            return Err(INTERRUPTED.into());
-        }
-        let Some(held) = self.held.take() else { return Err(LOST.into()) };
-        let server = held.server;
-        self.worker.counters.statements.count(Target::Primary as usize, run.route.reason as usize);
+        let held = self.take_open_part(portion, run).await?;
         let mut name = Vec::new();
-        let (connection, answer) =
-            match self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server) {
-                true => (held, Err(RelayError::Protocol)),
-                false => self.upload(held, text, &bytes, &mut name).await,
-            };
+        let (connection, answer) = match self.has_lost_its_place(held.server) {
+            true => (held, Err(RelayError::Protocol)),
+            false => self.upload(held, text, &bytes, &mut name).await,
+        };
         // The client reads of one copy only.
         let about = (portion, &rows[..], !helpings.copies || at == 0);
         let (mut connection, end) = self.end_of_part(connection, answer, about, run).await?;

@@ -89,7 +89,7 @@ impl Session {
         // A session that has kept its own connection runs this statement elsewhere: a plain read beside a soft pin.
         let state_there = self.held.is_none()
             && (connection.status.contains(Status::IN_TRANSACTION) || !self.pins.is_empty());
-        let replaced = self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server);
+        let replaced = self.has_lost_its_place(server);
         if replaced || state_there && self.has_gone(&connection, work) {
             if !state_there {
                 self.lose(connection);
@@ -156,9 +156,12 @@ impl Session {
         self.keep_or_release(connection)
     }
 
-    /// A server at which the session was has lost its place as the primary: whether it is this one. What it would acknowledge from
+    /// Whether this server, at which the session was, has lost its place as the primary meanwhile. What it would acknowledge from
     /// now on is not on the server that has its place.
-    pub(super) fn is_replaced(&self, server: ServerId) -> bool {
+    pub(super) fn has_lost_its_place(&self, server: ServerId) -> bool {
+        if !self.client.signals.is_raised(Signals::REPLACED) {
+            return false;
+        }
         self.client.signals.lower(Signals::REPLACED);
         self.topology.snapshot().primary != Some(server)
     }

@@ -18,7 +18,7 @@ use super::work::Work;
 use super::{Flow, Problem, Session, reply};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
-use crate::execute::client::{Kept, Signals};
+use crate::execute::client::Kept;
 use crate::execute::relay::RelayError;
 use crate::execute::sum::Sum;
 use crate::ids::ServerId;
@@ -223,7 +223,7 @@ impl Session {
                 Ok(None) => break,
                 Err(stop) => return Err(stop),
             };
-            if self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(connection.server) {
+            if self.has_lost_its_place(connection.server) {
                 self.lose(connection);
                 continue;
             }

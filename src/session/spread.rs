@@ -17,7 +17,6 @@ use super::{Flow, Problem, Session};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::{self, TAKE};
 use crate::backend::room::Place;
-use crate::execute::client::Signals;
 use crate::execute::part::{Packet, Part, PartEnd};
 use crate::execute::relay::{End, RelayError};
 use crate::execute::told::{Told, at_own_row};
@@ -152,20 +151,31 @@ impl Session {
         self.commit_all(run).await
     }
 
-    /// Runs a part, and asks what is to be told of it.
-    async fn change_one(&mut self, portion: &Portion, run: &mut Run<'_>) -> Result<(), Failure> {
+    /// The connection on which a part is open, to be asked.
+    ///
+    /// # Errors
+    /// Somebody has ended the statement, or the part is lost.
+    pub(super) async fn take_open_part(
+        &mut self,
+        portion: &Portion,
+        run: &Run<'_>,
+    ) -> Result<Box<Connection>, Failure> {
         self.visit(&portion.share.site).await;
         if self.entry.handle.is_interrupted() {
             return Err(INTERRUPTED.into());
         }
-        let Some(held) = self.held.take() else { return Err(LOST.into()) };
-        let server = held.server;
+        let held = self.held.take().ok_or(LOST)?;
         self.worker.counters.statements.count(Target::Primary as usize, run.route.reason as usize);
-        let (connection, answer) =
-            match self.client.signals.is_raised(Signals::REPLACED) && self.is_replaced(server) {
-                true => (held, Err(RelayError::Protocol)),
-                false => self.ask(held, portion, run.text_of(portion)).await,
-            };
+        Ok(held)
+    }
+
+    /// Runs a part, and asks what is to be told of it.
+    async fn change_one(&mut self, portion: &Portion, run: &mut Run<'_>) -> Result<(), Failure> {
+        let held = self.take_open_part(portion, run).await?;
+        let (connection, answer) = match self.has_lost_its_place(held.server) {
+            true => (held, Err(RelayError::Protocol)),
+            false => self.ask(held, portion, run.text_of(portion)).await,
+        };
         // The client reads of one copy only.
         let asks = !run.spread.copies || run.ends.is_empty();
         let about = (portion, &portion.rows[..], asks);

@@ -42,7 +42,7 @@ pub use keywords::is_reserved;
 pub use model::*;
 pub use outline::*;
 pub use own::{Own, own_statement};
-pub use own_id::{Counts, count_edits, own_id_edits};
+pub use own_id::{BEFORE_LIST, Counts, count_edits, own_id_edits};
 pub use phrase::first_word;
 pub use question::{BareQuestion, Question, bare_question, parse_kill, shows_warnings};
 pub use recognise::recognise;

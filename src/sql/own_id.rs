@@ -12,6 +12,20 @@ use super::outline::Seen;
 use super::scan::split_variable;
 use super::splice::{Edit, asks_by_servers_ids, statements};
 
+/// Words between SELECT and its list.
+pub const BEFORE_LIST: [&[u8]; 10] = [
+    b"ALL",
+    b"DISTINCT",
+    b"DISTINCTROW",
+    b"HIGH_PRIORITY",
+    b"STRAIGHT_JOIN",
+    b"SQL_SMALL_RESULT",
+    b"SQL_BIG_RESULT",
+    b"SQL_BUFFER_RESULT",
+    b"SQL_NO_CACHE",
+    b"SQL_CALC_FOUND_ROWS",
+];
+
 /// Longest name that both dialects give to a column that has none.
 const LABEL_MAX: usize = 64;
 
@@ -251,19 +265,7 @@ fn is_operator(word: &[u8]) -> bool {
 }
 
 fn is_modifier(word: &[u8]) -> bool {
-    const MODIFIERS: [&[u8]; 10] = [
-        b"ALL",
-        b"DISTINCT",
-        b"DISTINCTROW",
-        b"HIGH_PRIORITY",
-        b"STRAIGHT_JOIN",
-        b"SQL_SMALL_RESULT",
-        b"SQL_BIG_RESULT",
-        b"SQL_BUFFER_RESULT",
-        b"SQL_NO_CACHE",
-        b"SQL_CALC_FOUND_ROWS",
-    ];
-    MODIFIERS.iter().any(|modifier| modifier.eq_ignore_ascii_case(word))
+    BEFORE_LIST.iter().any(|modifier| modifier.eq_ignore_ascii_case(word))
 }
 
 /// Reserved words that can only follow a select list.

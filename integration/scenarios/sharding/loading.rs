@@ -3,6 +3,7 @@
 use mysql_async::prelude::Queryable;
 use tidegate::wire::capabilities::Capabilities;
 
+use super::writes::{ids, same_rows};
 use super::{Split, tell};
 use crate::harness::{Login, Outcome, RawClient, Scenario};
 
@@ -57,22 +58,6 @@ async fn same(split: &Split, client: &mut RawClient, direct: &mut RawClient, sql
     assert_eq!(warnings(client).await, warnings(direct).await, "{sql}: {}", file.escape_ascii());
     split.same(client, direct, "SELECT LAST_INSERT_ID()").await;
     same_rows(split, client, direct).await;
-}
-
-async fn same_rows(split: &Split, client: &mut RawClient, direct: &mut RawClient) {
-    for sql in [
-        "SELECT id, name, score FROM customers ORDER BY id",
-        "SELECT customer_id, id, total FROM orders ORDER BY customer_id, id",
-    ] {
-        split.same(client, direct, sql).await;
-    }
-}
-
-/// Keys in a shard's table of customers, past Tidegate.
-async fn ids(split: &Split, shard: usize) -> Vec<i64> {
-    let cluster = if shard == 0 { &split.stage.cluster } else { &split.second };
-    let sql = format!("SELECT id FROM {}_{shard}.customers ORDER BY id", split.stage.schema);
-    cluster.root(0).await.query(sql).await.unwrap()
 }
 
 async fn rows_of_a_file_go_to_their_shards(scenario: Scenario) {

@@ -27,7 +27,7 @@ both_dialects! {
 const SCATTER: &str = "\n    without_key: {write: scatter}";
 
 /// What is in the tables, by a session at Tidegate and on the one server.
-async fn same_rows(split: &Split, client: &mut RawClient, direct: &mut RawClient) {
+pub(super) async fn same_rows(split: &Split, client: &mut RawClient, direct: &mut RawClient) {
     for sql in [
         "SELECT id, name, score FROM customers ORDER BY id",
         "SELECT customer_id, id, total FROM orders ORDER BY customer_id, id",
@@ -37,7 +37,7 @@ async fn same_rows(split: &Split, client: &mut RawClient, direct: &mut RawClient
 }
 
 /// Keys in a shard's table of customers, past Tidegate.
-async fn ids(split: &Split, shard: usize) -> Vec<i64> {
+pub(super) async fn ids(split: &Split, shard: usize) -> Vec<i64> {
     let cluster = if shard == 0 { &split.stage.cluster } else { &split.second };
     let sql = format!("SELECT id FROM {}_{shard}.customers ORDER BY id", split.stage.schema);
     cluster.root(0).await.query(sql).await.unwrap()

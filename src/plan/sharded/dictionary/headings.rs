@@ -5,27 +5,14 @@
 
 use crate::plan::sharded::edits::{Edit, NameEdit};
 use crate::plan::sharded::parse::text::{At, Text};
-
-/// Words between SELECT and its list.
-const BEFORE_LIST: &[&[u8]] = &[
-    b"ALL",
-    b"DISTINCT",
-    b"DISTINCTROW",
-    b"HIGH_PRIORITY",
-    b"STRAIGHT_JOIN",
-    b"SQL_SMALL_RESULT",
-    b"SQL_BIG_RESULT",
-    b"SQL_BUFFER_RESULT",
-    b"SQL_NO_CACHE",
-    b"SQL_CALC_FOUND_ROWS",
-];
+use crate::sql::BEFORE_LIST;
 
 /// An alias for each plain column of SELECT lists that is not written in capitals. `is_column`: whether such a name, in capitals, is a column's.
 pub(super) fn edits(text: &Text, is_column: &dyn Fn(&str) -> bool) -> Vec<NameEdit> {
     let mut edits = Vec::new();
     for select in (0..text.len()).filter(|at| text.is_word(*at, b"SELECT")) {
         let mut at = select + 1;
-        while text.is_one_of(at, BEFORE_LIST) {
+        while text.is_one_of(at, &BEFORE_LIST) {
             at += 1;
         }
         let (mut depth, mut start) = (0u32, at);
