@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::client::Client;
 use super::relay::RelayError;
 use crate::wire::buffer::Buffer;
-use crate::wire::frame::{HEADER, Header, put_packet};
+use crate::wire::frame::{HEADER, Header, PAYLOAD_MAX, put_packet};
 
 /// A client that stops in the middle of its file is given up, as by a server's `net_read_timeout`.
 const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -24,6 +24,8 @@ pub struct Upload {
     left: usize,
     /// The number of the packet that answers, as far as packets have come.
     sequence: u8,
+    /// The packet before was as long as packets can be: another one belongs to it.
+    full: bool,
     ended: bool,
 }
 
@@ -35,7 +37,7 @@ pub fn put_request(out: &mut Vec<u8>, sequence: u8, name: &[u8]) -> u8 {
 impl Upload {
     /// The file whose first packet has this number.
     pub fn new(buffer: Buffer, sequence: u8) -> Self {
-        Self { buffer, left: 0, sequence, ended: false }
+        Self { buffer, left: 0, sequence, full: false, ended: false }
     }
 
     /// The number of the packet that answers the file, once it has ended.
@@ -103,7 +105,9 @@ impl Upload {
             self.buffer.consume(HEADER);
             self.sequence = self.sequence.wrapping_add(1);
             self.left = header.length;
-            if header.length == 0 {
+            // An empty packet behind a full one is the end of that.
+            let continues = std::mem::replace(&mut self.full, header.length == PAYLOAD_MAX);
+            if header.length == 0 && !continues {
                 self.ended = true;
                 // A client has nothing to say before the answer.
                 return if self.buffer.filled().is_empty() { Ok(()) } else { Err(RelayError::Protocol) };
@@ -133,5 +137,20 @@ mod tests {
         let mut upload = Upload::new(std::rc::Rc::new(Freelist::default()).take(), 2);
         upload.buffer.extend(&[0, 0, 0, 2, 0]);
         assert!(matches!(upload.unpack(&mut Vec::new()), Err(RelayError::Protocol)));
+    }
+
+    #[test]
+    fn an_empty_packet_behind_a_full_one_does_not_end_the_file() {
+        let mut upload = Upload::new(std::rc::Rc::new(Freelist::default()).take(), 2);
+        let mut out = Vec::new();
+        upload.buffer.extend(&[255, 255, 255, 2]);
+        upload.unpack(&mut out).unwrap();
+        upload.left = 0; // all of it has come
+        upload.buffer.extend(&[0, 0, 0, 3, 1, 0, 0, 4, b'a']);
+        upload.unpack(&mut out).unwrap();
+        assert!(!upload.has_ended() && out == b"a");
+        upload.buffer.extend(&[0, 0, 0, 5]);
+        upload.unpack(&mut out).unwrap();
+        assert!(upload.has_ended());
     }
 }

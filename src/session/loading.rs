@@ -161,6 +161,7 @@ impl Session {
         let Load { format, skip, fields, places, .. } = &loading.load;
         let mut rows = Rows::new(format.clone(), *skip, *fields, places.clone(), charset == Charset::Utf8);
         let (mut file, mut number, mut wanted) = (Vec::new(), 0, 0);
+        let row_max = ROW_MAX.min(self.worker.config.limits.packet_max);
         loop {
             let mut from = 0;
             loop {
@@ -180,7 +181,7 @@ impl Session {
                     }
                     Next::Skipped(length) => from += length,
                     Next::More => {
-                        wanted = rest.len() * 2; // a long row is looked through as often as it doubles
+                        wanted = (rest.len() * 2).min(row_max); // a long row is looked through as often as it doubles
                         break;
                     }
                     Next::Unclear => return Err(unclear(number).into()),
@@ -190,7 +191,7 @@ impl Session {
                 return Ok(());
             }
             file.drain(..from);
-            if file.len() > ROW_MAX.min(self.worker.config.limits.packet_max) {
+            if file.len() > row_max {
                 return Err(too_long(number).into());
             }
             upload.next(&mut self.client, &mut file).await.map_err(|_| Failure::Gone)?;

@@ -143,9 +143,9 @@ impl<'a> Reader<'a> {
             let what = format!("Rows of a file for {} have no key", self.table);
             return Err(Refusal::new(Reason::MissingKey, what));
         };
-        if let Some(generate) = generate.filter(|generate| place(&generate.column).is_none()) {
+        if let Some(generate) = generate {
             let column = shown(generate.column.as_bytes());
-            return self.refuse(&format!("Rows of a file for {{}} have no {column}, which Tidegate makes"));
+            return self.refuse(&format!("A file is loaded into {{}}, whose {column} Tidegate makes"));
         }
         Ok(Planned::Load(Box::new(Load {
             database: into.database.name.clone(),
@@ -342,7 +342,11 @@ impl<'a> Reader<'a> {
             if !self.text.is_name(token) {
                 return self.not_parsed();
             }
-            columns.push((token, self.text.name(token).into_owned()));
+            let name = self.text.name(token).into_owned();
+            if columns.iter().any(|(_, other): &Column| other.eq_ignore_ascii_case(&name)) {
+                return self.refuse("A file for {} has two fields for one column");
+            }
+            columns.push((token, name));
             self.at = token + 1;
             if self.text.is(self.at, b')') {
                 self.at += 1;
