@@ -5,6 +5,7 @@
 //! file stays anywhere; of the file a part is in memory at a time, whatever its length. A client that has been asked for the file is told
 //! nothing before it has sent all of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::direct::{self, RULES_CHANGED, charset, refused};
@@ -25,6 +26,8 @@ use crate::wire::capabilities::Capabilities;
 
 /// Longest row of a file.
 const ROW_MAX: usize = 16 << 20;
+/// What a session may keep of a row without taking it out of the budget of all (`limits.packet_memory`).
+const COUNTED_ABOVE: usize = 1 << 20;
 
 /// A file that is to be loaded at several sites.
 #[derive(Debug)]
@@ -162,6 +165,8 @@ impl Session {
         let mut rows = Rows::new(format.clone(), *skip, *fields, places.clone(), charset == Charset::Utf8);
         let (mut file, mut number, mut wanted) = (Vec::new(), 0, 0);
         let row_max = ROW_MAX.min(self.worker.config.limits.packet_max);
+        let kept = 1 + if loading.load.keyspace.is_some() { 1 } else { loading.spread.portions.len() };
+        let (mut reserved, mut counted) = (Vec::new(), COUNTED_ABOVE);
         loop {
             let mut from = 0;
             loop {
@@ -193,6 +198,12 @@ impl Session {
             file.drain(..from);
             if file.len() > row_max {
                 return Err(too_long(number).into());
+            }
+            if file.len() > counted {
+                // A long row is kept here and for each of its sites; space doubles.
+                let target = file.len() * 2;
+                reserved.push(self.worker.reserve_packet((target - counted) * kept).ok_or(NO_MEMORY)?);
+                counted = target;
             }
             upload.next(&mut self.client, &mut file).await.map_err(|_| Failure::Gone)?;
         }
@@ -258,6 +269,11 @@ fn place(
     })?;
     Ok(Some(shard.index()))
 }
+
+const NO_MEMORY: Problem = Problem::Request(
+    1041,
+    Cow::Borrowed("Tidegate: Out of memory for long rows of files; try again later (limits.packet_memory)"),
+);
 
 fn unclear(number: usize) -> Problem {
     let what = format!(

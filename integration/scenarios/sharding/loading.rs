@@ -4,14 +4,15 @@ use mysql_async::prelude::Queryable;
 use tidegate::wire::capabilities::Capabilities;
 
 use super::writes::{ids, same_rows};
-use super::{Split, tell};
-use crate::harness::{Login, Outcome, RawClient, Scenario};
+use super::{Split, TABLES, rules, tell};
+use crate::harness::{Cluster, Login, Outcome, RawClient, Scenario};
 
 both_dialects! {
     rows_of_a_file_go_to_their_shards,
     a_file_that_fails_leaves_nothing_anywhere,
     a_client_that_goes_in_the_middle_leaves_nothing,
     a_file_of_a_hundred_thousand_rows,
+    what_a_long_row_takes_is_bounded,
     a_file_for_a_reference_table_goes_to_all_copies,
     ids_that_servers_make_are_one_servers,
     a_file_can_be_killed_and_the_session_goes_on,
@@ -188,6 +189,33 @@ async fn a_file_of_a_hundred_thousand_rows(scenario: Scenario) {
         .same(&mut client, &mut direct, "SELECT COUNT(*), SUM(id), SUM(score), MAX(id) FROM customers")
         .await;
     assert_eq!((ids(&split, 0).await.len(), ids(&split, 1).await.len()), (50_000, 50_000));
+}
+
+/// Rows are cut at any place of the client's packets, and are found up to the longest that may be.
+async fn what_a_long_row_takes_is_bounded(scenario: Scenario) {
+    let limits = |schema: &str, second: &Cluster| {
+        let mut rules = rules(schema, second);
+        rules.limits = "{packet: 16MiB, packet_memory: 48MiB}".into();
+        rules
+    };
+    let split = Split::of(scenario, Cluster::alone(scenario.dialect), &TABLES, limits).await;
+    let mut client = both(&split).await.0;
+    let sql = "LOAD DATA LOCAL INFILE 'it\\'s rows.csv' IGNORE INTO TABLE customers (id, name, score)";
+    let long = |id: u32, length: usize| format!("{id}\t{}\t1\n", "n".repeat(length));
+    // Too long for the column: all that is seen is that the row has arrived.
+    let rows = [long(1, 11 << 20), long(2, 9 << 20), "3\tc\t3\n".into()].concat();
+    load(&mut client, sql, rows.as_bytes()).await.ok();
+    assert_eq!(client.value("SELECT COUNT(*) FROM customers").await.unwrap(), "3");
+    client.ok("DELETE FROM customers WHERE id IN (1, 2, 3)").await;
+    let rows = ["4\td\t4\n".into(), long(5, 17 << 20)].concat();
+    let error = load(&mut client, sql, rows.as_bytes()).await.err();
+    assert!(String::from_utf8_lossy(&error.message).contains("Row 2 of the file is too long"), "{error}");
+    assert_eq!(client.value("SELECT COUNT(*) FROM customers").await.unwrap(), "0");
+    // Of three copies a row is kept four times.
+    let sql = "LOAD DATA LOCAL INFILE 'it\\'s rows.csv' IGNORE INTO TABLE countries (id, name)";
+    let error = load(&mut client, sql, format!("1\t{}\n", "n".repeat(14 << 20)).as_bytes()).await.err();
+    assert_eq!(error.code, 1041, "{error}");
+    assert_eq!(client.value("SELECT COUNT(*) FROM countries").await.unwrap(), "0");
 }
 
 /// The rows of each copy: at home, on both shards, and on the one server that has everything.
