@@ -112,6 +112,47 @@ impl Segments {
         self.in_line(sequence, patience, |state| state.pass(given, Instant::now())).await
     }
 
+    /// So many numbers as [`Self::take`] gives, or none, beside rows of the same statement that give theirs: none of those is among them. What
+    /// they give within reach is passed, as AUTO_INCREMENT passes it; what is further away is to be left behind when they are in.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn take_beside<Given: Iterator<Item = u64>>(
+        &self,
+        sequence: &Sequence,
+        count: usize,
+        given: impl Fn() -> Given,
+        patience: Duration,
+    ) -> Result<u64, Lacking> {
+        loop {
+            let reach = self.counter(sequence).ok_or(Lacking::default())?.lock().reach();
+            if reach <= LEAST && given().next().is_some() {
+                self.pass(sequence, 0, patience).await?; // nothing was fetched yet: what is near is not known
+                continue;
+            }
+            if let Some(near) = given().filter(|number| *number < reach).max() {
+                self.pass(sequence, near, patience).await?;
+            }
+            if count == 0 {
+                return Ok(0);
+            }
+            let first = self.take(sequence, count, patience).await?;
+            let taken = first..first.saturating_add(count as u64);
+            if !given().any(|number| taken.contains(&number)) {
+                return Ok(first);
+            }
+        }
+    }
+
+    /// A row with this number is in: as [`Self::pass`], and nobody waits for it.
+    pub fn leave(&self, sequence: &Sequence, given: u64) {
+        let Some(counter) = self.counter(sequence).filter(|_| given < GIVEN) else { return };
+        let asks = counter.lock().leave(given, Instant::now());
+        if asks {
+            self.due.notify_one();
+        }
+    }
+
     /// Waits, behind those who wait already, until the step is done.
     async fn in_line<Done>(
         &self,
@@ -224,6 +265,22 @@ impl State {
         (Some(()), self.is_low() && self.ask(0, now))
     }
 
+    /// The same, where what is at hand is given up if all of it is below; whether more must be fetched from now on.
+    fn leave(&mut self, given: u64, now: Instant) -> bool {
+        let had = self.had();
+        if given < had {
+            return self.pass(given, now).1;
+        }
+        (self.current, self.ahead) = (had..had, had..had);
+        self.floor = self.floor.max(given.saturating_add(1));
+        self.ask(1, now)
+    }
+
+    /// Where the next segment ends, or later.
+    fn reach(&self) -> u64 {
+        self.had().saturating_add(self.length.max(LEAST))
+    }
+
     /// Half of what was fetched last is used.
     fn is_low(&self) -> bool {
         left(&self.current) + left(&self.ahead) <= self.length / 2
@@ -250,8 +307,12 @@ impl State {
     }
 
     fn grant(&mut self, numbers: Range<u64>) {
-        let numbers = numbers.start.max(self.had())..numbers.end;
-        (self.is_there, self.wanted) = (true, 0);
+        self.is_there = true;
+        if numbers.end <= self.floor {
+            return; // it was on its way when a row gave a larger number
+        }
+        let numbers = numbers.start.max(self.had()).max(self.floor)..numbers.end;
+        self.wanted = 0;
         if numbers.is_empty() {
             return;
         }

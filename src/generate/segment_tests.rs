@@ -127,6 +127,65 @@ async fn numbers_that_rows_give_are_passed() {
     assert_eq!(segments.pass(&sequence, 1 << 40, patience).await, Err(Lacking::default()));
 }
 
+/// Carries out what is due until this is done.
+async fn fetching<T>(segments: &Segments, free: &mut u64, done: impl Future<Output = T>) -> T {
+    tokio::pin!(done);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut done => return done,
+            _ = fetch(segments, free) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn numbers_beside_those_that_rows_give_are_none_of_them() {
+    let segments = wanting();
+    let (mut free, sequence) = (1, sequence());
+    let mut made = Vec::new();
+    for (count, given) in [
+        (3, vec![2]),                // within what is at hand: behind it
+        (2, vec![1 << 40]),          // far away: left to be passed once it is in
+        (4000, vec![2500, 1 << 40]), // within what was fetched for these rows
+        (0, vec![9000]),
+        (1, vec![1 << 63]),
+    ] {
+        let take = segments.take_beside(&sequence, count, || given.iter().copied(), PATIENCE);
+        made.push(fetching(&segments, &mut free, take).await.unwrap());
+    }
+    assert_eq!((made[0], made[1], made[3]), (3, 6, 0));
+    assert!(made[2] > 2500 && made[4] > made[2] + 3999 && made[4] < 1 << 40, "{made:?}");
+    let there = segments.take_beside(&sequence, 1, || [9000].into_iter(), PATIENCE);
+    assert!(fetching(&segments, &mut free, there).await.unwrap() > 9000);
+    let patience = Duration::from_millis(20);
+    let gone = Sequence { table: "gone".into(), ..sequence };
+    let take = segments.take_beside(&gone, 1, || [5].into_iter(), patience);
+    assert_eq!(take.await, Err(Lacking::default()));
+}
+
+#[tokio::test]
+async fn a_number_that_is_in_is_left_behind_and_nobody_waits() {
+    let segments = wanting();
+    let (mut free, sequence) = (1, sequence());
+    let one = || segments.take(&sequence, 1, PATIENCE);
+    assert_eq!(fetching(&segments, &mut free, one()).await, Ok(1));
+    segments.leave(&sequence, 10);
+    assert_eq!(one().await, Ok(11));
+    // What was at hand is below, and so is what is on its way.
+    let due = segments.due();
+    segments.leave(&sequence, 70_000);
+    drop(due);
+    segments.grant(&sequence, 1001..3001);
+    assert!(free < 70_000, "nobody has written it down yet");
+    let due = fetch(&segments, &mut free).await;
+    assert_eq!((due.from, one().await), (70_001, Ok(70_001)));
+    segments.leave(&sequence, 69_000);
+    segments.leave(&sequence, u64::MAX);
+    segments.leave(&Sequence { table: "gone".into(), ..sequence.clone() }, 1);
+    assert_eq!(one().await, Ok(70_002));
+}
+
 #[test]
 fn segments_are_as_large_as_they_are_used_up_fast() {
     let (mut state, mut now) = (State::default(), Instant::now());

@@ -331,6 +331,7 @@ impl Session {
     pub(super) async fn refuse(&mut self, problem: &Problem) -> Flow {
         self.worker.counters.errors.count(problem.kind() as usize);
         self.tally.fail();
+        self.pass_nothing(problem);
         tracing::debug!(client = %self.entry.handle.id, %problem, "statement refused");
         let packet = problem.packet();
         self.last.counted |= self.last.found_rows_unknown; // the number outlasts the error

@@ -72,6 +72,11 @@ impl Gathered {
         self.altered
     }
 
+    /// Whether this column has, as far as those warnings tell that are kept.
+    pub fn tells_altered(&self, column: &str) -> bool {
+        self.rows.iter().any(|row| alters(row, column))
+    }
+
     /// The reply; `None` where there are no warnings.
     pub fn reply(&self, status: Status, capabilities: Capabilities) -> Option<Box<[u8]>> {
         if self.rows.is_empty() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::bound::{Bound, Given, MALFORMED};
 use super::direct::{Directed, Directory, RULES_CHANGED, refused};
+use super::passing::Passing;
 use super::problem::INTERRUPTED;
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
@@ -59,9 +60,10 @@ impl Session {
     ) -> Result<Option<(Wants, Run)>, Problem> {
         let needs = makes.needs(arguments, self.zero_is_value).map_err(|refusal| refused(&refusal))?;
         let given = match makes.by {
-            GenerateBy::Segment => makes.largest_given(arguments),
+            GenerateBy::Segment => makes.given(arguments).max(),
             _ => None,
         };
+        self.passing = given.map(|given| Box::new(passing(makes, given)));
         if needs.count() == 0 && given.is_none() {
             return Ok(None);
         }
@@ -72,18 +74,14 @@ impl Session {
         let run = async {
             match makes.by {
                 GenerateBy::Segment => {
-                    if let Some(given) = given {
-                        generators
-                            .segments
-                            .pass(&makes.sequence, given, patience)
-                            .await
-                            .map_err(|_| NO_SEGMENT)?;
-                    }
+                    let given = || makes.given(arguments);
+                    let first =
+                        generators.segments.take_beside(&makes.sequence, count, given, patience).await;
+                    let first = first.map_err(|_| NO_SEGMENT)?;
                     if count == 0 {
                         return Ok(None);
                     }
-                    let first = generators.segments.take(&makes.sequence, count, patience).await;
-                    first.map(Run::From).map_err(|_| NO_SEGMENT)
+                    Ok(Run::From(first))
                 }
                 GenerateBy::Snowflake => {
                     generators.numbers(count, patience).await.map(Run::Ticks).map_err(|_| NO_NODE)
@@ -198,6 +196,12 @@ impl Session {
             connection.debt = Some(Arc::clone(&self.insert_id));
         }
     }
+}
+
+/// What is passed when a statement with this number has ended.
+fn passing(makes: &Makes, given: u64) -> Passing {
+    let (sequence, column) = (makes.sequence.clone(), makes.column.clone());
+    Passing { sequence, given, rows: makes.rows(), updates: makes.updates, column }
 }
 
 /// What a client is told of these; nothing of what is no number, as by a server.

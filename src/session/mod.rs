@@ -52,6 +52,7 @@ mod outlasting;
 mod own;
 mod own_ids;
 mod parts;
+mod passing;
 mod perform;
 mod pins;
 mod placing;
@@ -98,6 +99,7 @@ use self::freshness::Freshness;
 use self::incoming::Incoming;
 use self::ledger::Ledger;
 use self::observed::Tally;
+use self::passing::Passing;
 use self::pins::Pins;
 pub use self::problem::{CANNOT_CONNECT, Kind as ProblemKind, Problem};
 use self::sites::Sites;
@@ -213,6 +215,8 @@ pub struct Session {
     /// When the command in hand came, or the last one was answered.
     since: Instant,
     tally: Tally,
+    /// What its statement passes when it has ended.
+    passing: Option<Box<Passing>>,
 }
 
 /// What a login has established, up to the final OK.
@@ -317,6 +321,7 @@ impl Session {
             sequence: 1,
             since: Instant::now(),
             tally: Tally::default(),
+            passing: None,
             topology: Arc::clone(worker.clusters.home()),
             sites: Sites::new(worker.config.home),
             worker,

@@ -42,6 +42,15 @@ impl Tally {
         self.error
     }
 
+    /// How many rows it has changed, by the server's word; `None` where nobody knows.
+    pub fn affected(&self) -> Option<u64> {
+        match (self.error, self.route, self.failed) {
+            (Some(_), ..) => Some(0),
+            (None, Some(_), false) => Some(self.rows),
+            _ => None,
+        }
+    }
+
     /// The client was told of a problem.
     pub fn fail(&mut self) {
         self.failed = true;
@@ -77,6 +86,7 @@ impl Session {
         let took = now.saturating_duration_since(self.since);
         self.since = now;
         self.worker.counters.took(route.target as usize, took);
+        self.pass_given();
         if let Some((server, asked)) = self.tally.asked {
             self.topology.answered(server, now, now.saturating_duration_since(asked));
         }

@@ -95,6 +95,19 @@ pub enum Problem {
     Unsupported(Cow<'static, str>),
 }
 
+impl Problem {
+    /// Whether the statement may have been executed, all the same.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Lost { outcome_unknown, .. } | Self::TransactionLost { outcome_unknown, .. } => {
+                *outcome_unknown
+            }
+            Self::CommitLost { .. } | Self::Halved(_) => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<LeaseError> for Problem {
     fn from(error: LeaseError) -> Self {
         match error {

@@ -320,6 +320,10 @@ impl Session {
             told.insert_id = id;
             self.insert_id.put(insert_id::Place::Known(id));
         }
+        // What is stored instead is the largest that its column takes, and no number to go on behind.
+        if self.passing.as_ref().is_some_and(|passing| run.warnings.tells_altered(&passing.column)) {
+            self.passing = None;
+        }
         let (status, flags) = (self.standing(), self.client.capabilities);
         let end =
             End { status, affected_rows: told.affected_rows, warnings: told.warnings, ..End::default() };

@@ -14,12 +14,13 @@ both_dialects! {
     a_segment_that_cannot_be_fetched_is_told,
     another_primary_begins_behind_what_was_lost,
     numbers_that_rows_give_are_passed,
+    a_number_that_no_row_has_got_is_not_passed,
     a_row_that_is_selected_gets_a_number,
 }
 
 const TABLES: [&str; 4] = [
     "customers (id BIGINT PRIMARY KEY, name VARCHAR(40), score BIGINT)",
-    "tickets (customer_id BIGINT, id BIGINT PRIMARY KEY, text VARCHAR(20), UNIQUE KEY (customer_id, text))",
+    "tickets (customer_id BIGINT, id INT PRIMARY KEY, text VARCHAR(20), UNIQUE KEY (customer_id, text))",
     "plain (id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(40))",
     "countries (id INT PRIMARY KEY, name VARCHAR(20))",
 ];
@@ -242,6 +243,72 @@ async fn numbers_that_rows_give_are_passed(scenario: Scenario) {
     let again = Proxy::start(&split.stage.cluster, &rules).await;
     let mut other = login(&split, &again).await;
     assert!(other.ok(insert).await.insert_id > 1_000_502);
+}
+
+/// As AUTO_INCREMENT's counter, which a statement that fails does not move, with one exception: rows in front of the one that fails, which
+/// are taken back here as they are there (tried on both).
+async fn a_number_that_no_row_has_got_is_not_passed(scenario: Scenario) {
+    let split = split(scenario).await;
+    let mut client = split.stage.raw().await;
+    client.ok("INSERT INTO tickets (customer_id, text) VALUES (1, 'a'), (2, 'b')").await;
+    let mut next = 3;
+    for (sql, code) in [
+        ("INSERT INTO tickets (customer_id, id, text) VALUES (1, 2000000000, 'a')", 1062),
+        ("INSERT INTO tickets (customer_id, id, text) VALUES (1, 1, 'other')", 1062),
+        (
+            "INSERT INTO tickets (customer_id, id, text) VALUES (3, 2000000001, 'too long for this column')",
+            1406,
+        ),
+        ("INSERT INTO tickets (customer_id, id) VALUES (1, 99999999999)", 1264),
+        // Rows for both shards; one of them is in until the other one fails.
+        (
+            "INSERT INTO tickets (customer_id, id, text) VALUES (2, 2000000002, 'c'), (1, 2000000003, 'a')",
+            1062,
+        ),
+        ("INSERT INTO tickets (customer_id, id, text) VALUES (2, NULL, 'c'), (1, 2000000003, 'a')", 1062),
+        ("INSERT INTO tickets (customer_id, id, missing) VALUES (1, 2000000004, 'a')", 1054),
+    ] {
+        assert_eq!(client.error(sql).await.code, code, "{sql}");
+        next += u64::from(sql.contains("NULL"));
+        assert_eq!(
+            told(&mut client, "INSERT INTO tickets (customer_id) VALUES (1)").await,
+            next,
+            "behind {sql}"
+        );
+        next += 1;
+    }
+    let prepared = client
+        .prepare("INSERT INTO tickets (customer_id, id, text) VALUES (?, ?, ?), (2, ?, ?)")
+        .await
+        .expect("prepared");
+    let values = [Param::Int(1), Param::Int(2_000_000_005), Param::Text(b"a")];
+    let values = [&values[..], &[Param::Int(2_000_000_006), Param::Text(b"d")]].concat();
+    assert_eq!(client.execute(prepared, &values).await.err().code, 1062);
+    for sql in [
+        "INSERT IGNORE INTO tickets (customer_id, id, text) VALUES (1, 2000000007, 'a')",
+        "INSERT INTO tickets (customer_id, id, text) VALUES (1, 2000000008, 'a') ON DUPLICATE KEY UPDATE text = 'e'",
+        // The column has got its largest number, and the shard's server would make no other one.
+        "INSERT IGNORE INTO tickets (customer_id, id, text) VALUES (1, 99999999999, 'f')",
+    ] {
+        client.ok(sql).await;
+        assert_eq!(
+            told(&mut client, "INSERT INTO tickets (customer_id) VALUES (1)").await,
+            next,
+            "behind {sql}"
+        );
+        next += 1;
+    }
+    assert_eq!(number(&mut client, "SELECT MAX(id) FROM tickets").await, 2_147_483_647);
+    // Those that are in are passed, also if they are taken back then.
+    client.ok("REPLACE INTO tickets (customer_id, id, text) VALUES (2, 500000, 'b')").await;
+    assert_eq!(told(&mut client, "INSERT INTO tickets (customer_id) VALUES (2)").await, 500_001);
+    client.ok("BEGIN").await;
+    client.ok("INSERT INTO tickets (customer_id, id) VALUES (2, 600000)").await;
+    client.ok("ROLLBACK").await;
+    assert_eq!(told(&mut client, "INSERT INTO tickets (customer_id) VALUES (2)").await, 600_001);
+    let both = "INSERT INTO tickets (customer_id, id) VALUES (2, 700000), (1, NULL), (1, 700005)";
+    assert_eq!(told(&mut client, both).await, 600_002);
+    assert_eq!(told(&mut client, "INSERT INTO tickets (customer_id) VALUES (2)").await, 700_006);
 }
 
 async fn a_row_that_is_selected_gets_a_number(scenario: Scenario) {

@@ -189,7 +189,7 @@ impl Makes {
     }
 
     /// How many rows it has.
-    pub(super) fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         self.slots.len()
     }
 
@@ -237,13 +237,12 @@ impl Makes {
         Ok(Wants(needs))
     }
 
-    /// The largest number that a row of this execution gives itself.
-    pub fn largest_given(&self, arguments: &Arguments<'_>) -> Option<u64> {
-        let given = self.slots.iter().filter_map(|slot| match slot {
+    /// The numbers that rows of this execution give themselves.
+    pub fn given(&self, arguments: &Arguments<'_>) -> impl Iterator<Item = u64> {
+        self.slots.iter().filter_map(|slot| match slot {
             Slot::Given { source, .. } => number(arguments.read(*source).value()),
             Slot::Absent(_) | Slot::Instead(_) | Slot::Kept => None,
-        });
-        given.max()
+        })
     }
 
     /// A value as it is written in a text.
