@@ -58,6 +58,7 @@ impl Session {
             _ if statement.uses.contains(Uses::DOUBT) => false,
             Class::Read | Class::Show | Class::Set => sql::uses_no_table(text, &self.lexing),
             _ if statement.uses.contains(Uses::MULTIPLE) => false,
+            Class::Write => statement.uses.contains(Uses::INTO) && sql::uses_no_table(text, &self.lexing),
             Class::Begin(Access::ReadOnly) => false,
             Class::Begin(_) | Class::EndOrSavepoint => !self.situation().default_read_only,
             Class::Use | Class::Empty => true,

@@ -25,6 +25,9 @@ use crate::wire::track::{CHOICES, Shown};
 /// Changes nothing, and says that it has changed some state.
 const TELLS: &[u8] = b"SET SESSION sql_warnings=@@SESSION.sql_warnings";
 
+/// Words of which one is in each packet of several statements that may create tables or set roles.
+const CREATING: [&[u8]; 4] = [b"create", b"role", b"call", b"exec"];
+
 /// System variables in prepared texts that are told apart.
 const SETTINGS_MAX: usize = 64;
 
@@ -129,8 +132,12 @@ impl Session {
         let Recognised { class, uses, .. } = work.statement;
         let succeeded = end.error.is_none();
         // Of a stored program it looks as if several statements were in the packet.
-        let several = uses.contains(Uses::MULTIPLE) && (end.several || class != Class::Ddl);
-        if several || class == Class::TextPrepared || uses.contains(Uses::ROLE) {
+        let several = uses.contains(Uses::MULTIPLE)
+            && (end.several || class != Class::Ddl)
+            && (uses.intersects(Uses::UNKNOWN_FUNCTION | Uses::DOUBT)
+                || CREATING.iter().any(|word| contains_word(work.sql(), word)));
+        let runs_text = class == Class::TextPrepared && sql::executes_text(work.sql(), &self.lexing);
+        if several || runs_text || uses.contains(Uses::ROLE) {
             connection.counted = None;
         } else if uses.contains(Uses::FLUSH_STATUS) && succeeded {
             connection.counted = Some(0);

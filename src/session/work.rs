@@ -71,7 +71,9 @@ impl<'a> Work<'a> {
         let Recognised { class, uses, .. } = self.statement;
         let names = |words: &[&[u8]]| words.iter().any(|word| contains_word(self.sql(), word));
         match class {
-            Class::Use | Class::Call | Class::TextPrepared => true,
+            Class::Use | Class::TextPrepared => true,
+            // Of a routine in another database, MariaDB reports the way back.
+            Class::Call => self.sql().contains(&b'.'),
             _ if uses.contains(Uses::DOUBT) => true,
             _ if uses.contains(Uses::MULTIPLE) => {
                 names(&[b"use", b"call", b"execute", b"database", b"schema"])
