@@ -22,6 +22,7 @@ mod key_types;
 mod loading;
 mod made;
 mod prepared;
+mod savepoints;
 mod seams;
 mod segments;
 mod transactions;

@@ -7,18 +7,27 @@
 use tokio::time::timeout;
 
 use super::bracket::LOST;
-use super::course::Course;
+use super::course::{Course, Outcome};
 use super::prelude::PRELUDE_LIMIT;
-use super::sites::Site;
+use super::sites::{Branch, Site};
 use super::{Problem, Session};
 use crate::backend::connection::Connection;
+use crate::backend::exchange::{self, ExchangeError};
 use crate::plan::{Reason, Route, Target};
 use crate::shard::Transactions;
 use crate::sql::{self, Access, Class, Ending, Recognised, Uses};
+use crate::wire::buffer::Buffer;
+use crate::wire::command;
+use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
+use crate::wire::reply::Expect;
 
+const READ_ONLY: &[u8] = b"START TRANSACTION READ ONLY";
+const READ_ONLY_SNAPSHOT: &[u8] = b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 /// ER_LOCK_DEADLOCK: the server has rolled back its whole transaction.
 pub(super) const DEADLOCK: u16 = 1213;
+/// ER_LOCK_WAIT_TIMEOUT: the same, where `innodb_rollback_on_timeout` says so.
+const LOCK_WAIT: u16 = 1205;
 
 impl Session {
     /// Sees to it that what the statement does to the open transaction is done to its parts elsewhere; goes where the statement itself
@@ -43,7 +52,7 @@ impl Session {
         }
         match statement.class {
             Class::EndOrSavepoint => match sql::ending(text, &self.lexing) {
-                Ending::Savepoint => Err(Problem::Unsupported(SAVEPOINT.into())),
+                Ending::Savepoint => self.save_parts(text, statement).await.map(|()| true),
                 _ if !statement.uses.is_empty() || self.ends_lead_on() => {
                     Err(Problem::Unsupported(CHAIN.into()))
                 }
@@ -78,7 +87,7 @@ impl Session {
 
     /// How many parts of the open transaction have written.
     fn writers(&self) -> usize {
-        let here = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION) && self.sites.wrote;
+        let here = self.has_open_part() && self.sites.wrote.is_some();
         let elsewhere = self.sites.parked.iter().filter(|branch| branch.is_open() && branch.wrote());
         elsewhere.count() + usize::from(here)
     }
@@ -152,13 +161,27 @@ impl Session {
                 return Err(Problem::Unsupported(UNSEEN_END.into()));
             }
         }
-        (self.sites.wrote, self.sites.rule) = (true, rule);
+        let savepoints = self.sites.savepoints.count();
+        (self.sites.wrote, self.sites.rule) = (self.sites.wrote.or(Some(savepoints)), rule);
         Ok(())
     }
 
     /// The statement runs here: within a part of the open transaction, if there is one.
     pub(super) fn note_part(&mut self) {
         self.sites.in_part = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
+    }
+
+    /// What begins at other sites what a server has begun by this. MySQL keeps the mode of a read only transaction that BEGIN ends (MariaDB
+    /// does not; tried on both), so the server's word decides.
+    fn begun_by(&self, text: &[u8], statement: Recognised) -> Box<[u8]> {
+        let is_read_only = self.status.contains(Status::IN_TRANSACTION_READONLY);
+        match statement.class {
+            Class::Begin(Access::Default) if is_read_only => {
+                let snapshot = statement.uses.contains(Uses::CHAIN_OR_RELEASE);
+                if snapshot { READ_ONLY_SNAPSHOT.into() } else { READ_ONLY.into() }
+            }
+            _ => text.into(),
+        }
     }
 
     /// Whether a transaction is open at any site, or every statement opens one.
@@ -168,12 +191,25 @@ impl Session {
             || !self.status.contains(Status::AUTOCOMMIT)
     }
 
-    /// Begins here what was begun elsewhere, where it is not open here yet.
+    /// What begins the open transaction at a site where it is not open; `None` where a statement does that by itself.
+    fn beginning(&self) -> Option<Vec<u8>> {
+        if let Some(begin) = &self.sites.begin {
+            return Some(begin.to_vec());
+        }
+        // Begun by a routine, or among several statements; or a savepoint is to be set.
+        let autocommit = self.status.contains(Status::AUTOCOMMIT);
+        let mut open = self.sites.parked.iter().filter(|branch| branch.is_open()).peekable();
+        let is_begun = open.peek().is_some() && (autocommit || self.sites.savepoints.count() > 0);
+        let read_only = open.any(Branch::is_read_only);
+        is_begun.then(|| if read_only { READ_ONLY.to_vec() } else { b"START TRANSACTION".to_vec() })
+    }
+
+    /// Begins here what was begun elsewhere, where it is not open here yet, with its savepoints.
     pub(super) async fn begin_here(&mut self, statement: Recognised) -> Result<(), Problem> {
-        let Some(begin) = self.sites.begin.clone() else { return Ok(()) };
-        if self.held.is_some() && self.status.contains(Status::IN_TRANSACTION) {
+        if self.has_open_part() {
             return Ok(());
         }
+        let Some(begin) = self.beginning() else { return Ok(()) };
         let access = match self.recognise(&begin).class {
             Class::Begin(access) => access,
             _ => Access::Default,
@@ -182,19 +218,28 @@ impl Session {
             Access::ReadOnly if !may_write(statement) => Target::Replica,
             _ => Target::Primary,
         };
+        let savepoints = self.sites.savepoints.statements();
         let mut route = Route { target, reason: Reason::BeginTransaction };
         let mut connection = self.ready(&mut route, None).await?;
-        let mut buffer = self.worker.buffers.take();
-        match timeout(PRELUDE_LIMIT, connection.run(&begin, &mut buffer)).await {
-            Ok(Ok(answer)) if answer.error.is_none() => {
+        match timeout(
+            PRELUDE_LIMIT,
+            begin_on(&mut connection, &begin, &savepoints, &mut self.worker.buffers.take()),
+        )
+        .await
+        {
+            Ok(Ok(None)) => {
                 self.status = connection.status;
-                self.course = Course::Begun(access, route);
+                self.course = match savepoints.is_empty() {
+                    true => Course::Begun(access, route),
+                    false => Course::Lost(Outcome::Statement),
+                };
                 self.hold(connection);
+                self.leave_idle_parts();
                 Ok(())
             }
-            Ok(Ok(answer)) => {
+            Ok(Ok(Some(error))) => {
                 self.release(connection, false);
-                Err(answer.error.map_or(LOST, Problem::Server))
+                Err(Problem::Server(error))
             }
             _ => {
                 self.lose(connection);
@@ -219,11 +264,12 @@ impl Session {
         let is_open =
             |session: &Self| session.held.is_some() && session.status.contains(Status::IN_TRANSACTION);
         let was_open = std::mem::take(&mut self.sites.in_part);
-        if let Some(error) = self.tally.error().filter(|_| self.sites.is_open_elsewhere()) {
-            if was_open {
+        if let Some(error) = self.tally.error() {
+            let elsewhere = self.sites.is_open_elsewhere();
+            if was_open && (elsewhere || matches!(error, DEADLOCK | LOCK_WAIT)) {
                 self.make_status_sure().await;
             }
-            if error == DEADLOCK || was_open && !is_open(self) {
+            if elsewhere && (error == DEADLOCK || was_open && !is_open(self)) {
                 // This server has rolled its part back: nothing of the transaction is to be left elsewhere.
                 let _ = self.end_parts(b"ROLLBACK").await;
             }
@@ -238,17 +284,43 @@ impl Session {
             return;
         }
         if open && matches!(statement.class, Class::Begin(_)) && !statement.uses.contains(Uses::MULTIPLE) {
-            self.sites.begin = Some(text.into());
-            (self.sites.wrote, self.sites.rule) = (false, None);
+            self.forget_parts();
+            self.sites.begin = Some(self.begun_by(text, statement));
+        } else if open {
+            if statement.uses.contains(Uses::MULTIPLE) {
+                self.sites.begin = None; // one of them may have begun another
+            }
+            self.note_savepoints(text, statement, self.tally.error().is_some());
         }
         if open {
             return;
         }
-        self.sites.wrote = false;
+        self.sites.wrote = None;
         if !self.sites.is_open_elsewhere() {
             self.forget_parts();
         }
     }
+}
+
+/// Begins a part, and sets savepoints in it; the error of a server that refuses.
+async fn begin_on(
+    connection: &mut Connection,
+    begin: &[u8],
+    savepoints: &[Vec<u8>],
+    buffer: &mut Buffer,
+) -> Result<Option<ErrPacket>, ExchangeError> {
+    let mut packets = Vec::with_capacity(begin.len() + 8);
+    command::put_query(&mut packets, begin, connection.capabilities);
+    for savepoint in savepoints {
+        command::put_query(&mut packets, savepoint, connection.capabilities);
+    }
+    connection.stream.write_all(&packets).await?;
+    let mut error = None;
+    for _ in 0..=savepoints.len() {
+        let answer = exchange::receive(connection, buffer, Expect::Results).await?;
+        error = error.or(answer.error);
+    }
+    Ok(error)
 }
 
 /// Whether the statement may leave something that COMMIT makes last.
@@ -276,11 +348,10 @@ fn may_end(statement: Recognised) -> bool {
 }
 
 /// Ends a part of a transaction.
-async fn end(
-    connection: &mut Connection,
-    sql: &[u8],
-    buffer: &mut crate::wire::buffer::Buffer,
-) -> Result<(), Problem> {
+async fn end(connection: &mut Connection, sql: &[u8], buffer: &mut Buffer) -> Result<(), Problem> {
+    if connection.broken {
+        return Err(Problem::CommitLost { why: None });
+    }
     match timeout(PRELUDE_LIMIT, connection.run(sql, buffer)).await {
         Ok(Ok(answer)) => answer.error.map_or(Ok(()), |error| Err(Problem::Server(error))),
         _ => {
@@ -289,9 +360,6 @@ async fn end(
         }
     }
 }
-
-const SAVEPOINT: &str = "savepoints are not possible in a transaction that has read at several shards or outside of them: set them before \
-                         the transaction goes to a second one, or keep it in one";
 
 const CHAIN: &str = "AND CHAIN and RELEASE are not possible in a transaction that has read at several shards or outside of them: end it by \
                      COMMIT or ROLLBACK alone, with completion_type NO_CHAIN";

@@ -30,7 +30,7 @@ impl Session {
     /// Some do not last, or it is not known. The transaction is over all the same.
     pub(super) async fn commit_parts(&mut self, statement: Recognised) -> Result<(), Problem> {
         let mut sites: Vec<Site> = Vec::new();
-        if self.held.is_some() && self.status.contains(Status::IN_TRANSACTION) && self.sites.wrote {
+        if self.held.is_some() && self.status.contains(Status::IN_TRANSACTION) && self.sites.wrote.is_some() {
             sites.push(self.sites.here());
         }
         let elsewhere = self.sites.parked.iter().filter(|branch| branch.is_open() && branch.wrote());
@@ -123,7 +123,7 @@ impl Session {
             held.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
         }
         self.status = held.status;
-        (self.course, self.sites.wrote, self.status_unsure) = (Course::Untold, false, false);
+        (self.course, self.sites.wrote, self.status_unsure) = (Course::Untold, None, false);
         if held.broken || self.pins.difference(Pins::PASSING).is_empty() {
             self.set_pins(Pins::default());
             return self.release(held, false);

@@ -90,6 +90,15 @@ pub(super) enum Course {
     Lost(Outcome),
 }
 
+impl Course {
+    /// Something has run in it that is not kept.
+    pub fn miss(&mut self) {
+        if !matches!(self, Self::Untold) {
+            *self = Self::Lost(Outcome::Statement);
+        }
+    }
+}
+
 /// What a statement is to a transaction that is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {

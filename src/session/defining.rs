@@ -141,7 +141,7 @@ impl Session {
                 }
             }
         }
-        (self.sites.begin, self.sites.wrote) = (None, false);
+        self.forget_parts();
         Ok(())
     }
 

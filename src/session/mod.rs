@@ -71,6 +71,7 @@ mod record;
 mod refusal;
 mod reply;
 mod resume;
+mod savepoints;
 mod scatter;
 mod sequences;
 mod settle;

@@ -196,6 +196,12 @@ impl Record {
         self.steps().iter().any(|step| step.statement.class == Class::Write)
     }
 
+    /// Whether nothing has run in it but its beginning, and savepoints.
+    pub fn has_run_nothing(&self) -> bool {
+        let mut steps = self.steps().iter().map(|step| step.statement.class);
+        matches!(steps.next(), Some(Class::Begin(_))) && steps.all(|class| class == Class::EndOrSavepoint)
+    }
+
     /// Whether it was begun, and nothing has run in it.
     pub fn is_only_begun(&self) -> bool {
         matches!(self.steps(), [Step { statement: Recognised { class: Class::Begin(_), .. }, .. }])
@@ -251,6 +257,18 @@ mod tests {
         assert_eq!(texts, [Some(b"START TRANSACTION READ ONLY".to_vec()), Some(b"SELECT 1".to_vec())]);
         let sums: Vec<_> = record.steps().iter().map(|step| step.sum.is_some()).collect();
         assert_eq!(sums, [false, true]);
+    }
+
+    #[test]
+    fn savepoints_are_nothing_that_has_run() {
+        let home = Rc::default();
+        let mut record = record(&home);
+        assert!(!record.has_run_nothing(), "it is not begun");
+        record.begin(Access::Default, Capabilities::empty());
+        let savepoint = Recognised::plain(Class::EndOrSavepoint, Uses::empty());
+        assert!(record.push(&Work::command(b"", Expect::Results, savepoint), &Sum::new(7)));
+        assert!(record.has_run_nothing() && !record.is_only_begun());
+        assert!(push(&mut record, b"SELECT 1", b"1") && !record.has_run_nothing());
     }
 
     #[test]

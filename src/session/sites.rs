@@ -13,6 +13,7 @@ use super::diagnostics::At;
 use super::freshness::Freshness;
 use super::ledger::Ledger;
 use super::pins::Pins;
+use super::savepoints::Savepoints;
 use super::statements::Open;
 use crate::backend::connection::Connection;
 use crate::backend::state::State;
@@ -47,14 +48,16 @@ pub(super) struct Sites {
     marks: Vec<(ClusterId, Freshness)>,
     /// What it holds elsewhere.
     pub(super) parked: Vec<Branch>,
-    /// Whether the open transaction has written where the session is.
-    pub(super) wrote: bool,
+    /// Since when the open transaction has written where the session is: how many savepoints had been set before. `None` where it has not.
+    pub(super) wrote: Option<u64>,
     /// What the rules of those who have written in it say of more than one.
     pub(super) rule: Option<Transactions>,
     /// The statement in hand runs within a part of the open transaction.
     pub(super) in_part: bool,
     /// The statement that has begun the open transaction; `None` where none has.
     pub(super) begin: Option<Box<[u8]>>,
+    /// Its savepoints.
+    pub(super) savepoints: Savepoints,
 }
 
 /// At a shard.
@@ -83,7 +86,7 @@ pub(super) struct Aside {
     course: Course,
     status: Status,
     status_unsure: bool,
-    wrote: bool,
+    wrote: Option<u64>,
     /// What of the client's statements is there.
     open: Open,
 }
@@ -101,13 +104,35 @@ impl Branch {
 
     /// Whether that has written.
     pub fn wrote(&self) -> bool {
-        self.aside.wrote
+        self.aside.wrote.is_some()
+    }
+
+    /// Whether its transaction is read only.
+    pub fn is_read_only(&self) -> bool {
+        self.aside.status.contains(Status::IN_TRANSACTION_READONLY)
+    }
+
+    /// Something of Tidegate's own runs in its part, which could not be run again with it. `undone`: what was written since so many savepoints had
+    /// been set is undone.
+    pub fn ran_savepoint(&mut self, undone: Option<u64>) {
+        self.aside.course.miss();
+        self.aside.wrote = self.aside.wrote.filter(|since| undone.is_none_or(|undone| *since < undone));
+    }
+
+    /// Whether nothing has run in its part, and nothing else of the session is there.
+    fn is_idle(&self) -> bool {
+        let is_idle = match &self.aside.course {
+            Course::Begun(..) => true,
+            Course::Told(record) => record.has_run_nothing(),
+            Course::Untold | Course::Lost(_) => false,
+        };
+        is_idle && self.is_open() && !self.wrote() && self.aside.pins.difference(Pins::PASSING).is_empty()
     }
 
     /// Its part of the transaction has ended.
     pub fn ended(&mut self) {
         self.aside.status.remove(Status::IN_TRANSACTION | Status::IN_TRANSACTION_READONLY);
-        (self.aside.status_unsure, self.aside.wrote, self.aside.course) = (false, false, Course::Untold);
+        (self.aside.status_unsure, self.aside.wrote, self.aside.course) = (false, None, Course::Untold);
     }
 
     /// Whether something else of the session is there.
@@ -149,7 +174,8 @@ impl Sites {
 impl Session {
     /// No transaction is open anywhere.
     pub(super) fn forget_parts(&mut self) {
-        (self.sites.wrote, self.sites.rule, self.sites.begin) = (false, None, None);
+        (self.sites.wrote, self.sites.rule, self.sites.begin) = (None, None, None);
+        self.sites.savepoints.clear();
     }
 
     /// Goes there. What is held here stays open, where something is on it.
@@ -207,15 +233,26 @@ impl Session {
         self.statements.open = open;
     }
 
-    /// Leaves what is held here. A transaction in which nothing has run is not worth a connection.
+    /// Leaves what is held here.
     fn park(&mut self, held: Box<Connection>) {
         let aside = self.set_aside();
-        if matches!(aside.course, Course::Begun(..)) && aside.pins.difference(Pins::PASSING).is_empty() {
-            self.pins = aside.pins;
-            self.set_pins(Pins::default());
-            return self.release(held, false); // the pool rolls it back
-        }
         self.sites.parked.push(Branch { site: self.sites.here(), held, aside });
+    }
+
+    /// The transaction is open where the session is: a part elsewhere in which nothing has run is not worth a connection.
+    pub(super) fn leave_idle_parts(&mut self) {
+        if !self.sites.parked.iter().any(Branch::is_idle) {
+            return;
+        }
+        for mut branch in mem::take(&mut self.sites.parked) {
+            match branch.is_idle() {
+                true => {
+                    self.show_pins_of(&mut branch, |_| Pins::default());
+                    self.release(branch.held, false); // the pool rolls it back
+                }
+                false => self.sites.parked.push(branch),
+            }
+        }
     }
 
     /// Is again where it has left something.

@@ -50,7 +50,9 @@ pub use scan::{is_system_schema, quoted};
 pub use shape::shape;
 pub use splice::{Edit, ListedTable, listed_tables, shows_processlist, splice};
 pub use tableless::uses_no_table;
-pub use transaction::{Ending, ending, is_bare_end, loads, may_switch_autocommit_on, releases};
+pub use transaction::{
+    Ending, SavepointVerb, ending, is_bare_end, loads, may_switch_autocommit_on, releases, savepoint,
+};
 pub use unreported::{global_variables, unscoped_variables, used_database};
 pub use variables::{
     PreparedText, TextCommand, executes_text, prepared_texts, row_count_targets, text_command,

@@ -132,6 +132,40 @@ pub fn ending(text: &[u8], lexing: &Lexing) -> Ending {
     }
 }
 
+/// What a statement does with a savepoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SavepointVerb {
+    /// SAVEPOINT.
+    Set,
+    /// RELEASE SAVEPOINT.
+    Release,
+    /// ROLLBACK TO.
+    RollBackTo,
+}
+
+/// What a statement does with which savepoint, by its name without quotes; `None` where that cannot be told.
+pub fn savepoint(text: &[u8], lexing: &Lexing) -> Option<(SavepointVerb, Vec<u8>)> {
+    let tokens = tokens(text, lexing);
+    let mut words = Phrase { sql: text, tokens: &tokens };
+    let verb = if words.take(b"savepoint") {
+        SavepointVerb::Set
+    } else if words.take(b"release") && words.take(b"savepoint") {
+        SavepointVerb::Release
+    } else if words.take(b"rollback") {
+        words.take(b"work");
+        if !words.take(b"to") {
+            return None;
+        }
+        words.take(b"savepoint"); // where this is the name, only MariaDB understands it
+        SavepointVerb::RollBackTo
+    } else {
+        return None;
+    };
+    let name = words.name()?.to_vec();
+    words.take(b";");
+    words.tokens.is_empty().then_some((verb, name))
+}
+
 /// LOAD and IMPORT: what they write is in files of one server, or of the client.
 pub fn loads(text: &[u8], lexing: &Lexing) -> bool {
     matches!(Scan::new(text, lexing).next_keyword(), Keyword::Load | Keyword::Import)
@@ -140,7 +174,7 @@ pub fn loads(text: &[u8], lexing: &Lexing) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::model::{Dialect, LexCharset, Lexing, ServerVersion};
-    use super::{Ending, ending, is_bare_end, may_switch_autocommit_on, releases};
+    use super::{Ending, SavepointVerb, ending, is_bare_end, may_switch_autocommit_on, releases, savepoint};
 
     #[test]
     fn endings_are_told_from_savepoints() {
@@ -162,6 +196,35 @@ mod tests {
             ("RELEASE SAVEPOINT a", Ending::Savepoint),
         ] {
             assert_eq!(ending(sql.as_bytes(), &lexing), wanted, "{sql}");
+        }
+    }
+
+    #[test]
+    fn savepoints_are_known_by_their_names() {
+        use SavepointVerb::{Release, RollBackTo, Set};
+        let lexing = &crate::sql::tests::MYSQL;
+        for (sql, verb, name) in [
+            ("SAVEPOINT a", Set, "a"),
+            ("savepoint `s 1` ; ", Set, "s 1"),
+            ("SAVEPOINT savepoint", Set, "savepoint"),
+            ("/* a */ RELEASE SAVEPOINT `a`", Release, "a"),
+            ("ROLLBACK TO a", RollBackTo, "a"),
+            ("ROLLBACK WORK TO SAVEPOINT A", RollBackTo, "A"),
+            ("ROLLBACK TO savepoint savepoint", RollBackTo, "savepoint"),
+        ] {
+            assert_eq!(savepoint(sql.as_bytes(), lexing), Some((verb, name.into())), "{sql}");
+        }
+        for sql in [
+            "ROLLBACK",
+            "COMMIT",
+            "SAVEPOINT",
+            "SAVEPOINT `a``b`",
+            "SAVEPOINT 'a'",
+            "ROLLBACK TO savepoint",
+            "SAVEPOINT a; SELECT 1",
+            "RELEASE a",
+        ] {
+            assert_eq!(savepoint(sql.as_bytes(), lexing), None, "{sql}");
         }
     }
 
