@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::course::Course;
 use super::incoming::Command;
 use super::pins::Pins;
+use super::resume::course::Course;
 use super::sites::Site;
 use super::work::Work;
 use super::{Flow, Problem, Session, reply};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::failure::Failure;
+use super::attempt::failure::Failure;
 use super::work::Work;
 use super::worker::Worker;
 use super::{Flow, Problem, Session, reply};

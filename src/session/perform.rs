@@ -5,9 +5,9 @@
 
 use std::time::Instant;
 
+use super::freshness::readonly::refusal;
 use super::observed::Tally;
 use super::pins::Pins;
-use super::readonly::refusal;
 use super::resume::Resumed;
 use super::work::Work;
 use super::{Flow, Problem, Session};

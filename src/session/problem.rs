@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::fates::Fates;
+use super::spread::fates::Fates;
 use crate::backend::connect::ConnectError;
 use crate::backend::pool::LeaseError;
 use crate::sql::Dialect;

@@ -1,11 +1,11 @@
 //! COM_QUERY.
 
-use super::direct::Directed;
 use super::incoming::Command;
 use super::lease::ABOUT_BEFORE;
 use super::pins::Pins;
 use super::reply::{self, Number, Rows};
 use super::scatter::Uniting;
+use super::sites::direct::Directed;
 use super::work::Work;
 use super::{Flow, Problem, Session};
 use crate::plan;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::course::Course;
 use super::diagnostics::Last;
 use super::pins::Pins;
 use super::readback::{charset_by_name, mentions_tracking};
+use super::resume::course::Course;
 use super::work::Work;
 use super::{Flow, Session};
 use crate::backend::connection::Connection;

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use super::execution::Execution;
 use super::readback::contains_word;
-use super::texts::About;
+use super::statements::execution::Execution;
+use super::statements::texts::About;
 use crate::backend::statements::Source;
 use crate::sql::{self, Class, Lexing, Recognised, Uses};
 use crate::wire::command;

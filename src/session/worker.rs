@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::dictionary;
-use super::direct::Directory;
-use super::inquiry::Inquiry;
-use super::listing::Lists;
-use super::own_ids::Columns;
-use super::plans::Plans;
-use super::record::Tapes;
-use super::sequences::Askers;
-use super::variables::Unset;
+use super::freshness::inquiry::Inquiry;
+use super::processes::own_ids::Columns;
+use super::readback::sequences::Askers;
+use super::readback::variables::Unset;
+use super::resume::record::Tapes;
+use super::sites::dictionary;
+use super::sites::direct::Directory;
+use super::sites::listing::Lists;
+use super::sites::plans::Plans;
 use crate::backend::account::Account;
 use crate::backend::pool::Pool;
 use crate::config::Config;

@@ -1,6 +1,6 @@
 //! ANALYZE, CHECK, OPTIMIZE, REPAIR and CHECKSUM TABLE: which tables they name, and the text for each site that has some of them.
 //!
-//! Owns: the form of these statements, which site has which tables. Does not know: how answers become one (`session::upkeep`). Invariant: every
+//! Owns: the form of these statements, which site has which tables. Does not know: how answers become one (`session::scatter::upkeep`). Invariant: every
 //! table of the statement is at one site at least, and every site is asked of its own tables alone, by their names there.
 
 use std::ops::Range;

@@ -1,0 +1,463 @@
+//! What servers do not report by themselves, and is asked for after the statement that may have changed it.
+//!
+//! Owns: which statements need a question, and what follows from its answer. Does not know: clients' packets.
+//! Invariant: a connection of which an answer is missing is broken: nobody knows its state.
+
+pub(super) mod globals;
+pub(super) mod insert_ids;
+pub(super) mod sequences;
+pub(super) mod variables;
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::Session;
+use super::attempt::prelude::{COUNTED, PRELUDE_LIMIT};
+use super::diagnostics::{Condition, NO_SUCH_CONDITION};
+use super::pins::Pins;
+use super::work::Work;
+use crate::backend::connection::Connection;
+use crate::backend::exchange::{Answer, ExchangeError};
+use crate::backend::state::{State, is_replayed};
+use crate::execute::relay::End;
+use crate::sql::{self, Class, Dialect, PreparedText, Recognised, Uses};
+use crate::wire::buffer::Buffer;
+use crate::wire::capabilities::Capabilities;
+use crate::wire::ok::{Change, changes};
+use crate::wire::track::{CHOICES, Shown};
+
+/// Changes nothing, and says that it has changed some state.
+const TELLS: &[u8] = b"SET SESSION sql_warnings=@@SESSION.sql_warnings";
+
+/// Words of which one is in each packet of several statements that may create tables or set roles.
+const CREATING: [&[u8]; 4] = [b"create", b"role", b"call", b"exec"];
+
+/// System variables in prepared texts that are told apart.
+const SETTINGS_MAX: usize = 64;
+
+impl Session {
+    /// What the servers do not report: a database with a wide character set (MariaDB), and variables that SET names as `@@name`
+    /// (MariaDB).
+    pub(super) async fn note_unreported(
+        &mut self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        before: Option<&State>,
+    ) {
+        let Recognised { class, uses, .. } = work.statement;
+        if class == Class::Use
+            && before.is_some_and(|before| before.schema == self.desired.schema)
+            && let Some(schema) = work.database(&self.lexing)
+            && schema != self.desired.schema
+        {
+            if schema.is_ascii() {
+                self.enter_schema(connection, schema);
+            } else {
+                self.read_back_schema(connection).await; // the name is in the client's character set
+            }
+        }
+        let sets = work.statement.class_is_set() || uses.intersects(Uses::MULTIPLE | Uses::TEXT_PREPARED);
+        if sets && self.lexing.server.dialect == Dialect::MariaDb {
+            let mut names = sql::unscoped_variables(work.sql(), &self.lexing);
+            if uses.contains(Uses::TEXT_PREPARED) && sql::executes_text(work.sql(), &self.lexing) {
+                names.extend(self.variables.settings_in_texts.iter().cloned());
+            }
+            if !names.is_empty() {
+                self.read_back_variables(connection, names).await;
+            }
+        }
+    }
+
+    /// Whether who logs in after this statement may find other rights, or begin with other values.
+    pub(super) fn concerns_logins(&self, work: &Work<'_>) -> bool {
+        work.preparing.is_none()
+            && (work.statement.class == Class::SetGlobal
+                || matches!(work.statement.class, Class::Ddl | Class::Other)
+                    && sql::changes_accounts(work.sql(), &self.lexing))
+    }
+
+    /// Such a statement has succeeded. Before its client knows, so that who logs in then finds nothing from before.
+    pub(super) fn note_for_logins(&mut self, connection: &Connection, work: &Work<'_>) {
+        if work.statement.class == Class::SetGlobal {
+            self.note_set_global(connection, work);
+        }
+        self.note_accounts(work);
+    }
+
+    /// Notes a statement about accounts: before it is sent, as some of several may succeed, and after it, for what was proven meanwhile.
+    pub(super) fn note_accounts(&self, work: &Work<'_>) {
+        if matches!(work.statement.class, Class::Ddl | Class::Other | Class::SetGlobal)
+            && sql::changes_accounts(work.sql(), &self.lexing)
+        {
+            self.worker.pool.age();
+            self.worker.gatekeeper.accounts_changed();
+        }
+    }
+
+    /// The session's state, and that of the connection, is this from now on.
+    fn adopt(&mut self, connection: &mut Connection, next: State) {
+        self.desired = Arc::new(next);
+        connection.state = Arc::clone(&self.desired);
+        self.relex();
+        self.note_switches(connection);
+    }
+
+    fn enter_schema(&mut self, connection: &mut Connection, schema: Vec<u8>) {
+        let mut next = (*self.desired).clone();
+        next.schema = schema;
+        self.adopt(connection, next);
+    }
+
+    /// What the session's variables have its server collect about its statements stays where they ran. On the primary
+    /// alone: there everything can run.
+    pub(super) fn note_switches(&mut self, connection: &mut Connection) {
+        let switched = self.watch(connection);
+        let mut pins = self.pins.difference(Pins::SWITCHED);
+        if self.topology.snapshot().primary == Some(connection.server) {
+            pins |= switched;
+        }
+        self.set_pins(pins);
+    }
+
+    /// What the session has its servers collect; the connection is not for others then.
+    pub(super) fn watch(&self, connection: &mut Connection) -> Pins {
+        let mut switched = Pins::empty();
+        let traced = self.desired.get(b"optimizer_trace").is_some_and(|to| to.starts_with(b"enabled=on"));
+        switched.set(Pins::OPTIMIZER_TRACE, traced);
+        switched.set(Pins::PROFILING, self.is_on(b"profiling"));
+        if !switched.is_empty() {
+            connection.watched_by = Some(self.me());
+        }
+        switched
+    }
+
+    /// How many tables the connection's session has created by the server's count, after this statement.
+    pub(super) fn count_tables(&self, connection: &mut Connection, end: &End, work: &Work<'_>) {
+        let Recognised { class, uses, .. } = work.statement;
+        let succeeded = end.error.is_none();
+        // Of a stored program it looks as if several statements were in the packet.
+        let several = uses.contains(Uses::MULTIPLE)
+            && (end.several || class != Class::Ddl)
+            && (uses.intersects(Uses::UNKNOWN_FUNCTION | Uses::DOUBT)
+                || CREATING.iter().any(|word| contains_word(work.sql(), word)));
+        let runs_text = class == Class::TextPrepared && sql::executes_text(work.sql(), &self.lexing);
+        if several || runs_text || uses.contains(Uses::ROLE) {
+            connection.counted = None;
+        } else if uses.contains(Uses::FLUSH_STATUS) && succeeded {
+            connection.counted = Some(0);
+        } else if class == Class::Ddl {
+            let created =
+                sql::tables_created(work.sql(), &self.lexing).filter(|count| succeeded || *count == 0);
+            connection.counted = connection.counted.zip(created).map(|(had, more)| had + more);
+        }
+    }
+
+    /// Reads the default database's name, in UTF-8 as servers report it.
+    pub(super) async fn read_back_schema(&mut self, connection: &mut Connection) {
+        let mut buffer = self.worker.buffers.take();
+        let question = connection.run(b"SELECT CONVERT(DATABASE() USING binary)", &mut buffer);
+        match timeout(PRELUDE_LIMIT, question).await {
+            Ok(Ok(answer)) if buffer.filled().is_empty() && answer.error.is_none() => {
+                let schema = answer.value().unwrap_or_default().to_vec();
+                self.enter_schema(connection, schema);
+            }
+            _ => connection.broken = true, // in a state that nobody knows
+        }
+    }
+
+    /// Reads variables of which the server has not said what they are now.
+    async fn read_back_variables(&mut self, connection: &mut Connection, names: Vec<Vec<u8>>) {
+        let mut next = (*self.desired).clone();
+        let mut buffer = self.worker.buffers.take();
+        if report_again(connection, &mut buffer, &names, &mut next).await
+            || ask_for(connection, &mut buffer, &names, &mut next).await
+        {
+            self.adopt(connection, next);
+        } else {
+            connection.broken = true; // in a state that nobody knows
+        }
+    }
+
+    /// `SET NAMES … COLLATE …` reports the character sets but not the collation (tried on both dialects).
+    pub(super) async fn read_back_collation(&mut self, connection: &mut Connection, reported: &[u8]) {
+        let mut buffer = self.worker.buffers.take();
+        let question = connection.run(b"SELECT @@collation_connection", &mut buffer);
+        let answer = timeout(PRELUDE_LIMIT, question).await.ok().and_then(Result::ok);
+        match answer.as_ref().and_then(|answer| answer.value()) {
+            Some(collation) if buffer.filled().is_empty() => {
+                let mut next = (*self.desired).clone();
+                next.set(b"collation_connection", collation);
+                let named =
+                    |change| matches!(change, Change::Variable { name: b"character_set_results", .. });
+                let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+                if changes(reported).any(named) && collation.iter().all(plain) {
+                    next.results = Some(collation.to_vec()); // SET NAMES, then
+                }
+                self.desired = Arc::new(next);
+                connection.state = Arc::clone(&self.desired);
+                self.last.counts_are_ours = true;
+            }
+            _ => connection.broken = true,
+        }
+    }
+
+    /// The connection is given up on which SQL_CALC_FOUND_ROWS has counted: a question may come still.
+    pub(super) async fn ask_found_rows(&mut self) {
+        if !self.last.counted {
+            return;
+        }
+        self.last.counted = false;
+        let Some(mut held) = self.held.take_if(|held| self.last.place == Some((held.server, held.id))) else {
+            return;
+        };
+        let mut buffer = self.worker.buffers.take();
+        let answer = timeout(PRELUDE_LIMIT, held.run(b"SELECT FOUND_ROWS()", &mut buffer)).await;
+        (held.user, self.last.found_there) = (None, false); // it answers otherwise from now on
+        match answer.ok().and_then(Result::ok).filter(|_| buffer.filled().is_empty()) {
+            Some(answer) => {
+                let text = answer.value().and_then(|text| std::str::from_utf8(text).ok());
+                self.last.found_rows =
+                    text.and_then(|text| text.parse().ok()).unwrap_or(self.last.found_rows);
+            }
+            None => held.broken = true,
+        }
+        self.held = Some(held);
+    }
+
+    /// A statement follows a CALL without asking about it: did the procedure create tables, temporary ones perhaps, or set
+    /// a role?
+    pub(super) async fn look_after_call(&mut self, held: &mut Connection) {
+        self.set_pins(self.pins.difference(Pins::CALLED));
+        let mut buffer = self.worker.buffers.take();
+        let before = held.counted.take();
+        self.last.found_there = false; // the question has rows
+        // An error tells nothing of state. MySQL tells it with the next OK packet, which a classic end of rows is not; MariaDB with
+        // that of the next statement which changes some.
+        let failed = self.last.condition.is_some();
+        let teller: Option<&[u8]> = match held.dialect {
+            Dialect::MySql => {
+                (failed && !held.capabilities.contains(Capabilities::DEPRECATE_EOF)).then_some(b"DO 0")
+            }
+            Dialect::MariaDb => failed.then_some(TELLS),
+        };
+        let asked = async {
+            self.recount_warnings(held, &mut buffer).await?;
+            let mut answer = held.run(COUNTED, &mut buffer).await?;
+            if let Some(condition) = &mut self.last.condition {
+                condition.at = None; // the question has cleared it
+            }
+            if let Some(teller) = teller.filter(|_| answer.error.is_none()) {
+                answer.changes = held.run(teller, &mut buffer).await?.changes;
+            }
+            Ok::<_, ExchangeError>(answer)
+        };
+        let answer = timeout(PRELUDE_LIMIT, asked).await.ok().and_then(Result::ok);
+        let answer = answer.filter(|answer| buffer.filled().is_empty() && answer.error.is_none());
+        let counted = answer.as_ref().map(Answer::sum);
+        held.counted = counted;
+        held.broken |= counted.is_none();
+        let own = |change: &Change<'_>| {
+            matches!(change, Change::Variable { name: b"sql_warnings", .. } | Change::State)
+        };
+        let by_own = teller == Some(TELLS);
+        if let Some(answer) = answer
+            && !(answer.changes.is_empty() || by_own && changes(&answer.changes).all(|change| own(&change)))
+        {
+            let unexplained = self.note_changes(held, &answer.changes, true);
+            self.note_switches(held);
+            if unexplained {
+                self.set_pins(self.pins | Pins::UNEXPLAINED);
+            }
+        }
+        if counted.is_none() || counted != before {
+            self.set_pins(self.pins | Pins::UNEXPLAINED);
+        }
+    }
+
+    /// In front of [`COUNTED`], which clears warnings: whether a routine or a text has used a table, and so has cleared MariaDB's before,
+    /// only the server knows.
+    pub(super) async fn recount_warnings(
+        &mut self,
+        connection: &mut Connection,
+        buffer: &mut Buffer,
+    ) -> Result<(), ExchangeError> {
+        let here = Some((connection.server, connection.id));
+        if self.last.warnings == 0 || self.last.place != here || connection.dialect != Dialect::MariaDb {
+            return Ok(());
+        }
+        let left = connection.run(b"SELECT @@warning_count", buffer).await?;
+        if left.value() == Some(b"0") {
+            (self.last.warnings, self.last.condition, self.last.kept) = (0, None, None);
+        }
+        Ok(())
+    }
+
+    /// What a statement about prepared texts has left, when it may have run one: a server reports little of that, and says
+    /// nothing of which text it was.
+    pub(super) fn left_by_texts(&mut self, work: &Work<'_>, succeeded: bool) -> Pins {
+        let mut left = Pins::empty();
+        match sql::prepared_texts(work.sql(), &self.lexing) {
+            Some(texts) => texts.iter().for_each(|text| left |= self.text_leaves(text)),
+            None => left = Pins::UNEXPLAINED,
+        }
+        let left = self.ledger.note_texts(left);
+        let multiple = work.statement.uses.contains(Uses::MULTIPLE);
+        if !(succeeded || multiple || left.contains(Pins::USER_LOCK))
+            || !sql::executes_text(work.sql(), &self.lexing)
+        {
+            return Pins::empty();
+        }
+        self.ledger.distrust(left);
+        left
+    }
+
+    /// What the execution of a text that was prepared may leave on the connection.
+    fn text_leaves(&mut self, text: &PreparedText) -> Pins {
+        let Some(text) = self.prepared_text(text) else { return Pins::UNEXPLAINED };
+        let statement = self.recognise(&text);
+        let settings = &mut self.variables.settings_in_texts;
+        if statement.class_is_set() {
+            settings.extend(sql::unscoped_variables(&text, &self.lexing));
+        }
+        let too_many = settings.len() > SETTINGS_MAX;
+        if too_many {
+            settings.clear();
+        }
+        let mut left = Pins::default().after(statement).difference(Pins::TEXT_PREPARED);
+        left.set(
+            Pins::UNEXPLAINED,
+            too_many
+                || statement.uses.contains(Uses::DOUBT)
+                || matches!(statement.class, Class::Call | Class::TextPrepared),
+        );
+        left
+    }
+
+    /// Whether GET DIAGNOSTICS has assigned nothing: it succeeds with a warning where there is no such condition. Variables
+    /// that another session has left here would be taken for what it assigned. The warning is there to ask about.
+    pub(super) async fn has_asked_in_vain(&mut self, connection: &mut Connection, end: &End) -> bool {
+        let in_vain = match &self.last.condition {
+            // How many an error has left is not known.
+            Some(Condition { packet, .. }) if packet.code != NO_SUCH_CONDITION => {
+                end.warnings > 0 && self.is_last_in_vain(connection).await
+            }
+            // Where the statement before has not run there, none were left.
+            _ if self.last.place != Some((connection.server, connection.id)) => end.warnings > 0,
+            _ => end.warnings > self.left_warnings(),
+        };
+        if in_vain {
+            self.note_addition(connection);
+        }
+        in_vain
+    }
+
+    /// Whether the last warning is that there is no such condition. SHOW WARNINGS leaves them all.
+    async fn is_last_in_vain(&self, connection: &mut Connection) -> bool {
+        let mut buffer = self.worker.buffers.take();
+        let answer = timeout(PRELUDE_LIMIT, connection.run(b"SHOW WARNINGS", &mut buffer)).await;
+        match answer {
+            Ok(Ok(answer)) if buffer.filled().is_empty() => {
+                answer.rows.last().and_then(|row| row.get(1)?.as_deref())
+                    == Some(NO_SUCH_CONDITION.to_string().as_bytes())
+            }
+            _ => {
+                connection.broken = true;
+                true
+            }
+        }
+    }
+
+    /// The client may have chosen what session tracking shows it: that is kept, and all is tracked again.
+    pub(super) async fn take_in_tracking(&mut self, connection: &mut Connection, work: &Work<'_>) {
+        let Some(server) = self.worker.pool.server(connection.server) else { return };
+        let mut buffer = self.worker.buffers.take();
+        let taken_in = async {
+            let chosen = connection.chosen(&mut buffer).await?;
+            server.track(connection, &mut buffer).await?;
+            Ok::<_, ExchangeError>(chosen)
+        };
+        let Ok(Ok(chosen)) = timeout(PRELUDE_LIMIT, taken_in).await else {
+            connection.broken = true;
+            return;
+        };
+        connection.broken |= !buffer.filled().is_empty();
+        let text = work.sql();
+        let mut shown = Shown::clone(self.client.shown.as_ref().unwrap_or(&connection.shown));
+        let mut values = chosen.each_ref().map(Option::as_deref);
+        for (value, name) in values.iter_mut().zip(CHOICES) {
+            // What the statement does not name has the value that Tidegate gave it.
+            if !contains_word(text, name.as_bytes()) {
+                *value = None;
+            }
+        }
+        shown.choose(values);
+        self.client.shown = Some(Arc::new(shown));
+    }
+}
+/// Has the variables reported, by setting them to what they are, with a scope: in the client's counters, and in the row
+/// number of MariaDB's warnings, a SELECT would be seen. False where one of them cannot be set to what it is.
+async fn report_again(
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+    names: &[Vec<u8>],
+    state: &mut State,
+) -> bool {
+    let items: Vec<_> = names.iter().map(|name| [name, &b"=@@session."[..], name].concat()).collect();
+    let Some(answer) = ask(connection, buffer, b"SET SESSION ", &items).await else { return false };
+    let told = |change: &Change<'_>| match change {
+        Change::Variable { name, .. } => names.iter().any(|one| one.eq_ignore_ascii_case(name)),
+        _ => false,
+    };
+    if changes(&answer.changes).filter(told).count() < names.len() {
+        return false;
+    }
+    for change in changes(&answer.changes).filter(told) {
+        state.observe(change);
+    }
+    true
+}
+
+/// Asks for the variables by a SELECT.
+async fn ask_for(
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+    names: &[Vec<u8>],
+    state: &mut State,
+) -> bool {
+    let items: Vec<_> = names.iter().map(|name| [b"@@", &name[..]].concat()).collect();
+    let answer = ask(connection, buffer, b"SELECT ", &items).await;
+    let row = answer.and_then(|mut answer| answer.rows.pop()).unwrap_or_default();
+    for (name, value) in names.iter().zip(&row).filter(|(name, _)| is_replayed(name)) {
+        state.set(name, value.as_deref().unwrap_or_default());
+    }
+    row.len() == names.len()
+}
+
+async fn ask(
+    connection: &mut Connection,
+    buffer: &mut Buffer,
+    verb: &[u8],
+    items: &[Vec<u8>],
+) -> Option<Answer> {
+    let question = [verb, &items.join(&b',')[..]].concat();
+    let answer = timeout(PRELUDE_LIMIT, connection.run(&question, buffer)).await.ok()?.ok()?;
+    (buffer.filled().is_empty() && answer.error.is_none()).then_some(answer)
+}
+
+/// Whether a SET may have changed what session tracking reports.
+pub(super) fn mentions_tracking(work: &Work<'_>) -> bool {
+    let may = work.statement.class == Class::Set || work.statement.uses.contains(Uses::MULTIPLE);
+    may && contains_word(work.sql(), b"session_track")
+}
+
+/// Whether `text` has `word` in it, in upper or lower case.
+pub(super) fn contains_word(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+}
+
+/// Whether a SET may have named a collation beside a character set.
+pub(super) fn charset_by_name(text: &[u8], reported: &[u8]) -> bool {
+    let named = |change| matches!(change, Change::Variable { name: b"character_set_connection", .. });
+    text.len() < 4096 && contains_word(text, b"collate") && changes(reported).any(named)
+}
