@@ -9,6 +9,7 @@ use crate::harness::packets::Okay;
 use crate::harness::{Cluster, Login, Outcome, RawClient, Rules, Scenario, Stage};
 
 mod apart;
+mod averages;
 mod corners;
 mod crowd;
 mod cursors;

@@ -76,7 +76,7 @@ impl Aggregate {
         match &self.rule {
             Rule::Any | Rule::Expression(_) | Rule::Finished => State::Value(None),
             Rule::Count => State::Count(0),
-            Rule::Sum(_) | Rule::Average { .. } => State::Sum { sum: Sum::Empty, count: 0 },
+            Rule::Sum { .. } | Rule::Average { .. } => State::Sum { sum: Sum::Empty, count: 0 },
             Rule::Best { .. } => State::Best(None),
             Rule::Bits(bits) => State::Bits(bits.empty()),
             Rule::CountDistinct(distinct) => State::CountDistinct { seen: distinct.seen(), count: 0 },
@@ -105,8 +105,8 @@ impl Aggregate {
             }
             (Rule::Expression(_) | Rule::Finished, _) => {}
             (Rule::Count, State::Count(count)) => *count += i128::from(work.count(self.place)?),
-            (Rule::Sum(number), State::Sum { sum, .. }) => {
-                if let Some(value) = work.value(self.place)? {
+            (Rule::Sum { of, number }, State::Sum { sum, .. }) => {
+                if let Some(value) = work.value(*of)? {
                     sum.add(*number, value, work.format)?;
                 }
             }
@@ -177,7 +177,15 @@ impl Aggregate {
 
     /// The group's value as a number; `layout` is that of the combined row, in which this is the column at `place`.
     pub fn scalar(&self, state: &State, layout: &Layout, place: usize) -> Result<Option<Scalar>, Error> {
+        let average = matches!(&self.rule, Rule::Average { .. } | Rule::SumDistinct { average: true, .. });
         let encoded = match state {
+            State::Sum { sum, count } | State::SumDistinct { sum, count, .. } if average => {
+                return sum.whole_average(*count, &self.column);
+            }
+            State::Moments(moments) => {
+                let Rule::Deviation(of) = &self.rule else { return Err(Error::Malformed) };
+                return Ok(moments.value(of).map(Scalar::Real));
+            }
             State::Value(value) => value.as_deref(),
             State::Best(best) => best.as_ref().map(|best| &*best.value),
             State::Count(count) | State::CountDistinct { count, .. } => {
@@ -187,7 +195,7 @@ impl Aggregate {
             State::Bits(Some(bits::Value::Number(number))) => {
                 return Ok(Some(Scalar::Exact(i128::from(*number).into())));
             }
-            State::Bits(_) | State::Concat { .. } | State::Object(_) | State::Moments(_) => {
+            State::Bits(_) | State::Concat { .. } | State::Object(_) => {
                 return Err(Error::Malformed);
             }
         };

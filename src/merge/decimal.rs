@@ -1,7 +1,7 @@
 //! DECIMAL, exact: sums and quotients of numbers with up to 65 digits.
 //!
 //! Owns: a sign, a magnitude of 384 bits, a scale. Does not know: columns. Invariant: nothing is rounded but by
-//! `divide`; what does not fit is an error.
+//! `divide`, `average`, `over` and `rounded`; what does not fit is an error.
 
 use std::cmp::Ordering;
 
@@ -110,30 +110,44 @@ impl Decimal {
         if product.digits() > DIGITS_MAX { Err(Error::Overflow) } else { Ok(product) }
     }
 
-    /// One divided by the other, with `scale` digits behind the point; `None` for a division by zero.
-    pub fn over(mut self, other: Self, scale: usize) -> Result<Option<Self>, Error> {
+    /// One divided by the other, with `scale` digits behind the point; `more` of them are the quotient's, which the dividend has not by its
+    /// type. `None` for a division by zero.
+    pub fn over(mut self, other: Self, scale: usize, more: usize) -> Result<Option<Self>, Error> {
         if other.magnitude == [0; LIMBS] {
             return Ok(None);
         }
-        if self.scale > scale {
-            return Err(Error::Overflow);
-        }
         // The digits that the servers compute, and of these as many as rounding needs.
-        let words = |digits: usize| digits.next_multiple_of(WORD);
-        let computed = words((words(self.scale) + words(other.scale)).max(scale + other.scale));
-        let rounds = computed > scale;
-        self.rescale_up(scale + usize::from(rounds) + other.scale)?;
-        let mut quotient = Self {
-            negative: self.negative != other.negative,
-            magnitude: quotient(self.magnitude, other.magnitude)?,
-            scale: self.scale - other.scale,
-        };
-        if rounds {
-            let last = quotient.divide_small(10);
-            quotient.scale -= 1;
-            quotient.times_plus(1, u64::from(last >= 5))?;
+        let computed = words((words(self.scale) + words(other.scale)).max(self.scale + other.scale + more));
+        let kept = computed.min(scale + 1);
+        self.rescale_up(kept + other.scale)?;
+        while self.scale > kept + other.scale {
+            self.divide_small(10);
+            self.scale -= 1;
         }
-        Ok(Some(quotient))
+        let negative = self.negative != other.negative;
+        let magnitude = quotient(self.magnitude, other.magnitude)?;
+        Self { negative, magnitude, scale: kept }.rounded(scale).map(Some)
+    }
+
+    /// An average of so many values, as the servers compute with it: with all digits that they have of it, the rest cut off.
+    pub fn average(mut self, count: u64, scale: usize) -> Result<Self, Error> {
+        if count == 0 {
+            return Err(Error::Malformed);
+        }
+        self.rescale_up(words(scale))?;
+        self.divide_small(count);
+        Ok(self)
+    }
+
+    /// With no more than `scale` digits behind the point, rounded half away from zero.
+    pub fn rounded(mut self, scale: usize) -> Result<Self, Error> {
+        let mut last = 0;
+        while self.scale > scale {
+            last = self.divide_small(10);
+            self.scale -= 1;
+        }
+        self.times_plus(1, u64::from(last >= 5))?;
+        Ok(self)
     }
 
     /// The contrary.
@@ -269,6 +283,11 @@ impl Decimal {
         }
         rest as u64
     }
+}
+
+/// Digits of as many whole words as so many need.
+fn words(digits: usize) -> usize {
+    digits.next_multiple_of(WORD)
 }
 
 /// Long division, bit by bit.

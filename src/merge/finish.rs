@@ -52,9 +52,15 @@ impl Finisher {
             if format == Format::Binary && !is_written(result) {
                 return Err(Error::Unfoldable(one.place));
             }
+            let (mut exact, mut real) = (false, false);
             for word in &one.words {
-                let Word::Output(place) = word else { continue };
+                let (Word::Output(place) | Word::Whole(place)) = word else { continue };
                 let column = of(*place)?;
+                exact |= column.kind == kind::NEWDECIMAL;
+                real |= column.kind == kind::DOUBLE;
+                if one.alike && exact && real {
+                    return Err(Error::Unfoldable(one.place));
+                }
                 // Bytes of a character set that is not known would be seen.
                 let seen = result.charset == BINARY_CHARSET && column.charset != BINARY_CHARSET;
                 if !is_literal(column, format, one.texts && !(seen && result.is_string())) {
@@ -97,12 +103,15 @@ impl Finisher {
                 for word in &one.words {
                     match word {
                         Word::Sql(sql) => text.extend_from_slice(sql),
-                        Word::Output(place) => {
+                        Word::Output(place) | Word::Whole(place) => {
                             let field = self.fields.get(*place).ok_or(Error::Malformed)?;
                             let column = self.columns.get(*place).ok_or(Error::Malformed)?;
                             // What stands beside it may be a word.
                             text.push(b' ');
-                            literal(column, field.of(row), self.layout.format, &mut text)?;
+                            match (word, field.of(row), column.kind) {
+                                (Word::Whole(_), Some(value), kind::NEWDECIMAL) => whole(value, &mut text)?,
+                                (_, value, _) => literal(column, value, self.layout.format, &mut text)?,
+                            }
                             text.push(b' ');
                         }
                     }
@@ -190,6 +199,18 @@ fn introducer(column: &Column) -> Option<&'static str> {
     }
 }
 
+/// Appends a DECIMAL as a literal that has as many digits.
+fn whole(value: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    if !value.iter().all(|byte| byte.is_ascii_digit() || b"-.".contains(byte)) {
+        return Err(Error::Malformed);
+    }
+    out.push(b'(');
+    out.extend_from_slice(value);
+    // Without a point it would be an integer.
+    out.extend_from_slice(if value.contains(&b'.') { b")" } else { b".)" });
+    Ok(())
+}
+
 /// Appends a value as a literal of its type.
 fn literal(column: &Column, value: Option<&[u8]>, format: Format, out: &mut Vec<u8>) -> Result<(), Error> {
     let quoted = |out: &mut Vec<u8>, kind: &str, digits: Option<u8>| {
@@ -275,7 +296,11 @@ mod tests {
 
     fn finisher(columns: &[Column], texts: bool) -> Result<Finisher, Error> {
         let words = vec![Word::Sql(b"IF(".to_vec()), Word::Output(1), Word::Sql(b"> 2, 1, 2)".to_vec())];
-        let spec = Spec { finished: vec![Finished { place: 0, words, texts }], hidden: 1, ..Spec::default() };
+        let spec = Spec {
+            finished: vec![Finished { place: 0, words, texts, alike: false }],
+            hidden: 1,
+            ..Spec::default()
+        };
         let purse = Purse::new(1 << 20, Arc::new(Budget::new(1 << 20)));
         Finisher::new(&spec, columns, Format::Text, &purse).map(|finisher| finisher.expect("a question"))
     }

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use super::aggregate::{Aggregate, State};
 use super::error::Error;
-use super::expression;
 use super::key::Codec;
 use super::meter::Meter;
 use super::row::{Field, Layout, Writer};
@@ -141,7 +140,7 @@ fn write(
             None => aggregate.finish(state, &mut writer)?,
             Some(formula) => {
                 let value = formula.value(&aggregate.column, &output)?;
-                expression::write(value, &aggregate.column, &mut writer)?;
+                formula.write(value, &aggregate.column, &mut writer)?;
             }
         }
     }

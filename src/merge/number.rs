@@ -35,6 +35,14 @@ impl Scalar {
         }
     }
 
+    /// Digits behind the point; `None` for DOUBLE.
+    pub fn digits(self) -> Option<usize> {
+        match self {
+            Self::Exact(value) => Some(value.scale()),
+            Self::Real(_) => None,
+        }
+    }
+
     /// A column's value, where [`Scalar::has`] it.
     pub fn of(column: &Column, value: &[u8], format: Format) -> Result<Self, Error> {
         Ok(match column.kind {
@@ -126,7 +134,16 @@ impl Sum {
         })
     }
 
-    /// Writes it as a value of `column`.
+    /// The same as the servers compute with it: with more digits than the column shows.
+    pub fn whole_average(self, count: u64, column: &Column) -> Result<Option<Scalar>, Error> {
+        Ok(match self {
+            _ if count == 0 => None,
+            Self::Decimal(sum) => Some(Scalar::Exact(sum.average(count, usize::from(column.decimals))?)),
+            other => other.average(count, column)?.scalar(),
+        })
+    }
+
+    /// Writes it as a value of `column`, which may have fewer digits.
     pub fn write(self, column: &Column, writer: &mut Writer<'_>) -> Result<(), Error> {
         match self {
             Self::Empty => writer.null(),
@@ -136,6 +153,7 @@ impl Sum {
             Self::Real(_) => return Err(Error::Overflow),
             Self::Decimal(sum) => {
                 let mut result = Ok(());
+                let sum = sum.rounded(usize::from(column.decimals))?;
                 writer.text(|out| result = sum.write(usize::from(column.decimals), out));
                 result?;
             }

@@ -5,7 +5,7 @@
 
 use super::bits::{self, Bits};
 use super::error::Error;
-use super::expression::Formula;
+use super::expression::{Formula, Known};
 use super::key::Codec;
 use super::number::{Number, Scalar};
 use super::row::Format;
@@ -19,7 +19,10 @@ use crate::wire::column::{Column, kind};
 pub(super) enum Rule {
     Any,
     Count,
-    Sum(Number),
+    Sum {
+        of: usize,
+        number: Number,
+    },
     Average {
         sum: usize,
         count: usize,
@@ -107,7 +110,11 @@ impl Rule {
             Fold::Any => Self::Any,
             Fold::Finished => Self::Finished,
             Fold::Count => integer(place).map(|_| Self::Count)?,
-            Fold::Sum => Self::Sum(number(place)?),
+            Fold::Sum => Self::Sum { of: place, number: number(place)? },
+            Fold::SumOf(of) => {
+                number(place)?;
+                Self::Sum { of: *of, number: number(*of)? }
+            }
             Fold::Average { sum, count } => {
                 number(place)?;
                 Self::Average { sum: *sum, count: integer(*count)?, number: number(*sum)? }
@@ -131,12 +138,19 @@ impl Rule {
                 Self::Concat { concat: concat.clone(), distinct }
             }
             Fold::Expression(expression) => {
-                let number = |output: usize| {
-                    let output = outputs.get(output).filter(|output| output.fold.is_number());
-                    let column = output.and_then(|output| columns.get(output.place));
-                    column.is_some_and(|column| Scalar::has(column, format))
+                let known = |output: usize| {
+                    let output = outputs.get(output).filter(|output| output.fold.is_number())?;
+                    let column = columns.get(output.place).filter(|column| Scalar::has(column, format))?;
+                    let exact = !matches!(column.kind, kind::DOUBLE | kind::FLOAT);
+                    let average = matches!(output.fold, Fold::Average { .. } | Fold::AverageDistinct(_));
+                    Some(Known { digits: exact.then(|| column.decimals.into()), average })
                 };
-                Self::Expression(Formula::new(expression, place, column(place)?, number)?)
+                Self::Expression(Formula::new(expression, place, column(place)?, known)?)
+            }
+            Fold::Whole(output) => {
+                let known = outputs.get(*output).filter(|output| output.fold.is_number());
+                known.ok_or(Error::Unfoldable(place))?;
+                Self::Expression(Formula::whole(*output))
             }
             Fold::JsonObject { sorted } => {
                 is_json(column(place)?).then_some(()).ok_or(Error::Unfoldable(place))?;
@@ -168,13 +182,11 @@ impl Fold {
     fn is_number(&self) -> bool {
         !matches!(
             self,
-            Self::Average { .. }
-                | Self::AverageDistinct(_)
-                | Self::Expression(_)
+            Self::Expression(_)
+                | Self::Whole(_)
                 | Self::Concat(_)
                 | Self::JsonArray { .. }
                 | Self::JsonObject { .. }
-                | Self::Deviation(_)
                 | Self::Finished
         )
     }

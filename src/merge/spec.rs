@@ -78,6 +78,8 @@ pub enum Fold {
     Count,
     /// SUM.
     Sum,
+    /// SUM of values that have more digits than their type tells: the same with all of them at this place (MariaDB).
+    SumOf(usize),
     /// AVG, out of SUM and COUNT of the same values.
     Average {
         /// Place of the shards' SUM.
@@ -119,6 +121,8 @@ pub enum Fold {
     },
     /// STDDEV, VARIANCE and their kin.
     Deviation(Deviation),
+    /// Another output, which is an average, with all digits that a server computes with.
+    Whole(usize),
     /// None: a server computes it in the end, of other outputs ([`Spec::finished`]).
     Finished,
 }
@@ -132,6 +136,8 @@ pub struct Finished {
     pub words: Vec<Word>,
     /// Outputs may be texts: nothing in it depends on their collations.
     pub texts: bool,
+    /// Outputs must all be exact, or all DOUBLE: what is computed of them as one is not what it is as the other.
+    pub alike: bool,
 }
 
 /// A part of an expression.
@@ -141,6 +147,8 @@ pub enum Word {
     Sql(Vec<u8>),
     /// The value of an output.
     Output(usize),
+    /// That of an output which has more digits than its type tells ([`Fold::Whole`]).
+    Whole(usize),
 }
 
 /// What STDDEV and its kin are made of, all of the same values; sum and variance as DOUBLE.
@@ -170,7 +178,7 @@ pub enum Length {
 /// Arithmetic over a group's aggregates, as the servers compute it with exact numbers and with DOUBLE.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Expression {
-    /// The number of another output, counted among the outputs; neither an expression nor an average.
+    /// The number of another output, counted among the outputs; no expression.
     Output(usize),
     /// A literal as it is written.
     Number(Vec<u8>),
@@ -179,6 +187,17 @@ pub enum Expression {
     Arithmetic(Box<Expression>, Operator, Box<Expression>),
     /// The first, or where it is NULL the second: IFNULL, COALESCE.
     IfNull(Box<Expression>, Box<Expression>),
+    /// ROUND.
+    Round {
+        /// Of this.
+        value: Box<Expression>,
+        /// To so many digits behind the point, a literal.
+        digits: Vec<u8>,
+        /// No more than the value has by its type: MySQL.
+        clipped: bool,
+    },
+    /// An operation inside others, rounded to the digits of its type: MySQL.
+    Declared(Box<Expression>),
 }
 
 /// What is done with two numbers.

@@ -114,7 +114,7 @@ impl Generator<'_> {
         let number = |sql: String| Expr { sql, nature: Nature::Number };
         let text = |sql: String| Expr { sql, nature: Nature::Text };
         let is_number = column.nature == Nature::Number;
-        match self.random.below(20) {
+        match self.random.below(36) {
             0 => text(format!("GROUP_CONCAT({c})")),
             1 => text(format!("GROUP_CONCAT({c} ORDER BY {unique} SEPARATOR '; ')")),
             2 => text(format!("GROUP_CONCAT({c} ORDER BY {unique})")),
@@ -134,6 +134,22 @@ impl Generator<'_> {
             16 => text(format!("CONCAT(MIN({c}), '..', MAX({c}))")),
             17 if is_number => number(format!("SUM({c}) / COUNT(*)")),
             18 => number(format!("COUNT(DISTINCT {c}) / COUNT(*)")),
+            19 if is_number => number(format!("IFNULL(AVG({c}), 0)")),
+            20 if is_number => number(format!("COALESCE(ROUND(AVG({c}), 1), 0) + 1")),
+            21 if is_number => number(format!("AVG({c}) * 3")),
+            22 if is_number => number(format!("AVG({c}) / 3")),
+            23 if is_number => number(format!("100 * SUM({c}) / SUM({})", source.unique[0])),
+            24 if is_number => number(format!("CAST(AVG({c}) AS DECIMAL(20, 3))")),
+            25 if is_number => text(format!("CONCAT(ROUND(AVG({c}), 1), '%')")),
+            26 if is_number => number(format!("FLOOR(AVG({c}))")),
+            27 if is_number => text(format!("IF(AVG({c}) > 2.3333, 'many', 'few')")),
+            28 if is_number => text(format!("FORMAT(AVG({c}), 2)")),
+            29 if is_number => rough(format!("ROUND(STDDEV_POP({c}), 2)")),
+            30 if is_number => rough(format!("IFNULL(STD({c}), 0)")),
+            31 if is_number => number(format!("SUM({c} / 7)")),
+            32 if is_number => number(format!("ROUND(AVG({c} / 3), 2)")),
+            33 if is_number => number(format!("AVG({c}) - AVG({})", source.unique[0])),
+            34 if is_number => number(format!("ROUND(IFNULL(AVG({c}), 0), 6)")),
             _ => number(format!("SUM({}) % 10", source.unique[0])),
         }
     }

@@ -110,6 +110,12 @@ impl Statement {
         !self.last.is_empty()
     }
 
+    /// Whether groups are sorted, or their rows, for an order or for values that count once.
+    pub fn sorts_groups(&self) -> bool {
+        let sorts = |item: &Item| ["DISTINCT", "ORDER BY"].iter().any(|word| item.sql.contains(word));
+        !self.order.is_empty() || !self.last.is_empty() || self.items.iter().any(sorts)
+    }
+
     /// The same with one part less.
     pub fn smaller(&self) -> Vec<Self> {
         let mut all = Vec::new();

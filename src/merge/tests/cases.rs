@@ -375,7 +375,9 @@ fn expressions_that_are_not_computed_alike_everywhere_are_refused() {
         (IfNull(quotient(), literal("0")), true),
         (IfNull(quotient(), literal("0.5")), false),
         (Arithmetic(quotient(), Operator::Times, literal("7")), false),
-        (Arithmetic(output(2), Operator::Times, literal("7")), false), // an average
+        (Arithmetic(output(2), Operator::Times, literal("7")), true), // an average
+        (Arithmetic(output(2), Operator::Times, literal("7e0")), false), // the same as DOUBLE
+        (IfNull(output(2), literal("0e0")), false),
         (Arithmetic(output(0), Operator::Times, literal("7")), false), // itself
         (Arithmetic(output(9), Operator::Times, literal("7")), false),
         (Arithmetic(output(1), Operator::Times, literal("x")), false),

@@ -1,5 +1,6 @@
 //! The whole merge, by cases, and against an evaluation that keeps all rows in memory.
 
+mod averages;
 mod cases;
 mod decimal;
 mod property;

@@ -69,6 +69,7 @@ impl Words<'_> {
             Fold::Any => format!("{place}"),
             Fold::Count => format!("count {place}"),
             Fold::Sum => format!("sum {place}"),
+            Fold::SumOf(of) => format!("sum {place} of {}", of + 1),
             Fold::Average { sum, count } => format!("average {place} of {} and {}", sum + 1, count + 1),
             Fold::Least(by) => format!("least {place} by {}", key(by)),
             Fold::Greatest(by) => format!("greatest {place} by {}", key(by)),
@@ -93,6 +94,7 @@ impl Words<'_> {
                 let (count, sum, variance) = (of.count + 1, of.sum + 1, of.variance + 1);
                 format!("{what}{sample} {place} of {count}, {sum} and {variance}")
             }
+            Fold::Whole(of) => format!("all digits of #{}", of + 1),
             Fold::Finished => format!("{place} by a server"),
             Fold::BitAnd | Fold::BitOr | Fold::BitXor => format!("{fold:?} {place}").to_ascii_lowercase(),
         }
@@ -119,6 +121,11 @@ impl Words<'_> {
             Expression::IfNull(value, other) => {
                 format!("({} or {})", self.expression(value), self.expression(other))
             }
+            Expression::Round { value, digits, .. } => {
+                let digits = if digits.is_empty() { "0" } else { self.number(digits) };
+                format!("(round {} to {digits})", self.expression(value))
+            }
+            Expression::Declared(value) => self.expression(value),
         }
     }
 

@@ -98,9 +98,11 @@ fn fill(spec: &mut Spec, numbers: &[Vec<u8>]) -> Option<()> {
 fn finished(own: &Finishing, arguments: &Arguments<'_>) -> Finished {
     let words = own.parts.iter().map(|part| match part {
         Term::Tokens(range) => Word::Sql(tokens_of(arguments.sql, arguments.lexing, range.clone())),
+        Term::Text(words) => Word::Sql(words.as_bytes().to_vec()),
         Term::Output(place) => Word::Output(*place),
+        Term::Whole(place) => Word::Whole(*place),
     });
-    Finished { place: own.place, words: words.collect(), texts: own.texts }
+    Finished { place: own.place, words: words.collect(), texts: own.texts, alike: own.alike }
 }
 
 /// A string of ASCII, which is the same in all character sets that texts are joined in.
@@ -130,6 +132,15 @@ fn fill_expression(expression: &mut Expression, numbers: &[Vec<u8>]) -> Option<(
         Expression::Arithmetic(left, _, right) | Expression::IfNull(left, right) => {
             fill_expression(left, numbers)?;
             fill_expression(right, numbers)
+        }
+        Expression::Declared(value) => fill_expression(value, numbers),
+        Expression::Round { value, digits, .. } => {
+            fill_expression(value, numbers)?;
+            match digits.is_empty() {
+                true => digits.push(b'0'),
+                false => fill_number(digits, numbers)?,
+            }
+            Some(())
         }
     }
 }

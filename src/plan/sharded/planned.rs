@@ -307,6 +307,8 @@ pub struct Finishing {
     pub parts: Vec<Term>,
     /// Texts may be in it, for nothing depends on their collations.
     pub texts: bool,
+    /// Its numbers are all exact, or all DOUBLE.
+    pub alike: bool,
 }
 
 /// A part of such an expression.
@@ -314,8 +316,12 @@ pub struct Finishing {
 pub enum Term {
     /// Tokens of the statement.
     Tokens(Range<At>),
+    /// Words of our own.
+    Text(&'static str),
     /// A column of a group's row.
     Output(usize),
+    /// One that has more digits than its type tells.
+    Whole(usize),
 }
 
 /// LIMIT across shards.

@@ -50,3 +50,14 @@ pub(super) fn has_aggregate(text: &Text, expr: &Expr) -> bool {
     let own = matches!(&expr.kind, ExprKind::Call(call) if is_aggregate(text, call));
     own || expr.children().any(|child| has_aggregate(text, child))
 }
+
+/// Whether an average stands in the expression: a server computes with more digits of it than it shows.
+pub(super) fn has_average(text: &Text, expr: &Expr) -> bool {
+    let own = matches!(&expr.kind, ExprKind::Call(call) if is_average(text, call));
+    own || expr.children().any(|child| has_average(text, child))
+}
+
+/// Whether the call is AVG.
+pub(super) fn is_average(text: &Text, call: &Call) -> bool {
+    text.name(call.name.last()).eq_ignore_ascii_case(b"AVG")
+}

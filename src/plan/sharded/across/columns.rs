@@ -126,7 +126,7 @@ impl<'q> Columns<'q> {
     }
 
     /// Whether a derived table is read, whose columns MySQL weighs as texts.
-    fn reads_query(&self) -> bool {
+    pub fn reads_query(&self) -> bool {
         let block = self.top.and_then(|top| self.scope.blocks.get(top));
         let mut own = block.into_iter().flat_map(|block| &block.instances);
         own.any(|at| self.scope.instances.get(*at).is_some_and(|own| matches!(own.what, What::Query)))

@@ -4,9 +4,9 @@
 //! shards holds for all parts of a group, or for none.
 
 use super::super::edits::{Edit, NameEdit, Piece};
-use super::super::parse::tree::{Alias, Comparison, Expr, ExprKind};
+use super::super::parse::tree::{Alias, Comparison, Expr, ExprKind, Path};
 use super::super::refusal::{Reason, Refusal};
-use super::aggregates::has_aggregate;
+use super::aggregates::{has_aggregate, has_average};
 use super::columns::text;
 use super::groups::Grouping;
 use crate::merge::{Condition, Operand, Output, Test};
@@ -113,6 +113,11 @@ impl Grouping<'_, '_> {
         match &expr.kind {
             ExprKind::And(list) => self.conditions(list).map(Condition::All),
             ExprKind::Or(list) => self.conditions(list).map(Condition::Any),
+            ExprKind::Compare(..) | ExprKind::In { .. } | ExprKind::Between { .. }
+                if !self.compares_alike(expr) =>
+            {
+                None
+            }
             ExprKind::Compare(comparison, sides) => {
                 let test = match comparison {
                     Comparison::Equal => Test::Equal,
@@ -153,6 +158,26 @@ impl Grouping<'_, '_> {
         }
     }
 
+    /// Whether averages are compared as exact numbers: as DOUBLE they have other digits. What is no literal may be one.
+    fn compares_alike(&self, expr: &Expr) -> bool {
+        let words = self.columns.scope.text;
+        let average = |expr: &Expr| {
+            let item = |path: &Path| {
+                let mut items = self.columns.items.iter().flatten();
+                items
+                    .any(|(own, alias)| self.columns.answers_to(own, *alias, path) && has_average(words, own))
+            };
+            has_average(words, expr) || matches!(&expr.kind, ExprKind::Column(path) if item(path))
+        };
+        let exact = |expr: &Expr| {
+            let ExprKind::Literal { at, typed: None, .. } = expr.kind else { return false };
+            matches!(words.kind(at), Kind::Integer | Kind::Decimal)
+        };
+        let mut averages = expr.children().filter(|side| average(side));
+        averages.next().is_none()
+            || averages.next().is_none() && expr.children().all(|side| average(side) || exact(side))
+    }
+
     fn conditions(&mut self, list: &[Expr]) -> Option<Vec<Condition>> {
         list.iter().map(|one| self.condition(one)).collect()
     }
@@ -168,9 +193,14 @@ impl Grouping<'_, '_> {
                 let mut found = items.filter(|(_, item)| {
                     item.is_some_and(|(own, alias)| self.columns.answers_to(own, alias, path))
                 });
-                let (place, _) = found.next()?;
+                let (place, item) = found.next()?;
+                let own = item.map(|(own, _)| own);
                 let open = self.columns.items.iter().flatten().any(|(_, alias)| *alias == Alias::Text);
-                (found.next().is_none() && !open).then_some(Operand::Column(place))
+                if found.next().is_some() || open {
+                    return None;
+                }
+                let whole = own.and_then(|own| self.whole(own, place));
+                Some(Operand::Column(whole.unwrap_or(place)))
             }
             ExprKind::Column(_) => {
                 let place = self.columns.expr(expr)?;
@@ -181,6 +211,9 @@ impl Grouping<'_, '_> {
             }
             _ if has_aggregate(words, expr) => {
                 let place = self.columns.expr(expr)?;
+                if let Some(whole) = self.whole(expr, place) {
+                    return Some(Operand::Column(whole));
+                }
                 if place < self.columns.items.len() {
                     return Some(Operand::Column(place));
                 }

@@ -6,6 +6,7 @@
 
 mod aggregates;
 mod columns;
+mod computed;
 mod finish;
 mod groups;
 mod having;

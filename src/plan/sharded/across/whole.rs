@@ -1,18 +1,17 @@
 //! How a column of the shards' groups becomes the whole group's.
 //!
-//! Owns: the fold of each aggregate, and arithmetic over them. Does not know: types: a column that cannot be folded so is refused by
+//! Owns: the fold of each aggregate. Does not know: types: a column that cannot be folded so is refused by
 //! `merge`. Invariant: what has no fold here is refused.
 
-use super::super::keys::KeySource;
-use super::super::merging::number;
 use super::super::parse::tree::{Call, Expr, ExprKind};
 use super::super::refusal::{Reason, Refusal, shown};
 use super::aggregates::{has_aggregate, is_aggregate};
 use super::columns::{copy, text};
+use super::computed::divides_inside;
 use super::groups::Grouping;
 use super::joined::is_joined;
-use crate::merge::{Deviation, Distinct, Expression, Fold, Key, Operator, Output};
-use crate::sql::lexer::Kind;
+use crate::merge::{Deviation, Distinct, Fold, Key};
+use crate::sql::Dialect;
 
 /// Values that shards group by besides, at most: each shard sends a row for each combination.
 pub(super) const FINER_MAX: usize = 3;
@@ -61,6 +60,9 @@ impl Grouping<'_, '_> {
             () if is_joined(words, call) => self.joined(call, &name, place),
             () if !apart => self.distinct(call, &name, place),
             () if is(b"COUNT") => Some(Fold::Count),
+            // In finer groups, which MariaDB keeps in a temporary table, sums have no more digits than their type tells.
+            () if self.is_finer && self.has_quotients(call) && (is(b"SUM") || is(b"AVG")) => None,
+            () if is(b"SUM") && self.has_quotients(call) => self.sum_of(call).map(Fold::SumOf),
             () if is(b"SUM") => Some(Fold::Sum),
             () if is(b"AVG") => self.average(call),
             () => self.deviation(call, deviates(&name)?),
@@ -92,6 +94,24 @@ impl Grouping<'_, '_> {
         }
     }
 
+    /// Whether what is added up may have more digits than its type tells, as MariaDB's quotients have, which each shard's own sum would
+    /// lose. MySQL rounds each of them.
+    pub fn has_quotients(&self, call: &Call) -> bool {
+        let words = self.columns.scope.text;
+        let divides = |mut tokens: std::ops::Range<_>| tokens.any(|at| words.is(at, b'/'));
+        words.dialect() == Dialect::MariaDb
+            && !call.distinct
+            && (call.arguments.iter().any(|argument| divides(argument.first..argument.end))
+                || self.columns.reads_query() && divides(0..words.len()))
+    }
+
+    /// The place of a sum with all digits: of DECIMAL with more of them behind the point, of DOUBLE as it is.
+    fn sum_of(&mut self, call: &Call) -> Option<usize> {
+        let [argument] = &call.arguments[..] else { return None };
+        let behind = text(") * 1.000000000000000000000000000");
+        self.columns.copies(argument).then(|| self.columns.add(vec![text("SUM("), copy(argument), behind]))
+    }
+
     /// AVG is made of SUM and COUNT.
     fn average(&mut self, call: &Call) -> Option<Fold> {
         let [argument] = &call.arguments[..] else { return None };
@@ -102,7 +122,10 @@ impl Grouping<'_, '_> {
             true => ("SUM(DISTINCT ", "COUNT(DISTINCT "),
             false => ("SUM(", "COUNT("),
         };
-        let sum = self.columns.add(vec![text(sum), copy(argument), text(")")]);
+        let sum = match self.has_quotients(call) {
+            true => self.sum_of(call)?,
+            false => self.columns.add(vec![text(sum), copy(argument), text(")")]),
+        };
         let count = self.columns.add(vec![text(count), copy(argument), text(")")]);
         Some(Fold::Average { sum, count })
     }
@@ -119,73 +142,6 @@ impl Grouping<'_, '_> {
         };
         let (count, sum) = (of("COUNT(", ")"), of("SUM(", ") + 0e0"));
         Some(Fold::Deviation(Deviation { count, sum, variance: of("VAR_POP(", ") + 0e0"), sample, root }))
-    }
-
-    /// Arithmetic over aggregates and numbers.
-    fn expression(&mut self, expr: &Expr) -> Option<Expression> {
-        let words = self.columns.scope.text;
-        match &expr.kind {
-            ExprKind::Literal { typed: None, .. } => self.literal(expr).map(Expression::Number),
-            ExprKind::Call(call) if is_aggregate(words, call) => {
-                let place = self.columns.expr(expr)?;
-                let fold = self.aggregate(expr, call, place)?;
-                let is_quotient = matches!(fold, Fold::Average { .. } | Fold::AverageDistinct(_));
-                (!is_quotient).then_some(())?;
-                Some(Expression::Output(self.output(Output { place, fold })))
-            }
-            ExprKind::Call(call) if !call.distinct && !call.over => {
-                let name = words.name(call.name.last());
-                let is_either =
-                    [&b"IFNULL"[..], b"COALESCE"].iter().any(|own| own.eq_ignore_ascii_case(&name));
-                let [value, other] = &call.arguments[..] else { return None };
-                let (value, other) = (self.expression(value)?, self.expression(other)?);
-                is_either.then(|| Expression::IfNull(value.into(), other.into()))
-            }
-            ExprKind::Other(operands) => {
-                let (first, rest) = operands.split_first().filter(|(_, rest)| !rest.is_empty())?;
-                let mut left = self.expression(first)?;
-                let mut end = first.end;
-                for right in rest {
-                    let operator = match words.kind(end) {
-                        Kind::Punct(b'+') => Operator::Plus,
-                        Kind::Punct(b'-') => Operator::Minus,
-                        Kind::Punct(b'*') => Operator::Times,
-                        Kind::Punct(b'/') => Operator::Over,
-                        _ => return None,
-                    };
-                    if right.first != end + 1 {
-                        return None;
-                    }
-                    let value = self.expression(right)?;
-                    left = Expression::Arithmetic(left.into(), operator, value.into());
-                    end = right.end;
-                }
-                Some(left)
-            }
-            _ => None,
-        }
-    }
-
-    /// A number that stands in the statement, as a plan holds it.
-    pub fn literal(&mut self, expr: &Expr) -> Option<Vec<u8>> {
-        let words = self.columns.scope.text;
-        let source = KeySource::of(words, expr)?;
-        let is_number = matches!(expr.kind, ExprKind::Literal { at, typed: None, .. }
-            if matches!(words.kind(at), Kind::Integer | Kind::Decimal | Kind::Float));
-        is_number.then(|| number(source, &mut self.numbers))
-    }
-}
-
-/// Whether a division stands where it is not the last step: servers round it otherwise.
-fn divides_inside(expression: &Expression, outermost: bool) -> bool {
-    match expression {
-        Expression::Output(_) | Expression::Number(_) => false,
-        Expression::Arithmetic(left, operator, right) => {
-            *operator == Operator::Over && !outermost
-                || divides_inside(left, false)
-                || divides_inside(right, false)
-        }
-        Expression::IfNull(value, other) => divides_inside(value, outermost) || divides_inside(other, false),
     }
 }
 
