@@ -22,6 +22,7 @@ mod journal;
 mod key_types;
 mod loading;
 mod made;
+mod numbered;
 mod prepared;
 mod savepoints;
 mod seams;

@@ -144,6 +144,11 @@ impl Segments {
         }
     }
 
+    /// Whether all below this number, and itself, is passed at once, as it is of the next segment at the latest.
+    pub fn is_near(&self, sequence: &Sequence, number: u64) -> bool {
+        self.counter(sequence).is_some_and(|counter| number < counter.lock().reach())
+    }
+
     /// A row with this number is in: as [`Self::pass`], and nobody waits for it.
     pub fn leave(&self, sequence: &Sequence, given: u64) {
         let Some(counter) = self.counter(sequence).filter(|_| given < GIVEN) else { return };

@@ -4,6 +4,8 @@
 //! rows they are. Invariant: a row ends where the server ends it, and a field that is given is what the server takes it for; what hangs on a
 //! character set's longer characters is never given. Memory is bounded by who brings the bytes.
 
+use std::ops::Range;
+
 /// How a file is written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Format {
@@ -58,6 +60,10 @@ pub struct Rows {
     /// Characters are of UTF-8; else each is a byte.
     utf8: bool,
     key: Vec<Field>,
+    /// Where each of the key's fields stands in its row, quotes included.
+    spans: Vec<Range<usize>>,
+    /// Where a row's first field begins.
+    begins: usize,
 }
 
 /// Bytes are missing.
@@ -75,12 +81,22 @@ enum End {
 impl Rows {
     /// Of a file in this format, behind so many lines, with so many fields in a row, of which those at `places` are its key.
     pub fn new(format: Format, skip: u64, fields: usize, places: Vec<usize>, utf8: bool) -> Self {
-        Self { format, fields, places, skip, utf8, key: Vec::new() }
+        Self { format, fields, places, skip, utf8, key: Vec::new(), spans: Vec::new(), begins: 0 }
     }
 
     /// The key of the row that came last.
     pub fn key(&self) -> &[Field] {
         &self.key
+    }
+
+    /// Where the field at this place of the key stands in its row, if it is there.
+    pub fn span(&self, place: usize) -> Range<usize> {
+        self.spans.get(place).cloned().unwrap_or_default()
+    }
+
+    /// Where the first field of the row begins that came last.
+    pub fn begins(&self) -> usize {
+        self.begins
     }
 
     /// Reads on; `bytes` is the file from where the last row ended, `ended` says that it is all.
@@ -101,6 +117,8 @@ impl Rows {
         }
         self.key.clear();
         self.key.resize(self.places.len(), Field::Missing);
+        self.spans.clear();
+        self.spans.resize(self.places.len(), 0..0);
         match self.row(bytes, ended) {
             Ok(next) => next,
             Err(Short) => Next::More,
@@ -108,21 +126,26 @@ impl Rows {
     }
 
     fn row(&mut self, bytes: &[u8], ended: bool) -> Result<Next, Short> {
-        let Self { format, fields, places, utf8, key, .. } = self;
+        let Self { format, fields, places, utf8, key, spans, begins, .. } = self;
         let mut reader = Reader { format, bytes, at: 0, ended };
         if !reader.start()? {
             return Ok(Next::Skipped(bytes.len()));
         }
+        *begins = reader.at;
         for field in 0..*fields {
             let mut text = places.contains(&field).then(Vec::new);
-            let (end, found) = reader.field(text.as_mut())?;
+            let from = reader.at;
+            let (end, found, to) = reader.field(text.as_mut())?;
             if matches!(end, End::Nothing) {
                 return Ok(if field == 0 { Next::Skipped(bytes.len()) } else { Next::Row(reader.at) });
             }
             let found = text.map(|text| found.unwrap_or(Field::Text(text)));
             for place in places.iter().enumerate().filter(|(_, place)| **place == field).map(|(at, _)| at) {
-                if let (Some(key), Some(found)) = (key.get_mut(place), &found) {
+                if let (Some(key), Some(span), Some(found)) =
+                    (key.get_mut(place), spans.get_mut(place), &found)
+                {
                     key.clone_from(found);
+                    *span = from..to;
                 }
             }
             match end {
@@ -191,10 +214,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a field; what it stands for, where that is not the bytes in `text`.
-    fn field(&mut self, mut text: Option<&mut Vec<u8>>) -> Result<(End, Option<Field>), Short> {
+    /// Reads a field; what it stands for, where that is not the bytes in `text`; where it ends, in front of what ends it.
+    fn field(&mut self, mut text: Option<&mut Vec<u8>>) -> Result<(End, Option<Field>, usize), Short> {
         let format = self.format;
-        let Some(first) = self.get()? else { return Ok((End::Nothing, None)) };
+        let Some(first) = self.get()? else { return Ok((End::Nothing, None, self.at)) };
         let encloses = format.enclosed.filter(|quote| *quote == first);
         if encloses.is_none() {
             self.at -= 1;
@@ -206,12 +229,13 @@ impl Reader<'_> {
                 text.push(byte);
             }
         };
-        let end = loop {
-            let Some(mut byte) = self.get()? else { break End::File };
+        let (end, to) = loop {
+            let before = self.at;
+            let Some(mut byte) = self.get()? else { break (End::File, before) };
             if format.escaped == Some(byte) {
                 let Some(next) = self.get()? else {
                     put(byte);
-                    break End::File;
+                    break (End::File, self.at);
                 };
                 if format.escaped != format.enclosed || next == byte {
                     null |= next == b'N';
@@ -221,22 +245,23 @@ impl Reader<'_> {
                 self.at -= 1;
             }
             if encloses.is_none() && self.ends_with(byte, &format.line_end)? {
-                break End::Line;
+                break (End::Line, before);
             }
             if encloses == Some(byte) {
+                let behind = self.at;
                 match self.get()? {
                     Some(next) if next == byte => {
                         put(byte);
                         continue;
                     }
-                    None => break End::Line,
-                    Some(next) if self.ends_with(next, &format.line_end)? => break End::Line,
-                    Some(next) if self.ends_with(next, &format.field_end)? => break End::Field,
+                    None => break (End::Line, behind),
+                    Some(next) if self.ends_with(next, &format.line_end)? => break (End::Line, behind),
+                    Some(next) if self.ends_with(next, &format.field_end)? => break (End::Field, behind),
                     Some(_) => self.at -= 1,
                 }
                 byte = encloses.unwrap_or(byte);
             } else if encloses.is_none() && self.ends_with(byte, &format.field_end)? {
-                break End::Field;
+                break (End::Field, before);
             }
             put(byte);
         };
@@ -248,7 +273,7 @@ impl Reader<'_> {
             None if word => Some(Field::Null),
             _ => None,
         };
-        Ok((end, found))
+        Ok((end, found, to))
     }
 
     /// The length of what is left of a line, as the servers pass over it: quotes mean nothing. `None` where it has bytes of no character, by
@@ -380,6 +405,30 @@ mod tests {
             ),
         ] {
             assert_eq!(keys(format.clone(), place, file.as_bytes()), expected, "{file:?} in {format:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_found_in_its_row() {
+        for (format, file, fields) in [
+            (format(), &b"1\t22\t3\n\t\\N\t\n1\t\\\t2\n1\t4"[..], ["22", "\\N", "\\\t2", "4"]),
+            (csv(), b"1,\"2\"\"\",3\r\n\"a,\r\n\",NULL\r\n1,\r\n1,\"4\"", ["\"2\"\"\"", "NULL", "", "\"4\""]),
+            (
+                Format { line_start: b">>".to_vec(), ..format() },
+                b"no >>1\t22\t3\n>>\tx\n\n>>1\t\ty\nz>>1\t4",
+                ["22", "x", "", "4"],
+            ),
+        ] {
+            let begins = if format.line_start.is_empty() { [0; 4] } else { [5, 2, 3, 3] };
+            let (mut rows, mut from) = (Rows::new(format, 0, 3, vec![7, 1], true), 0);
+            for (expected, begin) in fields.into_iter().zip(begins) {
+                let Next::Row(length) = rows.next(&file[from..], true) else { panic!("{expected}") };
+                let row = &file[from..from + length];
+                assert_eq!(row[rows.span(1)].escape_ascii().to_string(), expected.escape_debug().to_string());
+                assert_eq!((rows.begins(), rows.span(0)), (begin, 0..0), "{}", row.escape_ascii());
+                from += length;
+            }
+            assert_eq!(from, file.len());
         }
     }
 

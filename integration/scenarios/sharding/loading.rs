@@ -19,7 +19,7 @@ both_dialects! {
 }
 
 /// A session at Tidegate and one on the server that holds all, which send files.
-async fn both(split: &Split) -> (RawClient, RawClient) {
+pub(super) async fn both(split: &Split) -> (RawClient, RawClient) {
     let login = Login::with(Capabilities::LOCAL_FILES);
     let client = split.stage.raw_with(login.clone()).await;
     let login = Login { database: Some(split.whole.clone()), ..login };
@@ -28,7 +28,7 @@ async fn both(split: &Split) -> (RawClient, RawClient) {
 }
 
 /// Sends the statement, and the file where it is asked for.
-async fn load(client: &mut RawClient, sql: &str, file: &[u8]) -> Outcome {
+pub(super) async fn load(client: &mut RawClient, sql: &str, file: &[u8]) -> Outcome {
     client.send_query(sql).await;
     let asked = client.outcome().await;
     let Outcome::File(name) = asked else { return asked };

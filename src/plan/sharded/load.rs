@@ -12,10 +12,11 @@ use super::refusal::{Reason, Refusal, shown};
 use super::route::Request;
 use super::unlisted::Unlisted;
 use super::values::{Arguments, Read};
-use crate::shard::{Database, Table};
-use crate::sql;
+use crate::generate::Sequence;
+use crate::shard::{Database, Generate, GenerateBy, Table};
 use crate::sql::file::Format;
 use crate::sql::lexer::Kind;
+use crate::sql::{self, quoted};
 
 /// A file of the client's whose rows go to their shards, or to all copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,10 +37,25 @@ pub struct Load {
     pub skip: u64,
     /// The character set that the statement names.
     pub charset: Option<String>,
+    /// What Tidegate makes of its rows.
+    pub makes: Option<LoadMakes>,
     /// The token behind which a character set is named.
     behind_table: At,
     /// What becomes of the text for a shard, in the order of the text: names, and that no lines are passed over.
     pub edits: Vec<NameEdit>,
+}
+
+/// A column of a file's rows of which Tidegate makes values.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoadMakes {
+    /// How they are made.
+    pub by: GenerateBy,
+    /// Whose they are.
+    pub sequence: Sequence,
+    /// The column.
+    pub column: String,
+    /// Its place among the fields of a row; `None` where the statement does not list it: it is the first one for a shard.
+    pub place: Option<usize>,
 }
 
 impl Load {
@@ -91,6 +107,10 @@ struct Target<'a> {
     edits: Vec<NameEdit>,
 }
 
+fn place_of(columns: &[Column], column: &str) -> Option<usize> {
+    columns.iter().position(|(_, name)| name.eq_ignore_ascii_case(column.as_bytes()))
+}
+
 impl<'a> Reader<'a> {
     fn read(mut self) -> Result<Planned, Refusal> {
         self.word_of(&[b"LOW_PRIORITY", b"CONCURRENT"]);
@@ -105,7 +125,7 @@ impl<'a> Reader<'a> {
         if !(self.word(b"INTO") && self.word(b"TABLE")) {
             return self.not_parsed();
         }
-        let Some(into) = self.table()? else {
+        let Some(mut into) = self.table()? else {
             // What has a listed name is a column, or a word such as LINES, where nothing is read.
             let reads = (self.at..self.text.len()).any(|at| self.text.is_word(at, b"SELECT"));
             return if reads { self.not_parsed() } else { Ok(Planned::Home) };
@@ -116,7 +136,7 @@ impl<'a> Reader<'a> {
         }
         let charset = self.charset()?;
         let format = self.format()?;
-        let mut edits = into.edits;
+        let mut edits = std::mem::take(&mut into.edits);
         let skip = self.ignored(&mut edits)?;
         let behind_format = self.at - 1;
         let columns = self.columns()?;
@@ -131,22 +151,25 @@ impl<'a> Reader<'a> {
         if self.at < self.text.len() {
             return self.refuse("A file is loaded into {} with SET, or in a way that is not understood");
         }
-        let generate = into.table.generate();
+        let makes = self.makes(&into, &columns, &format)?;
+        if let Some(LoadMakes { column, place: None, .. }) = &makes {
+            let name = [quoted(column.as_bytes(), b'`'), b",".to_vec()].concat();
+            let first = columns.first().map_or(0, |(token, _)| token.saturating_sub(1));
+            let name = String::from_utf8_lossy(&name).into_owned();
+            edits.push(NameEdit { token: first, edit: Edit::After(vec![Piece::Text(name.into())]) });
+        }
         let (keyspace, key) = match into.table {
             Table::Sharded { keyspace, key, .. } => (Some(*keyspace), &key[..]),
             Table::Reference { .. } => (None, &[][..]),
         };
         let place = |column: &String| {
-            columns.iter().position(|(_, name)| name.eq_ignore_ascii_case(column.as_bytes()))
+            let made = makes.as_ref().is_some_and(|makes| makes.column.eq_ignore_ascii_case(column));
+            place_of(&columns, column).or(made.then_some(columns.len())) // behind all fields where it is none of them
         };
         let Some(places) = key.iter().map(place).collect::<Option<Vec<_>>>() else {
             let what = format!("Rows of a file for {} have no key", self.table);
             return Err(Refusal::new(Reason::MissingKey, what));
         };
-        if let Some(generate) = generate {
-            let column = shown(generate.column.as_bytes());
-            return self.refuse(&format!("A file is loaded into {{}}, whose {column} Tidegate makes"));
-        }
         Ok(Planned::Load(Box::new(Load {
             database: into.database.name.clone(),
             keyspace,
@@ -156,9 +179,40 @@ impl<'a> Reader<'a> {
             format,
             skip,
             charset,
+            makes,
             behind_table,
             edits,
         })))
+    }
+
+    /// What Tidegate makes of the rows.
+    fn makes(
+        &self,
+        into: &Target<'_>,
+        columns: &[Column],
+        format: &Format,
+    ) -> Result<Option<LoadMakes>, Refusal> {
+        let Some(Generate { column, by }) = into.table.generate() else { return Ok(None) };
+        let is_in_value = match by {
+            GenerateBy::Snowflake | GenerateBy::Segment => u8::is_ascii_digit,
+            GenerateBy::UuidV7 => |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-',
+            GenerateBy::UuidV7Binary => {
+                let column = shown(column.as_bytes());
+                return self.refuse(&format!("A file is loaded into {{}}, whose {column} is made of bytes"));
+            }
+        };
+        let Format { field_end, line_end, enclosed, escaped, .. } = format;
+        let mut marks = field_end.iter().chain(line_end).chain(enclosed).chain(escaped);
+        if marks.any(is_in_value) {
+            let column = shown(column.as_bytes());
+            let what = format!(
+                "Fields of a file for {{}} are marked by what its {column}, which Tidegate makes, is made of"
+            );
+            return self.refuse(&what);
+        }
+        let sequence = Sequence { database: into.database.name.clone(), table: into.name.clone() };
+        let (column, by) = (column.clone(), *by);
+        Ok(Some(LoadMakes { by, sequence, place: place_of(columns, &column), column }))
     }
 
     fn refuse<T>(&self, what: &str) -> Result<T, Refusal> {

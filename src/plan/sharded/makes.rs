@@ -204,10 +204,8 @@ impl Makes {
                 Slot::Absent(_) | Slot::Instead(_) => true,
                 Slot::Kept => false,
                 Slot::Given { source, .. } if self.by.is_number() => {
-                    match asks(arguments.read(*source).value()) {
-                        Some(Asked::Null) => true,
-                        Some(Asked::Zero) => !zero_is_value,
-                        Some(Asked::Nothing) => false,
+                    match asks_for_number(arguments.read(*source).value(), zero_is_value) {
+                        Some(asks) => asks,
                         None => {
                             let what = format!(
                                 "Whether the value of `{}`, which Tidegate makes, is 0 in a row is not known",
@@ -240,7 +238,7 @@ impl Makes {
     /// The numbers that rows of this execution give themselves.
     pub fn given(&self, arguments: &Arguments<'_>) -> impl Iterator<Item = u64> {
         self.slots.iter().filter_map(|slot| match slot {
-            Slot::Given { source, .. } => number(arguments.read(*source).value()),
+            Slot::Given { source, .. } => whole_number(arguments.read(*source).value()),
             Slot::Absent(_) | Slot::Instead(_) | Slot::Kept => None,
         })
     }
@@ -330,6 +328,15 @@ fn put(place: Put, what: Vec<u8>, column: &[u8]) -> (Range<At>, Vec<u8>) {
     }
 }
 
+/// Whether a value asks for another in a column of numbers, as one of AUTO_INCREMENT does; `None` where only a server knows.
+pub fn asks_for_number(value: Value<'_>, zero_is_value: bool) -> Option<bool> {
+    asks(value).map(|asked| match asked {
+        Asked::Null => true,
+        Asked::Zero => !zero_is_value,
+        Asked::Nothing => false,
+    })
+}
+
 /// What a value asks of an AUTO_INCREMENT column.
 enum Asked {
     Null,
@@ -358,7 +365,7 @@ fn asks(value: Value<'_>) -> Option<Asked> {
 }
 
 /// The whole number above 0 that a value is stored as.
-fn number(value: Value<'_>) -> Option<u64> {
+pub fn whole_number(value: Value<'_>) -> Option<u64> {
     // Above 2^53 not every number is one of these.
     let rounded = |number: f64| (0.5..9e15).contains(&number).then_some(number.round() as u64);
     match value {

@@ -207,7 +207,11 @@ fn load(sql: &[u8], lexing: &Lexing, load: &Load, rules: &Rules) -> Vec<Line> {
     let keyspace = load.keyspace.and_then(|at| database.keyspaces.get(at));
     let on = match keyspace {
         Some(_) => {
-            let places: Vec<_> = load.places.iter().map(|place| (place + 1).to_string()).collect();
+            let place = |place: &usize| match *place < load.fields {
+                true => (place + 1).to_string(),
+                false => "made".to_owned(),
+            };
+            let places: Vec<_> = load.places.iter().map(place).collect();
             format!("each row by field {} of {}", places.join(", "), load.fields)
         }
         None => {
@@ -225,6 +229,10 @@ fn load(sql: &[u8], lexing: &Lexing, load: &Load, rules: &Rules) -> Vec<Line> {
     }
     if load.skip > 0 {
         reads += &format!(", behind {} lines", load.skip);
+    }
+    if let Some(makes) = &load.makes {
+        reads += &format!(", with {} made where it ", makes.column);
+        reads += if makes.place.is_some() { "is NULL or 0" } else { "is not listed" };
     }
     if let Some(charset) = &load.charset {
         reads += &format!(", in {charset}");

@@ -6,11 +6,14 @@
 //! nothing before it has sent all of it.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::helpings::Helpings;
+use super::numbering::Numbering;
 use super::portions::{Portion, Spread};
 use super::{Failure, Run};
+use crate::backend::insert_id;
 use crate::execute::told::Inserted;
 use crate::execute::upload::{Upload, put_request};
 use crate::plan::Route;
@@ -38,6 +41,10 @@ pub(in crate::session) struct Loading {
 }
 
 impl Loading {
+    pub(super) fn load(&self) -> &Load {
+        &self.load
+    }
+
     fn keyspace(&self) -> Option<&Keyspace> {
         self.rules.database(&self.load.database)?.keyspaces.get(self.load.keyspace?)
     }
@@ -81,7 +88,12 @@ impl Session {
             inserted: Some(Inserted { rows: Vec::new(), last: 0, ignores: false }),
             copies: load.keyspace.is_none(),
             made: None,
-            kept: load.key.clone(),
+            kept: match load.keyspace {
+                Some(_) => {
+                    load.key.iter().chain(load.makes.as_ref().map(|makes| &makes.column)).cloned().collect()
+                }
+                None => Vec::new(),
+            },
         };
         Ok(Loading { load: load.clone(), rules: Arc::clone(rules), spread })
     }
@@ -105,9 +117,9 @@ impl Session {
         statement.uses.remove(Uses::LAST_INSERT_ID); // no site's own counts
         let status = self.status;
         let mut run = self.run_of(&loading.spread, b"", statement, route);
-        let mut upload = None;
+        let (mut upload, mut numbering) = (None, None);
         self.entry.handle.runs_in_parts();
-        let result = self.load_all(loading, &mut run, &mut upload).await;
+        let result = self.load_all(loading, &mut run, &mut upload, &mut numbering).await;
         self.entry.handle.parts_are_done();
         if result.is_err() {
             self.undo(&mut run).await;
@@ -123,7 +135,13 @@ impl Session {
             return Flow::Close;
         }
         let flow = match result {
-            Ok(()) => self.tell_change(&run).await,
+            Ok(()) => {
+                let some = run.ends.first().is_some_and(|end| end.affected_rows > 0);
+                if let Some(id) = numbering.as_ref().and_then(Numbering::first).filter(|_| some) {
+                    self.insert_id.put(insert_id::Place::Known(id));
+                }
+                self.tell_change(&run).await
+            }
             Err(Failure::Problem(problem)) => self.refuse(&problem).await,
             Err(Failure::Gone) => Flow::Close,
         };
@@ -136,6 +154,7 @@ impl Session {
         loading: &Loading,
         run: &mut Run<'_>,
         upload: &mut Option<Upload>,
+        numbering: &mut Option<Numbering>,
     ) -> Result<(), Failure> {
         self.nothing_in_the_way(run)?;
         let portions = &loading.spread.portions;
@@ -152,7 +171,8 @@ impl Session {
         let sequence = put_request(&mut request, self.sequence, &name);
         self.client.send(&request).await.map_err(|_| Failure::Gone)?;
         let upload = upload.insert(Upload::new(self.worker.buffers.take(), sequence));
-        self.give_out(loading, charset, &mut helpings, upload, run).await?;
+        *numbering = self.numbering(loading, charset);
+        self.give_out((loading, charset), &mut helpings, upload, numbering, run).await?;
         for at in 0..portions.len() {
             if helpings.has_rows(at) {
                 self.serve(&mut helpings, at, run).await?;
@@ -165,14 +185,17 @@ impl Session {
     /// Gives each row of the file to its site, or to all.
     async fn give_out(
         &mut self,
-        loading: &Loading,
-        charset: Charset,
+        (loading, charset): (&Loading, Charset),
         helpings: &mut Helpings,
         upload: &mut Upload,
+        numbering: &mut Option<Numbering>,
         run: &mut Run<'_>,
     ) -> Result<(), Failure> {
-        let Load { format, skip, fields, places, .. } = &loading.load;
-        let mut rows = Rows::new(format.clone(), *skip, *fields, places.clone(), charset == Charset::Utf8);
+        let Load { format, skip, fields, places, makes, .. } = &loading.load;
+        let own = makes.as_ref().and_then(|makes| makes.place);
+        let places = places.iter().copied().chain(own).collect();
+        let mut rows = Rows::new(format.clone(), *skip, *fields, places, charset == Charset::Utf8);
+        let worker = Rc::clone(&self.worker);
         let (mut file, mut number, mut wanted) = (Vec::new(), 0, 0);
         let row_max = ROW_MAX.min(self.worker.config.limits.packet_max);
         let kept = 1 + if loading.load.keyspace.is_some() { 1 } else { loading.spread.portions.len() };
@@ -187,8 +210,15 @@ impl Session {
                 wanted = 0;
                 match rows.next(rest, upload.has_ended()) {
                     Next::Row(length) => {
-                        let at = place(loading, rows.key(), charset, number)?;
-                        helpings.take(at, number, rest.get(..length).unwrap_or_default(), rows.key());
+                        let row = rest.get(..length).unwrap_or_default();
+                        let (row, key) = match numbering {
+                            None => (row, rows.key()),
+                            Some(numbering) => {
+                                numbering.number(&worker.generators, (row, &rows), number).await?
+                            }
+                        };
+                        let at = place(loading, key, charset, number)?;
+                        helpings.take(at, number, row, key);
                         (from, number) = (from + length, number + 1);
                         while let Some(full) = helpings.full() {
                             self.serve(helpings, full, run).await?;
@@ -203,6 +233,7 @@ impl Session {
                 }
             }
             if upload.has_ended() {
+                self.passing = numbering.as_ref().and_then(Numbering::passing).map(Box::new);
                 return Ok(());
             }
             file.drain(..from);

@@ -5,12 +5,13 @@
 //! it so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::passing::Passing;
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
 use crate::execute::made::Made;
-use crate::generate::{Id, Run};
+use crate::generate::{Generators, Id, Run};
 use crate::plan::sharded::{Arguments, Makes, Planned, Wants, positional};
 use crate::session::problem::INTERRUPTED;
 use crate::session::sites::bound::{Bound, Given, MALFORMED};
@@ -83,12 +84,7 @@ impl Session {
                     }
                     Ok(Run::From(first))
                 }
-                GenerateBy::Snowflake => {
-                    generators.numbers(count, patience).await.map(Run::Ticks).map_err(|_| NO_NODE)
-                }
-                GenerateBy::UuidV7 | GenerateBy::UuidV7Binary => {
-                    generators.uuids(count).map(Run::Uuids).map_err(|_| NO_CHANCE)
-                }
+                by => without_sequence(generators, by, count, patience).await,
             }
             .map(Some)
         };
@@ -203,6 +199,24 @@ impl Session {
     }
 }
 
+/// Values that are of no sequence.
+pub(super) async fn without_sequence(
+    generators: &Generators,
+    by: GenerateBy,
+    count: usize,
+    patience: Duration,
+) -> Result<Run, Problem> {
+    match by {
+        GenerateBy::Snowflake => {
+            generators.numbers(count, patience).await.map(Run::Ticks).map_err(|_| NO_NODE)
+        }
+        GenerateBy::UuidV7 | GenerateBy::UuidV7Binary => {
+            generators.uuids(count).map(Run::Uuids).map_err(|_| NO_CHANCE)
+        }
+        GenerateBy::Segment => Err(NO_SEGMENT),
+    }
+}
+
 /// What is passed when a statement with this number has ended.
 fn passing(makes: &Makes, given: u64) -> Passing {
     let (sequence, column) = (makes.sequence.clone(), makes.column.clone());
@@ -256,7 +270,7 @@ const NO_CHANCE: Problem = Problem::Request(
 );
 
 /// The same, where numbers are fetched.
-const NO_SEGMENT: Problem = Problem::Request(
+pub(super) const NO_SEGMENT: Problem = Problem::Request(
     1467,
     std::borrow::Cow::Borrowed(
         "no id can be made for the row: no segment of numbers could be fetched from the home cluster's primary in time (Tidegate's log \

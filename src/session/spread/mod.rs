@@ -10,6 +10,7 @@ pub(super) mod gathered;
 pub(super) mod helpings;
 pub(super) mod loading;
 pub(super) mod making;
+pub(super) mod numbering;
 pub(super) mod passing;
 pub(super) mod portions;
 
