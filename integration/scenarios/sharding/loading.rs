@@ -16,6 +16,8 @@ both_dialects! {
     a_file_for_a_reference_table_goes_to_all_copies,
     ids_that_servers_make_are_one_servers,
     a_file_can_be_killed_and_the_session_goes_on,
+    rows_that_warn_of_more_than_a_server_keeps_are_loaded,
+    fields_of_a_file_go_into_user_variables_and_set_computes_columns,
 }
 
 /// A session at Tidegate and one on the server that holds all, which send files.
@@ -274,6 +276,121 @@ async fn ids_that_servers_make_are_one_servers(scenario: Scenario) {
     split.same(&mut client, &mut direct, count).await;
 }
 
+async fn rows_that_warn_of_more_than_a_server_keeps_are_loaded(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = both(&split).await;
+    let sql = "LOAD DATA LOCAL INFILE 'it\\'s rows.csv' INTO TABLE customers (id, name, score)";
+    // Three of each row, in some places; then few.
+    let row = |id: i64| match id % 4000 {
+        0..2500 => format!("{id}\t{}\tx\tmore\n", "long ".repeat(12)),
+        _ => format!("{id}\tname\t1\n"),
+    };
+    let rows: String = (1..=8000).map(row).collect();
+    let own = split.names();
+    let (ours, theirs) =
+        (load(&mut client, sql, rows.as_bytes()).await, load(&mut direct, sql, rows.as_bytes()).await);
+    assert_eq!(tell(ours, &own), tell(theirs, &own));
+    same_rows(&split, &mut client, &mut direct).await;
+    // A key among them that does not fit is found, and where.
+    client.ok("DELETE FROM customers WHERE id IN (1, 2)").await;
+    let rows: String = (9000..9999)
+        .map(row)
+        .chain([row(i64::MAX).replace("9223372036854775807", "18446744073709551614")])
+        .collect();
+    let error = load(&mut client, sql, rows.as_bytes()).await.err();
+    let message = String::from_utf8_lossy(&error.message).into_owned();
+    assert!(
+        message.contains("a key that does not fit its column") && message.contains(" 1000 the file"),
+        "{message}"
+    );
+    assert_eq!(client.value("SELECT COUNT(*) FROM customers WHERE id >= 9000").await.as_deref(), Some("0"));
+}
+
+async fn fields_of_a_file_go_into_user_variables_and_set_computes_columns(scenario: Scenario) {
+    let split = Split::new(scenario).await;
+    let (mut client, mut direct) = both(&split).await;
+    split.same(&mut client, &mut direct, "SET @plus = 100, @x = 'before'").await;
+    let many: String = (1000..2600).map(|id| format!("{id}\t{}\tn\n", id % 7)).collect();
+    for (sql, file) in [
+        (
+            "LOAD DATA FILE INTO TABLE customers (id, @x, name) SET score = @x * 2",
+            &b"1\t5\ta\n2\t\\N\tb\n3\tx\tc\n4\t7\td\textra\n"[..],
+        ),
+        ("LOAD DATA FILE INTO TABLE customers (id, @x, name) SET score = @x + 1", b""),
+        // A short row leaves NULL.
+        ("LOAD DATA FILE INTO TABLE customers (id, name, @x) SET score = @x", b"11\ta\t1\n12\tb\n"),
+        (
+            "LOAD DATA FILE REPLACE INTO TABLE customers FIELDS TERMINATED BY ',' IGNORE 1 LINES (@skip, id, @`a name`, @skip) \
+             SET name = CONCAT(UPPER(@`a name`), '-, SET', id), score = IF(@skip = '', NULL, @skip)",
+            b"a,b,c,d\n1,1,one,5\n2,2,two,\n9,9,nine,99\n",
+        ),
+        (
+            "LOAD DATA FILE INTO TABLE customers (id, score) SET score = score + @plus, `NAME` = 'x'",
+            b"21\t1\n22\t2\n",
+        ),
+        (
+            "LOAD DATA FILE INTO TABLE customers SET name = CONCAT(name, '!'), score = DEFAULT",
+            b"31\ta\t1\n32\tb\t2\n",
+        ),
+        (
+            "LOAD DATA FILE INTO TABLE orders (@x, customer_id, @y, @z) SET id = @y % 10, total = (@y + 1) / 4",
+            b"a\t1\t15\tq\nb\t2\t16\n",
+        ),
+        ("LOAD DATA FILE INTO TABLE customers (id, @x, name) SET score = NULLIF(@x, '3')", many.as_bytes()),
+        ("LOAD DATA FILE INTO TABLE countries (id, @x) SET name = LOWER(@x)", b"1\tPeru\n2\tMALI\n"),
+    ] {
+        same(&split, &mut client, &mut direct, sql, file).await;
+        // What the last row of the file has left, at whatever shard that is.
+        for question in
+            ["SELECT @x, @`a name`, @skip, @y, @z, @plus", "SELECT id, name FROM countries ORDER BY id"]
+        {
+            split.same(&mut client, &mut direct, question).await;
+        }
+        let here = client.select("SELECT id, @x FROM customers WHERE id IN (1, 2) ORDER BY id").await.texts();
+        let there =
+            direct.select("SELECT id, @x FROM customers WHERE id IN (1, 2) ORDER BY id").await.texts();
+        assert_eq!(here, there, "{sql}");
+    }
+    let copies = copies(&split).await;
+    assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+    // They are the session's own.
+    for _ in 0..4 {
+        let mut other = split.stage.raw().await;
+        for id in 1..=2 {
+            let seen = other.select(format!("SELECT @x, @z FROM customers WHERE id = {id}")).await.texts();
+            assert_eq!(seen, [[None, None]]);
+        }
+    }
+    for tail in [
+        "(id, name) SET id = 5",
+        "(id, @x) SET name = @x, `ID` = id",
+        "(id, @x) SET name = @n := @x",
+        "(id, @x) SET name = (SELECT @x)",
+        "(id, @x) SET name = unknown(@x)",
+        "(id, @x) SET score = CONNECTION_ID()",
+        "(id, @x) SET score = @@server_id",
+        "(id, @x) SET customers.name = @x",
+        "(id, @x) SET name = customers.score",
+        "(id, @x) SET name = USER()",
+    ] {
+        let sql = format!("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers {tail}");
+        let error = client.error(&sql).await;
+        assert!(String::from_utf8_lossy(&error.message).contains("(load)"), "{sql}: {error}");
+    }
+    let error =
+        client.error("LOAD DATA LOCAL INFILE 'rows' INTO TABLE countries (id) SET name = UUID()").await;
+    assert!(String::from_utf8_lossy(&error.message).contains("(load)"), "{error}");
+    // A value that is too long to go along.
+    let long = format!("901\t{}\n", "x".repeat(200_000));
+    let sql = "LOAD DATA LOCAL INFILE 'it\\'s rows.csv' INTO TABLE customers (id, @x) SET score = LENGTH(@x)";
+    let error = load(&mut client, sql, long.as_bytes()).await.err();
+    assert!(String::from_utf8_lossy(&error.message).contains("too long to be kept"), "{error}");
+    assert_eq!(client.value("SELECT COUNT(*) FROM customers WHERE id = 901").await.as_deref(), Some("0"));
+    let file = [long.as_bytes(), b"902\tshort\n"].concat();
+    assert_eq!(load(&mut client, sql, &file).await.ok().affected_rows, 2);
+    assert_eq!(client.value("SELECT @x").await.as_deref(), Some("short"));
+}
+
 async fn a_file_can_be_killed_and_the_session_goes_on(scenario: Scenario) {
     let split = Split::new(scenario).await;
     let (mut client, mut direct) = both(&split).await;
@@ -290,7 +407,6 @@ async fn a_file_can_be_killed_and_the_session_goes_on(scenario: Scenario) {
     // What is not carried out says so before a file is asked for.
     for (sql, name) in [
         ("LOAD DATA INFILE 'rows' INTO TABLE customers (id)", "(load)"),
-        ("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers (id, @x)", "(load)"),
         ("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers (name)", "(missing-key)"),
         ("LOAD DATA LOCAL INFILE 'rows' INTO TABLE customers CHARACTER SET gbk (id)", "(load)"),
     ] {

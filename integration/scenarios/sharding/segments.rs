@@ -1,12 +1,16 @@
 //! Ids from segments (`generate: {id: segment}`): fetched ahead, told as one server's AUTO_INCREMENT, and none twice whatever ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinSet;
 
 use super::generated::{GRANT, number, numbers, told};
 use super::{Split, rules};
+use crate::failover::receive;
 use crate::harness::packets::Param;
-use crate::harness::{Cluster, Login, Outcome, Proxy, RawClient, Rules, Scenario, pace, within};
+use crate::harness::{Cluster, Login, Outcome, Proxy, RawClient, Rules, Scenario, pace, until, within};
 
 both_dialects! {
     t04_rows_get_numbers_of_a_segment,
@@ -16,6 +20,7 @@ both_dialects! {
     numbers_that_rows_give_are_passed,
     a_number_that_no_row_has_got_is_not_passed,
     a_row_that_is_selected_gets_a_number,
+    ids_stay_unique_and_ordered_while_the_homes_primary_is_replaced,
 }
 
 const TABLES: [&str; 4] = [
@@ -330,4 +335,93 @@ async fn a_row_that_is_selected_gets_a_number(scenario: Scenario) {
         .error("INSERT INTO tickets (customer_id) SELECT customer_id FROM tickets WHERE customer_id = 1")
         .await;
     assert!(String::from_utf8_lossy(&error.message).contains("(generated-unclear)"), "{error}");
+}
+
+/// Sessions of two instances insert all the time, into shards elsewhere. The home's replicas get nothing more, its primary fetches on and dies, and
+/// one of them takes its place with a row that knows older numbers.
+async fn ids_stay_unique_and_ordered_while_the_homes_primary_is_replaced(scenario: Scenario) {
+    let (schema, second) = (scenario.schema(), Cluster::own(scenario.dialect, 0));
+    for shard in 0..2 {
+        let own = format!("{schema}_{shard}");
+        let table = format!("CREATE TABLE {own}.{}", TABLES[1]);
+        second.run(0, &[&format!("CREATE DATABASE {own}"), &table]).await;
+    }
+    let mut rules = generating(&schema, &second);
+    let (at_home, there) =
+        (format!("{{cluster: main, schema: {schema}_0"), format!("{{cluster: second, schema: {schema}_0"));
+    assert!(rules.top.contains(&at_home));
+    rules.top = rules.top.replace(&at_home, &there);
+    let follows = Rules { pool: "{primary_wait: 25s}".into(), ..rules };
+    let promotes = Rules { in_cluster: crate::failover::rules().in_cluster, ..follows.clone() };
+    let mut stage = scenario.own_stage(2, promotes).await;
+    stage.given(&[GRANT]).await;
+    stage.proxy.until_logged("Tidegate promotes a replica").await;
+    let other = Proxy::start(&stage.cluster, &follows).await;
+    let (inserted, ends) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut writers = JoinSet::new();
+    for which in 0..6 {
+        let proxy = if which % 2 == 0 { &stage.proxy } else { &other };
+        let login = Login { database: Some(schema.clone()), ..Login::default() };
+        let mut client = RawClient::login(proxy.address, &login).await.expect("the login works");
+        let (inserted, ends) = (Arc::clone(&inserted), Arc::clone(&ends));
+        writers.spawn(async move {
+            let mut ids = Vec::new();
+            for n in 0.. {
+                if ends.load(Ordering::SeqCst) {
+                    break;
+                }
+                let sql = format!("INSERT INTO tickets (customer_id, text) VALUES ({n}, '{which} {n}'), ({n} + 0, '{which} {n} too')");
+                let id = client.ok(sql.replace(" + 0", "")).await.insert_id;
+                ids.extend([id, id + 1]);
+                inserted.fetch_add(1, Ordering::SeqCst);
+            }
+            ids
+        });
+    }
+    let more = async |wanted: usize| {
+        let goal = inserted.load(Ordering::SeqCst) + wanted;
+        until("rows are inserted", || async { inserted.load(Ordering::SeqCst) >= goal }).await;
+    };
+    more(600).await;
+    let mut root = stage.cluster.root(1).await;
+    for server in [1, 2] {
+        stage.cluster.run(server, &[receive(scenario, false)]).await;
+    }
+    let row = format!(
+        "SELECT next_id FROM tidegate.id_segments WHERE database_name = '{schema}' AND table_name = 'tickets'"
+    );
+    let known: u64 = root.query_first(&row).await.unwrap().expect("a row");
+    stage
+        .cluster
+        .until_number(0, "numbers are fetched that no replica knows of", &row, |next| next > known + 1000)
+        .await;
+    stage.cluster.tell("kill", 0);
+    for server in [1, 2] {
+        stage.cluster.run(server, &[receive(scenario, true)]).await;
+    }
+    let fetched = format!(
+        "SELECT COUNT(*) FROM tidegate.id_segments WHERE database_name = '{schema}' AND server = @@server_id"
+    );
+    let next = crate::failover::primary(&stage).await;
+    assert_ne!(next, 0);
+    stage
+        .cluster
+        .until_number(next, "numbers are fetched at the new primary", &fetched, |rows| rows > 0)
+        .await;
+    let lasts: u64 = stage.cluster.root(next).await.query_first(&row).await.unwrap().expect("a row");
+    stage.cluster.until_number(next, "and again", &row, |next| next > lasts + 5000).await;
+    ends.store(true, Ordering::SeqCst);
+    let sessions = writers.join_all().await;
+    assert!(sessions.iter().all(|ids| ids.is_sorted()), "each session's ids grow");
+    let mut ids = sessions.concat();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "no id is given twice");
+    assert!(ids.iter().any(|id| *id < known) && ids.iter().any(|id| *id > lasts));
+    let mut client = stage.raw().await;
+    let there = "SELECT COUNT(*), COUNT(DISTINCT id), SUM(id) FROM tickets";
+    let sum: u64 = ids.iter().sum();
+    let row = client.select(there).await.texts().remove(0);
+    assert_eq!(row, [all.to_string(), all.to_string(), sum.to_string()].map(Some));
 }

@@ -12,7 +12,7 @@ use crate::sql::Uses;
 use crate::sql::lexer::Kind;
 
 /// Functions whose answer is another one each time, or on each server. Those of time are not among them: the sites are given one time.
-const VARYING: &[&[u8]] = &[
+pub(super) const VARYING: &[&[u8]] = &[
     b"CONNECTION_ID",
     b"CURRENT_ROLE",
     b"CURRENT_USER",

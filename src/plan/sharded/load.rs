@@ -3,6 +3,7 @@
 //! Owns: how the file is read, and which of its fields are a row's key. Does not know: the file. Invariant: what a server could read in another
 //! way than is known here is refused; every row can be given to a server by itself, as it stands in the file.
 
+use super::copies::VARYING;
 use super::edits::{Edit, NameEdit, Piece};
 use super::keys::KeySource;
 use super::parse::text::{At, Text};
@@ -16,7 +17,7 @@ use crate::generate::Sequence;
 use crate::shard::{Database, Generate, GenerateBy, Table};
 use crate::sql::file::Format;
 use crate::sql::lexer::Kind;
-use crate::sql::{self, quoted};
+use crate::sql::{self, Uses, quoted};
 
 /// A file of the client's whose rows go to their shards, or to all copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +87,9 @@ pub(super) fn plan(
     Reader { text, planner, database: request.database, arguments, at: 2, table }.read()
 }
 
+/// Functions whose value is another one for every row, wherever it is.
+const BY_ROW: &[&[u8]] = &[b"RAND", b"RANDOM_BYTES", b"SYSDATE", b"SYS_GUID", b"UUID"];
+
 struct Reader<'a> {
     text: &'a Text,
     planner: &'a Planner,
@@ -96,7 +100,7 @@ struct Reader<'a> {
     table: String,
 }
 
-/// A column's token, and its name.
+/// A column's token, and its name; none of a user variable.
 type Column = (At, Vec<u8>);
 
 /// The table, and where it stands.
@@ -140,17 +144,12 @@ impl<'a> Reader<'a> {
         let skip = self.ignored(&mut edits)?;
         let behind_format = self.at - 1;
         let columns = self.columns()?;
+        let set = self.assigned(into.table)?;
         let Some(columns) = columns else {
-            if self.at < self.text.len() {
-                return self.refuse("A file is loaded into {} with SET, or in a way that is not understood");
-            }
             let keyspace = if let Table::Sharded { keyspace, .. } = into.table { *keyspace } else { 0 };
             let unlisted = Unlisted::behind(into.database, keyspace, into.name, behind_format);
             return Ok(Planned::Unlisted(Box::new(unlisted)));
         };
-        if self.at < self.text.len() {
-            return self.refuse("A file is loaded into {} with SET, or in a way that is not understood");
-        }
         let makes = self.makes(&into, &columns, &format)?;
         if let Some(LoadMakes { column, place: None, .. }) = &makes {
             let name = [quoted(column.as_bytes(), b'`'), b",".to_vec()].concat();
@@ -166,6 +165,14 @@ impl<'a> Reader<'a> {
             let made = makes.as_ref().is_some_and(|makes| makes.column.eq_ignore_ascii_case(column));
             place_of(&columns, column).or(made.then_some(columns.len())) // behind all fields where it is none of them
         };
+        let own = makes.as_ref().map(|makes| &makes.column);
+        let is_set = |column: &&String| set.iter().any(|set| set.eq_ignore_ascii_case(column.as_bytes()));
+        if let Some(column) = key.iter().chain(own).find(is_set) {
+            let column = shown(column.as_bytes());
+            return self.refuse(&format!(
+                "A file is loaded into {{}} with SET of {column}, by which its rows are told apart"
+            ));
+        }
         let Some(places) = key.iter().map(place).collect::<Option<Vec<_>>>() else {
             let what = format!("Rows of a file for {} have no key", self.table);
             return Err(Refusal::new(Reason::MissingKey, what));
@@ -378,6 +385,72 @@ impl<'a> Reader<'a> {
         if self.word_of(&[b"LINES", b"ROWS"]) { Ok(count) } else { self.not_parsed() }
     }
 
+    /// SET, up to the end: the columns that it gives values.
+    fn assigned(&mut self, table: &Table) -> Result<Vec<Vec<u8>>, Refusal> {
+        if self.at < self.text.len() && !self.text.is_word(self.at, b"SET") {
+            return self.not_parsed();
+        }
+        let behind = self.at + 1;
+        let (mut columns, mut depth, mut begins) = (Vec::new(), 0u32, true);
+        for at in behind..self.text.len() {
+            if begins {
+                if !self.text.is_name(at) || !self.text.is(at + 1, b'=') {
+                    return self.refuse("A file is loaded into {} with SET of what is no plain column");
+                }
+                columns.push(self.text.name(at).into_owned());
+            }
+            match self.text.kind(at) {
+                Kind::Punct(b'(') => depth += 1,
+                Kind::Punct(b')') => depth = depth.saturating_sub(1),
+                Kind::Punct(b'.') => {
+                    return self.refuse("A file is loaded into {} with SET and qualified names");
+                }
+                Kind::Assign => {
+                    return self.refuse("A file is loaded into {} with SET that gives variables values");
+                }
+                Kind::Word if self.text.is_one_of(at, &[b"SELECT", b"TABLE", b"VALUES", b"WITH"]) => {
+                    return self.refuse("A file is loaded into {} with SET and a subquery");
+                }
+                _ => {}
+            }
+            begins = depth == 0 && self.text.is(at, b',');
+        }
+        if begins && self.at < self.text.len() {
+            return self.not_parsed();
+        }
+        self.values_of_set(behind, table)?;
+        self.at = self.text.len();
+        Ok(columns)
+    }
+
+    /// What SET computes is the same at every shard, and on every copy.
+    fn values_of_set(&self, behind: At, table: &Table) -> Result<(), Refusal> {
+        let mut probe = b"SELECT".to_vec();
+        for at in behind..self.text.len() {
+            probe.push(b' ');
+            probe.extend_from_slice(self.text.bytes(at));
+        }
+        let uses = sql::recognise(&probe, self.arguments.lexing).uses;
+        if behind < self.text.len() && !uses.difference(Uses::USER_VARIABLE_READ).is_empty() {
+            return self.refuse(
+                "A file is loaded into {} with SET by a function that is not known, or of one server",
+            );
+        }
+        let names = |at: &At| self.text.is(at + 1, b'(') || self.text.is_reserved(*at);
+        let varies = |at: &At| self.text.is_one_of(*at, VARYING) && names(at);
+        let differs = |at: &At| varies(at) && !self.text.is_one_of(*at, BY_ROW);
+        let is_copied = matches!(table, Table::Reference { .. });
+        match (behind..self.text.len()).find(|at| if is_copied { varies(at) } else { differs(at) }) {
+            None => Ok(()),
+            Some(at) => {
+                let function = shown(self.text.bytes(at));
+                self.refuse(&format!(
+                    "A file is loaded into {{}} with SET by {function}, which differs from server to server"
+                ))
+            }
+        }
+    }
+
     /// The columns in parentheses, by their tokens and names; `None` for no list.
     fn columns(&mut self) -> Result<Option<Vec<Column>>, Refusal> {
         if !self.text.is(self.at, b'(') {
@@ -390,14 +463,12 @@ impl<'a> Reader<'a> {
         let mut columns = Vec::new();
         loop {
             let token = self.at + 1;
-            if self.text.kind(token) == Kind::UserVariable {
-                return self.refuse("Fields of a file for {} go into user variables");
-            }
-            if !self.text.is_name(token) {
+            let is_variable = self.text.kind(token) == Kind::UserVariable;
+            if !is_variable && !self.text.is_name(token) {
                 return self.not_parsed();
             }
-            let name = self.text.name(token).into_owned();
-            if columns.iter().any(|(_, other): &Column| other.eq_ignore_ascii_case(&name)) {
+            let name = if is_variable { Vec::new() } else { self.text.name(token).into_owned() };
+            if !is_variable && columns.iter().any(|(_, other): &Column| other.eq_ignore_ascii_case(&name)) {
                 return self.refuse("A file for {} has two fields for one column");
             }
             columns.push((token, name));

@@ -339,6 +339,27 @@ impl Session {
         }
     }
 
+    /// The values that these variables have on a connection; `None` where one of them, or with them all of the session's, cannot be kept.
+    pub(in crate::session) async fn ask_variables(
+        &self,
+        connection: &mut Connection,
+        names: &[Name],
+    ) -> Option<Vec<(Name, Value)>> {
+        let news = names.iter().filter(|name| !self.variables.known.contains_key(*name));
+        if self.variables.known.len() + news.count() > NAMES_MAX {
+            return None;
+        }
+        let mut buffer = self.worker.buffers.take();
+        let read = timeout(PRELUDE_LIMIT, read_back(connection, names, &mut buffer)).await;
+        connection.broken |= !matches!(read, Ok(Ok(_)));
+        names.iter().cloned().zip(read.ok()?.ok()?).map(|(name, value)| Some((name, value?))).collect()
+    }
+
+    /// The session's variables have these values now.
+    pub(in crate::session) fn know_variables(&mut self, values: Vec<(Name, Value)>) {
+        self.variables.known.extend(values);
+    }
+
     async fn read_unread(&mut self, connection: &mut Connection) {
         let names: Vec<Name> = std::mem::take(&mut self.variables.unread).into_iter().collect();
         self.read_names(connection, names).await;

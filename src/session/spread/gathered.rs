@@ -62,6 +62,11 @@ impl Gathered {
         self.take(row, &[]);
     }
 
+    /// How many rows one server keeps for the client.
+    pub fn most(&self) -> usize {
+        self.rows_max
+    }
+
     /// How many rows are told.
     pub fn count(&self) -> u16 {
         u16::try_from(self.rows.len()).unwrap_or(u16::MAX)

@@ -4,6 +4,10 @@
 //! (`loading`). Invariant: rows of one site are loaded in the order of the file; what waits is bounded. A site that gets no rows for long, as
 //! all are another's or the client is slow, waits in no statement, so that no server gives up.
 
+use std::ops::Range;
+
+use tokio::time::timeout;
+
 use super::bracket::LOST;
 use super::portions::Spread;
 use super::{Failure, MADE_ID, Run};
@@ -24,7 +28,7 @@ use crate::wire::frame::put_packet;
 /// Bytes that wait at most, of all sites together, and of each.
 const ALL_BYTES: usize = 4 << 20;
 const BYTES: (usize, usize) = (16 << 10, 256 << 10);
-/// Rows that go together. Of so many a server keeps all warnings, by which it is seen whether a key was altered.
+/// Rows that go together. Of so many a server mostly keeps all warnings, by which it is seen whether a key was altered; where not, fewer go.
 const ROWS: usize = 500;
 /// Bytes of a packet to a server.
 const PACKET: usize = 256 << 10;
@@ -33,8 +37,10 @@ const PACKET: usize = 256 << 10;
 #[derive(Debug, Default)]
 struct Helping {
     bytes: Vec<u8>,
-    /// Their places in the file.
+    /// Their places in the file,
     rows: Vec<usize>,
+    /// and where each of them ends.
+    ends: Vec<usize>,
     /// The site has had some.
     served: bool,
 }
@@ -48,10 +54,14 @@ pub(in crate::session) struct Helpings {
     /// All do the same.
     copies: bool,
     bytes_max: usize,
+    /// Rows that go together now: fewer where they warn of much.
+    rows_max: usize,
     /// What the sites have told: of copies each by itself.
     told: Vec<Summed>,
     /// The first id that a server has made.
     made: Option<u64>,
+    /// The site that has the last row; of copies the first.
+    last: Option<usize>,
     /// A key was 0, for which a server may make another one.
     zero: bool,
 }
@@ -64,9 +74,11 @@ impl Helpings {
             texts: spread.portions.iter().map(|portion| portion.share.sql.clone()).collect(),
             waiting: (0..sites).map(|_| Helping::default()).collect(),
             copies: spread.copies,
+            rows_max: ROWS,
             bytes_max: (ALL_BYTES / sites.max(1)).clamp(BYTES.0, BYTES.1),
             told: vec![Summed::default(); if spread.copies { sites } else { 1 }],
             made: None,
+            last: None,
             zero: false,
         }
     }
@@ -83,10 +95,12 @@ impl Helpings {
 
     /// A row of this number for a site, or for all.
     pub fn take(&mut self, at: Option<usize>, number: usize, row: &[u8], key: &[Field]) {
+        self.last = Some(at.unwrap_or_default());
         let sites = at.map_or(0..self.waiting.len(), |at| at..at + 1);
         for helping in self.waiting.get_mut(sites).unwrap_or_default() {
             helping.bytes.extend_from_slice(row);
             helping.rows.push(number);
+            helping.ends.push(helping.bytes.len());
         }
         let is_zero = |byte: &u8| matches!(byte, b'0' | b'.' | b'+' | b'-');
         self.zero |= key.iter().any(|field| matches!(field, Field::Text(text) if text.iter().all(is_zero)));
@@ -94,8 +108,14 @@ impl Helpings {
 
     /// A site for which as much waits as may.
     pub fn full(&self) -> Option<usize> {
-        let is_full = |helping: &Helping| helping.bytes.len() >= self.bytes_max || helping.rows.len() >= ROWS;
+        let is_full =
+            |helping: &Helping| helping.bytes.len() >= self.bytes_max || helping.rows.len() >= self.rows_max;
         self.waiting.iter().position(is_full)
+    }
+
+    /// The site where the file's last row is.
+    pub fn last(&self) -> Option<usize> {
+        self.last
     }
 
     /// Whether anything waits for a site.
@@ -118,40 +138,100 @@ impl Session {
         at: usize,
         run: &mut Run<'_>,
     ) -> Result<Vec<u8>, Failure> {
-        let Some(portion) = run.spread.portions.get(at) else { return Err(LOST.into()) };
-        let (Some(helping), Some(text)) = (helpings.waiting.get_mut(at), helpings.texts.get(at)) else {
-            return Err(LOST.into());
-        };
-        let bytes = std::mem::take(&mut helping.bytes);
-        let rows = std::mem::take(&mut helping.rows);
-        let is_first = !rows.is_empty() && !helping.served;
-        helping.served |= is_first;
-        let held = self.take_open_part(portion, run).await?;
+        let Some(waiting) = helpings.waiting.get_mut(at) else { return Err(LOST.into()) };
+        let mut helping = std::mem::take(waiting);
+        waiting.served = helping.served || !helping.rows.is_empty();
         let mut name = Vec::new();
-        let (connection, answer) = match self.has_lost_its_place(held.server) {
+        let mut begin = 0;
+        loop {
+            let end = helping.rows.len().min(begin + helpings.rows_max);
+            match self.serve_piece(helpings, at, (&helping, begin..end), run).await? {
+                Some(asked) => (name, begin) = (asked, end),
+                None => helpings.rows_max = ((end - begin) / 2).max(1),
+            }
+            if begin >= helping.rows.len() {
+                break;
+            }
+        }
+        // The space is used again.
+        if let Some(waiting) =
+            helpings.waiting.get_mut(at).filter(|_| helping.bytes.len() <= helpings.bytes_max * 2)
+        {
+            helping.bytes.clear();
+            helping.rows.clear();
+            helping.ends.clear();
+            *waiting = Helping { served: waiting.served, ..helping };
+        }
+        Ok(name)
+    }
+
+    /// The same of some of the rows; `None` where so many are too many, as the server does not keep all that it warns of: then none is there.
+    async fn serve_piece(
+        &mut self,
+        helpings: &mut Helpings,
+        at: usize,
+        (helping, piece): (&Helping, Range<usize>),
+        run: &mut Run<'_>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(portion) = run.spread.portions.get(at) else { return Err(LOST.into()) };
+        let text = helpings.texts.get(at).ok_or(LOST)?;
+        let end_of =
+            |row: usize| row.checked_sub(1).and_then(|row| helping.ends.get(row)).copied().unwrap_or(0);
+        let bytes = helping.bytes.get(end_of(piece.start)..end_of(piece.end)).unwrap_or_default();
+        let rows = helping.rows.get(piece.clone()).unwrap_or_default();
+        let is_first = !rows.is_empty() && piece.start == 0 && !helping.served;
+        let mut held = self.take_open_part(portion, run).await?;
+        let may_split = rows.len() > 1 && self.keeps_few_warnings(run);
+        if may_split && !self.on_part(&mut held, MARK).await {
+            self.keep_open(held, run);
+            return Err(LOST.into());
+        }
+        let mut name = Vec::new();
+        let (mut connection, answer) = match self.has_lost_its_place(held.server) {
             true => (held, Err(RelayError::Protocol)),
-            false => self.upload(held, text, &bytes, &mut name).await,
+            false => self.upload(held, text, bytes, &mut name).await,
         };
+        let warnings = match &answer {
+            Ok(Packet::End(end)) => usize::from(end.warnings),
+            _ => 0,
+        };
+        if may_split && warnings > run.warnings.most() {
+            connection.warned = true;
+            let back = self.on_part(&mut connection, BACK).await;
+            self.keep_open(connection, run);
+            return if back { Ok(None) } else { Err(LOST.into()) };
+        }
         // The client reads of one copy only.
-        let about = (portion, &rows[..], !helpings.copies || at == 0);
+        let about = (portion, rows, !helpings.copies || at == 0);
         let (mut connection, end) = self.end_of_part(connection, answer, about, run).await?;
         let made = if is_first { self.made_id(&mut connection).await } else { Some(0) };
         self.keep_open(connection, run);
         if run.warnings.has_altered() {
-            return Err(Problem::Unsupported(ALTERED.into()).into());
+            return Err(altered(rows).into());
+        }
+        if warnings * 4 < run.warnings.most() {
+            helpings.rows_max = (helpings.rows_max * 2).min(ROWS);
         }
         if let Some(told) = helpings.told.get_mut(if helpings.copies { at } else { 0 }) {
             told.add(&end);
         }
         self.note_made_by(helpings, made)?;
-        // The space is used again.
-        if let Some(helping) = helpings.waiting.get_mut(at).filter(|_| bytes.len() <= helpings.bytes_max * 2)
-        {
-            (helping.bytes, helping.rows) = (bytes, rows);
-            helping.bytes.clear();
-            helping.rows.clear();
-        }
-        Ok(name)
+        Ok(Some(name))
+    }
+
+    /// Whether the server may keep fewer warnings than there are, of a statement whose warnings must all be known.
+    fn keeps_few_warnings(&self, run: &Run<'_>) -> bool {
+        let dialect = self.lexing.server.dialect;
+        !run.spread.kept.is_empty() && !run.asks_for_all_warnings(dialect)
+    }
+
+    /// Runs a statement about a part; whether it has succeeded.
+    async fn on_part(&self, connection: &mut Connection, sql: &[u8]) -> bool {
+        let mut buffer = self.worker.buffers.take();
+        let answered = timeout(PRELUDE_LIMIT, connection.run(sql, &mut buffer)).await;
+        let done = matches!(answered, Ok(Ok(answer)) if answer.error.is_none());
+        connection.broken |= !done;
+        done
     }
 
     fn note_made_by(&self, helpings: &mut Helpings, made: Option<u64>) -> Result<(), Failure> {
@@ -220,7 +300,7 @@ impl Session {
         self.visit(&portion.share.site).await;
         let Some(mut held) = self.held.take() else { return Err(LOST.into()) };
         let mut buffer: Buffer = self.worker.buffers.take();
-        let asked = tokio::time::timeout(PRELUDE_LIMIT, held.run(CHARSET, &mut buffer)).await;
+        let asked = timeout(PRELUDE_LIMIT, held.run(CHARSET, &mut buffer)).await;
         let is_name = |name: &&[u8]| name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
         let name = match &asked {
             Ok(Ok(answer)) => {
@@ -248,5 +328,19 @@ async fn send_file(connection: &mut Connection, rows: &[u8]) -> std::io::Result<
 
 const CHARSET: &[u8] = b"SELECT @@character_set_database";
 
-const ALTERED: &str = "the file has a key that does not fit its column, or servers warn of too much to be sure of the keys; nothing was loaded: look at the \
-                       file's keys, or load the rows that warn by themselves";
+/// In front of rows that may be too many to go together, and back to there.
+const MARK: &[u8] = b"SAVEPOINT tidegate_rows";
+const BACK: &[u8] = b"ROLLBACK TO SAVEPOINT tidegate_rows";
+
+/// A key, or an id, is not what the file says, in one of these rows.
+fn altered(rows: &[usize]) -> Problem {
+    let (first, last) = (rows.first().map_or(0, |row| row + 1), rows.last().map_or(0, |row| row + 1));
+    let place = if first == last { format!("row {first}") } else { format!("rows {first} to {last}") };
+    Problem::Unsupported(
+        format!(
+            "in {place} the file has a key that does not fit its column, or the server warns of more than it keeps, so that nobody can be sure of the keys; \
+             nothing was loaded: look at the keys there, or load the rows that warn by themselves"
+        )
+        .into(),
+    )
+}

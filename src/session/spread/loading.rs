@@ -9,11 +9,13 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::bracket::LOST;
 use super::helpings::Helpings;
 use super::numbering::Numbering;
 use super::portions::{Portion, Spread};
 use super::{Failure, Run};
 use crate::backend::insert_id;
+use crate::backend::variables::{Name, Value as Variable};
 use crate::execute::told::Inserted;
 use crate::execute::upload::{Upload, put_request};
 use crate::plan::Route;
@@ -24,7 +26,7 @@ use crate::session::sites::direct::{self, RULES_CHANGED, charset, refused};
 use crate::session::{Flow, Problem, Session};
 use crate::shard::{Charset, Database, Keyspace, NoPlace, Rules, Shard, Value};
 use crate::sql::file::{Field, Next, Rows};
-use crate::sql::{Recognised, Uses};
+use crate::sql::{self, Recognised, Uses};
 use crate::wire::capabilities::Capabilities;
 
 /// Longest row of a file.
@@ -38,6 +40,8 @@ pub(in crate::session) struct Loading {
     load: Load,
     rules: Arc<Rules>,
     spread: Spread,
+    /// The user variables that it names.
+    variables: Vec<Name>,
 }
 
 impl Loading {
@@ -66,6 +70,9 @@ impl Session {
             return Err(Problem::no_local_files(self.lexing.server.dialect));
         }
         let database = rules.database(&load.database).ok_or(RULES_CHANGED)?;
+        let variables =
+            sql::user_variables(text, &self.lexing).ok_or(Problem::Unsupported(VARIABLES.into()))?;
+        let variables = variables.into_iter().map(Vec::into_boxed_slice).collect();
         let on_shard = |shard: &Shard| {
             let mut share = direct::share(database, shard, text, &load.edits, &self.lexing);
             if share.sql.is_empty() {
@@ -95,7 +102,7 @@ impl Session {
                 None => Vec::new(),
             },
         };
-        Ok(Loading { load: load.clone(), rules: Arc::clone(rules), spread })
+        Ok(Loading { load: load.clone(), rules: Arc::clone(rules), spread, variables })
     }
 
     /// Names stay as they are.
@@ -162,6 +169,9 @@ impl Session {
         run.places = if portions.len() > 1 { self.room_for(clusters).await? } else { Vec::new() };
         for portion in portions {
             self.open(portion, run).await?;
+            for name in &loading.variables {
+                self.held.iter_mut().for_each(|held| held.variables.touch(name));
+            }
         }
         let mut helpings = Helpings::new(&loading.spread);
         let charset = self.charset_of_file(loading, &mut helpings, run).await?;
@@ -179,7 +189,31 @@ impl Session {
             }
         }
         self.finish_helpings(&mut helpings, run).await?;
-        self.commit_all(run).await
+        let values = self.values_behind(loading, helpings.last(), run).await?;
+        self.commit_all(run).await?;
+        self.know_variables(values);
+        Ok(())
+    }
+
+    /// What the statement's variables have got from the last row of the file.
+    async fn values_behind(
+        &mut self,
+        loading: &Loading,
+        last: Option<usize>,
+        run: &mut Run<'_>,
+    ) -> Result<Vec<(Name, Variable)>, Failure> {
+        let portion = last.and_then(|last| loading.spread.portions.get(last));
+        let Some(portion) = portion.filter(|_| !loading.variables.is_empty()) else { return Ok(Vec::new()) };
+        self.visit(&portion.share.site).await;
+        let Some(mut held) = self.held.take() else { return Err(LOST.into()) };
+        let values = self.ask_variables(&mut held, &loading.variables).await;
+        let is_lost = held.broken;
+        self.keep_open(held, run);
+        match values {
+            Some(values) => Ok(values),
+            None if is_lost => Err(LOST.into()),
+            None => Err(Problem::Unsupported(VARIABLES.into()).into()),
+        }
     }
 
     /// Gives each row of the file to its site, or to all.
@@ -315,6 +349,9 @@ const NO_MEMORY: Problem = Problem::Request(
     1041,
     Cow::Borrowed("Tidegate: Out of memory for long rows of files; try again later (limits.packet_memory)"),
 );
+
+const VARIABLES: &str = "the file leaves a value in a user variable that is too long to be kept for the session, or there are too many variables; nothing was loaded: \
+                         name columns, or let the file end by a row whose value is short";
 
 fn unclear(number: usize) -> Problem {
     let what = format!(
