@@ -23,6 +23,7 @@ both_dialects! {
     reads_spread_by_weight,
     a_workload_writes_nothing_on_replicas,
     a_read_that_writes_is_run_on_the_primary,
+    what_ends_a_read_only_transaction_to_write_is_asked_of_no_replica,
     a_read_only_transaction_is_kept_beside_a_soft_pin,
 }
 
@@ -453,6 +454,37 @@ async fn a_read_that_writes_is_run_on_the_primary(scenario: Scenario) {
     }
     assert_eq!(client.exec_first("SELECT n FROM v", ()).await.unwrap(), Some(4));
     assert!(stage.refused_by_replicas().await > 0, "a replica was asked first");
+}
+
+/// An account with high privileges would not be refused there.
+async fn what_ends_a_read_only_transaction_to_write_is_asked_of_no_replica(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    stage.given(&["CREATE TABLE t (id INT PRIMARY KEY)"]).await;
+    let mut client = stage.raw().await;
+    let create = client.prepare("CREATE TABLE made (id INT)").await.unwrap();
+    for sql in [
+        "CREATE TABLE u (id INT)",
+        "ALTER TABLE u ADD n INT",
+        "CREATE PROCEDURE p() SELECT 1",
+        "DROP PROCEDURE p",
+        "DROP TABLE u",
+        "GRANT SELECT ON *.* TO CURRENT_USER",
+        "LOCK TABLES t WRITE",
+    ] {
+        client.ok("START TRANSACTION READ ONLY").await;
+        client.select("SELECT * FROM t").await;
+        let outcome = client.query(sql).await;
+        assert!(
+            !matches!(outcome.last(), Some(Outcome::Err(error)) if [1290, 1792, 1836].contains(&error.code)),
+            "{sql}: {outcome:?}"
+        );
+    }
+    client.ok("UNLOCK TABLES").await;
+    client.ok("START TRANSACTION READ ONLY").await;
+    client.select("SELECT * FROM t").await;
+    client.execute(create, &[]).await.ok();
+    client.ok("DROP TABLE made").await;
+    assert_eq!(stage.refused_by_replicas().await, 0);
 }
 
 async fn a_read_only_transaction_is_kept_beside_a_soft_pin(scenario: Scenario) {

@@ -15,7 +15,7 @@ use crate::backend::connection::Connection;
 use crate::execute::client::Signals;
 use crate::execute::relay::End;
 use crate::ids::ServerId;
-use crate::plan::{Route, Target};
+use crate::plan::{self, Route, Target};
 use crate::sql::{Class, Uses};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::ok::Status;
@@ -65,6 +65,13 @@ impl Session {
         }
         if self.must_not_run(work) {
             return self.refuse(&Problem::Server(refusal(self.lexing.server.dialect))).await;
+        }
+        if let Some(held) = self.held.take_if(|held| held.status.contains(Status::IN_TRANSACTION_READONLY)) {
+            match Box::pin(self.ended_on_primary(held, work)).await {
+                Ok(true) => route = plan::route(work.statement, self.situation()),
+                Ok(false) => {}
+                Err(problem) => return self.refuse(&problem).await,
+            }
         }
         let mut statement = work.statement;
         statement.uses.set(Uses::UNSET_VARIABLE, self.reads_unset(work));

@@ -14,7 +14,7 @@ use crate::session::pins::Pins;
 use crate::session::readback::contains_word;
 use crate::session::statements::execution::Execution;
 use crate::session::work::Work;
-use crate::session::{Session, reply};
+use crate::session::{Problem, Session, reply};
 use crate::sql::{self, Access, Class, Dialect, Lexing, Recognised, Uses};
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
@@ -75,10 +75,16 @@ impl Session {
 
     /// Whether the session is there still, by what it cannot take along, with a statement that no replica must run.
     pub(in crate::session) fn must_not_run(&self, work: &Work<'_>) -> bool {
+        let Recognised { class, uses, .. } = work.statement;
+        // Of a table that is there for the session alone a replica takes definitions.
+        let defines = class == Class::Ddl
+            && !uses.contains(Uses::TEMPORARY_TABLE)
+            && !self.pins.contains(Pins::TEMPORARY_TABLE);
+        let stays = |held: &Connection| self.is_reading_on_replica(held) && !self.may_leave_replica(held);
         self.status.contains(Status::IN_TRANSACTION_READONLY)
-            && matches!(work.statement.class, Class::Ddl | Class::Other)
-            && self.held.as_deref().is_some_and(|held| self.is_reading_on_replica(held))
-            && (work.statement.uses.contains(Uses::MULTIPLE) || writes_on_replicas(work.sql(), &self.lexing))
+            && matches!(class, Class::Ddl | Class::Other)
+            && self.held.as_deref().is_some_and(stays)
+            && (defines || uses.contains(Uses::MULTIPLE) || writes_on_replicas(work.sql(), &self.lexing))
     }
 
     /// Whether such a connection can be given back: nothing else of the session is on it.
@@ -180,6 +186,26 @@ impl Session {
     ) -> Result<(), Box<Connection>> {
         let begun = self.begin_on_primary(execution).await;
         self.move_to(connection, begun).await
+    }
+
+    /// Before a statement that commits the read only transaction on this connection, and then writes: it leaves the replica if it is at one.
+    /// Some accounts no replica refuses. Gives whether it has.
+    pub(in crate::session) async fn ended_on_primary(
+        &mut self,
+        held: Box<Connection>,
+        work: &Work<'_>,
+    ) -> Result<bool, Problem> {
+        if !(commits(work, &self.lexing) && self.may_leave_replica(&held)) {
+            self.held = Some(held);
+            return Ok(false);
+        }
+        match self.end_on_primary(held, work.execution.as_ref()).await {
+            Ok(()) => Ok(true),
+            Err(held) => {
+                self.lose(held);
+                Err(Problem::Lost { outcome_unknown: false, state_lost: true })
+            }
+        }
     }
 
     /// Leaves the replica, for the transaction that was begun on the primary where there is one.
