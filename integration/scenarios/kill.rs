@@ -2,6 +2,7 @@
 
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
+use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::command as com;
 use tokio::sync::watch;
 
@@ -13,6 +14,7 @@ both_dialects! {
     kill_query_leaves_the_transaction,
     who_still_kills_a_statement_that_has_failed_ends_no_session,
     kill_ends_the_session_at_work_and_at_rest,
+    kill_ends_what_would_still_follow,
     sessions_of_others_need_rights,
     the_statement_of_a_client_that_has_gone_is_ended,
     a_kill_that_nobody_answers_leaves_nothing_counted,
@@ -189,6 +191,31 @@ async fn kill_ends_the_session_at_work_and_at_rest(scenario: Scenario) {
     let end = if scenario.is_mysql() { 1317 } else { 1927 };
     assert_eq!(killer.error(format!("KILL {id}")).await.code, end, "one's own end");
     killer.closed().await;
+}
+
+/// In a packet of several statements, and in a routine that handles every error.
+async fn kill_ends_what_would_still_follow(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let mark = format!("{}-mark", scenario.name);
+    let wait = format!("DO SLEEP(600 + 0 * LENGTH('{mark}'))");
+    let routine = format!(
+        "CREATE PROCEDURE p() SQL SECURITY INVOKER BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; {wait}; INSERT INTO t VALUES (2); END"
+    );
+    stage.given(&["CREATE TABLE t (id INT)", &routine]).await;
+    let mut killer = stage.raw().await;
+    for text in [format!("{wait}; INSERT INTO t VALUES (1)"), "CALL p()".into()] {
+        let mut client = stage.raw_with(Login::with(Capabilities::MULTI_STATEMENTS)).await;
+        let id = client.greeting.connection_id;
+        client.send_query(text).await;
+        until_running(&stage, &mark, 1).await;
+        killer.ok(format!("KILL {id}")).await;
+        client.end().await;
+        until_running(&stage, &mark, 0).await;
+    }
+    until("no connection is leased", || async { stage.proxy.metric("tidegate_pool_in_use", &[]).await == 0 })
+        .await;
+    let sql = format!("SELECT COUNT(*) FROM {}.t", stage.schema);
+    assert_eq!(stage.cluster.root(0).await.query_first(sql).await.unwrap(), Some(0));
 }
 
 async fn sessions_of_others_need_rights(scenario: Scenario) {

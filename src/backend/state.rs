@@ -18,6 +18,22 @@ const CONNECTION: &[u8] = b"character_set_connection";
 /// Set after that, by the order of names.
 const COLLATION: &[u8] = b"collation_connection";
 
+/// Character sets that have a collation of their own beside them: it is set to the character set's with that, unreported.
+const PAIRS: [(&[u8], &[u8]); 3] = [
+    (CONNECTION, COLLATION),
+    (b"character_set_server", b"collation_server"),
+    (b"character_set_database", b"collation_database"),
+];
+
+/// Two names of one variable (MariaDB), of which servers report the one that was used.
+const ALIASES: [(&[u8], &[u8]); 5] = [
+    (b"log_slow_min_examined_row_limit", b"min_examined_row_limit"),
+    (b"log_slow_query", b"slow_query_log"),
+    (b"log_slow_query_time", b"long_query_time"),
+    (b"transaction_isolation", b"tx_isolation"),
+    (b"transaction_read_only", b"tx_read_only"),
+];
+
 /// The charset variables that `SET NAMES` covers.
 const NAMES: [&[u8]; 4] = [CLIENT, CONNECTION, b"character_set_results", COLLATION];
 
@@ -133,7 +149,9 @@ impl State {
                 if changed {
                     self.schema = schema.to_vec();
                 }
-                changed
+                // They are the database's from now on, also where it is the same.
+                let forgot = self.forget(b"character_set_database") | self.forget(b"collation_database");
+                changed || forgot
             }
             Change::Variable { name, value } => is_replayed(name) && self.set(name, value),
             Change::State | Change::Gtids(_) | Change::Transaction | Change::Unknown(_) => false,
@@ -145,8 +163,12 @@ impl State {
         // Setting the character set of the connection sets its collation too, which is not reported: also where the
         // character set stays as it was.
         let before = self.variables.len();
-        if name == CONNECTION {
-            self.variables.retain(|(known, _)| known != COLLATION);
+        if let Some((_, collation)) = PAIRS.iter().find(|(charset, _)| name == *charset) {
+            self.variables.retain(|(known, _)| known != collation);
+        }
+        if let Some((one, other)) = ALIASES.iter().find(|(one, other)| name == *one || name == *other) {
+            let alias = if name == *one { other } else { one };
+            self.variables.retain(|(known, _)| known != alias);
         }
         let plain = name == b"character_set_results" && self.results.take().is_some();
         let forgot = self.variables.len() < before || plain;
@@ -264,12 +286,16 @@ impl State {
                 put_item(&mut set, &[name, b"=DEFAULT"]);
             }
         }
+        let apart = |name: &&[u8]| has.get(name) != wanted.get(name);
+        let of_pair = |name: &[u8]| {
+            let is_it = |(charset, collation): &&(&[u8], &[u8])| name == *charset || name == *collation;
+            PAIRS.iter().find(is_it).is_some_and(|(charset, collation)| apart(charset) || apart(collation))
+        };
         for (name, value) in &wanted.variables {
             if collated.is_some() && name == b"character_set_results" {
                 continue;
             }
-            let forgotten = renamed && NAMES.contains(&name.as_slice())
-                || name == COLLATION && has.get(CONNECTION) != wanted.get(CONNECTION);
+            let forgotten = renamed && NAMES.contains(&name.as_slice()) || of_pair(name);
             let replaced = schema_in_utf8 && name == CLIENT;
             if forgotten || replaced || has.get(name) != Some(value) {
                 put_item(&mut set, &[name, b"=", &literal(name, value)]);
@@ -380,6 +406,32 @@ mod tests {
         let mut spaced = state("a", &[]);
         spaced.outlast(&before[..1], true);
         assert_eq!(spaced, state("a", &[("sql_mode", "ANSI,IGNORE_SPACE")]));
+    }
+
+    #[test]
+    fn a_collation_goes_with_its_character_set() {
+        let was = state("a", &[("character_set_server", "latin1"), ("collation_server", "latin1_bin")]);
+        let mut now = was.clone();
+        assert!(now.set(b"character_set_server", b"latin1"), "its collation is the default one now");
+        assert_eq!(
+            set_text(&was, &now).unwrap(),
+            "SET collation_server=DEFAULT,character_set_server=_utf8mb4'latin1'"
+        );
+        assert_eq!(
+            set_text(&now, &was).unwrap(),
+            "SET character_set_server=_utf8mb4'latin1',collation_server=_utf8mb4'latin1_bin'"
+        );
+        let mut own = state("a", &[("character_set_database", "latin1")]);
+        assert!(own.observe(Change::Schema(b"a")), "USE makes it the database's");
+        assert_eq!(own, state("a", &[]));
+    }
+
+    #[test]
+    fn of_two_names_the_later_one_counts() {
+        let mut own = state("", &[("long_query_time", "3"), ("log_slow_query_time", "5")]);
+        assert_eq!(own, state("", &[("log_slow_query_time", "5")]));
+        own.set(b"long_query_time", b"7");
+        assert_eq!(own, state("", &[("long_query_time", "7")]));
     }
 
     #[test]

@@ -166,25 +166,23 @@ impl Session {
 
     /// Ends the statement of a session, and the session, unless it is this one.
     async fn end(&self, target: &Arc<Handle>, query_only: bool) -> Result<(), Problem> {
-        let claim = target.claim();
-        if claim.is_some() || !query_only {
+        if !query_only && target.id != self.entry.handle.id {
             tracing::info!(client = %self.entry.handle.id, target = %target.id, query_only, "kill");
+            // It ends what runs with its connection: KILL QUERY would let what follows in the packet, or in a routine, run on.
+            target.signals.raise(Signals::KILL);
+            target.interrupt_parts();
+            return Ok(());
         }
-        let ended = match claim {
-            Some(claim) => end_statement(&self.worker, &self.account, self.class, claim).await,
+        match target.claim() {
+            Some(claim) => {
+                tracing::info!(client = %self.entry.handle.id, target = %target.id, query_only, "kill");
+                end_statement(&self.worker, &self.account, self.class, claim).await
+            }
             None => {
                 target.interrupt_parts();
                 Ok(())
             }
-        };
-        if !query_only && target.id != self.entry.handle.id {
-            target.signals.raise(Signals::KILL);
-            if let Err(problem @ Problem::Connect(_)) = &ended {
-                tracing::info!(target = %target.id, %problem, "the session ends, its server does not answer");
-                return Ok(()); // what runs there ends with its connection
-            }
         }
-        ended
     }
 
     /// The value of an expression in this session.

@@ -121,6 +121,7 @@ impl Session {
         let before = (statement.class == Class::Use).then(|| Arc::clone(&self.desired));
         let about_tracking = mentions_tracking(work);
         let was_dirty = connection.dirty;
+        let of_it_alone = self.set_for_it_alone(work, end);
         let mut unexplained =
             !end.changes.is_empty() && self.note_changes(connection, &end.changes, runs_a_routine(statement));
         unexplained &= !about_tracking;
@@ -231,6 +232,9 @@ impl Session {
             self.note_row_count((connection.server, connection.id), work);
         }
         self.note_insert_id(connection, end, statement).await;
+        if let Some((before, names)) = of_it_alone {
+            self.take_back_values(connection, &before, &names).await;
+        }
         if about_tracking {
             self.take_in_tracking(connection, work).await;
             connection.dirty = was_dirty;
@@ -238,9 +242,19 @@ impl Session {
         if succeeded {
             self.note_unreported(connection, work, before.as_deref()).await;
         }
-        if succeeded && !end.changes.is_empty() && charset_by_name(work.sql(), &end.changes) {
+        if succeeded && !end.changes.is_empty() && charset_by_name(work.sql(), &end.changes, &self.desired) {
             self.read_back_collation(connection, &end.changes).await;
         }
+    }
+
+    /// The session's state before a change that MariaDB's SET STATEMENT gave values to, and their names.
+    fn set_for_it_alone(&self, work: &Work<'_>, end: &End) -> Option<(Arc<State>, Vec<Vec<u8>>)> {
+        let may = self.lexing.server.dialect == Dialect::MariaDb
+            && end.rows.is_none()
+            && (end.error.is_some() || !end.changes.is_empty())
+            && !work.statement.class_is_set();
+        let names = if may { sql::set_for_statement(work.sql(), &self.lexing) } else { Vec::new() };
+        (!names.is_empty()).then(|| (Arc::clone(&self.desired), names))
     }
 
     /// Enters what a statement has made or ended on its connection; gives the reasons that stand on.

@@ -53,7 +53,7 @@ pub use tableless::uses_no_table;
 pub use transaction::{
     Ending, SavepointVerb, ending, is_bare_end, loads, may_switch_autocommit_on, releases, savepoint,
 };
-pub use unreported::{global_variables, unscoped_variables, used_database};
+pub use unreported::{global_variables, set_for_statement, unscoped_variables, used_database};
 pub use variables::{
     PreparedText, TextCommand, executes_text, prepared_texts, row_count_targets, text_command,
     user_variables, user_variables_read,

@@ -44,6 +44,32 @@ pub fn unscoped_variables(sql: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
     names
 }
 
+/// The variables to which SET STATEMENT … FOR gives values for one statement, in lower case; none of another statement.
+pub fn set_for_statement(sql: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
+    let mut tokens = code(sql, lexing).peekable();
+    let mut word = |expected: &[u8]| {
+        tokens
+            .next_if(|token| token.kind == Kind::Word && token.text(sql).eq_ignore_ascii_case(expected))
+            .is_some()
+    };
+    if !(word(b"set") && word(b"statement")) {
+        return Vec::new();
+    }
+    let (mut names, mut depth, mut at_name) = (Vec::new(), 0u32, true);
+    for token in tokens {
+        let opens = std::mem::take(&mut at_name);
+        match token.kind {
+            Kind::Punct(b'(') => depth += 1,
+            Kind::Punct(b')') => depth = depth.saturating_sub(1),
+            Kind::Punct(b',') => at_name = depth == 0,
+            Kind::Word if depth == 0 && token.text(sql).eq_ignore_ascii_case(b"for") => break,
+            Kind::Word if opens => names.push(lower(token.text(sql))),
+            _ => {}
+        }
+    }
+    names
+}
+
 /// Variables that a session begins with as they are globally, and that every account may set for itself (tried on both dialects, 70 of them).
 /// Not the character sets, which the login gives, nor the time limits for idle clients, which are Tidegate's.
 const INHERITED: [&[u8]; 46] = [
@@ -128,6 +154,17 @@ pub fn global_variables(sql: &[u8], lexing: &Lexing) -> Option<Vec<&'static [u8]
 mod tests {
     use super::super::tests::MARIADB;
     use super::*;
+
+    #[test]
+    fn what_holds_for_one_statement_is_named() {
+        let names = |sql: &str| set_for_statement(sql.as_bytes(), &MARIADB).join(&b' ');
+        assert_eq!(
+            names("set statement a = IF(1, b, c), SQL_MODE='for' FOR UPDATE t SET d = 1, e = 2"),
+            b"a sql_mode"
+        );
+        assert_eq!(names("SET a = 1, b = 2"), b"");
+        assert_eq!(names("UPDATE t SET statement = 1"), b"");
+    }
 
     #[test]
     fn what_servers_do_not_report_is_read_from_the_text() {

@@ -103,6 +103,29 @@ impl Session {
         self.note_switches(connection);
     }
 
+    /// SET STATEMENT … FOR a change (MariaDB) has reported the values that held for that change alone. What the session had stands, and the
+    /// report of its return, which would come with the next OK packet, another session's perhaps, is taken out.
+    pub(super) async fn take_back_values(
+        &mut self,
+        connection: &mut Connection,
+        before: &State,
+        names: &[Vec<u8>],
+    ) {
+        let mut next = (*self.desired).clone();
+        for name in names {
+            match before.get(name) {
+                Some(value) => next.set(name, value),
+                None => next.forget(name),
+            };
+        }
+        self.adopt(connection, next);
+        let mut buffer = self.worker.buffers.take();
+        let flushed = timeout(PRELUDE_LIMIT, connection.run(b"DO 0", &mut buffer)).await;
+        connection.broken |= !(matches!(flushed, Ok(Ok(_))) && buffer.filled().is_empty());
+        self.status = connection.status; // which tells of sql_mode, too
+        self.last.counts_are_ours = true;
+    }
+
     fn enter_schema(&mut self, connection: &mut Connection, schema: Vec<u8>) {
         let mut next = (*self.desired).clone();
         next.schema = schema;
@@ -456,8 +479,9 @@ pub(super) fn contains_word(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
-/// Whether a SET may have named a collation beside a character set.
-pub(super) fn charset_by_name(text: &[u8], reported: &[u8]) -> bool {
+/// Whether a SET may have given the connection a collation that is not the character set's own: by name, or by the session's default.
+pub(super) fn charset_by_name(text: &[u8], reported: &[u8], state: &State) -> bool {
     let named = |change| matches!(change, Change::Variable { name: b"character_set_connection", .. });
-    text.len() < 4096 && contains_word(text, b"collate") && changes(reported).any(named)
+    let by_default = || state.get(b"default_collation_for_utf8mb4").is_some();
+    text.len() < 4096 && (contains_word(text, b"collate") || by_default()) && changes(reported).any(named)
 }
