@@ -22,6 +22,7 @@ mod journal;
 mod key_types;
 mod loading;
 mod made;
+mod messages;
 mod numbered;
 mod prepared;
 mod savepoints;
@@ -187,7 +188,7 @@ fn tell(outcome: Outcome, own: &Names) -> String {
         Outcome::Ok(ok) => {
             format!("{} changed, id {}, {}, {}", ok.affected_rows, ok.insert_id, ok.info, ends(&ok))
         }
-        Outcome::Err(error) => format!("{error}"),
+        Outcome::Err(error) => format!("{}", own.of_error(&error).unwrap_or(error)),
         Outcome::File(name) => name,
         Outcome::Rows(result) => {
             let columns =

@@ -9,6 +9,7 @@ both_dialects! {
     set_transaction_counts_for_one_transaction,
     what_waits_for_a_transaction_is_nobody_elses,
     savepoints_work,
+    a_savepoint_may_come_before_its_transaction,
     an_implicit_commit_ends_the_transaction,
     xa_transactions_work,
     a_transaction_ends_with_its_client,
@@ -96,6 +97,38 @@ async fn savepoints_work(scenario: Scenario) {
     assert_eq!(stage.answers(&mut client, WHICH).await, PRIMARY, "the chained transaction is open");
     client.query_drop("ROLLBACK").await.unwrap();
     assert_eq!(ids(&mut client).await.as_deref(), Some("1"));
+}
+
+/// With `autocommit` off no status flag tells of it; the connection is nobody else's all the same.
+async fn a_savepoint_may_come_before_its_transaction(scenario: Scenario) {
+    let stage = crowded(scenario, 2).await;
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    for sql in ["SET autocommit = 0", "SAVEPOINT a"] {
+        client.query_drop(sql).await.unwrap();
+    }
+    other.query_drop("BEGIN").await.unwrap();
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "ROLLBACK TO a",
+        "INSERT INTO t VALUES (2)",
+        "RELEASE SAVEPOINT a",
+        "COMMIT",
+    ] {
+        client.query_drop(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    other.query_drop("COMMIT").await.unwrap();
+    assert_eq!(ids(&mut client).await.as_deref(), Some("2"));
+    client.query_drop("SAVEPOINT b").await.unwrap();
+    client.query_drop("ROLLBACK").await.unwrap();
+    assert_eq!(code(&mut client, "ROLLBACK TO b").await, 1305);
+    client.query_drop("COMMIT").await.unwrap();
+    // It is not left to whoever has the connection next.
+    client.query_drop("SAVEPOINT c").await.unwrap();
+    drop(client);
+    other.query_drop("SET autocommit = 0").await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(code(&mut other, "ROLLBACK TO c").await, 1305);
+    }
 }
 
 async fn an_implicit_commit_ends_the_transaction(scenario: Scenario) {

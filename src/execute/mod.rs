@@ -7,6 +7,7 @@
 pub mod client;
 pub mod infile;
 pub mod made;
+pub mod messages;
 pub mod names;
 pub mod part;
 pub mod relay;

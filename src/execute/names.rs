@@ -31,7 +31,7 @@ impl Names {
     }
 
     /// What the client calls a table.
-    fn of_client<'a>(&'a self, table: &'a [u8]) -> &'a [u8] {
+    pub(super) fn of_client<'a>(&'a self, table: &'a [u8]) -> &'a [u8] {
         self.tables.iter().find(|(there, _)| there == table).map_or(table, |(_, known)| known)
     }
 

@@ -207,6 +207,8 @@ fn natural(statement: Recognised, situation: Situation) -> (Target, Reason) {
         Class::Begin(Access::ReadOnly) => (Replica, R::ReadOnlyTransaction),
         Class::Begin(Access::Default) if situation.default_read_only => (Replica, R::ReadOnlyTransaction),
         Class::Begin(_) => (Primary, R::BeginTransaction),
+        // A savepoint is the first of what the next statements write.
+        Class::EndOrSavepoint if situation.autocommit_off => (Primary, R::EndTransaction),
         Class::EndOrSavepoint => (Any, R::EndTransaction),
         Class::Set if uses.contains(Uses::UNKNOWN_FUNCTION) => (Primary, R::UnknownFunction),
         Class::Set if uses.intersects(MAKES_PIN.difference(Uses::USER_VARIABLE_WRITE)) => (Any, R::MakesPin),

@@ -51,8 +51,11 @@ impl Session {
     async fn forward_beside(&mut self, command: &Command, class: Class, expect: Expect) -> Flow {
         let asks = self.last.warnings > 0;
         let uses = if asks { Uses::DIAGNOSTICS } else { Uses::empty() };
-        if class == Class::Use && self.is_at_shard() {
-            self.visit(&Site::home(self.home())).await; // where the client's names are the servers'
+        if class == Class::Use && (self.is_at_shard() || self.sites.is_open_elsewhere()) {
+            let taken = Box::pin(self.take_home(Recognised::plain(class, uses))).await;
+            if let Err(problem) = taken {
+                return self.refuse(&problem).await;
+            }
         }
         self.forward_as(command, Recognised::plain(class, uses), expect).await
     }

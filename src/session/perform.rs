@@ -149,6 +149,7 @@ impl Session {
             self.note_course(work, &end, route);
         }
         self.name_the_transaction(&connection, &mut end);
+        self.tell_in_own_names(&mut end);
         self.worker.counters.statements.count(route.target as usize, route.reason as usize);
         let began = made.began.filter(|_| says_how_fast(work, &end));
         self.tally = Tally::of(&end, route, began.map(|began| (made.server, began)));

@@ -164,6 +164,9 @@ impl Session {
                 connection.dirty = true;
             }
         }
+        if pins.contains(Pins::SAVEPOINT) || statement.class == Class::EndOrSavepoint && succeeded {
+            pins = self.keep_first_savepoint(pins, end, work);
+        }
         if let Some(execution) = &work.execution {
             if !succeeded {
                 // It may have failed before the server took the types.

@@ -1,6 +1,7 @@
 //! Savepoints of transactions that go to several places, before or after they were set.
 
 use tidegate::sql::Dialect;
+use tidegate::wire::ok::Status;
 
 use super::transactions::{BEST_EFFORT, same_rows};
 use super::{Split, fill};
@@ -15,6 +16,11 @@ both_dialects! {
     what_cannot_be_told_at_all_places_is_refused,
     prepared_savepoints_hold_at_all_places,
     a_part_that_is_lost_ends_a_transaction_with_savepoints,
+    a_savepoint_may_be_the_first_statement_of_a_transaction,
+    settings_of_a_transaction_go_to_all_of_its_places,
+    a_read_only_transaction_stays_one_at_all_places,
+    one_transaction_may_follow_another_at_once,
+    every_answer_tells_of_the_transaction,
 }
 
 async fn filled(scenario: Scenario, policies: &str) -> (Split, RawClient, RawClient) {
@@ -245,4 +251,133 @@ async fn a_part_that_is_lost_ends_a_transaction_with_savepoints(scenario: Scenar
     assert_eq!((error.code, &error.sqlstate), (1158, b"08S01"), "{error}");
     split.second.tell("start", 0);
     same(&split, (&mut client, &mut direct), &[]).await;
+}
+
+/// As drivers send it that switch autocommit off: nothing tells of a transaction before the next statement.
+async fn a_savepoint_may_be_the_first_statement_of_a_transaction(scenario: Scenario) {
+    let (split, mut client, mut direct) = filled(scenario, BEST_EFFORT).await;
+    let statements = [
+        "SET autocommit = 0",
+        "SAVEPOINT a",
+        "UPDATE customers SET score = 1 WHERE id = 1",
+        "SAVEPOINT b",
+        "UPDATE customers SET score = 1 WHERE id = 2",
+        "INSERT INTO plain VALUES (3, 'x')",
+        "ROLLBACK TO a",
+        "SELECT id, score FROM customers ORDER BY id",
+        "SELECT COUNT(*) FROM plain",
+        "ROLLBACK TO b",
+        "UPDATE customers SET score = 2 WHERE id = 3",
+        "RELEASE SAVEPOINT a",
+        "COMMIT",
+        "ROLLBACK TO a",
+        "SAVEPOINT c",
+        "SELECT 1",
+        "ROLLBACK TO c",
+        "ROLLBACK",
+        "ROLLBACK TO c",
+        "UPDATE customers SET score = 3 WHERE id = 4",
+        "COMMIT",
+        "SAVEPOINT d",
+        "SET autocommit = 1",
+        "ROLLBACK TO d",
+    ];
+    same(&split, (&mut client, &mut direct), &statements).await;
+}
+
+/// As `mysqldump --single-transaction` sends them.
+async fn settings_of_a_transaction_go_to_all_of_its_places(scenario: Scenario) {
+    let (split, mut client, mut direct) = filled(scenario, "").await;
+    let statements = [
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION /*!40100 WITH CONSISTENT SNAPSHOT */",
+        "SAVEPOINT sp",
+        "SELECT id, name FROM customers ORDER BY id",
+        "SET SESSION character_set_results = 'binary'",
+        "SELECT id, name FROM customers ORDER BY id",
+        "SET SESSION character_set_results = 'utf8mb4'",
+        "SELECT COUNT(*), MAX(score) FROM customers",
+        "ROLLBACK TO SAVEPOINT sp",
+        "SELECT customer_id, total FROM orders ORDER BY customer_id",
+        "ROLLBACK TO SAVEPOINT sp",
+        "RELEASE SAVEPOINT sp",
+        "SET time_zone = '+03:00'",
+        "SELECT id, HOUR(FROM_UNIXTIME(id)) FROM customers ORDER BY id",
+        "COMMIT",
+    ];
+    for sql in statements {
+        split.same(&mut client, &mut direct, sql).await;
+    }
+}
+
+/// What BEGIN makes of a read only transaction, the servers differ in.
+async fn a_read_only_transaction_stays_one_at_all_places(scenario: Scenario) {
+    let (split, mut client, mut direct) = filled(scenario, "").await;
+    let write = "UPDATE customers SET score = 5 WHERE id = 1";
+    let several = "UPDATE customers SET score = 5 WHERE id IN (1, 2)";
+    let copies = "INSERT INTO countries (id, name) VALUES (1, 'x')";
+    let read = "SELECT score FROM customers WHERE id = 2";
+    for statements in [
+        &["START TRANSACTION READ ONLY", read, write, several, copies, "COMMIT"][..],
+        &["START TRANSACTION READ ONLY", several, copies, "ROLLBACK"],
+        &["START TRANSACTION READ ONLY", "BEGIN", read, write, "ROLLBACK"],
+        &["START TRANSACTION READ ONLY", read, "BEGIN", write, "ROLLBACK"],
+        &["START TRANSACTION READ ONLY", read, "COMMIT AND CHAIN", write, "ROLLBACK"],
+        &["START TRANSACTION READ ONLY", "START TRANSACTION READ WRITE", write, "ROLLBACK"],
+        &["START TRANSACTION READ ONLY; SELECT 1", write, "ROLLBACK"],
+    ] {
+        same(&split, (&mut client, &mut direct), statements).await;
+    }
+}
+
+/// AND CHAIN.
+async fn one_transaction_may_follow_another_at_once(scenario: Scenario) {
+    let (split, mut client, mut direct) = filled(scenario, "").await;
+    let statements = [
+        "BEGIN",
+        "UPDATE customers SET score = 10 WHERE id = 1",
+        "SELECT score FROM customers WHERE id = 2",
+        "SELECT COUNT(*) FROM plain",
+        "COMMIT AND CHAIN",
+        "UPDATE customers SET score = 20 WHERE id = 2",
+        "SELECT id, score FROM customers ORDER BY id",
+        "ROLLBACK AND CHAIN",
+        "INSERT INTO plain VALUES (5, 'x')",
+        "SELECT score FROM customers WHERE id = 2",
+        "COMMIT",
+        "SELECT score FROM customers WHERE id = 2",
+        "SET completion_type = 'CHAIN'",
+        "BEGIN",
+        "SELECT score FROM customers WHERE id = 2",
+        "UPDATE customers SET score = 30 WHERE id = 1",
+        "COMMIT",
+        "UPDATE customers SET score = 40 WHERE id = 2",
+        "COMMIT AND NO CHAIN",
+        "SET completion_type = DEFAULT",
+    ];
+    same(&split, (&mut client, &mut direct), &statements).await;
+    let (mut client, _) = split.both().await;
+    client.ok("BEGIN").await;
+    client.ok("UPDATE customers SET score = 50 WHERE id = 1").await;
+    client.value("SELECT score FROM customers WHERE id = 2").await;
+    client.ok("COMMIT RELEASE").await;
+    direct.ok("UPDATE customers SET score = 50 WHERE id = 1").await;
+    let (mut client, _) = split.both().await;
+    same(&split, (&mut client, &mut direct), &[]).await;
+}
+
+async fn every_answer_tells_of_the_transaction(scenario: Scenario) {
+    let (split, mut client, mut direct) = filled(scenario, "").await;
+    for begin in [&["SET autocommit = 0"][..], &["SET autocommit = 1", "BEGIN"]] {
+        for sql in begin.iter().chain(&["SELECT score FROM customers WHERE id = 1"]) {
+            split.same(&mut client, &mut direct, sql).await;
+        }
+        let status = client.ok(format!("USE {}", split.stage.schema)).await.status;
+        assert!(status.contains(Status::IN_TRANSACTION), "{status:?}");
+        let status = client.select("SHOW TABLES LIKE 'nothing'").await.end.status;
+        assert!(status.contains(Status::IN_TRANSACTION), "{status:?}");
+        for sql in ["SELECT 1", "DO 1", "SET @a = 1", "SHOW WARNINGS", "SAVEPOINT a", "COMMIT"] {
+            split.same(&mut client, &mut direct, sql).await;
+        }
+    }
 }

@@ -285,26 +285,26 @@ async fn what_holds_for_one_connection_is_not_left_behind(scenario: Scenario) {
     }
     assert_eq!(client.value("SELECT RELEASE_LOCK('tidegate seams')").await.as_deref(), Some("1"));
     client.ok("ROLLBACK").await;
-    // Settings that are newer than a part of the transaction.
-    for sql in
-        ["BEGIN", "SELECT score FROM customers WHERE id = 1", "SELECT score FROM customers WHERE id = 2"]
-    {
-        client.query(sql).await;
+    // Settings that are newer than a part of the transaction; and a next one that begins at once.
+    for sql in [
+        "BEGIN",
+        "SELECT score FROM customers WHERE id = 1",
+        "SELECT score FROM customers WHERE id = 2",
+        "SET time_zone = '+05:00'",
+        "SELECT COUNT(*), MAX(HOUR(FROM_UNIXTIME(0))) FROM customers",
+        "ROLLBACK",
+        "SET completion_type = CHAIN",
+        "BEGIN",
+        "SELECT score FROM customers WHERE id = 1",
+        "SELECT score FROM customers WHERE id = 2",
+        "COMMIT",
+        "SELECT score FROM customers WHERE id = 2",
+        "SET completion_type = NO_CHAIN",
+        "COMMIT",
+        "SELECT COUNT(*) FROM customers",
+    ] {
+        split.same(&mut client, &mut direct, sql).await;
     }
-    client.ok("SET time_zone = '+05:00'").await;
-    refused(&mut client, "SELECT COUNT(*) FROM customers").await;
-    client.ok("ROLLBACK").await;
-    // The next transaction would begin at one place only.
-    client.ok("SET completion_type = CHAIN").await;
-    for sql in
-        ["BEGIN", "SELECT score FROM customers WHERE id = 1", "SELECT score FROM customers WHERE id = 2"]
-    {
-        client.query(sql).await;
-    }
-    refused(&mut client, "COMMIT").await;
-    client.ok("SET completion_type = NO_CHAIN").await;
-    client.ok("COMMIT").await;
-    assert_eq!(client.value("SELECT COUNT(*) FROM customers").await.as_deref(), Some("8"));
 }
 
 async fn a_default_database_outlasts_a_shard(scenario: Scenario) {

@@ -106,7 +106,7 @@ impl Session {
             }
             Ok(Packet::Error(error)) if error.code != SHUTDOWN => {
                 connection.warned = true;
-                Outcome::Refused(error)
+                Outcome::Refused(self.in_own_names(error))
             }
             Err(RelayError::Client(_) | RelayError::Killed) => {
                 run.state_lost = true;

@@ -54,12 +54,14 @@ bitflags! {
         const OPTIMIZER_TRACE = 1 << 18;
         /// The session has drawn from a sequence, and its account asks for the last value drawn.
         const SEQUENCE = 1 << 19;
+        /// SAVEPOINT with `autocommit` off, before anything has begun the transaction that it is of.
+        const SAVEPOINT = 1 << 20;
     }
 }
 
 impl Pins {
     /// Names for metrics and people, by bit.
-    pub const NAMES: [&'static str; 20] = [
+    pub const NAMES: [&'static str; 21] = [
         "temporary table",
         "locks",
         "user lock",
@@ -80,6 +82,7 @@ impl Pins {
         "profiling",
         "optimizer trace",
         "sequence",
+        "savepoint",
     ];
 
     /// Reasons that only statements naming variables or prepared statements care about.

@@ -251,6 +251,10 @@ impl Session {
             Ok(Packet::Error(error)) if error.code == SHUTDOWN => {
                 Err(Failure::Lost(share.site.cluster, server))
             }
+            Ok(Packet::Error(error)) => {
+                let named = share.site.names.as_ref().and_then(|names| names.of_error(&error));
+                Ok(Packet::Error(named.unwrap_or(error)))
+            }
             Ok(packet) => Ok(packet),
             Err(RelayError::Server { error, .. }) => {
                 let name = self.worker.name_of(server);

@@ -15,6 +15,7 @@ use crate::execute::relay::{End, RelayError};
 use crate::ids::ServerId;
 use crate::merge::{self, Purse};
 use crate::plan::Route;
+use crate::session::attempt::failure::Failure;
 use crate::session::diagnostics::At;
 use crate::session::pins::Pins;
 use crate::session::resume::course::{Course, Outcome};
@@ -22,7 +23,7 @@ use crate::session::sites::Aside;
 use crate::session::spread::bracket::LOST;
 use crate::session::work::Work;
 use crate::session::{Problem, Session};
-use crate::sql::Recognised;
+use crate::sql::{Class, Recognised, Uses};
 use crate::wire::ok::Status;
 use crate::wire::reply::Expect;
 
@@ -267,7 +268,7 @@ impl Session {
     ) -> Result<Asked, Problem> {
         self.begin_here(statement).await?;
         if self.held.as_deref().is_some_and(|held| *held.state != *self.desired) {
-            return Err(Problem::Unsupported(CHANGED.into()));
+            self.bring_held().await?;
         }
         if self.client.signals.is_raised(Signals::REPLACED) {
             let snapshot = self.topology.snapshot();
@@ -282,6 +283,31 @@ impl Session {
             None => (self.ready(&mut { route }, None).await?, None),
         };
         Ok(Asked::on(self.part_on(connection, purse, false), aside))
+    }
+
+    /// What has been set since the transaction was begun is set in its part here, too.
+    async fn bring_held(&mut self) -> Result<(), Problem> {
+        let Some(mut held) = self.held.take() else { return Ok(()) };
+        let difference = held.state.difference(&self.desired, &held.handshake());
+        if difference.is_none_or(|difference| difference.reset) {
+            self.hold(held);
+            return Err(LOST); // a reset would have ended it
+        }
+        let work = Work::command(&[], Expect::Simple, Recognised::plain(Class::Set, Uses::empty()));
+        let mut buffer = self.worker.buffers.take();
+        let (mut before, mut steps) = (Vec::new(), Vec::new());
+        let brought = async {
+            self.catch_up(&mut held, &work, &mut before, &mut steps, &mut buffer).await?;
+            held.stream.write_all(&before).await.map_err(Failure::Unsent)?;
+            self.consume(&mut held, &mut steps, &mut buffer).await
+        };
+        let brought = brought.await;
+        held.broken |= brought.is_err(); // in whatever state
+        self.hold(held);
+        brought.map_err(|failure| match failure {
+            Failure::Prelude(error) => Problem::Server(error),
+            _ => LOST,
+        })
     }
 
     /// A reply that will come on this connection.
@@ -376,6 +402,3 @@ impl Session {
         left
     }
 }
-
-const CHANGED: &str = "the session's settings have changed since its transaction went to a shard: read one shard at a time, or set them before \
-                       the transaction";

@@ -11,8 +11,9 @@ use crate::backend::connection::Connection;
 use crate::backend::exchange::{self, ExchangeError};
 use crate::plan::{Reason, Route, Target};
 use crate::session::attempt::prelude::PRELUDE_LIMIT;
+use crate::session::pins::Pins;
 use crate::session::resume::course::{Course, Outcome};
-use crate::session::spread::bracket::LOST;
+use crate::session::spread::bracket::{COMMIT, LOST, ROLLBACK};
 use crate::session::{Problem, Session};
 use crate::shard::Transactions;
 use crate::sql::{self, Access, Class, Ending, Recognised, Uses};
@@ -53,9 +54,7 @@ impl Session {
         match statement.class {
             Class::EndOrSavepoint => match sql::ending(text, &self.lexing) {
                 Ending::Savepoint => self.save_parts(text, statement).await.map(|()| true),
-                _ if !statement.uses.is_empty() || self.ends_lead_on() => {
-                    Err(Problem::Unsupported(CHAIN.into()))
-                }
+                _ if self.cannot_be_ended_so(statement) => Err(Problem::Unsupported(CHAIN.into())),
                 Ending::Commit if self.writers() > 1 => self.commit_parts(statement).await.map(|()| true),
                 ending => {
                     if let Some(writer) = self.part_to_tell() {
@@ -80,9 +79,10 @@ impl Session {
         }
     }
 
-    /// Whether the session has set that the end of a transaction begins the next one, or ends the session.
-    fn ends_lead_on(&self) -> bool {
-        self.desired.get(b"completion_type").is_some_and(|value| value != b"NO_CHAIN")
+    /// Whether this would do more to the parts than end them, and not in one place alone: begin the next transaction, or end the session.
+    fn cannot_be_ended_so(&self, statement: Recognised) -> bool {
+        let leads_on = statement.uses.contains(Uses::CHAIN_OR_RELEASE) || self.end_leads_on();
+        !Uses::CHAIN_OR_RELEASE.contains(statement.uses) || leads_on && self.writers() > 1
     }
 
     /// How many parts of the open transaction have written.
@@ -184,6 +184,12 @@ impl Session {
         }
     }
 
+    /// Whether the open transaction is read only.
+    pub(in crate::session) fn is_read_only(&self) -> bool {
+        self.has_open_part() && self.status.contains(Status::IN_TRANSACTION_READONLY)
+            || self.sites.parked.iter().any(Branch::is_read_only)
+    }
+
     /// Whether a transaction is open at any site, or every statement opens one.
     pub(in crate::session) fn is_in_transaction(&self) -> bool {
         self.held.is_some() && self.status.contains(Status::IN_TRANSACTION)
@@ -196,12 +202,21 @@ impl Session {
         if let Some(begin) = &self.sites.begin {
             return Some(begin.to_vec());
         }
-        // Begun by a routine, or among several statements; or a savepoint is to be set.
-        let autocommit = self.status.contains(Status::AUTOCOMMIT);
-        let mut open = self.sites.parked.iter().filter(|branch| branch.is_open()).peekable();
-        let is_begun = open.peek().is_some() && (autocommit || self.sites.savepoints.count() > 0);
+        // Begun by a routine, among several statements, or with `autocommit` off, where a savepoint may come first.
+        let mut open = self.sites.parked.iter().filter(|branch| branch.is_open());
+        let saved = !self.status.contains(Status::AUTOCOMMIT) && self.sites.savepoints.count() > 0;
+        let is_begun = saved || self.sites.is_open_elsewhere();
         let read_only = open.any(Branch::is_read_only);
         is_begun.then(|| if read_only { READ_ONLY.to_vec() } else { b"START TRANSACTION".to_vec() })
+    }
+
+    /// Goes home, where the client's names are the servers', with the open transaction, of which the answer tells.
+    pub(in crate::session) async fn take_home(&mut self, statement: Recognised) -> Result<(), Problem> {
+        self.visit(&Site::home(self.home())).await;
+        match self.sites.is_open_elsewhere() {
+            true => self.begin_here(statement).await,
+            false => Ok(()),
+        }
     }
 
     /// Begins here what was begun elsewhere, where it is not open here yet, with its savepoints.
@@ -275,6 +290,7 @@ impl Session {
             }
         }
         let open = is_open(self);
+        let saved = self.pins.contains(Pins::SAVEPOINT);
         let ended = was_open && !open && self.tally.error().is_none();
         if ended && self.sites.is_open_elsewhere() {
             // A server has committed its part with the statement.
@@ -286,7 +302,7 @@ impl Session {
         if open && matches!(statement.class, Class::Begin(_)) && !statement.uses.contains(Uses::MULTIPLE) {
             self.forget_parts();
             self.sites.begin = Some(self.begun_by(text, statement));
-        } else if open {
+        } else if open || saved {
             if statement.uses.contains(Uses::MULTIPLE) {
                 self.sites.begin = None; // one of them may have begun another
             }
@@ -296,7 +312,7 @@ impl Session {
             return;
         }
         self.sites.wrote = None;
-        if !self.sites.is_open_elsewhere() {
+        if !saved && !self.sites.is_open_elsewhere() {
             self.forget_parts();
         }
     }
@@ -352,6 +368,7 @@ async fn end(connection: &mut Connection, sql: &[u8], buffer: &mut Buffer) -> Re
     if connection.broken {
         return Err(Problem::CommitLost { why: None });
     }
+    let sql = if sql == b"COMMIT" { COMMIT } else { ROLLBACK };
     match timeout(PRELUDE_LIMIT, connection.run(sql, buffer)).await {
         Ok(Ok(answer)) => answer.error.map_or(Ok(()), |error| Err(Problem::Server(error))),
         _ => {
@@ -361,7 +378,7 @@ async fn end(connection: &mut Connection, sql: &[u8], buffer: &mut Buffer) -> Re
     }
 }
 
-const CHAIN: &str = "AND CHAIN and RELEASE are not possible in a transaction that has read at several shards or outside of them: end it by \
+const CHAIN: &str = "AND CHAIN, RELEASE and several statements in one packet cannot end a transaction that has written at several shards or outside of them: end it by \
                      COMMIT or ROLLBACK alone, with completion_type NO_CHAIN";
 
 const UNSEEN_END: &str = "a routine, a text that is executed, and several statements in one packet could end the transaction at their server alone, while it has \

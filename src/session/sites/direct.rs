@@ -151,7 +151,7 @@ impl Session {
         self.knows_variables(statement)?;
         if !may_name_tables(statement) {
             if statement.class == Class::Use {
-                self.visit(&Site::home(self.home())).await; // where the client's names are the servers'
+                self.take_home(statement).await?;
             }
             return Ok(Directed::Here);
         }

@@ -21,21 +21,26 @@ use std::mem;
 use std::sync::Arc;
 
 use self::savepoints::Savepoints;
-use super::Session;
 use super::diagnostics::At;
 use super::freshness::Freshness;
 use super::pins::Pins;
 use super::pins::ledger::Ledger;
 use super::resume::course::Course;
 use super::statements::Open;
+use super::{Session, reply};
 use crate::backend::connection::Connection;
 use crate::backend::state::State;
 use crate::backend::statements::Source;
 use crate::execute::client::Signals;
 use crate::execute::names::Names;
+use crate::execute::relay::End;
 use crate::ids::ClusterId;
 use crate::shard::Transactions;
+use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
+
+/// Characters of an error that MySQL lets a statement make.
+const TEXT_MAX: usize = 128;
 
 /// A place where statements run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -134,12 +139,16 @@ impl Branch {
 
     /// Whether nothing has run in its part, and nothing else of the session is there.
     fn is_idle(&self) -> bool {
-        let is_idle = match &self.aside.course {
+        let pins = self.aside.pins.difference(Pins::PASSING);
+        let has_run_nothing = match &self.aside.course {
             Course::Begun(..) => true,
             Course::Told(record) => record.has_run_nothing(),
             Course::Untold | Course::Lost(_) => false,
         };
-        is_idle && self.is_open() && !self.wrote() && self.aside.pins.difference(Pins::PASSING).is_empty()
+        match self.is_open() {
+            true => has_run_nothing && !self.wrote() && pins.is_empty(),
+            false => pins == Pins::SAVEPOINT,
+        }
     }
 
     /// Its part of the transaction has ended.
@@ -260,6 +269,7 @@ impl Session {
         for mut branch in mem::take(&mut self.sites.parked) {
             match branch.is_idle() {
                 true => {
+                    branch.held.dirty |= !branch.is_open(); // no status tells of the savepoint
                     self.show_pins_of(&mut branch, |_| Pins::default());
                     self.release(branch.held, false); // the pool rolls it back
                 }
@@ -310,6 +320,24 @@ impl Session {
         let left = mem::replace(&mut self.freshness, mark);
         self.sites.marks.push((mem::replace(&mut self.sites.cluster, cluster), left));
         self.topology = Arc::clone(self.worker.clusters.of(cluster));
+    }
+
+    /// A shard's error in the names that the client knows.
+    pub(super) fn in_own_names(&self, error: ErrPacket) -> ErrPacket {
+        let named = self.client.names.as_ref().and_then(|names| names.of_error(&error));
+        named.unwrap_or(error)
+    }
+
+    /// The same of an error that the client is about to be sent.
+    pub(super) fn tell_in_own_names(&self, end: &mut End) {
+        let (Some(names), Some(error)) = (&self.client.names, &mut end.error) else { return };
+        let named = error.packet.as_ref().filter(|_| error.unsent.is_some());
+        let Some(named) = named.and_then(|packet| names.of_error(packet)) else { return };
+        error.unsent = Some(reply::error(self.sequence, &named));
+        // SHOW WARNINGS tells it so where a server can be made to.
+        if named.message.len() <= TEXT_MAX {
+            (error.packet, error.renamed) = (Some(named), true);
+        }
     }
 
     /// The cluster of what no rule places.

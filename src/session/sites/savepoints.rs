@@ -8,8 +8,11 @@ use tokio::time::timeout;
 
 use crate::backend::connection::Connection;
 use crate::backend::exchange;
+use crate::execute::relay::End;
 use crate::session::attempt::prelude::PRELUDE_LIMIT;
+use crate::session::pins::Pins;
 use crate::session::readback::contains_word;
+use crate::session::work::Work;
 use crate::session::{Problem, Session};
 use crate::sql::{self, Class, Ending, Recognised, SavepointVerb, Uses};
 use crate::wire::buffer::Buffer;
@@ -192,6 +195,25 @@ impl Session {
             succeeded &= answers(part, &mut buffer).await;
         }
         succeeded
+    }
+
+    /// With `autocommit` off a savepoint may come before what begins its transaction: no status flag tells that it is there, on this connection
+    /// (tried on both dialects).
+    pub(in crate::session) fn keep_first_savepoint(
+        &self,
+        mut pins: Pins,
+        end: &End,
+        work: &Work<'_>,
+    ) -> Pins {
+        let is_told = end.status.intersects(Status::AUTOCOMMIT | Status::IN_TRANSACTION);
+        let ends_or_sets = work.statement.class == Class::EndOrSavepoint && end.error.is_none();
+        if is_told {
+            pins.remove(Pins::SAVEPOINT);
+        } else if ends_or_sets {
+            let is_savepoint = sql::ending(work.sql(), &self.lexing) == Ending::Savepoint;
+            pins.set(Pins::SAVEPOINT, is_savepoint);
+        }
+        pins
     }
 
     /// A statement has ended where the session is, with its transaction open: what it has done to savepoints there. `failed`: with an error.

@@ -4,6 +4,7 @@
 //! the number of the statement's row, which is the client's; what is too much to keep is not told at all.
 
 use crate::backend::connection::Connection;
+use crate::execute::names::Names;
 use crate::execute::part::{Packet, Part};
 use crate::execute::told::at_own_row;
 use crate::session::Session;
@@ -137,6 +138,19 @@ fn renumbered(row: &[u8], rows: &[usize]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Level, code and message, in the client's names; `None` where it has no other.
+fn in_own_names(row: &[u8], names: &Names) -> Option<Vec<u8>> {
+    let (level, rest) = lenenc_string(row)?;
+    let (code, rest) = lenenc_string(rest)?;
+    let (message, _) = lenenc_string(rest)?;
+    let message = names.of_message(std::str::from_utf8(code).ok()?.parse().ok()?, message)?;
+    let mut out = Vec::with_capacity(row.len() + 8);
+    for text in [level, code, &message] {
+        put_lenenc_string(&mut out, text);
+    }
+    Some(out)
+}
+
 impl Session {
     /// For the warnings of a change; `watched`: columns whose values must not be altered.
     pub(in crate::session) fn no_warnings(&self, watched: &[String]) -> Gathered {
@@ -177,7 +191,9 @@ impl Session {
                 Ok(Packet::Columns) => {}
                 Ok(Packet::Row(range)) => {
                     told += 1;
-                    known += u16::from(!gathered.take(part.bytes(range), rows));
+                    let row = part.bytes(range);
+                    let named = self.client.names.as_ref().and_then(|names| in_own_names(row, names));
+                    known += u16::from(!gathered.take(named.as_deref().unwrap_or(row), rows));
                 }
                 Ok(Packet::End(_) | Packet::Error(_) | Packet::File(_)) | Err(_) => {
                     // Where some are not told: for all that is known.

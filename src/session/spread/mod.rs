@@ -288,6 +288,7 @@ impl Session {
                 Ok(end)
             }
             Ok(Packet::Error(error)) => {
+                let error = self.in_own_names(error);
                 connection.warned = true;
                 let message = at_own_row(error.message, rows);
                 Err(Problem::Server(ErrPacket { message, ..error }).into())

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::execute::made::Made;
 use crate::execute::told::Inserted;
 use crate::plan::sharded::{Arguments, Copies, InsertedRow, Sites, Split};
+use crate::session::freshness::readonly;
 use crate::session::scatter::Share;
 use crate::session::sites::Site;
 use crate::session::sites::bound::Bindings;
@@ -61,7 +62,7 @@ impl Session {
         arguments: &Arguments<'_>,
     ) -> Result<Directed, Problem> {
         let ignores = !on.routed.ignores.is_empty();
-        if ignores && (self.is_in_transaction() || on.routed.many.is_err()) {
+        if ignores && !self.is_read_only() && (self.is_in_transaction() || on.routed.many.is_err()) {
             return Err(Problem::Unsupported(IGNORES.into()));
         }
         self.outside_of_transactions()?;
@@ -96,6 +97,9 @@ impl Session {
     }
 
     pub(in crate::session) fn outside_of_transactions(&self) -> Result<(), Problem> {
+        if self.is_read_only() {
+            return Err(Problem::Server(readonly::refusal(self.lexing.server.dialect)));
+        }
         match self.is_in_transaction() || self.sites.begin.is_some() {
             true => Err(Problem::Unsupported(IN_TRANSACTION.into())),
             false => Ok(()),
