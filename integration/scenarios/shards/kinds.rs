@@ -10,7 +10,12 @@ impl Generator<'_> {
     /// Parts of as many columns each.
     pub(super) fn union(&mut self, source: &Source) -> Statement {
         let count = 1 + self.random.below(3);
+        // Of EXCEPT and INTERSECT, with the key in the same place most often.
+        let keyed = self.chance(40);
         let mut statement = self.part(source, count);
+        if keyed {
+            statement.items[0] = Item { sql: source.key.clone(), open: true };
+        }
         for (at, item) in statement.items.iter_mut().enumerate() {
             if at % 2 == 0 || !item.sql.chars().all(|c| c.is_alphanumeric() || c == '.' || c == '_') {
                 item.sql += &format!(" AS u{at}");
@@ -29,8 +34,16 @@ impl Generator<'_> {
             let other = self.source();
             let mut part = self.part(&other, count);
             part.from = other.from.to_owned();
+            if keyed {
+                if self.chance(90) {
+                    part.items[0] = Item { sql: other.key.clone(), open: true };
+                }
+                part.joined_by = [None, Some("EXCEPT"), Some("INTERSECT")][self.random.below(3)];
+            }
             part.filter = (0..self.random.below(2)).map(|_| self.filter(&other)).collect();
-            statement.parts.push((if self.chance(90) { all } else { !all }, part));
+            // MariaDB 10.11 does not come to an end with INTERSECT ALL and EXCEPT ALL in one statement.
+            let all = (if self.chance(90) { all } else { !all }) && part.joined_by.is_none();
+            statement.parts.push((all, part));
         }
         let clear = names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1);
         if clear && self.chance(60) {
@@ -78,6 +91,15 @@ impl Generator<'_> {
                 _ => format!("COUNT({c}) OVER (PARTITION BY {by})"),
             };
             statement.items.push(Item { sql: format!("{sql} AS w{at}"), open: true });
+        }
+        if self.chance(25) {
+            let by = if self.chance(90) { &source.key } else { &source.unique[0] };
+            statement.window =
+                Some(format!("v AS (PARTITION BY {by} ORDER BY {}), u AS (v)", source.unique.join(", ")));
+            for (at, over) in ["v", "u", "(v ROWS 2 PRECEDING)"].into_iter().enumerate() {
+                let sql = format!("SUM({}) OVER {over} AS n{at}", source.unique[0]);
+                statement.items.push(Item { sql, open: true });
+            }
         }
         if self.chance(70) {
             statement.order = if self.chance(40) { vec!["w0".to_owned()] } else { Vec::new() };

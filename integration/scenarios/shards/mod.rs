@@ -93,6 +93,7 @@ async fn random_selects_are_answered_as_by_one_server(scenario: Scenario) {
                 Verdict::Error => tally.errors += 1,
                 Verdict::Refused(reason) => *tally.refused.entry(reason).or_default() += 1,
                 Verdict::Differs(_) => {
+                    eprintln!("seed {seed}, before it is made smaller: {}", statement.sql());
                     let small = world.shrink(statement).await;
                     let prepared = if small.prepared { ", prepared" } else { "" };
                     let what = world.judge(&small).await;

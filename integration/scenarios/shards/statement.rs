@@ -47,8 +47,12 @@ pub struct Statement {
     pub group: Vec<String>,
     pub rollup: bool,
     pub having: Vec<String>,
+    /// WINDOW.
+    pub window: Option<String>,
     /// Further parts of a UNION, with ALL or without.
     pub parts: Vec<(bool, Statement)>,
+    /// As such a part: EXCEPT or INTERSECT in the place of UNION.
+    pub joined_by: Option<&'static str>,
     pub order: Vec<String>,
     /// At the end of ORDER BY: makes the order total.
     pub last: Vec<String>,
@@ -67,7 +71,8 @@ impl Statement {
     pub fn marked(&self) -> String {
         let mut sql = self.core();
         for (all, part) in &self.parts {
-            sql += if *all { " UNION ALL " } else { " UNION " };
+            let all = if *all { " ALL" } else { "" };
+            sql += &format!(" {}{all} ", part.joined_by.unwrap_or("UNION"));
             sql += &part.core();
         }
         let order = [&self.order[..], &self.last].concat();
@@ -102,6 +107,9 @@ impl Statement {
                 sql += " WITH ROLLUP";
             }
         }
+        if let Some(window) = &self.window {
+            sql += &format!(" WINDOW {window}");
+        }
         sql
     }
 
@@ -110,10 +118,10 @@ impl Statement {
         !self.last.is_empty()
     }
 
-    /// Whether groups are sorted, or their rows, for an order or for values that count once.
+    /// Whether groups are sorted, or their rows, for an order, for sums of them or for values that count once.
     pub fn sorts_groups(&self) -> bool {
         let sorts = |item: &Item| ["DISTINCT", "ORDER BY"].iter().any(|word| item.sql.contains(word));
-        !self.order.is_empty() || !self.last.is_empty() || self.items.iter().any(sorts)
+        self.rollup || !self.order.is_empty() || !self.last.is_empty() || self.items.iter().any(sorts)
     }
 
     /// The same with one part less.

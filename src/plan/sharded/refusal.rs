@@ -133,7 +133,7 @@ reasons! {
     LimitNotConstant = "limit-not-constant", "give LIMIT and OFFSET as literals or parameters";
     /// FOR UPDATE or FOR SHARE across shards.
     LockingAcrossShards = "locking-across-shards", "add the key to the condition";
-    /// UNION across shards of other parts than sharded rows, EXCEPT and INTERSECT.
+    /// UNION across shards of other parts than sharded rows; EXCEPT and INTERSECT without the key in one place of all parts.
     UnionAcrossShards = "union-across-shards", "add the key to the condition of each part, or ask for the parts one after the other";
     /// A query inside another, or an outer join, that would have to see several shards.
     SubqueryAcrossShards = "subquery-across-shards", "tie it to the outer query by the key, or add the key to the condition";

@@ -44,6 +44,17 @@ impl Columns<'_> {
         })
     }
 
+    /// The places of items that are a table's whole sharding key, of rows that are all there.
+    pub fn key_places(&self) -> Vec<usize> {
+        let items = self.items.iter().map_while(|item| *item).enumerate();
+        let is_key = |expr: &Expr| {
+            self.key_of(expr).is_some_and(|(instance, _, length)| {
+                length == 1 && self.scope.instances.get(instance).is_some_and(|own| own.nullable.is_empty())
+            })
+        };
+        items.filter(|(_, (expr, _))| is_key(expr)).map(|(place, _)| place).collect()
+    }
+
     /// The column of a sharding key that an expression is: table, place in the key, the key's length. None where equal values may lie
     /// apart, as texts can.
     fn key_of(&self, expr: &Expr) -> Option<(usize, usize, usize)> {

@@ -1,4 +1,4 @@
-//! UNION on several shards: each shard makes it of its own rows.
+//! UNION, EXCEPT and INTERSECT on several shards: each shard makes it of its own rows.
 //!
 //! Owns: which parts can be in it, ORDER BY and DISTINCT of the whole. Does not know: how one SELECT is merged. Invariant: the shards compute the
 //! client's own UNION, so that names and types are the servers'; each row of a part comes from one shard, but for rows that DISTINCT makes one.
@@ -19,30 +19,36 @@ use crate::sql::Dialect;
 /// What a UNION is called where columns are added to it.
 const CALLED: &str = "`tidegate`";
 
-/// A UNION; `is_bare` where nothing follows it.
+/// A UNION, EXCEPT or INTERSECT; `is_bare` where nothing follows it.
 pub(super) fn merged(scope: &Scope<'_>, query: &Query, set: &Set, is_bare: bool) -> Result<Merged, Refusal> {
     if query.locking {
         return Err(Refusal::new(Reason::LockingAcrossShards, "Rows of several shards are locked"));
     }
-    if !set.union {
-        return Err(refused("EXCEPT or INTERSECT"));
-    }
+    let mixed = !set.union || [&set.left, &set.right].into_iter().any(|side| is_mixed(side, set.all));
+    let all = set.all && !mixed;
     let mut parts = Vec::new();
     for side in [&set.left, &set.right] {
-        selects(side, set.all, &mut parts)?;
+        selects(side, &mut parts)?;
     }
     for part in &parts {
-        check(scope, part, set.all)?;
+        check(scope, part, all)?;
+    }
+    if mixed && !have_key(scope, &parts) {
+        return Err(refused(
+            "EXCEPT, INTERSECT or UNION ALL behind another UNION, without the key in one place of all parts,",
+        ));
     }
     let first = parts.first().ok_or_else(|| refused("VALUES"))?;
     let mut union = Union { scope, parts: &parts, first, hidden: Vec::new() };
-    let distinct = if set.all { Vec::new() } else { union.all()? };
+    // Rows that are equal have equal keys: they are in one shard, which has told them apart.
+    let whole = all || mixed;
+    let distinct = if whole { Vec::new() } else { union.all()? };
     let mut order = Vec::new();
     for item in &query.order {
         let key = union.by(&item.expr)?;
         order.push(Key { descending: item.descending, ..key });
     }
-    let combine = if set.all { Combine::Rows } else { Combine::Distinct(distinct) };
+    let combine = if whole { Combine::Rows } else { Combine::Distinct(distinct) };
     let hidden = std::mem::take(&mut union.hidden);
     let anonymous = !hidden.is_empty();
     let spec = Spec { arrival: arrival(order), combine, hidden: hidden.len(), anonymous, ..Spec::default() };
@@ -57,24 +63,49 @@ pub(super) fn merged(scope: &Scope<'_>, query: &Query, set: &Set, is_bare: bool)
     })
 }
 
-/// The SELECTs of a UNION's side. Within a UNION that tells rows apart, others may be of any kind.
-fn selects<'q>(body: &'q Body, all: bool, into: &mut Vec<&'q Select>) -> Result<(), Refusal> {
+/// The SELECTs of a side.
+fn selects<'q>(body: &'q Body, into: &mut Vec<&'q Select>) -> Result<(), Refusal> {
     match body {
         Body::Select(select) => into.push(select),
         Body::Query(query) => {
             if query.limit.is_some() || query.locking || !query.with.is_empty() {
                 return Err(refused("A part with LIMIT, FOR UPDATE or WITH"));
             }
-            return selects(&query.body, all, into);
+            return selects(&query.body, into);
         }
-        Body::Set(set) if set.union && (set.all || !all) => {
-            selects(&set.left, all, into)?;
-            return selects(&set.right, all, into);
+        Body::Set(set) => {
+            selects(&set.left, into)?;
+            return selects(&set.right, into);
         }
-        Body::Set(_) => return Err(refused("UNION ALL behind another UNION, EXCEPT or INTERSECT")),
         Body::Values(_) => return Err(refused("VALUES")),
     }
     Ok(())
+}
+
+/// Whether something else than UNION is in it, or UNION within UNION ALL. Within a UNION that tells rows apart, others may be of any kind.
+fn is_mixed(body: &Body, all: bool) -> bool {
+    match body {
+        Body::Query(query) => is_mixed(&query.body, all),
+        Body::Set(set) => {
+            !set.union || all && !set.all || is_mixed(&set.left, all) || is_mixed(&set.right, all)
+        }
+        Body::Select(_) | Body::Values(_) => false,
+    }
+}
+
+/// Whether all parts have the sharding key in the same column, so that rows which are equal are in one shard.
+fn have_key(scope: &Scope<'_>, parts: &[&Select]) -> bool {
+    let mut common: Option<Vec<usize>> = None;
+    for part in parts {
+        let block = scope.selects.get(&part.at).map(|reach| reach.block);
+        let own = Columns::new(scope, part, block).key_places();
+        let both = match common {
+            None => own,
+            Some(known) => known.into_iter().filter(|place| own.contains(place)).collect(),
+        };
+        common = Some(both);
+    }
+    common.is_some_and(|places| !places.is_empty())
 }
 
 /// Whether the shards' answers to a part are the part's own.
