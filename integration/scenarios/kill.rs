@@ -6,6 +6,7 @@ use tidegate::wire::capabilities::Capabilities;
 use tidegate::wire::command as com;
 use tokio::sync::watch;
 
+use crate::harness::packets::Param;
 use crate::harness::{Login, Outcome, RawClient, Rules, Scenario, Stage, until};
 
 both_dialects! {
@@ -15,6 +16,7 @@ both_dialects! {
     who_still_kills_a_statement_that_has_failed_ends_no_session,
     kill_ends_the_session_at_work_and_at_rest,
     kill_ends_what_would_still_follow,
+    a_kill_that_was_prepared_means_tidegates_ids,
     sessions_of_others_need_rights,
     the_statement_of_a_client_that_has_gone_is_ended,
     a_kill_that_nobody_answers_leaves_nothing_counted,
@@ -216,6 +218,24 @@ async fn kill_ends_what_would_still_follow(scenario: Scenario) {
         .await;
     let sql = format!("SELECT COUNT(*) FROM {}.t", stage.schema);
     assert_eq!(stage.cluster.root(0).await.query_first(sql).await.unwrap(), Some(0));
+}
+
+async fn a_kill_that_was_prepared_means_tidegates_ids(scenario: Scenario) {
+    let stage = scenario.stage().await;
+    let mut killer = stage.raw().await;
+    let mut victim = stage.raw().await;
+    let statement = killer.prepare(&format!("KILL {}", victim.greeting.connection_id)).await.unwrap();
+    killer.execute(statement, &[]).await.ok();
+    victim.end().await;
+    assert_eq!(killer.execute(statement, &[]).await.err().code, 1094);
+    if !scenario.is_mysql() {
+        let mut victim = stage.raw().await;
+        let id = Param::Int(victim.greeting.connection_id.into());
+        let statement = killer.prepare("KILL CONNECTION ?").await.unwrap();
+        killer.execute(statement, &[id]).await.ok();
+        victim.end().await;
+    }
+    assert_eq!(killer.value("SELECT 7").await.unwrap(), "7");
 }
 
 async fn sessions_of_others_need_rights(scenario: Scenario) {

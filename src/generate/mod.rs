@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, watch};
 
-pub use segment::{Fetch, Segments, Sequence};
+pub use segment::{Fetch, GIVEN, Segments, Sequence};
 pub use snowflake::{EPOCH_MS, Grant, Lacking, NODES, Run as Ticks, Snowflakes};
 
 /// What it may take from when a grant is good to when it is there.

@@ -18,7 +18,7 @@ const LEAST: u64 = 1000;
 /// and at most, where no statement needs more.
 const MOST: u64 = 1 << 20;
 /// A number that a row gives is passed over only below this: what is larger would leave no room behind it.
-const GIVEN: u64 = 1 << 62;
+pub const GIVEN: u64 = 1 << 62;
 /// A segment that lasts no longer is followed by one that is twice as large,
 const TOO_SHORT: Duration = Duration::from_secs(10);
 /// and one that lasts as long by one of half its size.

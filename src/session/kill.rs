@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::attempt::failure::Failure;
+use super::query::UNCLEAR_KILL;
 use super::work::Work;
 use super::worker::Worker;
 use super::{Flow, Problem, Session, reply};
@@ -23,10 +24,11 @@ use crate::execute::client::Signals;
 use crate::ids::{BackendId, ServerId};
 use crate::plan;
 use crate::registry::{CLIENT_IDS, Claim, Handle};
-use crate::sql::{Class as StatementClass, Dialect, Kill, Recognised, Uses, Victim};
+use crate::sql::{self, Class as StatementClass, Dialect, Kill, Recognised, Uses, Victim};
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
+use crate::wire::parameters::{Parameter, Parameters};
 use crate::wire::reply::Expect;
 
 /// Connections that are tried for a KILL.
@@ -93,6 +95,28 @@ impl Session {
                 self.refuse(&Problem::Request(1094, message.into())).await
             }
         }
+    }
+
+    /// An execution of a KILL that was prepared: whom it means, no server knows.
+    pub(super) async fn execute_kill(&mut self, text: &[u8], values: &Parameters<'_>) -> Flow {
+        let Some(mut kill) = sql::parse_kill(text, &self.lexing) else {
+            return self.refuse(&Problem::Unsupported(UNCLEAR_KILL.into())).await;
+        };
+        if let Some(value) = values.values().next() {
+            let is_all =
+                matches!(&kill.victim, Victim::Expression(span) if text.get(span.clone()) == Some(b"?"));
+            if !is_all {
+                return self.refuse(&Problem::Unsupported(UNCLEAR_KILL.into())).await;
+            }
+            let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok();
+            let id = match value {
+                Parameter::Integer(id) => u64::try_from(id).ok(),
+                Parameter::Decimal(text) | Parameter::Text(text) | Parameter::Bytes(text) => number(text),
+                _ => None,
+            };
+            kill.victim = Victim::Id(id.unwrap_or(0)); // as both servers take what is no number
+        }
+        self.kill(text, kill).await
     }
 
     /// A connection of somebody else to the server that lists its threads: none of Tidegate's, which serve one client now and

@@ -66,12 +66,14 @@ impl Session {
         if self.must_not_run(work) {
             return self.refuse(&Problem::Server(refusal(self.lexing.server.dialect))).await;
         }
-        if let Some(held) = self.held.take_if(|held| held.status.contains(Status::IN_TRANSACTION_READONLY)) {
-            match Box::pin(self.ended_on_primary(held, work)).await {
-                Ok(true) => route = plan::route(work.statement, self.situation()),
-                Ok(false) => {}
-                Err(problem) => return self.refuse(&problem).await,
+        if self.held.as_deref().is_some_and(|held| self.must_end_on_primary(held, work))
+            && let Some(held) = self.held.take()
+        {
+            if let Err(held) = Box::pin(self.end_on_primary(held, work.execution.as_ref())).await {
+                self.lose(held);
+                return self.refuse(&Problem::Lost { outcome_unknown: false, state_lost: true }).await;
             }
+            route = plan::route(work.statement, self.situation());
         }
         let mut statement = work.statement;
         statement.uses.set(Uses::UNSET_VARIABLE, self.reads_unset(work));

@@ -29,7 +29,7 @@ pub(super) const COUNTS: Uses = Uses::ROW_COUNT.union(Uses::FOUND_ROWS);
 const OWN: Uses = Uses::UNKNOWN_FUNCTION.union(Uses::EXPLAINED);
 
 /// What KILL must be like.
-const UNCLEAR_KILL: &str = "KILL must be the only statement of its packet, and name an id, an expression or, on MariaDB, QUERY ID or \
+pub(super) const UNCLEAR_KILL: &str = "KILL must be the only statement of its packet, and name an id, an expression or, on MariaDB, QUERY ID or \
                             an account";
 
 impl Session {

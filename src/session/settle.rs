@@ -164,7 +164,10 @@ impl Session {
                 connection.dirty = true;
             }
         }
-        if pins.contains(Pins::SAVEPOINT) || statement.class == Class::EndOrSavepoint && succeeded {
+        if pins.contains(Pins::SAVEPOINT)
+            || statement.uses.contains(Uses::MULTIPLE)
+            || statement.class == Class::EndOrSavepoint && succeeded
+        {
             pins = self.keep_first_savepoint(pins, end, work);
         }
         if let Some(execution) = &work.execution {
@@ -236,7 +239,11 @@ impl Session {
         }
         self.note_insert_id(connection, end, statement).await;
         if let Some((before, names)) = of_it_alone {
-            self.take_back_values(connection, &before, &names).await;
+            // Of several statements the last ones may have set them for good.
+            match statement.uses.contains(Uses::MULTIPLE) {
+                true => self.read_back_variables(connection, names).await,
+                false => self.take_back_values(connection, &before, &names).await,
+            }
         }
         if about_tracking {
             self.take_in_tracking(connection, work).await;
@@ -255,7 +262,9 @@ impl Session {
         let may = self.lexing.server.dialect == Dialect::MariaDb
             && end.rows.is_none()
             && (end.error.is_some() || !end.changes.is_empty())
-            && !work.statement.class_is_set();
+            && !work.statement.class_is_set()
+            && (work.statement.uses.contains(Uses::MULTIPLE)
+                || sql::first_word(work.sql(), &self.lexing).eq_ignore_ascii_case(b"set"));
         let names = if may { sql::set_for_statement(work.sql(), &self.lexing) } else { Vec::new() };
         (!names.is_empty()).then(|| (Arc::clone(&self.desired), names))
     }

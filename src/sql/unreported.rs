@@ -2,7 +2,7 @@
 //!
 //! Does not know: whether it succeeds. Invariant: what is not surely understood is not named.
 
-use super::lexer::Kind;
+use super::lexer::{Kind, Token};
 use super::model::Lexing;
 use super::phrase::{Phrase, code, lower, tokens};
 use super::scan::{split_variable, unquoted};
@@ -44,30 +44,34 @@ pub fn unscoped_variables(sql: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
     names
 }
 
-/// The variables to which SET STATEMENT … FOR gives values for one statement, in lower case; none of another statement.
+/// The variables to which SET STATEMENT … FOR gives values for one statement, in lower case, in any statement of the packet.
 pub fn set_for_statement(sql: &[u8], lexing: &Lexing) -> Vec<Vec<u8>> {
     let mut tokens = code(sql, lexing).peekable();
-    let mut word = |expected: &[u8]| {
-        tokens
-            .next_if(|token| token.kind == Kind::Word && token.text(sql).eq_ignore_ascii_case(expected))
-            .is_some()
-    };
-    if !(word(b"set") && word(b"statement")) {
-        return Vec::new();
-    }
-    let (mut names, mut depth, mut at_name) = (Vec::new(), 0u32, true);
-    for token in tokens {
-        let opens = std::mem::take(&mut at_name);
-        match token.kind {
-            Kind::Punct(b'(') => depth += 1,
-            Kind::Punct(b')') => depth = depth.saturating_sub(1),
-            Kind::Punct(b',') => at_name = depth == 0,
-            Kind::Word if depth == 0 && token.text(sql).eq_ignore_ascii_case(b"for") => break,
-            Kind::Word if opens => names.push(lower(token.text(sql))),
-            _ => {}
+    let mut names = Vec::new();
+    loop {
+        let mut word = |expected: &[u8]| {
+            let is_it =
+                |token: &Token| token.kind == Kind::Word && token.text(sql).eq_ignore_ascii_case(expected);
+            tokens.next_if(is_it).is_some()
+        };
+        if word(b"set") && word(b"statement") {
+            let (mut depth, mut at_name) = (0u32, true);
+            for token in tokens.by_ref() {
+                let opens = std::mem::take(&mut at_name);
+                match token.kind {
+                    Kind::Punct(b'(') => depth += 1,
+                    Kind::Punct(b')') => depth = depth.saturating_sub(1),
+                    Kind::Punct(b',') => at_name = depth == 0,
+                    Kind::Word if depth == 0 && token.text(sql).eq_ignore_ascii_case(b"for") => break,
+                    Kind::Word | Kind::QuotedName if opens => names.push(lower(unquoted(token.text(sql)))),
+                    _ => {}
+                }
+            }
+        }
+        if !tokens.any(|token| token.kind == Kind::Punct(b';')) {
+            return names;
         }
     }
-    names
 }
 
 /// Variables that a session begins with as they are globally, and that every account may set for itself (tried on both dialects, 70 of them).
@@ -161,6 +165,10 @@ mod tests {
         assert_eq!(
             names("set statement a = IF(1, b, c), SQL_MODE='for' FOR UPDATE t SET d = 1, e = 2"),
             b"a sql_mode"
+        );
+        assert_eq!(
+            names("SELECT 1; SET STATEMENT `Sql_Mode` = '' FOR DELETE FROM t; SET c = 1"),
+            b"sql_mode"
         );
         assert_eq!(names("SET a = 1, b = 2"), b"");
         assert_eq!(names("UPDATE t SET statement = 1"), b"");

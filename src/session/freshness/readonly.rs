@@ -14,7 +14,7 @@ use crate::session::pins::Pins;
 use crate::session::readback::contains_word;
 use crate::session::statements::execution::Execution;
 use crate::session::work::Work;
-use crate::session::{Problem, Session, reply};
+use crate::session::{Session, reply};
 use crate::sql::{self, Access, Class, Dialect, Lexing, Recognised, Uses};
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
@@ -40,7 +40,7 @@ pub(in crate::session) fn commits(work: &Work<'_>, lexing: &Lexing) -> bool {
     !uses.intersects(Uses::MULTIPLE | Uses::TEMPORARY_TABLE)
         && (class == Class::Ddl
             || uses.contains(Uses::LOCK_TABLES)
-            || sql::changes_accounts(work.sql(), lexing))
+            || matches!(class, Class::Other | Class::SetGlobal) && sql::changes_accounts(work.sql(), lexing))
 }
 
 /// Whether a replica runs the statement, or refuses it for some tables only, and writes it into its own binary log: MariaDB's then follows
@@ -80,11 +80,22 @@ impl Session {
         let defines = class == Class::Ddl
             && !uses.contains(Uses::TEMPORARY_TABLE)
             && !self.pins.contains(Pins::TEMPORARY_TABLE);
-        let stays = |held: &Connection| self.is_reading_on_replica(held) && !self.may_leave_replica(held);
+        let must_not = |held: &Connection| {
+            self.is_reading_on_replica(held)
+                && (uses.contains(Uses::MULTIPLE)
+                    || writes_on_replicas(work.sql(), &self.lexing)
+                    || defines && !self.may_leave_replica(held))
+        };
         self.status.contains(Status::IN_TRANSACTION_READONLY)
             && matches!(class, Class::Ddl | Class::Other)
-            && self.held.as_deref().is_some_and(stays)
-            && (defines || uses.contains(Uses::MULTIPLE) || writes_on_replicas(work.sql(), &self.lexing))
+            && !self.held.as_deref().is_some_and(|held| self.must_end_on_primary(held, work))
+            && self.held.as_deref().is_some_and(must_not)
+    }
+
+    /// Whether the statement commits the read only transaction on this connection to a replica, and then writes: the transaction goes on on the
+    /// primary first. Some accounts no replica refuses.
+    pub(in crate::session) fn must_end_on_primary(&self, connection: &Connection, work: &Work<'_>) -> bool {
+        self.may_leave_replica(connection) && commits(work, &self.lexing)
     }
 
     /// Whether such a connection can be given back: nothing else of the session is on it.
@@ -186,26 +197,6 @@ impl Session {
     ) -> Result<(), Box<Connection>> {
         let begun = self.begin_on_primary(execution).await;
         self.move_to(connection, begun).await
-    }
-
-    /// Before a statement that commits the read only transaction on this connection, and then writes: it leaves the replica if it is at one.
-    /// Some accounts no replica refuses. Gives whether it has.
-    pub(in crate::session) async fn ended_on_primary(
-        &mut self,
-        held: Box<Connection>,
-        work: &Work<'_>,
-    ) -> Result<bool, Problem> {
-        if !(commits(work, &self.lexing) && self.may_leave_replica(&held)) {
-            self.held = Some(held);
-            return Ok(false);
-        }
-        match self.end_on_primary(held, work.execution.as_ref()).await {
-            Ok(()) => Ok(true),
-            Err(held) => {
-                self.lose(held);
-                Err(Problem::Lost { outcome_unknown: false, state_lost: true })
-            }
-        }
     }
 
     /// Leaves the replica, for the transaction that was begun on the primary where there is one.

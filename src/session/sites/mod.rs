@@ -263,7 +263,8 @@ impl Session {
 
     /// The transaction is open where the session is: a part elsewhere in which nothing has run is not worth a connection.
     pub(super) fn leave_idle_parts(&mut self) {
-        if !self.sites.parked.iter().any(Branch::is_idle) {
+        // A savepoint that is not known by its name would be gone with a part.
+        if self.sites.savepoints.have_unknown() || !self.sites.parked.iter().any(Branch::is_idle) {
             return;
         }
         for mut branch in mem::take(&mut self.sites.parked) {

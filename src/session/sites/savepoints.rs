@@ -72,6 +72,11 @@ impl Savepoints {
         self.unclear = true;
     }
 
+    /// Whether there may be some that are not known.
+    pub fn have_unknown(&self) -> bool {
+        self.unclear
+    }
+
     /// Whether there is one of this name. Servers compare by letters, in which ASCII has no case.
     fn has(&self, name: &[u8]) -> bool {
         self.position(name).is_some()
@@ -102,7 +107,8 @@ impl Savepoints {
             }
             (SavepointVerb::RollBackTo, Some(at)) => {
                 self.known.truncate(at + 1);
-                self.known.get(at).map(|savepoint| savepoint.number)
+                // A later one of the same name may be that to which the server has gone back.
+                self.known.get(at).filter(|_| !self.unclear).map(|savepoint| savepoint.number)
             }
             (SavepointVerb::Release | SavepointVerb::RollBackTo, None) => {
                 self.unclear = true;
@@ -206,9 +212,16 @@ impl Session {
         work: &Work<'_>,
     ) -> Pins {
         let is_told = end.status.intersects(Status::AUTOCOMMIT | Status::IN_TRANSACTION);
+        let Recognised { class, uses, .. } = work.statement;
+        // What else such a packet does to the savepoints, its text does not tell.
+        let hidden = uses.contains(Uses::MULTIPLE) || matches!(class, Class::Call | Class::TextPrepared);
         let ends_or_sets = work.statement.class == Class::EndOrSavepoint && end.error.is_none();
         if is_told {
             pins.remove(Pins::SAVEPOINT);
+        } else if hidden {
+            if contains_word(work.sql(), b"savepoint") {
+                pins |= Pins::SAVEPOINT;
+            }
         } else if ends_or_sets {
             let is_savepoint = sql::ending(work.sql(), &self.lexing) == Ending::Savepoint;
             pins.set(Pins::SAVEPOINT, is_savepoint);
@@ -288,6 +301,14 @@ mod tests {
         assert_eq!(all.note(Release, b"c"), None);
         assert_eq!((names(&all), all.unclear, all.count()), (vec!["a".to_owned()], false, 5));
         assert_eq!(all.statements(), [b"SAVEPOINT `a`".to_vec()]);
+    }
+
+    #[test]
+    fn behind_what_may_have_set_others_nothing_is_known_to_be_undone() {
+        let mut all = Savepoints::default();
+        all.note(Set, b"a");
+        all.are_unclear();
+        assert_eq!(all.note(RollBackTo, b"a"), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::execute::told::Inserted;
 use crate::execute::upload::{Upload, put_request};
 use crate::plan::Route;
 use crate::plan::sharded::{Load, Place, Reason, Refusal, text_for};
+use crate::session::problem::INTERRUPTED;
 use crate::session::scatter::Share;
 use crate::session::sites::Site;
 use crate::session::sites::direct::{self, RULES_CHANGED, charset, refused};
@@ -95,11 +96,9 @@ impl Session {
             inserted: Some(Inserted { rows: Vec::new(), last: 0, ignores: false }),
             copies: load.keyspace.is_none(),
             made: None,
-            kept: match load.keyspace {
-                Some(_) => {
-                    load.key.iter().chain(load.makes.as_ref().map(|makes| &makes.column)).cloned().collect()
-                }
-                None => Vec::new(),
+            kept: {
+                let key = load.key.iter().filter(|_| load.keyspace.is_some());
+                key.chain(load.makes.as_ref().map(|makes| &makes.column)).cloned().collect()
             },
         };
         Ok(Loading { load: load.clone(), rules: Arc::clone(rules), spread, variables })
@@ -232,7 +231,9 @@ impl Session {
         let worker = Rc::clone(&self.worker);
         let (mut file, mut number, mut wanted) = (Vec::new(), 0, 0);
         let row_max = ROW_MAX.min(self.worker.config.limits.packet_max);
-        let kept = 1 + if loading.load.keyspace.is_some() { 1 } else { loading.spread.portions.len() };
+        let kept = 1
+            + usize::from(numbering.is_some())
+            + if loading.load.keyspace.is_some() { 1 } else { loading.spread.portions.len() };
         let (mut reserved, mut counted) = (Vec::new(), COUNTED_ABOVE);
         loop {
             let mut from = 0;
@@ -248,7 +249,12 @@ impl Session {
                         let (row, key) = match numbering {
                             None => (row, rows.key()),
                             Some(numbering) => {
-                                numbering.number(&worker.generators, (row, &rows), number).await?
+                                let numbered = numbering.number(&worker.generators, (row, &rows), number);
+                                tokio::select! {
+                                    biased;
+                                    numbered = numbered => numbered?,
+                                    _ = self.client.interrupted() => return Err(INTERRUPTED.into()),
+                                }
                             }
                         };
                         let at = place(loading, key, charset, number)?;

@@ -11,7 +11,7 @@ use super::passing::Passing;
 use crate::backend::connection::Connection;
 use crate::backend::insert_id::Place;
 use crate::execute::made::Made;
-use crate::generate::{Generators, Id, Run};
+use crate::generate::{GIVEN, Generators, Id, Run};
 use crate::plan::sharded::{Arguments, Makes, Planned, Wants, positional};
 use crate::session::problem::INTERRUPTED;
 use crate::session::sites::bound::{Bound, Given, MALFORMED};
@@ -61,7 +61,7 @@ impl Session {
     ) -> Result<Option<(Wants, Run)>, Problem> {
         let needs = makes.needs(arguments, self.zero_is_value).map_err(|refusal| refused(&refusal))?;
         let given = match makes.by {
-            GenerateBy::Segment => makes.given(arguments).max(),
+            GenerateBy::Segment => makes.given(arguments).filter(|given| *given < GIVEN).max(),
             _ => None,
         };
         self.passing = given.map(|given| Box::new(passing(makes, given)));

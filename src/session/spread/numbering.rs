@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::loading::Loading;
 use super::making::{NO_SEGMENT, without_sequence};
 use super::passing::Passing;
-use crate::generate::{Generators, Id, Run, uuid};
+use crate::generate::{GIVEN, Generators, Id, Run, uuid};
 use crate::plan::sharded::{LoadMakes, Reason, Refusal, asks_for_number, whole_number};
 use crate::session::sites::direct::refused;
 use crate::session::{Problem, Session};
@@ -149,6 +149,9 @@ impl Numbering {
     /// What is made from now on is above this number.
     async fn pass(&mut self, generators: &Generators, given: u64) -> Result<(), Problem> {
         let (segments, sequence) = (&generators.segments, &self.makes.sequence);
+        if given >= GIVEN {
+            return Ok(()); // no sequence comes so far
+        }
         if let Some(Run::From(first)) = self.run {
             let rest = first.saturating_add(self.used as u64)..first.saturating_add(self.taken as u64);
             if rest.contains(&given) {

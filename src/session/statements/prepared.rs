@@ -21,6 +21,7 @@ use crate::session::{Flow, Problem, Session, reply};
 use crate::sql::{Class, Dialect, Recognised, Uses};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::execute::{Layout, asks_for_cursor, statement_id};
+use crate::wire::parameters::Parameters;
 use crate::wire::reply::Expect;
 
 /// ER_UNKNOWN_STMT_HANDLER.
@@ -137,6 +138,17 @@ impl Session {
         let (source, mut statement, types) =
             (Arc::clone(&known.source), known.statement, known.types.clone());
         let digest = known.digest;
+        if statement.class == Class::Kill {
+            let values = Parameters::of(
+                payload,
+                known.parameters,
+                attributes,
+                types.as_deref().unwrap_or_default(),
+                |_| None,
+            );
+            let Some(values) = values else { return self.malformed().await };
+            return Box::pin(self.execute_kill(&source.text, &values)).await;
+        }
         let source = match statement.uses.contains(Uses::PROCESSES) {
             true => self.list_anew(id, source, statement).await,
             false => source,
