@@ -101,9 +101,10 @@ pub struct Session {
     /// Of the cluster that it is at.
     topology: Arc<Topology>,
     sites: Sites,
+    /// Before the client's connection, as fields are dropped in this order: who has seen a session end does not find it.
+    entry: Entry,
     client: Client,
     salt: Salt,
-    entry: Entry,
     account: Arc<Account>,
     attributes: Option<Box<Attributes>>,
     class: Class,
