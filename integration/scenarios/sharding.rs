@@ -25,6 +25,7 @@ mod made;
 mod messages;
 mod numbered;
 mod prepared;
+mod rollups;
 mod savepoints;
 mod seams;
 mod segments;

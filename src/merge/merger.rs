@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use super::combiner::{Combiner, Outcome};
 use super::condition::Filter;
-use super::error::Error;
+use super::error::{Error, Needs};
 use super::finish::Finisher;
 use super::key::Codec;
 use super::meter::{Budget, Meter, Purse};
 use super::row::{Field, Format, Layout};
 use super::sorter::Sorter;
 use super::source::Source;
-use super::spec::{Arrival, Spec};
+use super::spec::{Arrival, Level, Spec};
 use super::{Bounds, Step, Want};
 use crate::wire::column::Column;
 
@@ -31,6 +31,7 @@ pub struct Merger {
     hidden: usize,
     finisher: Option<Finisher>,
     source: Source,
+    levels: Vec<Level>,
     combine: Combiner,
     having: Option<Filter>,
     order: Option<Sorter>,
@@ -105,6 +106,7 @@ impl Merger {
             hidden: if finisher.is_some() { 0 } else { spec.hidden },
             finisher,
             source,
+            levels: spec.levels.clone(),
             combine,
             having,
             order,
@@ -172,6 +174,9 @@ impl Merger {
                 return Ok(Step::Wants(want));
             }
             let arrived = self.source.take(&mut self.row);
+            if arrived && !self.counts()? {
+                continue;
+            }
             let (row, fields) = (&mut self.row, &mut self.fields);
             let outcome = match self.combine.step(arrived, row, &self.layout, fields, &mut self.meter)? {
                 Outcome::Row if !self.is_wanted()? => Outcome::Kept,
@@ -193,6 +198,25 @@ impl Merger {
         }
         self.left = 0;
         Ok(Step::Done)
+    }
+
+    /// Whether the shard's row at hand is of a level that counts.
+    fn counts(&mut self) -> Result<bool, Error> {
+        if self.levels.is_empty() {
+            return Ok(true);
+        }
+        self.layout.split(&self.row, &mut self.fields)?;
+        let is_null = |place: usize| self.fields.get(place).map(|field| field.null).ok_or(Error::Malformed);
+        for level in &self.levels {
+            match (is_null(level.sum)?, is_null(level.whole)?) {
+                (false, true) => return Ok(false),
+                (true, _) if !is_null(level.value)? => {
+                    return Err(Error::Incomparable { place: level.value, needs: Needs::Nothing });
+                }
+                _ => {}
+            }
+        }
+        Ok(true)
     }
 
     /// Whether HAVING is true of the row at hand.

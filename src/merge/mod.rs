@@ -46,7 +46,7 @@ pub use meter::{Budget, Purse};
 pub use row::Format;
 pub use spec::{
     Arrival, Combine, Concat, Condition, Deviation, Distinct, Expression, Finished, Fold, Groups, Key,
-    Length, Limit, Operand, Operator, Output, Pad, Spec, Test, Weight, Word,
+    Length, Level, Limit, Operand, Operator, Output, Pad, Spec, Test, Weight, Word,
 };
 
 /// Bounds of a merge, as the session has them.

@@ -8,6 +8,8 @@
 pub struct Spec {
     /// How each shard's rows come.
     pub arrival: Arrival,
+    /// Levels of groups, of which the shards send more than count (MariaDB's WITH ROLLUP).
+    pub levels: Vec<Level>,
     /// Which rows become one.
     pub combine: Combine,
     /// Which of the combined rows are in the result: HAVING. Places are those of the combined rows.
@@ -57,6 +59,17 @@ pub struct Groups {
     pub outputs: Vec<Output>,
     /// There is a row even where no shard sends any: aggregates without GROUP BY.
     pub always: bool,
+}
+
+/// What tells rows of one level of groups from those of others, for one column of GROUP BY. Places are those of the shards' rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Level {
+    /// Of the column.
+    pub value: usize,
+    /// NULL where the row is a sum over the column; then its value must be NULL.
+    pub sum: usize,
+    /// NULL where the row is no group of the column's values. A row where only this one is NULL does not count.
+    pub whole: usize,
 }
 
 /// A column of a group's row.

@@ -110,11 +110,27 @@ impl Generator<'_> {
 
     /// WITH ROLLUP.
     pub(super) fn sums(&mut self, source: &Source) -> Statement {
-        let mut statement = Statement { rollup: true, ..Statement::default() };
+        let mut statement = Statement { rollup: true, sorted: true, ..Statement::default() };
         for _ in 0..=self.random.below(2) {
             let column = self.column(source);
             if !statement.group.contains(&column.sql) {
-                statement.items.push(Item { sql: column.sql.clone(), open: true });
+                if self.chance(90) {
+                    statement.items.push(Item { sql: column.sql.clone(), open: true });
+                }
+                let c = &column.sql;
+                let sql = match (self.random.below(14), column.nature) {
+                    (0, _) => format!("{c} IS NULL"),
+                    (1, Nature::Number) => format!("{c} + 1"),
+                    (1 | 2, Nature::Text) => format!("IFNULL({c}, 'all')"),
+                    (3, Nature::Number) => format!("CASE WHEN {c} IS NULL THEN -1 ELSE {c} END"),
+                    (4, Nature::Text) => format!("CONCAT({c}, 'x')"),
+                    _ => String::new(),
+                };
+                if !sql.is_empty() {
+                    statement.items.push(Item { sql, open: true });
+                }
+                // MySQL sorts these by their texts here.
+                statement.sorted &= column.nature != Nature::Enumerated;
                 statement.group.push(column.sql);
             }
         }
@@ -124,6 +140,10 @@ impl Generator<'_> {
         }
         if self.chance(30) {
             statement.having.push("COUNT(*) > 2".to_owned());
+        }
+        if self.chance(20) {
+            let column = self.random.pick(&statement.group).clone();
+            statement.having.push(format!("{column} IS {}NULL", ["", "NOT "][self.random.below(2)]));
         }
         statement
     }

@@ -46,6 +46,8 @@ pub struct Statement {
     pub filter: Vec<String>,
     pub group: Vec<String>,
     pub rollup: bool,
+    /// Servers sort such groups by themselves, and shards' alike.
+    pub sorted: bool,
     pub having: Vec<String>,
     /// WINDOW.
     pub window: Option<String>,
@@ -115,7 +117,7 @@ impl Statement {
 
     /// Whether the order of rows is known to the last one.
     pub fn is_ordered(&self) -> bool {
-        !self.last.is_empty()
+        !self.last.is_empty() || self.sorted && self.rollup && !self.group.is_empty()
     }
 
     /// Whether groups are sorted, or their rows, for an order, for sums of them or for values that count once.

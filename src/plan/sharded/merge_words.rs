@@ -19,6 +19,10 @@ pub(super) fn describe(spec: &Spec, numbers: &[String], texts: &[String]) -> Str
             }
         }
     };
+    for level in &spec.levels {
+        let (value, sum, whole) = (level.value + 1, level.sum + 1, level.whole + 1);
+        out += &format!("; sums over {value} by {sum}, none where only {whole} is null");
+    }
     match &spec.arrival {
         Arrival::Any => {}
         Arrival::Sorted(by) => out += &format!("; in order of {}", keys(by)),

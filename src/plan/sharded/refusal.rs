@@ -117,7 +117,7 @@ reasons! {
     ReturningAcrossShards = "returning-across-shards", "add the key to the condition";
     /// INSERT … SELECT whose rows are not known to stay in one shard.
     InsertSelect = "insert-select", "select by one key and insert that key as a literal, or fetch the rows and insert them";
-    /// GROUP BY across shards that is not merged: MariaDB's WITH ROLLUP, `*`, a name with two meanings.
+    /// GROUP BY across shards that is not merged: expressions WITH ROLLUP, `*`, a name with two meanings.
     GroupAcrossShards = "group-across-shards", "group by columns, positions or the key, or add the key to the condition";
     /// DISTINCT across shards of `*`, of groups, or sorted by what is not selected.
     DistinctAcrossShards = "distinct-across-shards", "name the columns, sort by them, or add the key to the condition";

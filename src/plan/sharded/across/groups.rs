@@ -14,6 +14,7 @@ use super::columns::{Columns, text};
 use super::cut;
 use super::joined::asks_for_finer;
 use super::order::Sorted;
+use super::rollup::Levels;
 use super::rows::arrival;
 use super::whole::FINER_MAX;
 use crate::merge::{Combine, Fold, Groups, Key, Output, Pad, Spec};
@@ -41,6 +42,8 @@ pub(super) struct Grouping<'c, 'q> {
     pub finished: Vec<Finishing>,
     /// The order in which texts are joined: that of the shards' rows.
     pub joined_by: Option<Vec<Key>>,
+    /// WITH ROLLUP of MariaDB.
+    pub levels: Levels,
 }
 
 /// What groups are sorted by.
@@ -60,9 +63,8 @@ impl<'c, 'q> Grouping<'c, 'q> {
             let once = call.distinct && is_aggregate(words, call) && !is_extreme(words, call);
             once && !columns.is_keyed(call) || asks_for_finer(words, call)
         });
-        if select.rollup && (is_finer || words.dialect() != Dialect::MySql) {
-            // Only MySQL tells by GROUPING() which rows are sums.
-            return Err(grouped("WITH ROLLUP of MariaDB, or beside DISTINCT or sorted aggregates,"));
+        if select.rollup && is_finer {
+            return Err(grouped("WITH ROLLUP beside DISTINCT or sorted aggregates,"));
         }
         let (keys, hidden, numbers, texts, finer) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -78,6 +80,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
             finer,
             finished: Vec::new(),
             joined_by: None,
+            levels: Levels::default(),
         })
     }
 
@@ -86,10 +89,10 @@ impl<'c, 'q> Grouping<'c, 'q> {
         let select = self.select;
         for expr in &select.group {
             let key = self.group_key(expr)?;
+            let place = key.place;
             self.keys.push(key);
             if select.rollup {
-                let sums = self.sums(expr)?;
-                self.keys.push(sums);
+                self.level(expr, place)?;
             }
         }
         let mut outputs = Vec::new();
@@ -97,6 +100,9 @@ impl<'c, 'q> Grouping<'c, 'q> {
             let Some((expr, _)) = self.columns.items.get(place).copied().flatten() else {
                 return Err(grouped("* of groups"));
             };
+            if !self.is_level(expr, place) {
+                return Err(grouped("What sums have of any row, WITH ROLLUP of MariaDB,"));
+            }
             outputs.push(Output { place, fold: self.fold(expr, place)? });
         }
         let (having, without) = self.having()?;
@@ -121,7 +127,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
             output.is_some_and(|output| matches!(output.fold, Fold::Least(_) | Fold::Greatest(_)))
         };
         let sorts_extremes = by.iter().any(|(by, _)| matches!(by, By::Output(place) if is_extreme(*place)));
-        let mut spec = Spec { having, ..Spec::default() };
+        let mut spec = Spec { levels: std::mem::take(&mut self.levels.levels), having, ..Spec::default() };
         let (mut pushed, mut by_keys) = (false, Vec::new());
         if self.joined_by.is_none() && by.iter().all(|(by, _)| matches!(by, By::Key(_))) {
             let sorted = by.into_iter().filter_map(|(by, descending)| match by {
@@ -156,6 +162,7 @@ impl<'c, 'q> Grouping<'c, 'q> {
             return Err(grouped("A column that GROUP BY does not name, beside DISTINCT aggregates,"));
         }
         let mut edits = self.finer(query, is_bare)?;
+        edits.append(&mut self.levels.edits);
         if sorts_extremes && self.joined_by.is_some() && self.columns.scope.text.dialect() == Dialect::MariaDb
         {
             // Where MariaDB groups by sorting alone, it tells of the least ENUM or SET as of a text, which it is not sorted as.

@@ -98,7 +98,7 @@ impl Grouping<'_, '_> {
     }
 
     /// Whether it is a column that GROUP BY names as well: HAVING means that one.
-    fn is_grouped(&self, expr: &Expr) -> bool {
+    pub fn is_grouped(&self, expr: &Expr) -> bool {
         let ExprKind::Column(path) = &expr.kind else { return false };
         let words = self.columns.scope.text;
         let same = |one, other| words.name(one).eq_ignore_ascii_case(&words.name(other));
@@ -149,6 +149,7 @@ impl Grouping<'_, '_> {
             ExprKind::Other(operands) => {
                 let [of] = &operands[..] else { return None };
                 match self.unary(expr)? {
+                    Unary::IsNull | Unary::IsNotNull if !self.knows_null(of) => None,
                     Unary::Not => Some(Condition::Not(self.condition(of)?.into())),
                     Unary::IsNull => self.operand(of).map(Condition::IsNull),
                     Unary::IsNotNull => Some(Condition::Not(Condition::IsNull(self.operand(of)?).into())),
