@@ -21,6 +21,7 @@ mod generated;
 mod journal;
 mod key_types;
 mod loading;
+mod loading_within;
 mod made;
 mod messages;
 mod numbered;

@@ -66,7 +66,19 @@ impl Session {
         warnings.alike = true;
         let (restores, time, spread) = (Vec::new(), None, &defined.spread);
         let places = Vec::new(); // one connection at a time
-        Run { spread, text, statement, route, restores, time, ends, warnings, state_lost: false, places }
+        Run {
+            spread,
+            text,
+            statement,
+            route,
+            restores,
+            time,
+            ends,
+            warnings,
+            state_lost: false,
+            places,
+            within: None,
+        }
     }
 
     /// Tells the client.

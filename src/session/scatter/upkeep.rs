@@ -110,6 +110,7 @@ impl Session {
                 warnings,
                 state_lost: false,
                 places,
+                within: None,
             };
             match self.commit_before(&mut run).await {
                 Ok(()) if run.state_lost => return Flow::Close,

@@ -148,8 +148,25 @@ impl Session {
         statement: Recognised,
         rule: Option<Transactions>,
     ) -> Result<(), Problem> {
+        let rule = self.rule_of_write(statement, rule)?;
+        if may_write(statement) && self.is_in_transaction() {
+            let savepoints = self.sites.savepoints.count();
+            (self.sites.wrote, self.sites.rule) = (self.sites.wrote.or(Some(savepoints)), rule);
+        }
+        Ok(())
+    }
+
+    /// What the rules of all who have written in the open transaction say of more than one place, with the statement.
+    ///
+    /// # Errors
+    /// As above.
+    pub(in crate::session) fn rule_of_write(
+        &self,
+        statement: Recognised,
+        rule: Option<Transactions>,
+    ) -> Result<Option<Transactions>, Problem> {
         if !may_write(statement) || !self.is_in_transaction() {
-            return Ok(());
+            return Ok(self.sites.rule);
         }
         let strict = [self.sites.rule, rule].contains(&Some(Transactions::OneShard));
         let rule = if strict { Some(Transactions::OneShard) } else { self.sites.rule.or(rule) };
@@ -161,9 +178,7 @@ impl Session {
                 return Err(Problem::Unsupported(UNSEEN_END.into()));
             }
         }
-        let savepoints = self.sites.savepoints.count();
-        (self.sites.wrote, self.sites.rule) = (self.sites.wrote.or(Some(savepoints)), rule);
-        Ok(())
+        Ok(rule)
     }
 
     /// The statement runs here: within a part of the open transaction, if there is one.
@@ -224,8 +239,23 @@ impl Session {
         if self.has_open_part() {
             return Ok(());
         }
-        let Some(begin) = self.beginning() else { return Ok(()) };
-        let access = match self.recognise(&begin).class {
+        match self.beginning() {
+            Some(begin) => self.begin_by(&begin, statement).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same, where no single statement of the client's will begin it here.
+    pub(in crate::session) async fn begin_part(&mut self, statement: Recognised) -> Result<(), Problem> {
+        if self.has_open_part() {
+            return Ok(());
+        }
+        let begin = self.beginning().unwrap_or_else(|| b"START TRANSACTION".to_vec());
+        self.begin_by(&begin, statement).await
+    }
+
+    async fn begin_by(&mut self, begin: &[u8], statement: Recognised) -> Result<(), Problem> {
+        let access = match self.recognise(begin).class {
             Class::Begin(access) => access,
             _ => Access::Default,
         };
@@ -238,7 +268,7 @@ impl Session {
         let mut connection = self.ready(&mut route, None).await?;
         match timeout(
             PRELUDE_LIMIT,
-            begin_on(&mut connection, &begin, &savepoints, &mut self.worker.buffers.take()),
+            begin_on(&mut connection, begin, &savepoints, &mut self.worker.buffers.take()),
         )
         .await
         {

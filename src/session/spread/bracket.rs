@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::fates::{Fate, Fates};
 use super::portions::Portion;
+use super::within::MARK;
 use super::{Failure, Run};
 use crate::backend::connection::Connection;
 use crate::backend::exchange::{self, Answer, ExchangeError};
@@ -95,7 +96,7 @@ impl Session {
     }
 
     /// The session's state goes along in the same write: nothing happens before the answer is there.
-    async fn begin_on(
+    pub(super) async fn begin_on(
         &mut self,
         connection: &mut Connection,
         portion: &Portion,
@@ -111,7 +112,8 @@ impl Session {
         let text = Some(run.text_of(portion));
         let work = Work { text, ..Work::command(BEGIN, Expect::Results, run.statement) };
         self.catch_up(connection, &work, &mut before, &mut steps, &mut buffer).await?;
-        command::put_query(&mut before, BEGIN, connection.capabilities);
+        let begin = if run.within.is_some() { MARK } else { BEGIN };
+        command::put_query(&mut before, begin, connection.capabilities);
         steps.push(Step::Simple);
         if run.asks_for_all_warnings(connection.dialect) {
             command::put_query(&mut before, ALL_WARNINGS, connection.capabilities);
@@ -144,6 +146,9 @@ impl Session {
 
     /// Makes all parts last, once it is sure that none of them is lost already.
     pub(in crate::session) async fn commit_all(&mut self, run: &mut Run<'_>) -> Result<(), Failure> {
+        if run.within.is_some() {
+            return self.leave_parts_open(run).await;
+        }
         let portions = &run.spread.portions;
         for portion in portions {
             self.visit(&portion.share.site).await;
@@ -230,6 +235,9 @@ impl Session {
 
     /// Takes back what is open at any site.
     pub(in crate::session) async fn undo(&mut self, run: &mut Run<'_>) {
+        if let Some(within) = run.within.take() {
+            return self.undo_within(within, run).await;
+        }
         let portions = &run.spread.portions;
         for portion in portions {
             self.visit(&portion.share.site).await;

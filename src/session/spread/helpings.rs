@@ -13,6 +13,7 @@ use super::portions::Spread;
 use super::{Failure, MADE_ID, Run};
 use crate::backend::connection::Connection;
 use crate::backend::insert_id;
+use crate::backend::variables::Name;
 use crate::execute::part::{Packet, Part};
 use crate::execute::relay::RelayError;
 use crate::execute::told::Summed;
@@ -64,11 +65,13 @@ pub(in crate::session) struct Helpings {
     last: Option<usize>,
     /// A key was 0, for which a server may make another one.
     zero: bool,
+    /// The user variables that the statement names.
+    variables: Vec<Name>,
 }
 
 impl Helpings {
     /// Nothing waits yet.
-    pub fn new(spread: &Spread) -> Self {
+    pub fn new(spread: &Spread, variables: &[Name]) -> Self {
         let sites = spread.portions.len();
         Self {
             texts: spread.portions.iter().map(|portion| portion.share.sql.clone()).collect(),
@@ -80,6 +83,7 @@ impl Helpings {
             made: None,
             last: None,
             zero: false,
+            variables: variables.to_vec(),
         }
     }
 
@@ -180,9 +184,11 @@ impl Session {
         let bytes = helping.bytes.get(end_of(piece.start)..end_of(piece.end)).unwrap_or_default();
         let rows = helping.rows.get(piece.clone()).unwrap_or_default();
         let is_first = !rows.is_empty() && piece.start == 0 && !helping.served;
+        self.write_within(portion, !rows.is_empty(), run).await?;
         let mut held = self.take_open_part(portion, run).await?;
+        helpings.variables.iter().for_each(|name| held.variables.touch(name));
         let may_split = rows.len() > 1 && self.keeps_few_warnings(run);
-        if may_split && !self.on_part(&mut held, MARK).await {
+        if may_split && !self.on_part(&mut held, SAVE).await {
             self.keep_open(held, run);
             return Err(LOST.into());
         }
@@ -294,9 +300,13 @@ impl Session {
         (part.into_connection(), answer)
     }
 
-    /// What the first site's server would take for the file's character set.
-    pub(in crate::session) async fn ask_charset(&mut self, run: &mut Run<'_>) -> Result<String, Failure> {
-        let Some(portion) = run.spread.portions.first() else { return Err(LOST.into()) };
+    /// What a site's server would take for the file's character set.
+    pub(in crate::session) async fn ask_charset(
+        &mut self,
+        at: usize,
+        run: &mut Run<'_>,
+    ) -> Result<String, Failure> {
+        let Some(portion) = run.spread.portions.get(at) else { return Err(LOST.into()) };
         self.visit(&portion.share.site).await;
         let Some(mut held) = self.held.take() else { return Err(LOST.into()) };
         let mut buffer: Buffer = self.worker.buffers.take();
@@ -329,7 +339,7 @@ async fn send_file(connection: &mut Connection, rows: &[u8]) -> std::io::Result<
 const CHARSET: &[u8] = b"SELECT @@character_set_database";
 
 /// In front of rows that may be too many to go together, and back to there.
-const MARK: &[u8] = b"SAVEPOINT tidegate_rows";
+const SAVE: &[u8] = b"SAVEPOINT tidegate_rows";
 const BACK: &[u8] = b"ROLLBACK TO SAVEPOINT tidegate_rows";
 
 /// A key, or an id, is not what the file says, in one of these rows.

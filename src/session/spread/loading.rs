@@ -25,7 +25,7 @@ use crate::session::scatter::Share;
 use crate::session::sites::Site;
 use crate::session::sites::direct::{self, RULES_CHANGED, charset, refused};
 use crate::session::{Flow, Problem, Session};
-use crate::shard::{Charset, Database, Keyspace, NoPlace, Rules, Shard, Value};
+use crate::shard::{Charset, Database, Keyspace, NoPlace, Rules, Shard, Transactions, Value};
 use crate::sql::file::{Field, Next, Rows};
 use crate::sql::{self, Recognised, Uses};
 use crate::wire::capabilities::Capabilities;
@@ -43,6 +43,8 @@ pub(in crate::session) struct Loading {
     spread: Spread,
     /// The user variables that it names.
     variables: Vec<Name>,
+    /// It is loaded within the client's transaction, for which its database has this rule.
+    within: Option<Transactions>,
 }
 
 impl Loading {
@@ -59,18 +61,18 @@ impl Session {
     /// What each site gets of a file.
     ///
     /// # Errors
-    /// It would be loaded within a transaction, whose end is the client's; the client sends no files.
+    /// All copies would be written to in a transaction that may write in one place; the client sends no files.
     pub(in crate::session) fn loading(
         &self,
         rules: &Arc<Rules>,
         load: &Load,
         text: &[u8],
     ) -> Result<Loading, Problem> {
-        self.outside_of_transactions()?;
+        let database = rules.database(&load.database).ok_or(RULES_CHANGED)?;
+        let within = self.within(database.transactions, load.keyspace.is_none())?;
         if !self.client.capabilities.contains(Capabilities::LOCAL_FILES) {
             return Err(Problem::no_local_files(self.lexing.server.dialect));
         }
-        let database = rules.database(&load.database).ok_or(RULES_CHANGED)?;
         let variables =
             sql::user_variables(text, &self.lexing).ok_or(Problem::Unsupported(VARIABLES.into()))?;
         let variables = variables.into_iter().map(Vec::into_boxed_slice).collect();
@@ -101,7 +103,7 @@ impl Session {
                 key.chain(load.makes.as_ref().map(|makes| &makes.column)).cloned().collect()
             },
         };
-        Ok(Loading { load: load.clone(), rules: Arc::clone(rules), spread, variables })
+        Ok(Loading { load: load.clone(), rules: Arc::clone(rules), spread, variables, within })
     }
 
     /// Names stay as they are.
@@ -123,6 +125,7 @@ impl Session {
         statement.uses.remove(Uses::LAST_INSERT_ID); // no site's own counts
         let status = self.status;
         let mut run = self.run_of(&loading.spread, b"", statement, route);
+        run.within = loading.within.map(|rule| self.begin_within(rule));
         let (mut upload, mut numbering) = (None, None);
         self.entry.handle.runs_in_parts();
         let result = self.load_all(loading, &mut run, &mut upload, &mut numbering).await;
@@ -130,7 +133,9 @@ impl Session {
         if result.is_err() {
             self.undo(&mut run).await;
         }
-        (self.status, self.status_unsure) = (status, false);
+        if loading.within.is_none() {
+            (self.status, self.status_unsure) = (status, false);
+        }
         run.places.clear(); // nobody waits while the rest of the file comes
         let mut gone = matches!(result, Err(Failure::Gone));
         if let Some(upload) = &mut upload {
@@ -148,6 +153,9 @@ impl Session {
                 }
                 self.tell_change(&run).await
             }
+            Err(Failure::Problem(_)) if run.within.as_ref().is_some_and(|within| within.lost) => {
+                self.refuse(&Problem::TransactionLost { outcome_unknown: false, why: None }).await
+            }
             Err(Failure::Problem(problem)) => self.refuse(&problem).await,
             Err(Failure::Gone) => Flow::Close,
         };
@@ -162,20 +170,24 @@ impl Session {
         upload: &mut Option<Upload>,
         numbering: &mut Option<Numbering>,
     ) -> Result<(), Failure> {
+        self.take_variables_along().await;
         self.nothing_in_the_way(run)?;
         let portions = &loading.spread.portions;
-        let clusters = portions.iter().map(|portion| portion.share.site.cluster);
-        run.places = if portions.len() > 1 { self.room_for(clusters).await? } else { Vec::new() };
-        for portion in portions {
-            self.open(portion, run).await?;
-            for name in &loading.variables {
-                self.held.iter_mut().for_each(|held| held.variables.touch(name));
+        let first = match &run.within {
+            Some(_) => self.enter_first(run).await?,
+            None => {
+                let clusters = portions.iter().map(|portion| portion.share.site.cluster);
+                run.places = if portions.len() > 1 { self.room_for(clusters).await? } else { Vec::new() };
+                for portion in portions {
+                    self.open(portion, run).await?;
+                }
+                0
             }
-        }
-        let mut helpings = Helpings::new(&loading.spread);
-        let charset = self.charset_of_file(loading, &mut helpings, run).await?;
+        };
+        let mut helpings = Helpings::new(&loading.spread, &loading.variables);
+        let charset = self.charset_of_file(loading, &mut helpings, first, run).await?;
         // No rows yet: what a server has against the statement it says before it asks for the file.
-        let name = self.serve(&mut helpings, 0, run).await?;
+        let name = self.serve(&mut helpings, first, run).await?;
         let mut request = Vec::new();
         let sequence = put_request(&mut request, self.sequence, &name);
         self.client.send(&request).await.map_err(|_| Failure::Gone)?;
@@ -290,17 +302,18 @@ impl Session {
         }
     }
 
-    /// The character set in which the file is read: where the statement names none, that of the first site's database for all.
+    /// The character set in which the file is read: where the statement names none, that of the first asked site's database for all.
     async fn charset_of_file(
         &mut self,
         loading: &Loading,
         helpings: &mut Helpings,
+        first: usize,
         run: &mut Run<'_>,
     ) -> Result<Charset, Failure> {
         let name = match &loading.load.charset {
             Some(name) => name.clone(),
             None => {
-                let name = self.ask_charset(run).await?;
+                let name = self.ask_charset(first, run).await?;
                 let clause = [loading.load.naming_charset(&name)];
                 helpings.edit_texts(&clause, &self.lexing);
                 name

@@ -13,12 +13,14 @@ pub(super) mod making;
 pub(super) mod numbering;
 pub(super) mod passing;
 pub(super) mod portions;
+pub(super) mod within;
 
 use tokio::time::timeout;
 
 use self::bracket::{LOST, START_CLOCK};
 use self::gathered::Gathered;
 use self::portions::{Portion, Spread};
+use self::within::Within;
 use super::attempt::prelude::PRELUDE_LIMIT;
 use super::diagnostics::Last;
 use super::observed::Tally;
@@ -56,6 +58,8 @@ pub(super) struct Run<'a> {
     pub state_lost: bool,
     /// Room for its connections, until they are given back.
     pub places: Vec<Place>,
+    /// What it does within the client's transaction; `None` where it has transactions of its own.
+    pub within: Option<Within>,
 }
 
 /// Why nothing was done.
@@ -120,9 +124,20 @@ impl Session {
     ) -> Run<'a> {
         let (ends, warnings) = (Vec::new(), self.no_warnings(&spread.kept));
         let (restores, time) = (START_CLOCK.to_vec(), None);
-        let (places, state_lost) = (Vec::new(), false);
-        let mut run =
-            Run { spread, text, statement, route, restores, time, ends, warnings, state_lost, places };
+        let (places, state_lost, within) = (Vec::new(), false, None);
+        let mut run = Run {
+            spread,
+            text,
+            statement,
+            route,
+            restores,
+            time,
+            ends,
+            warnings,
+            state_lost,
+            places,
+            within,
+        };
         if run.asks_for_all_warnings(self.lexing.server.dialect) {
             run.restores.extend_from_slice(b",max_error_count=");
             run.restores.extend_from_slice(self.max_error_count().unwrap_or(b"DEFAULT"));

@@ -166,7 +166,7 @@ impl On<'_> {
     }
 }
 
-const IN_TRANSACTION: &str = "the statement writes in several places, within a transaction: one that writes in two places needs a commit in two \
+pub(super) const IN_TRANSACTION: &str = "the statement writes in several places, within a transaction: one that writes in two places needs a commit in two \
                               phases, which this release does not do; send it outside of a transaction, or write in one shard";
 
 const IGNORES: &str = "INSERT IGNORE on a sharded table runs outside of transactions only, and with plain values: a server could store another key than the \
