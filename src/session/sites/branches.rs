@@ -1,6 +1,6 @@
 //! A transaction with parts at several sites: all may read, one has written.
 //!
-//! Owns: beginning it where a statement needs it, ending its parts together. Does not know: which site a statement needs (`direct`).
+//! Owns: ending its parts together. Does not know: which site a statement needs (`direct`), how a part is begun (`beginning`).
 //! Invariant: where one part has written, what ends the transaction is relayed to and from that one (of several: `commits`); a part that has
 //! only read ends as the client asks, and loses nothing if it cannot.
 
@@ -8,23 +8,15 @@ use tokio::time::timeout;
 
 use super::{Branch, Site};
 use crate::backend::connection::Connection;
-use crate::backend::exchange::{self, ExchangeError};
-use crate::plan::{Reason, Route, Target};
 use crate::session::attempt::prelude::PRELUDE_LIMIT;
 use crate::session::pins::Pins;
-use crate::session::resume::course::{Course, Outcome};
-use crate::session::spread::bracket::{COMMIT, LOST, ROLLBACK};
+use crate::session::spread::bracket::{COMMIT, ROLLBACK};
 use crate::session::{Problem, Session};
 use crate::shard::Transactions;
-use crate::sql::{self, Access, Class, Ending, Recognised, Uses};
+use crate::sql::{self, Class, Ending, Recognised, Uses};
 use crate::wire::buffer::Buffer;
-use crate::wire::command;
-use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
-use crate::wire::reply::Expect;
 
-const READ_ONLY: &[u8] = b"START TRANSACTION READ ONLY";
-const READ_ONLY_SNAPSHOT: &[u8] = b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 /// ER_LOCK_DEADLOCK: the server has rolled back its whole transaction.
 pub(in crate::session) const DEADLOCK: u16 = 1213;
 /// ER_LOCK_WAIT_TIMEOUT: the same, where `innodb_rollback_on_timeout` says so.
@@ -186,19 +178,6 @@ impl Session {
         self.sites.in_part = self.held.is_some() && self.status.contains(Status::IN_TRANSACTION);
     }
 
-    /// What begins at other sites what a server has begun by this. MySQL keeps the mode of a read only transaction that BEGIN ends (MariaDB
-    /// does not; tried on both), so the server's word decides.
-    fn begun_by(&self, text: &[u8], statement: Recognised) -> Box<[u8]> {
-        let is_read_only = self.status.contains(Status::IN_TRANSACTION_READONLY);
-        match statement.class {
-            Class::Begin(Access::Default) if is_read_only => {
-                let snapshot = statement.uses.contains(Uses::CHAIN_OR_RELEASE);
-                if snapshot { READ_ONLY_SNAPSHOT.into() } else { READ_ONLY.into() }
-            }
-            _ => text.into(),
-        }
-    }
-
     /// Whether the open transaction is read only.
     pub(in crate::session) fn is_read_only(&self) -> bool {
         self.has_open_part() && self.status.contains(Status::IN_TRANSACTION_READONLY)
@@ -210,87 +189,6 @@ impl Session {
         self.held.is_some() && self.status.contains(Status::IN_TRANSACTION)
             || self.sites.is_open_elsewhere()
             || !self.status.contains(Status::AUTOCOMMIT)
-    }
-
-    /// What begins the open transaction at a site where it is not open; `None` where a statement does that by itself.
-    fn beginning(&self) -> Option<Vec<u8>> {
-        if let Some(begin) = &self.sites.begin {
-            return Some(begin.to_vec());
-        }
-        // Begun by a routine, among several statements, or with `autocommit` off, where a savepoint may come first.
-        let mut open = self.sites.parked.iter().filter(|branch| branch.is_open());
-        let saved = !self.status.contains(Status::AUTOCOMMIT) && self.sites.savepoints.count() > 0;
-        let is_begun = saved || self.sites.is_open_elsewhere();
-        let read_only = open.any(Branch::is_read_only);
-        is_begun.then(|| if read_only { READ_ONLY.to_vec() } else { b"START TRANSACTION".to_vec() })
-    }
-
-    /// Goes home, where the client's names are the servers', with the open transaction, of which the answer tells.
-    pub(in crate::session) async fn take_home(&mut self, statement: Recognised) -> Result<(), Problem> {
-        self.visit(&Site::home(self.home())).await;
-        match self.sites.is_open_elsewhere() {
-            true => self.begin_here(statement).await,
-            false => Ok(()),
-        }
-    }
-
-    /// Begins here what was begun elsewhere, where it is not open here yet, with its savepoints.
-    pub(in crate::session) async fn begin_here(&mut self, statement: Recognised) -> Result<(), Problem> {
-        if self.has_open_part() {
-            return Ok(());
-        }
-        match self.beginning() {
-            Some(begin) => self.begin_by(&begin, statement).await,
-            None => Ok(()),
-        }
-    }
-
-    /// The same, where no single statement of the client's will begin it here.
-    pub(in crate::session) async fn begin_part(&mut self, statement: Recognised) -> Result<(), Problem> {
-        if self.has_open_part() {
-            return Ok(());
-        }
-        let begin = self.beginning().unwrap_or_else(|| b"START TRANSACTION".to_vec());
-        self.begin_by(&begin, statement).await
-    }
-
-    async fn begin_by(&mut self, begin: &[u8], statement: Recognised) -> Result<(), Problem> {
-        let access = match self.recognise(begin).class {
-            Class::Begin(access) => access,
-            _ => Access::Default,
-        };
-        let target = match access {
-            Access::ReadOnly if !may_write(statement) => Target::Replica,
-            _ => Target::Primary,
-        };
-        let savepoints = self.sites.savepoints.statements();
-        let mut route = Route { target, reason: Reason::BeginTransaction };
-        let mut connection = self.ready(&mut route, None).await?;
-        match timeout(
-            PRELUDE_LIMIT,
-            begin_on(&mut connection, begin, &savepoints, &mut self.worker.buffers.take()),
-        )
-        .await
-        {
-            Ok(Ok(None)) => {
-                self.status = connection.status;
-                self.course = match savepoints.is_empty() {
-                    true => Course::Begun(access, route),
-                    false => Course::Lost(Outcome::Statement),
-                };
-                self.hold(connection);
-                self.leave_idle_parts();
-                Ok(())
-            }
-            Ok(Ok(Some(error))) => {
-                self.release(connection, false);
-                Err(Problem::Server(error))
-            }
-            _ => {
-                self.lose(connection);
-                Err(LOST)
-            }
-        }
     }
 
     /// A server has rolled its part back under a read of several: nothing of the transaction is to be left anywhere.
@@ -348,29 +246,8 @@ impl Session {
     }
 }
 
-/// Begins a part, and sets savepoints in it; the error of a server that refuses.
-async fn begin_on(
-    connection: &mut Connection,
-    begin: &[u8],
-    savepoints: &[Vec<u8>],
-    buffer: &mut Buffer,
-) -> Result<Option<ErrPacket>, ExchangeError> {
-    let mut packets = Vec::with_capacity(begin.len() + 8);
-    command::put_query(&mut packets, begin, connection.capabilities);
-    for savepoint in savepoints {
-        command::put_query(&mut packets, savepoint, connection.capabilities);
-    }
-    connection.stream.write_all(&packets).await?;
-    let mut error = None;
-    for _ in 0..=savepoints.len() {
-        let answer = exchange::receive(connection, buffer, Expect::Results).await?;
-        error = error.or(answer.error);
-    }
-    Ok(error)
-}
-
 /// Whether the statement may leave something that COMMIT makes last.
-fn may_write(statement: Recognised) -> bool {
+pub(super) fn may_write(statement: Recognised) -> bool {
     use Class::{Diagnostics, Empty, LockingRead, Read, Set, Show, ShowServer, Use};
     let reads = matches!(
         statement.class,

@@ -5,6 +5,7 @@
 //! Invariant: what the session holds is of the site where it is; with nothing held and nothing open it is at home.
 
 pub(super) mod abroad;
+pub(super) mod beginning;
 pub(super) mod bound;
 pub(super) mod branches;
 pub(super) mod bulk;

@@ -1,7 +1,7 @@
 //! Savepoints of a transaction that has parts at several sites, or may get them.
 //!
 //! Owns: their names, in the order of the servers'; what a statement about one does to all parts. Does not know: how a part is begun
-//! (`branches`). Invariant: each part has all savepoints that are known, also those that are older than the part; a statement about one is carried
+//! (`beginning`). Invariant: each part has all savepoints that are known, also those that are older than the part; a statement about one is carried
 //! out in every part, or the transaction is over.
 
 use tokio::time::timeout;
