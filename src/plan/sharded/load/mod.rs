@@ -1,23 +1,26 @@
 //! LOAD DATA LOCAL INFILE into a sharded table, or a reference table.
 //!
-//! Owns: how the file is read, and which of its fields are a row's key. Does not know: the file. Invariant: what a server could read in another
+//! Owns: the statement's parts in their order, and which fields of a row are its key. Does not know: the file, how it is written (`written`), what
+//! SET computes (`assigned`), what is made for a row (`made`). Invariant: what a server could read in another
 //! way than is known here is refused; every row can be given to a server by itself, as it stands in the file.
 
-use super::copies::VARYING;
+mod assigned;
+mod made;
+mod written;
+
+pub use self::made::LoadMakes;
 use super::edits::{Edit, NameEdit, Piece};
-use super::keys::KeySource;
 use super::parse::text::{At, Text};
 use super::planned::Planned;
 use super::planner::{Meaning, Planner};
 use super::refusal::{Reason, Refusal, shown};
 use super::route::Request;
 use super::unlisted::Unlisted;
-use super::values::{Arguments, Read};
-use crate::generate::Sequence;
-use crate::shard::{Database, Generate, GenerateBy, Table};
+use super::values::Arguments;
+use crate::shard::{Database, Table};
 use crate::sql::file::Format;
 use crate::sql::lexer::Kind;
-use crate::sql::{self, Uses, quoted};
+use crate::sql::{self, quoted};
 
 /// A file of the client's whose rows go to their shards, or to all copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,19 +47,6 @@ pub struct Load {
     behind_table: At,
     /// What becomes of the text for a shard, in the order of the text: names, and that no lines are passed over.
     pub edits: Vec<NameEdit>,
-}
-
-/// A column of a file's rows of which Tidegate makes values.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LoadMakes {
-    /// How they are made.
-    pub by: GenerateBy,
-    /// Whose they are.
-    pub sequence: Sequence,
-    /// The column.
-    pub column: String,
-    /// Its place among the fields of a row; `None` where the statement does not list it: it is the first one for a shard.
-    pub place: Option<usize>,
 }
 
 impl Load {
@@ -86,9 +76,6 @@ pub(super) fn plan(
     let table = mentions.first().map(|at| shown(&text.name(*at))).unwrap_or_default();
     Reader { text, planner, database: request.database, arguments, at: 2, table }.read()
 }
-
-/// Functions whose value is another one for every row, wherever it is.
-const BY_ROW: &[&[u8]] = &[b"RAND", b"RANDOM_BYTES", b"SYSDATE", b"SYS_GUID", b"UUID"];
 
 struct Reader<'a> {
     text: &'a Text,
@@ -192,36 +179,6 @@ impl<'a> Reader<'a> {
         })))
     }
 
-    /// What Tidegate makes of the rows.
-    fn makes(
-        &self,
-        into: &Target<'_>,
-        columns: &[Column],
-        format: &Format,
-    ) -> Result<Option<LoadMakes>, Refusal> {
-        let Some(Generate { column, by }) = into.table.generate() else { return Ok(None) };
-        let is_in_value = match by {
-            GenerateBy::Snowflake | GenerateBy::Segment => u8::is_ascii_digit,
-            GenerateBy::UuidV7 => |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-',
-            GenerateBy::UuidV7Binary => {
-                let column = shown(column.as_bytes());
-                return self.refuse(&format!("A file is loaded into {{}}, whose {column} is made of bytes"));
-            }
-        };
-        let Format { field_end, line_end, enclosed, escaped, .. } = format;
-        let mut marks = field_end.iter().chain(line_end).chain(enclosed).chain(escaped);
-        if marks.any(is_in_value) {
-            let column = shown(column.as_bytes());
-            let what = format!(
-                "Fields of a file for {{}} are marked by what its {column}, which Tidegate makes, is made of"
-            );
-            return self.refuse(&what);
-        }
-        let sequence = Sequence { database: into.database.name.clone(), table: into.name.clone() };
-        let (column, by) = (column.clone(), *by);
-        Ok(Some(LoadMakes { by, sequence, place: place_of(columns, &column), column }))
-    }
-
     fn refuse<T>(&self, what: &str) -> Result<T, Refusal> {
         Err(Refusal::new(Reason::Load, what.replace("{}", &self.table)))
     }
@@ -284,171 +241,6 @@ impl<'a> Reader<'a> {
         };
         self.at += 1;
         Ok(Some(name.to_ascii_lowercase()))
-    }
-
-    /// What a string stands for, or a number in hexadecimal digits.
-    fn string(&self) -> Result<Vec<u8>, Refusal> {
-        let source = KeySource::of_tokens(self.text, self.at..self.at + 1);
-        match source.map(|source| self.arguments.read(source)) {
-            Some(Read::Text(bytes, _)) if self.text.kind(self.at) == Kind::String => Ok(bytes.into_owned()),
-            Some(Read::Bytes(bytes)) => Ok(bytes),
-            _ => self.not_parsed(),
-        }
-    }
-
-    /// The string behind `words`, where they stand here.
-    fn mark(&mut self, words: [&[u8]; 2]) -> Result<Option<Vec<u8>>, Refusal> {
-        if !(self.text.is_word(self.at, words[0]) && self.text.is_word(self.at + 1, words[1])) {
-            return Ok(None);
-        }
-        self.at += 2;
-        let mark = self.string()?;
-        self.at += 1;
-        if !mark.is_ascii() {
-            return self.refuse("The fields or lines of a file for {} are marked by characters beyond ASCII");
-        }
-        Ok(Some(mark))
-    }
-
-    /// The byte behind such words; `None` inside for none at all.
-    fn byte(&mut self, words: [&[u8]; 2]) -> Result<Option<Option<u8>>, Refusal> {
-        let Some(mark) = self.mark(words)? else { return Ok(None) };
-        match mark[..] {
-            [] => Ok(Some(None)),
-            [byte] => Ok(Some(Some(byte))),
-            _ => self.refuse("ENCLOSED BY or ESCAPED BY of a file for {} is more than one character"),
-        }
-    }
-
-    fn format(&mut self) -> Result<Format, Refusal> {
-        // Where backslashes escape nothing, they do not in files either, unless the statement says so.
-        let usual = (!self.arguments.lexing.no_backslash_escapes).then_some(b'\\');
-        let mut format = Format {
-            field_end: b"\t".to_vec(),
-            line_end: b"\n".to_vec(),
-            line_start: Vec::new(),
-            enclosed: None,
-            escaped: usual,
-        };
-        if self.word_of(&[b"FIELDS", b"COLUMNS"]) {
-            let before = self.at;
-            loop {
-                if let Some(mark) = self.mark([b"TERMINATED", b"BY"])? {
-                    format.field_end = mark;
-                } else if let Some(byte) = self.byte([b"ESCAPED", b"BY"])? {
-                    format.escaped = byte;
-                } else {
-                    let optionally = self.text.is_word(self.at, b"OPTIONALLY");
-                    self.at += u32::from(optionally);
-                    match self.byte([b"ENCLOSED", b"BY"])? {
-                        Some(byte) => format.enclosed = byte,
-                        None if optionally || self.at == before => return self.not_parsed(),
-                        None => break,
-                    }
-                }
-            }
-        }
-        if self.word(b"LINES") {
-            let before = self.at;
-            loop {
-                if let Some(mark) = self.mark([b"TERMINATED", b"BY"])? {
-                    format.line_end = mark;
-                } else if let Some(mark) = self.mark([b"STARTING", b"BY"])? {
-                    format.line_start = mark;
-                } else if self.at == before {
-                    return self.not_parsed();
-                } else {
-                    break;
-                }
-            }
-        }
-        if format.field_end.is_empty() || format.line_end.is_empty() {
-            return self.refuse("A file for {} has rows of fixed widths: FIELDS or LINES TERMINATED BY ''");
-        }
-        if format.field_end == format.line_end {
-            return self.refuse("The fields of a file for {} end as its lines do");
-        }
-        Ok(format)
-    }
-
-    /// IGNORE … LINES: none of a shard's.
-    fn ignored(&mut self, edits: &mut Vec<NameEdit>) -> Result<u64, Refusal> {
-        if !self.word(b"IGNORE") {
-            return Ok(0);
-        }
-        let count = std::str::from_utf8(self.text.bytes(self.at)).ok().and_then(|digits| digits.parse().ok());
-        let Some(count) = count.filter(|_| self.text.kind(self.at) == Kind::Integer) else {
-            return self.not_parsed();
-        };
-        edits.push(NameEdit { token: self.at, edit: Edit::Text(b"0".to_vec()) });
-        self.at += 1;
-        if self.word_of(&[b"LINES", b"ROWS"]) { Ok(count) } else { self.not_parsed() }
-    }
-
-    /// SET, up to the end: the columns that it gives values.
-    fn assigned(&mut self, table: &Table) -> Result<Vec<Vec<u8>>, Refusal> {
-        if self.at < self.text.len() && !self.text.is_word(self.at, b"SET") {
-            return self.not_parsed();
-        }
-        let behind = self.at + 1;
-        let (mut columns, mut depth, mut begins) = (Vec::new(), 0u32, true);
-        for at in behind..self.text.len() {
-            if begins {
-                if !self.text.is_name(at) || !self.text.is(at + 1, b'=') {
-                    return self.refuse("A file is loaded into {} with SET of what is no plain column");
-                }
-                columns.push(self.text.name(at).into_owned());
-            }
-            match self.text.kind(at) {
-                Kind::Punct(b'(') => depth += 1,
-                Kind::Punct(b')') => depth = depth.saturating_sub(1),
-                Kind::Punct(b'.') => {
-                    return self.refuse("A file is loaded into {} with SET and qualified names");
-                }
-                Kind::Assign => {
-                    return self.refuse("A file is loaded into {} with SET that gives variables values");
-                }
-                Kind::Word if self.text.is_one_of(at, &[b"SELECT", b"TABLE", b"VALUES", b"WITH"]) => {
-                    return self.refuse("A file is loaded into {} with SET and a subquery");
-                }
-                _ => {}
-            }
-            begins = depth == 0 && self.text.is(at, b',');
-        }
-        if begins && self.at < self.text.len() {
-            return self.not_parsed();
-        }
-        self.values_of_set(behind, table)?;
-        self.at = self.text.len();
-        Ok(columns)
-    }
-
-    /// What SET computes is the same at every shard, and on every copy.
-    fn values_of_set(&self, behind: At, table: &Table) -> Result<(), Refusal> {
-        let mut probe = b"SELECT".to_vec();
-        for at in behind..self.text.len() {
-            probe.push(b' ');
-            probe.extend_from_slice(self.text.bytes(at));
-        }
-        let uses = sql::recognise(&probe, self.arguments.lexing).uses;
-        if behind < self.text.len() && !uses.difference(Uses::USER_VARIABLE_READ).is_empty() {
-            return self.refuse(
-                "A file is loaded into {} with SET by a function that is not known, or of one server",
-            );
-        }
-        let names = |at: &At| self.text.is(at + 1, b'(') || self.text.is_reserved(*at);
-        let varies = |at: &At| self.text.is_one_of(*at, VARYING) && names(at);
-        let differs = |at: &At| varies(at) && !self.text.is_one_of(*at, BY_ROW);
-        let is_copied = matches!(table, Table::Reference { .. });
-        match (behind..self.text.len()).find(|at| if is_copied { varies(at) } else { differs(at) }) {
-            None => Ok(()),
-            Some(at) => {
-                let function = shown(self.text.bytes(at));
-                self.refuse(&format!(
-                    "A file is loaded into {{}} with SET by {function}, which differs from server to server"
-                ))
-            }
-        }
     }
 
     /// The columns in parentheses, by their tokens and names; `None` for no list.
