@@ -93,7 +93,7 @@ fn unmet(test: &RuleTest, planner: &Planner) -> Option<String> {
         planned => planned,
     };
     let found = match &planned {
-        Planned::Home | Planned::Dictionary(_) => Ok(0),
+        Planned::Home | Planned::HomeOf(_) | Planned::Dictionary(_) => Ok(0),
         // Into all copies.
         Planned::Makes(makes) => Ok(planner.rules().database(&makes.sequence.database)?.copies().len()),
         Planned::Refused(refusal) => Err(refusal.clone()),

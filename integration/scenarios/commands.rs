@@ -125,7 +125,7 @@ async fn reset_connection_begins_anew(scenario: Scenario) {
     assert_eq!(client.execute(statement, &[]).await.err().code, 1243, "prepared statements are gone");
 }
 
-fn change_user(client: &RawClient, user: &str, password: &str, database: &str) -> Vec<u8> {
+pub fn change_user(client: &RawClient, user: &str, password: &str, database: &str) -> Vec<u8> {
     let salt = tidegate::wire::auth::salt_from(&client.greeting.salt).unwrap();
     let plugin = tidegate::wire::auth::Plugin::CachingSha2Password;
     let auth = tidegate::wire::auth::scramble(plugin, &salt, password.as_bytes()).unwrap();

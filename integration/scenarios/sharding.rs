@@ -18,6 +18,7 @@ mod describing;
 mod dictionary;
 mod executions;
 mod generated;
+mod homes;
 mod journal;
 mod key_types;
 mod loading;

@@ -18,7 +18,6 @@ use super::model::{
 };
 use super::tree::Node;
 use super::{accounts, cluster, databases, defaults, lag, listen, sharding};
-use crate::ids::ClusterId;
 use crate::shard::Database;
 
 /// Milliseconds of a minute, an hour and a day, for bounds.
@@ -50,12 +49,15 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     let (mut clusters, home) = cluster::clusters(&mut fields, cx);
     let names: Vec<_> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let (balances, rules) = databases::databases(&mut fields, &names, cx);
+    let (balances, mut rules) = databases::databases(&mut fields, &names, cx);
+    rules.home = home;
     clusters.iter_mut().for_each(|cluster| cluster.reads.balance_of.clone_from(&balances));
     for database in rules.databases.values() {
-        home_is_there(database, home, &names, &fields, cx);
+        home_has_its_name(database, &fields, cx);
     }
-    let sharded: Vec<_> = rules.databases.keys().map(String::as_str).collect();
+    let any = rules.databases.values().any(|database| !database.tables.is_empty());
+    let lists = |database: &&Database| !(any && database.tables.is_empty());
+    let sharded: Vec<_> = rules.databases.values().filter(lists).map(|database| &*database.name).collect();
     let tests = sharding::rule_tests(&mut fields, &sharded, cx);
     let config = Config {
         http,
@@ -81,23 +83,13 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
     config
 }
 
-/// What no rule places is on the default cluster, under the database's own name.
-fn home_is_there(
-    database: &Database,
-    default: ClusterId,
-    clusters: &[&str],
-    top: &Fields<'_>,
-    cx: &mut Context<'_, '_>,
-) {
-    if database.home.cluster == default && database.home.schema == database.name {
+/// A database is called at home as clients call it.
+fn home_has_its_name(database: &Database, top: &Fields<'_>, cx: &mut Context<'_, '_>) {
+    if database.home.schema == database.name {
         return;
     }
-    let cluster = clusters.get(default.place()).copied().unwrap_or_default();
-    let message = format!(
-        "the home of {} is elsewhere than on the default cluster, or has another name",
-        quoted(&database.name)
-    );
-    let help = format!("this release takes home: {{cluster: {cluster}, schema: {}}} only", database.name);
+    let message = format!("the home of {} has another name", quoted(&database.name));
+    let help = format!("this release takes `schema: {}` only, on any cluster", database.name);
     top.conflict(cx, &["databases"], message, &help);
 }
 

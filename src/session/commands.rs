@@ -51,8 +51,9 @@ impl Session {
     async fn forward_beside(&mut self, command: &Command, class: Class, expect: Expect) -> Flow {
         let asks = self.last.warnings > 0;
         let uses = if asks { Uses::DIAGNOSTICS } else { Uses::empty() };
-        if class == Class::Use && (self.is_at_shard() || self.sites.is_open_elsewhere()) {
-            let taken = Box::pin(self.take_home(Recognised::plain(class, uses))).await;
+        if class == Class::Use && self.worker.directory.load().lists_any() {
+            let statement = Recognised::plain(class, uses);
+            let taken = Box::pin(self.take_to_database(command.payload().get(1..), statement)).await;
             if let Err(problem) = taken {
                 return self.refuse(&problem).await;
             }
@@ -200,6 +201,8 @@ impl Session {
         }
         self.desired = Arc::new(State::with_schema(schema.clone()));
         self.entry.handle.activity.set_database(&schema);
+        self.find_home();
+        self.move_to_site(&Site::home(self.home()));
         if !self.worker.is_schema_known(self.account.id, &schema) {
             self.check_state(None).await?;
             self.worker.know_schema(self.account.id, &schema);

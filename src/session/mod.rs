@@ -380,9 +380,10 @@ impl Session {
     /// How text is to be read, and how long the session may be idle, follows from its variables; its database is shown
     /// to others.
     fn relex(&mut self) {
+        self.find_home();
         self.limit_idleness();
         self.entry.handle.activity.set_database(self.logical_schema());
-        self.in_system_schema = sql::is_system_schema(&self.desired.schema);
+        self.in_system_schema = sql::is_system_schema(self.logical_schema());
         let snapshot = self.topology.snapshot();
         if let Some(version) = snapshot.version {
             self.lexing.server = version;

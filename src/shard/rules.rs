@@ -15,6 +15,8 @@ use super::value::{NoPlace, Value};
 /// All that the rules file says of databases; the default has no rule for any.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rules {
+    /// The cluster of databases without a home of their own.
+    pub home: ClusterId,
     /// Databases that have a home or sharded tables, by their logical names.
     pub databases: BTreeMap<String, Database>,
 }
@@ -216,6 +218,17 @@ impl Rules {
                 .filter(move |(_, table)| is_made(table))
                 .map(move |(table, _)| (database, table))
         })
+    }
+
+    /// The cluster with the unsplit tables of a database; `schema` is its name, empty for none.
+    pub fn home_of(&self, schema: &[u8]) -> ClusterId {
+        let named = std::str::from_utf8(schema).ok().and_then(|name| self.databases.get(name));
+        named.map_or(self.home, |database| database.home.cluster)
+    }
+
+    /// Databases whose home is on another cluster than the default one.
+    pub fn moved(&self) -> impl Iterator<Item = &Database> {
+        self.databases.values().filter(|database| database.home.cluster != self.home)
     }
 
     /// The database of that name.

@@ -18,7 +18,7 @@ use crate::sql::{self, Lexing};
 
 /// What stands in front of a file's rules.
 const AROUND: &str = "version: 1\nlisten: 127.0.0.1:4406\nmonitor: {user: m, password: p}\n\
-                      clusters: {main: {servers: [10.0.0.1]}}\n";
+                      clusters: {main: {servers: [10.0.0.1]}, second: {servers: [10.0.0.2]}}\ndefault_cluster: main\n";
 
 struct Setting {
     lexing: Lexing,

@@ -16,6 +16,7 @@ mod edits;
 mod facts;
 mod from;
 mod gate;
+mod homes;
 mod insert;
 mod keys;
 mod load;

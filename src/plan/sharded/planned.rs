@@ -13,6 +13,7 @@ use super::makes::Makes;
 use super::parse::text::At;
 use super::refusal::Refusal;
 use super::unlisted::Unlisted;
+use crate::ids::ClusterId;
 use crate::merge::Spec;
 use crate::shard::{Database, Shard};
 
@@ -21,6 +22,8 @@ use crate::shard::{Database, Shard};
 pub enum Planned {
     /// It names no sharded table: it runs at home, untouched.
     Home,
+    /// The same, of another database than the default one: at the home on this cluster.
+    HomeOf(ClusterId),
     /// It runs on shards.
     Routed(Box<Routed>),
     /// It reads the servers' data dictionary: home answers, for the shards too.
@@ -55,7 +58,7 @@ impl Planned {
                 let otherwise = makes.otherwise.as_ref().map_or(0, |otherwise| otherwise.weight());
                 return makes.rows() + otherwise;
             }
-            Self::Home | Self::Unlisted(_) | Self::Refused(_) => return 0,
+            Self::Home | Self::HomeOf(_) | Self::Unlisted(_) | Self::Refused(_) => return 0,
         };
         let sites = match &routed.sites {
             Sites::Rows(rows) => rows.len(),

@@ -23,6 +23,8 @@ pub struct Planner {
     listed: FxHashSet<Vec<u8>>,
     /// All of them are of ASCII.
     ascii: bool,
+    /// The names of databases whose home is not on the default cluster, case folded.
+    moved: FxHashSet<Vec<u8>>,
 }
 
 /// What a name means.
@@ -42,7 +44,8 @@ impl Planner {
         let names = || rules.databases.values().flat_map(|database| database.tables.keys());
         let listed = names().map(|name| folded(name.as_bytes()).into_owned()).collect();
         let ascii = names().all(|name| name.is_ascii());
-        Self { rules, listed, ascii }
+        let moved = rules.moved().map(|database| folded(database.name.as_bytes()).into_owned()).collect();
+        Self { rules, listed, ascii, moved }
     }
 
     /// The rules.
@@ -50,9 +53,19 @@ impl Planner {
         &self.rules
     }
 
-    /// Whether no table is listed, so that every statement runs at home.
+    /// Whether no table is listed and no database is elsewhere, so that every statement runs at the one home.
     pub fn is_idle(&self) -> bool {
-        self.listed.is_empty()
+        self.listed.is_empty() && self.moved.is_empty()
+    }
+
+    /// Whether a database has its home on another cluster than the default one.
+    pub(super) fn moves_any(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
+    /// Whether a database of this name, whatever its case, has its home there.
+    pub(super) fn is_moved(&self, name: &[u8]) -> bool {
+        name.len() <= NAME_MAX && self.moved.contains(&*folded(name))
     }
 
     /// Plans a packet.

@@ -81,6 +81,8 @@ reasons! {
     TwoKeyspaces = "two-keyspaces", "query one keyspace at a time, or make one table a reference table";
     /// Sharded tables together with tables at home.
     HomeAndSharded = "home-and-sharded", "query them one after the other, or make the table at home a reference table";
+    /// Databases whose homes are on two clusters.
+    HomesApart = "homes-apart", "query them one after the other, with USE in front where the statement names no database";
     /// A write to a reference table, together with other tables or such that its copies could differ.
     ReferenceWrite = "reference-write", "write it by itself, with literals, and without LIMIT";
     /// A read without a key, where the rules refuse it.

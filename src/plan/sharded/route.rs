@@ -10,6 +10,7 @@ use super::describe;
 use super::dictionary;
 use super::facts::Known;
 use super::gate;
+use super::homes;
 use super::keys::{KeySource, Narrow, any};
 use super::load;
 use super::parse::statement::Statement;
@@ -44,7 +45,11 @@ pub struct Request<'a> {
 
 /// Plans a packet.
 pub(super) fn plan(planner: &Planner, request: &Request<'_>) -> Planned {
-    decide(planner, request).unwrap_or_else(Planned::Refused)
+    let mut planned = decide(planner, request);
+    if planner.moves_any() {
+        planned = homes::place(planner, request, planned);
+    }
+    planned.unwrap_or_else(Planned::Refused)
 }
 
 fn decide(planner: &Planner, request: &Request<'_>) -> Result<Planned, Refusal> {
@@ -169,7 +174,7 @@ pub(super) fn understood(scope: &Scope<'_>, mentions: &[At]) -> Result<(), Refus
 }
 
 /// The first token of a statement that can be planned, behind EXPLAIN and its kin; `None` for all others.
-fn first_of_statement(text: &Text) -> Option<At> {
+pub(super) fn first_of_statement(text: &Text) -> Option<At> {
     let begins: &[&[u8]] = &[b"SELECT", b"WITH", b"VALUES", b"UPDATE", b"DELETE", b"INSERT", b"REPLACE"];
     let begins = |at: At| text.is_one_of(at, begins) || text.is(at, b'(');
     if begins(0) {
@@ -220,7 +225,8 @@ fn other_statement(text: &Text) -> (Reason, &'static str) {
     }
 }
 
-fn prepares_text(text: &Text) -> bool {
+/// Whether it is PREPARE, or EXECUTE IMMEDIATE.
+pub(super) fn prepares_text(text: &Text) -> bool {
     text.is_word(0, b"PREPARE") || text.is_word(0, b"EXECUTE") && text.is_word(1, b"IMMEDIATE")
 }
 

@@ -69,6 +69,14 @@ pub fn describe(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -
 pub fn lines(sql: &[u8], lexing: &Lexing, planned: &Planned, rules: &Rules) -> Vec<Line> {
     match planned {
         Planned::Home => vec![Line::new("home", "")],
+        Planned::HomeOf(cluster) if *cluster == rules.home => {
+            vec![Line::new("home", "the default cluster's")]
+        }
+        Planned::HomeOf(cluster) => {
+            let there = rules.moved().filter(|database| database.home.cluster == *cluster);
+            let names = there.map(|database| &*database.name).collect::<Vec<_>>().join(", ");
+            vec![Line::new("home", format!("that of {names}"))]
+        }
         Planned::Refused(refusal) => {
             let (code, state) = refusal.reason.code();
             vec![

@@ -289,7 +289,7 @@ impl Session {
     /// The session's database is not there, dropped by somebody else or not made yet: it has none for some statements. False where it had
     /// none.
     pub(in crate::session) fn lack_database(&mut self) -> bool {
-        if self.desired.schema.is_empty() || self.is_at_shard() {
+        if self.desired.schema.is_empty() || self.is_away() {
             return false;
         }
         self.missed_database = Some((self.desired.schema.clone(), Instant::now()));

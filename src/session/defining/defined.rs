@@ -3,7 +3,6 @@
 //! Owns: from a plan to the sites. Does not know: how it is carried out (`defining`).
 
 use super::looks::Place;
-use crate::ids::ClusterId;
 use crate::plan::sharded::{Definition, Target};
 use crate::session::Session;
 use crate::session::scatter::Share;
@@ -21,8 +20,6 @@ pub(in crate::session) struct Defined {
     pub places: Vec<Place>,
     /// The database, as clients know it.
     pub database: String,
-    /// Where the journal is.
-    pub home: ClusterId,
     pub targets: Vec<Target>,
     /// See [`Definition::again`].
     pub again: bool,
@@ -69,7 +66,6 @@ impl Session {
             spread,
             places,
             database: database.name.clone(),
-            home: database.home.cluster,
             targets: definition.targets.clone(),
             again: definition.again,
             alters: definition.verb == "alter table",

@@ -103,7 +103,7 @@ impl Session {
         }
         self.nothing_in_the_way(run)?;
         self.commit_before(run).await?;
-        let home = self.worker.clusters.of(defined.home);
+        let home = self.worker.clusters.home();
         let tables: Vec<String> = defined.targets.iter().map(|target| target.table.clone()).collect();
         let (settings, account) =
             (self.settings_for_later(), String::from_utf8_lossy(&self.account.user).into_owned());

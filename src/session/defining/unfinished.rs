@@ -74,9 +74,10 @@ impl Session {
             self.leave_entry(&mut journal, id).await;
             return self.refuse(&problem).await;
         }
-        let home = Site::home(self.home());
+        let home = Site::home(self.default_home());
         self.visit(&home).await;
-        let own = Arc::clone(&self.desired);
+        let own = self.logical_state();
+        self.database_is_here();
         if let Some(state) = state_of(&entry.settings, &own) {
             self.desired = Arc::new(state);
             self.relex();
@@ -93,6 +94,7 @@ impl Session {
             Err(problem) => Err(problem),
         };
         self.visit(&home).await;
+        self.database_is_here();
         self.desired = own;
         self.relex();
         match resumed {

@@ -332,7 +332,7 @@ pub(super) fn mentions_tracking(work: &Work<'_>) -> bool {
 }
 
 /// Whether `text` has `word` in it, in upper or lower case.
-pub(super) fn contains_word(text: &[u8], word: &[u8]) -> bool {
+pub(in crate::session) fn contains_word(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 

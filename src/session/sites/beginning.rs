@@ -25,9 +25,19 @@ const READ_ONLY: &[u8] = b"START TRANSACTION READ ONLY";
 const READ_ONLY_SNAPSHOT: &[u8] = b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 impl Session {
-    /// Goes home, where the client's names are the servers', with the open transaction, of which the answer tells.
-    pub(in crate::session) async fn take_home(&mut self, statement: Recognised) -> Result<(), Problem> {
-        self.visit(&Site::home(self.home())).await;
+    /// Goes where USE can be carried out: to the database's home, with the open transaction, of which the answer tells.
+    pub(in crate::session) async fn take_to_database(
+        &mut self,
+        name: Option<&[u8]>,
+        statement: Recognised,
+    ) -> Result<(), Problem> {
+        // Servers' own schemas are everywhere.
+        let name = name.filter(|name| !sql::is_system_schema(name));
+        let directory = self.worker.directory.load();
+        let home = Site::home(name.map_or(self.home(), |name| directory.rules().home_of(name)));
+        drop(directory);
+        self.may_leave_for(&home, statement)?;
+        self.visit(&home).await;
         match self.sites.is_open_elsewhere() {
             true => self.begin_here(statement).await,
             false => Ok(()),

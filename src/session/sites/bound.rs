@@ -18,7 +18,7 @@ use crate::session::statements::execution::Execution;
 use crate::session::statements::placing::{DEFINITION, NOT_PREPARED};
 use crate::session::{Problem, Session};
 use crate::shard::{Charset, Date, Datetime, Value};
-use crate::sql::{Recognised, Uses};
+use crate::sql::{self, Class, Recognised, Uses};
 use crate::wire::capabilities::Capabilities;
 use crate::wire::command::STMT_BULK_EXECUTE;
 use crate::wire::execute::{Layout, ask_for_rows};
@@ -180,6 +180,7 @@ impl Session {
             ahead,
         };
         let (base, statement) = (Arc::clone(&given.base), given.statement);
+        self.find_home_by(directory);
         if self.end_parts_for(&base.text, statement).await? {
             return Ok(Bound::Done);
         }
@@ -211,12 +212,25 @@ impl Session {
                 return Err(Problem::Unsupported(DEFINITION.into()));
             }
             Some((_, Planned::Load(_))) => return Err(NOT_PREPARED),
-            Some((_, Planned::Home | Planned::Copies(_))) => {
-                self.stay_home(&base.text, statement).await?;
+            Some((_, Planned::Home)) => {
+                // Of the database in which it was prepared.
+                let home = directory.rules().home_of(&base.state.schema);
+                self.stay_at(home, &base.text, statement).await?;
+            }
+            Some((_, Planned::Copies(copies))) => {
+                let home = directory.rules_of(&copies.database)?.home.cluster;
+                self.stay_at(home, &base.text, statement).await?;
+            }
+            Some((_, Planned::HomeOf(cluster))) => {
+                self.go_home(Site::home(*cluster), statement).await?;
             }
             Some((_, Planned::Dictionary(dictionary))) => {
                 given.base = self.dictionary_anew(directory, dictionary, id, &base).await?;
-                self.stay_home(&given.base.text, statement).await?;
+                self.stay_at(self.default_home(), &given.base.text, statement).await?;
+            }
+            None if statement.class == Class::Use => {
+                let name = sql::used_database(&base.text, &self.lexing);
+                self.take_to_database(name.as_deref(), statement).await?;
             }
             None => {}
         }
@@ -305,7 +319,7 @@ impl Session {
 
     /// The statement as it is known where the session is: as the client's text, or as this one.
     async fn source_here(&mut self, given: &Given<'_>, sql: Option<Vec<u8>>) -> Result<Arc<Source>, Problem> {
-        if !self.is_at_shard() {
+        if !self.is_away() || self.is_at_home_of(&given.base.state.schema) {
             return Ok(Arc::clone(&given.base));
         }
         let text = sql.as_deref().unwrap_or(&given.base.text);
@@ -331,10 +345,13 @@ impl Session {
         let directory = Arc::clone(&directory);
         let placed = self.placed(&directory, id);
         let is_abroad = |placed: Arc<Placed>| {
-            matches!(*placed.planned, Planned::Routed(_) | Planned::Makes(_) | Planned::Unlisted(_))
+            use Planned::{HomeOf, Makes, Routed, Unlisted};
+            matches!(*placed.planned, Routed(_) | Makes(_) | Unlisted(_) | HomeOf(_))
         };
         if !placed.is_some_and(is_abroad) {
-            let home = Site::home(self.home());
+            let known = self.statements.known.get(&id);
+            let home = known.map(|known| directory.rules().home_of(&known.source.state.schema));
+            let home = Site::home(home.unwrap_or(self.home()));
             Box::pin(self.visit(&home)).await;
             return false;
         }

@@ -34,7 +34,7 @@ impl Session {
         statement: Recognised,
     ) -> Result<bool, Problem> {
         self.sites.in_part = false;
-        if self.is_at_shard()
+        if self.is_away()
             && !matches!(statement.class, Class::Begin(_) | Class::Set)
             && self.ends_implicitly(text, statement)
         {

@@ -112,7 +112,7 @@ impl Session {
              WHERE TABLE_SCHEMA='information_schema' AND TABLE_NAME='{}' ORDER BY ORDINAL_POSITION",
             listing.name
         );
-        let server = self.asked_server(self.home())?;
+        let server = self.asked_server(self.default_home())?;
         let asked = kill::ask(&self.worker, &self.account, self.class, server, question.as_bytes()).await?;
         let columns: Rc<[Column]> =
             asked.rows.iter().map(|row| Column::of(row)).collect::<Option<_>>().ok_or_else(not_understood)?;

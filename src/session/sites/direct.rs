@@ -11,11 +11,14 @@ use super::Site;
 use super::leaving;
 use super::listing::Listed;
 use crate::execute::names::Names;
+use crate::ids::ClusterId;
 use crate::plan::sharded::{
     self, Arguments, Chosen, Merge, Merging, Modes, NameEdit, Place, Planned, Planner, Refusal, Request,
     Routed, Unlisted, Verb,
 };
 use crate::session::defining::defined::Defined;
+use crate::session::pins::Pins;
+use crate::session::readback::contains_word;
 use crate::session::scatter::Share;
 use crate::session::scatter::tended::Tended;
 use crate::session::spread::loading::Loading;
@@ -145,13 +148,14 @@ impl Session {
         text: &[u8],
         statement: Recognised,
     ) -> Result<Directed, Problem> {
+        self.find_home_by(directory);
         if self.end_parts_for(text, statement).await? {
             return Ok(Directed::Done);
         }
         self.knows_variables(statement)?;
         if !may_name_tables(statement) {
             if statement.class == Class::Use {
-                self.take_home(statement).await?;
+                self.take_to_database(sql::used_database(text, &self.lexing).as_deref(), statement).await?;
             }
             return Ok(Directed::Here);
         }
@@ -200,11 +204,15 @@ impl Session {
             filled.as_ref().map_or((planned, text), |filled| (&*filled.planned, &filled.sql));
         let directed = match making::whole(planned)? {
             Planned::Home => self.stay_home(text, statement).await,
+            Planned::HomeOf(cluster) => self.go_home(Site::home(*cluster), statement).await,
             Planned::Refused(refusal) => Err(refused(refusal)),
             Planned::Dictionary(dictionary) => {
                 let text = Box::pin(self.with_dictionary(directory, dictionary, text)).await;
                 match text {
-                    Ok(text) => self.stay_home(&text, statement).await.map(|_| Directed::As(text)),
+                    Ok(text) => {
+                        let home = self.default_home();
+                        self.stay_at(home, &text, statement).await.map(|_| Directed::As(text))
+                    }
                     Err(problem) => Err(problem),
                 }
             }
@@ -214,14 +222,16 @@ impl Session {
                 self.follow(directory, routed, &arguments, statement).await
             }
             Planned::Copies(copies) => match directory.rules_of(&copies.database) {
-                Ok(database) if database.copies().is_empty() => self.stay_home(text, statement).await,
+                Ok(database) if database.copies().is_empty() => {
+                    self.stay_at(database.home.cluster, text, statement).await
+                }
                 Ok(database) => self.spread_copies(database, copies, text),
                 Err(problem) => Err(problem),
             },
             Planned::Definition(definition) => match directory.rules_of(&definition.database) {
                 Ok(database) => match self.defined(database, definition, text) {
                     Some(defined) => Ok(Directed::Defined(Box::new(defined))),
-                    None => self.stay_home(text, statement).await,
+                    None => self.stay_at(database.home.cluster, text, statement).await,
                 },
                 Err(problem) => Err(problem),
             },
@@ -231,7 +241,7 @@ impl Session {
             },
             Planned::Load(load) => match directory.rules_of(&load.database) {
                 Ok(database) if load.keyspace.is_none() && database.copies().is_empty() => {
-                    self.stay_home(text, statement).await
+                    self.stay_at(database.home.cluster, text, statement).await
                 }
                 Ok(_) => Ok(Directed::Loaded(Box::new(self.loading(directory.rules(), load, text)?))),
                 Err(problem) => Err(problem),
@@ -249,11 +259,43 @@ impl Session {
         text: &[u8],
         statement: Recognised,
     ) -> Result<Directed, Problem> {
-        let home = Site::home(self.home());
-        if !self.sites.is_at(&home) && (belongs_home(statement) || !sql::uses_no_table(text, &self.lexing)) {
-            self.may_leave_for(&home, statement)?;
-            self.visit(&home).await;
+        self.stay_at(self.home(), text, statement).await
+    }
+
+    /// The same of a database that has its home on this cluster.
+    pub(in crate::session) async fn stay_at(
+        &mut self,
+        home: ClusterId,
+        text: &[u8],
+        statement: Recognised,
+    ) -> Result<Directed, Problem> {
+        let home = Site::home(home);
+        let must_go = || {
+            let asks_for_database =
+                || [&b"database"[..], b"schema"].iter().any(|word| contains_word(text, word));
+            let unlocks = self.pins.contains(Pins::LOCKS)
+                && sql::first_word(text, &self.lexing).eq_ignore_ascii_case(b"unlock");
+            let is_about_here = self.is_away() && (statement.class == Class::Show || asks_for_database());
+            !unlocks && (belongs_home(statement) || is_about_here || !sql::uses_no_table(text, &self.lexing))
+        };
+        match !self.sites.is_at(&home) && must_go() {
+            true => self.go_home(home, statement).await,
+            false => self.begin_at_home(statement).await,
         }
+    }
+
+    /// A statement that names what is at this home runs there.
+    pub(in crate::session) async fn go_home(
+        &mut self,
+        home: Site,
+        statement: Recognised,
+    ) -> Result<Directed, Problem> {
+        self.may_leave_for(&home, statement)?;
+        self.visit(&home).await;
+        self.begin_at_home(statement).await
+    }
+
+    async fn begin_at_home(&mut self, statement: Recognised) -> Result<Directed, Problem> {
         if self.sites.is_open_elsewhere() {
             self.begin_here(statement).await?;
         }

@@ -74,7 +74,7 @@ pub(in crate::session) fn sets_variables(text: &[u8]) -> bool {
     })
 }
 
-const HELD: &str = "a sharded table cannot be used, or left for other tables, while the session has table locks, XA, a role, SET TRANSACTION, or variables that \
+const HELD: &str = "a sharded table, or a database of another cluster, cannot be used, or left for others, while the session has table locks, XA, a role, SET TRANSACTION, or variables that \
                     hold for its connection alone (timestamp, insert_id, sql_log_bin and others): these would not hold there; end or unset them first";
 
 const UNREAD: &str = "a user variable that one connection alone knows (one that was set in the open transaction, or is too long to go along) cannot be read at \

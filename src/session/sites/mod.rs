@@ -2,7 +2,7 @@
 //!
 //! Owns: going there and coming back: the cluster whose servers are chosen from, the mark of what its reads must not miss there, what the
 //! default database is called, and what the session has left open elsewhere. Does not know: which site a statement needs (`direct`).
-//! Invariant: what the session holds is of the site where it is; with nothing held and nothing open it is at home.
+//! Invariant: what the session holds is of the site where it is; with nothing held and nothing open it is at the home of its default database.
 
 pub(super) mod abroad;
 pub(super) mod beginning;
@@ -21,6 +21,7 @@ pub(super) mod savepoints;
 use std::mem;
 use std::sync::Arc;
 
+use self::direct::Directory;
 use self::savepoints::Savepoints;
 use super::diagnostics::At;
 use super::freshness::Freshness;
@@ -40,6 +41,8 @@ use crate::shard::Transactions;
 use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
 
+/// The default database where that of the client is not: every server has it, and no table of a client's is in it.
+const NEUTRAL: &[u8] = b"information_schema";
 /// Characters of an error that MySQL lets a statement make.
 const TEXT_MAX: usize = 128;
 
@@ -63,6 +66,10 @@ impl Site {
 pub(super) struct Sites {
     cluster: ClusterId,
     away: Option<Away>,
+    /// The cluster of its default database's home, by the rules that it has seen last.
+    home: ClusterId,
+    /// Which these are.
+    rules: u64,
     /// Of clusters where it is not.
     marks: Vec<(ClusterId, Freshness)>,
     /// What it holds elsewhere.
@@ -79,10 +86,11 @@ pub(super) struct Sites {
     pub(super) savepoints: Savepoints,
 }
 
-/// At a shard.
+/// At a shard, or at a home where its default database is not.
 #[derive(Debug)]
 struct Away {
-    names: Arc<Names>,
+    /// A shard's.
+    names: Option<Arc<Names>>,
     /// The session's state as the client knows it.
     logical: Arc<State>,
     /// The same there, as it was when the session came.
@@ -167,17 +175,17 @@ impl Branch {
 impl Sites {
     /// At home.
     pub fn new(home: ClusterId) -> Self {
-        Self { cluster: home, ..Self::default() }
+        Self { cluster: home, home, ..Self::default() }
     }
 
     /// Where the session is.
     pub fn here(&self) -> Site {
-        Site { cluster: self.cluster, names: self.away.as_ref().map(|away| Arc::clone(&away.names)) }
+        Site { cluster: self.cluster, names: self.away.as_ref().and_then(|away| away.names.clone()) }
     }
 
     /// Whether the session is there.
     pub fn is_at(&self, site: &Site) -> bool {
-        let names = self.away.as_ref().map(|away| &*away.names);
+        let names = self.away.as_ref().and_then(|away| away.names.as_deref());
         self.cluster == site.cluster && names == site.names.as_deref()
     }
 
@@ -293,12 +301,37 @@ impl Session {
     pub(super) fn move_to_site(&mut self, site: &Site) {
         self.put_names_back();
         self.change_cluster(site.cluster);
-        let Some(names) = &site.names else { return };
+        let schema = match &site.names {
+            Some(names) => &names.schema.0[..],
+            None if site.cluster == self.sites.home || self.desired.schema.is_empty() => return,
+            None => NEUTRAL,
+        };
         let logical = Arc::clone(&self.desired);
-        let physical = Arc::new(logical.in_schema(&names.schema.0));
+        let physical = Arc::new(logical.in_schema(schema));
         self.desired = Arc::clone(&physical);
-        self.client.names = names.differ().then(|| Arc::clone(names));
-        self.sites.away = Some(Away { names: Arc::clone(names), logical, physical });
+        self.client.names = site.names.clone().filter(|names| names.differ());
+        self.sites.away = Some(Away { names: site.names.clone(), logical, physical });
+    }
+
+    /// The default database is another one, by these rules or by their new edition: its home is known.
+    pub(super) fn find_home(&mut self) {
+        // The client has another one now: that of a USE which was carried out here.
+        self.sites.away.take_if(|away| away.names.is_none() && self.desired.schema != away.physical.schema);
+        let directory = self.worker.directory.load();
+        self.sites.rules = directory.generation();
+        self.sites.home = directory.rules().home_of(self.logical_schema());
+    }
+
+    /// The same, where the rules have changed since.
+    pub(super) fn find_home_by(&mut self, directory: &Directory) {
+        if self.sites.rules != directory.generation() {
+            self.find_home();
+        }
+    }
+
+    /// The session's default database is what it is here.
+    pub(super) fn database_is_here(&mut self) {
+        self.sites.away.take_if(|away| away.names.is_none());
     }
 
     /// The default database is called as the client calls it.
@@ -342,8 +375,13 @@ impl Session {
         }
     }
 
-    /// The cluster of what no rule places.
+    /// The cluster where everything of the default database is that no rule places.
     pub(super) fn home(&self) -> ClusterId {
+        self.sites.home
+    }
+
+    /// The same of databases without a home of their own.
+    pub(super) fn default_home(&self) -> ClusterId {
         self.worker.config.home
     }
 
@@ -352,9 +390,15 @@ impl Session {
         self.sites.away.as_ref().map_or(&self.desired.schema, |away| &away.logical.schema)
     }
 
-    /// Whether the session is at a shard, whose default database its client does not know.
-    pub(super) fn is_at_shard(&self) -> bool {
+    /// Whether the default database is another one where the session is than its client knows: at a shard, or at another database's home.
+    pub(super) fn is_away(&self) -> bool {
         self.sites.away.is_some()
+    }
+
+    /// Whether it is at the home of this database.
+    pub(super) fn is_at_home_of(&self, schema: &[u8]) -> bool {
+        let at_home = self.sites.away.as_ref().is_none_or(|away| away.names.is_none());
+        at_home && self.worker.directory.load().rules().home_of(schema) == self.sites.cluster
     }
 
     /// The session's state as the client knows it, its default database included.

@@ -116,7 +116,7 @@ impl Session {
             named: connection.capabilities.contains(Capabilities::QUERY_ATTRIBUTES),
             with_cursor: asks_for_cursor(execution.payload),
             by: self.me(),
-            strict: self.is_at_shard(),
+            strict: self.is_away(),
         })
     }
 

@@ -53,6 +53,7 @@ impl Session {
         text: &[u8],
         statement: Recognised,
     ) -> Result<Prepare, Problem> {
+        self.find_home_by(directory);
         let (schema, reading) = (self.logical_schema(), self.reading());
         let mut placed = self.place(directory, text, statement, schema, reading);
         let mut listed = None;
@@ -67,10 +68,13 @@ impl Session {
         let (site, sql) = match &*placed.planned {
             Planned::Refused(refusal) => return Err(refused(refusal)),
             Planned::Home if sql::uses_no_table(text, &self.lexing) => return Ok(Prepare::default()),
-            Planned::Home | Planned::Copies(_) => (Site::home(self.home()), None),
-            Planned::Dictionary(dictionary) => {
-                (Site::home(self.home()), Some(self.with_dictionary(directory, dictionary, text).await?))
-            }
+            Planned::Home => (Site::home(self.home()), None),
+            Planned::HomeOf(cluster) => (Site::home(*cluster), None),
+            Planned::Copies(copies) => (Site::home(directory.rules_of(&copies.database)?.home.cluster), None),
+            Planned::Dictionary(dictionary) => (
+                Site::home(self.default_home()),
+                Some(self.with_dictionary(directory, dictionary, text).await?),
+            ),
             Planned::Definition(_) | Planned::Upkeep(_) => {
                 return Err(Problem::Unsupported(DEFINITION.into()));
             }
@@ -83,7 +87,7 @@ impl Session {
             Planned::Makes(makes) => {
                 let database = directory.rules_of(&makes.sequence.database)?;
                 match &makes.bare {
-                    None => (Site::home(self.home()), None),
+                    None => (Site::home(database.home.cluster), None),
                     Some(routed) => {
                         let on = On { routed, database };
                         let Share { site, sql, .. } =

@@ -62,7 +62,7 @@ impl Session {
             Arc::new(Source::new(text.into(), state, |kin| self.statements.copy(kin), hasher))
         };
         let base = listed.as_deref().unwrap_or(if sql.is_none() { text } else { asked });
-        let base = self.is_at_shard().then(|| source(base, self.logical_state()));
+        let base = self.is_away().then(|| source(base, self.logical_state()));
         let source = source(text, Arc::clone(&self.desired));
         let is_other = anew || listed.is_some() || own.is_some() && sql.is_none();
         self.statements.written = is_other.then(|| asked.into());
@@ -361,7 +361,7 @@ impl Session {
             return self.refuse(&Problem::Request(1421, message.into())).await;
         }
         let known = self.statements.known.get(&id);
-        let there = known.and_then(|known| known.abroad.last()).filter(|_| self.is_at_shard());
+        let there = known.and_then(|known| known.abroad.last()).filter(|_| self.is_away());
         let Some(source) = there.or_else(|| Some(&known?.source)).map(Arc::clone) else {
             return self.unknown_statement(id, function).await;
         };

@@ -16,6 +16,7 @@ pub(super) use self::view::plan as view;
 use self::body::Body;
 use self::reader::{Name, Reader, Sharded, What};
 use super::copies::varying;
+use super::homes::names_database;
 use super::parse::text::{At, Text};
 use super::planned::{Definition, Leaves, Needs, Planned, Target};
 use super::planner::Planner;
@@ -44,10 +45,11 @@ pub(super) fn of_database(text: &Text, planner: &Planner, database: Option<&[u8]
         return Ok(());
     }
     reader.words(&[b"IF", b"EXISTS"]);
-    let named = text.name(reader.at);
-    let is_sharded =
-        planner.is_sharded(&named) || !removes && database.is_some_and(|name| planner.is_sharded(name));
-    if !is_sharded {
+    let named = match names_database(text, reader.at) {
+        true => Some(text.name(reader.at)),
+        false => database.map(Into::into),
+    };
+    if !named.is_some_and(|name| planner.is_sharded(&name)) {
         return Ok(());
     }
     let what = "A database whose tables are on shards would be changed at its home only";

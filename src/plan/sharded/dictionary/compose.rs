@@ -35,15 +35,22 @@ pub struct Told {
     rows: Vec<Vec<Option<Vec<u8>>>>,
 }
 
-/// A question to one cluster, about tables of one shard.
+/// A question to one cluster, about tables of one database.
 #[derive(Clone, Debug)]
 pub struct Piece<'a> {
     /// Whom to ask.
     pub cluster: ClusterId,
     database: &'a Database,
-    shard: &'a Shard,
-    /// By their names in the rules.
-    tables: Vec<&'a str>,
+    of: Of<'a>,
+}
+
+/// What of a database is asked for.
+#[derive(Clone, Debug)]
+enum Of<'a> {
+    /// These tables of a shard, by their names in the rules.
+    Shard(&'a Shard, Vec<&'a str>),
+    /// All that no rule places: its home is on another cluster than the one which answers.
+    Home,
 }
 
 impl Read {
@@ -69,7 +76,7 @@ impl Read {
             || averages && ["TABLE_ROWS", "DATA_LENGTH"].contains(&column)
     }
 
-    /// The questions by which the rows of all sharded tables become known.
+    /// The questions by which the rows of all sharded tables, and of databases whose home is elsewhere, become known.
     pub fn pieces<'a>(&self, rules: &'a Rules) -> Vec<Piece<'a>> {
         let mut pieces = Vec::new();
         for database in rules.databases.values() {
@@ -87,12 +94,13 @@ impl Read {
                     pieces.extend(tables.chunks(TABLES_ASKED).map(|tables| Piece {
                         cluster: shard.cluster,
                         database,
-                        shard,
-                        tables: tables.to_vec(),
+                        of: Of::Shard(shard, tables.to_vec()),
                     }));
                 }
             }
         }
+        let home = |database: &'a Database| Piece { cluster: database.home.cluster, database, of: Of::Home };
+        pieces.extend(rules.moved().map(home));
         pieces
     }
 
@@ -101,21 +109,33 @@ impl Read {
         let Listing { name, schema, .. } = self.listing;
         let shown: Vec<_> =
             columns.iter().map(|column| format!("HEX(CONVERT(o.`{}` USING utf8mb4))", column.name)).collect();
-        let physical: Vec<_> =
-            piece.tables.iter().map(|table| text(piece.shard.physical(table).as_bytes())).collect();
-        let own = text(piece.shard.schema.as_bytes());
-        let tables = physical.join(",");
-        let is_one = match self.table(columns) {
-            Some(column) => format!("o.`{column}` IN ({tables})"),
-            None => {
-                let constraints = constraints_of(&own, &tables);
-                format!("o.`CONSTRAINT_NAME` IN ({constraints})")
+        let condition = match &piece.of {
+            Of::Shard(shard, tables) => {
+                let physical = tables.iter().map(|table| text(shard.physical(table).as_bytes()));
+                let own = text(shard.schema.as_bytes());
+                let tables = self.of_tables(columns, &own, &Vec::from_iter(physical).join(","));
+                format!("o.`{schema}`={own} AND {tables}")
+            }
+            Of::Home => {
+                let own = text(piece.database.home.schema.as_bytes());
+                match self.not_at_home(piece.database, columns) {
+                    Some(others) => format!("o.`{schema}`={own} AND NOT ({others})"),
+                    None => format!("o.`{schema}`={own}"),
+                }
             }
         };
-        format!(
-            "SELECT {} FROM information_schema.`{name}` AS o WHERE o.`{schema}`={own} AND {is_one}",
-            shown.join(",")
-        )
+        format!("SELECT {} FROM information_schema.`{name}` AS o WHERE {condition}", shown.join(","))
+    }
+
+    /// The condition on rows of these tables.
+    fn of_tables(&self, columns: &[Column], schema: &str, tables: &str) -> String {
+        match self.table(columns) {
+            Some(column) => format!("o.`{column}` IN ({tables})"),
+            None => {
+                let constraints = constraints_of(schema, tables);
+                format!("o.`CONSTRAINT_NAME` IN ({constraints})")
+            }
+        }
     }
 
     /// The column with the table's name; MySQL's CHECK_CONSTRAINTS has none.
@@ -184,63 +204,68 @@ impl Read {
         out.into_bytes()
     }
 
-    /// Conditions on rows that home has of shards, or of tables that are sharded.
+    /// Conditions on rows that the default cluster has of shards, of tables that are sharded, or of databases whose home is elsewhere.
     fn left_out(&self, rules: &Rules, columns: &[Column]) -> Vec<String> {
         let Listing { schema, .. } = self.listing;
+        let here = |database: &&Database| database.home.cluster == rules.home;
         let homes: BTreeSet<_> =
-            rules.databases.values().map(|own| (own.home.cluster, &*own.home.schema)).collect();
-        let mut schemas = BTreeSet::new();
-        let mut out = Vec::new();
-        for database in rules.databases.values() {
-            let home = (database.home.cluster, &*database.home.schema);
-            let mut names = BTreeSet::new();
-            for (place, keyspace) in database.keyspaces.iter().enumerate() {
-                for shard in keyspace.shards.iter().filter(|shard| shard.cluster == home.0) {
-                    if !homes.contains(&(shard.cluster, &*shard.schema)) {
-                        schemas.insert(text(shard.schema.as_bytes()));
-                    }
-                    for (name, table) in &database.tables {
-                        let is_here = match table {
-                            Table::Sharded { keyspace, .. } => *keyspace == place,
-                            Table::Reference { .. } => shard.suffix.is_some(),
-                        };
-                        if is_here && *shard.schema == *home.1 {
-                            names.insert(text(shard.physical(name).as_bytes()));
-                        }
-                    }
-                }
-            }
-            let sharded = database.tables.iter().filter(|(_, table)| matches!(table, Table::Sharded { .. }));
-            names.extend(sharded.map(|(name, _)| text(name.as_bytes())));
-            if self.listing.rows != Rows::None && !names.is_empty() {
-                let own = text(home.1.as_bytes());
-                let names = Vec::from_iter(names).join(",");
-                out.push(match self.table(columns) {
-                    Some(column) => format!("o.`{schema}`={own} AND o.`{column}` IN ({names})"),
-                    None => {
-                        let constraints = constraints_of(&own, &names);
-                        format!("o.`{schema}`={own} AND o.`CONSTRAINT_NAME` IN ({constraints})")
-                    }
-                });
-            }
-        }
+            rules.databases.values().filter(here).map(|own| own.home.schema.as_bytes()).collect();
+        let shards = rules.databases.values().flat_map(|database| &database.keyspaces);
+        let shards = shards.flat_map(|keyspace| &keyspace.shards);
+        let shards = shards.filter(|shard| shard.cluster == rules.home).map(|shard| shard.schema.as_bytes());
+        let elsewhere = shards.chain(rules.moved().map(|database| database.name.as_bytes()));
+        let schemas: BTreeSet<_> = elsewhere.filter(|name| !homes.contains(name)).map(text).collect();
+        let of_home = |database: &Database| {
+            let own = text(database.home.schema.as_bytes());
+            Some(format!("o.`{schema}`={own} AND {}", self.not_at_home(database, columns)?))
+        };
+        let mut out: Vec<_> = rules.databases.values().filter(here).filter_map(of_home).collect();
         if !schemas.is_empty() {
             out.push(format!("o.`{schema}` IN ({})", Vec::from_iter(schemas).join(",")));
         }
         out
+    }
+
+    /// The condition on rows that a database's home has under names of sharded tables, or of shards' own.
+    fn not_at_home(&self, database: &Database, columns: &[Column]) -> Option<String> {
+        let mut names = BTreeSet::new();
+        for (place, keyspace) in database.keyspaces.iter().enumerate() {
+            let at_home = |shard: &&Shard| {
+                shard.cluster == database.home.cluster && shard.schema == database.home.schema
+            };
+            for shard in keyspace.shards.iter().filter(at_home) {
+                for (name, table) in &database.tables {
+                    let is_here = match table {
+                        Table::Sharded { keyspace, .. } => *keyspace == place,
+                        Table::Reference { .. } => shard.suffix.is_some(),
+                    };
+                    if is_here {
+                        names.insert(text(shard.physical(name).as_bytes()));
+                    }
+                }
+            }
+        }
+        let sharded = database.tables.iter().filter(|(_, table)| matches!(table, Table::Sharded { .. }));
+        names.extend(sharded.map(|(name, _)| text(name.as_bytes())));
+        if self.listing.rows == Rows::None || names.is_empty() {
+            return None;
+        }
+        let own = text(database.home.schema.as_bytes());
+        Some(self.of_tables(columns, &own, &Vec::from_iter(names).join(",")))
     }
 }
 
 impl Piece<'_> {
     /// A value under the client's names.
     fn renamed(&self, column: &str, value: Vec<u8>) -> Vec<u8> {
+        let Of::Shard(shard, _) = &self.of else { return value };
         if column.ends_with("_SCHEMA") || column == "SCHEMA_NAME" {
-            return match value == self.shard.schema.as_bytes() {
+            return match value == shard.schema.as_bytes() {
                 true => self.database.name.clone().into_bytes(),
                 false => value,
             };
         }
-        let Some(suffix) = self.shard.suffix.as_deref().filter(|suffix| !suffix.is_empty()) else {
+        let Some(suffix) = shard.suffix.as_deref().filter(|suffix| !suffix.is_empty()) else {
             return value;
         };
         let logical = |value: &[u8]| {

@@ -108,6 +108,11 @@ impl Dictionary {
         Ok(text)
     }
 
+    /// Whether it is SHOW.
+    pub(super) fn is_show(&self) -> bool {
+        self.show.is_some()
+    }
+
     /// How many parts it has.
     pub fn weight(&self) -> usize {
         self.references.len() + self.edits.len() + self.reads.len()
@@ -144,7 +149,8 @@ pub(super) fn plan(
     if !recognised.uses.contains(Uses::SYSTEM_SCHEMA) && !in_its_schema {
         return None;
     }
-    queried(text, sql, lexing, in_its_schema)
+    let moved = database.filter(|name| planner.rules().home_of(name) != planner.rules().home);
+    queried(text, sql, lexing, in_its_schema, moved)
 }
 
 fn queried(
@@ -152,6 +158,7 @@ fn queried(
     sql: &[u8],
     lexing: &Lexing,
     in_its_schema: bool,
+    moved: Option<&[u8]>,
 ) -> Option<Result<Planned, Refusal>> {
     let begins: &[&[u8]] = &[b"SELECT", b"WITH", b"VALUES", b"TABLE", b"DO"];
     if !text.is_one_of(0, begins) && !text.is(0, b'(') {
@@ -183,7 +190,8 @@ fn queried(
             reads.push(Read { listing: reference.listing, columns: columns.clone() });
         }
     }
-    let edits = qualifiers(text, &references);
+    let mut edits = qualifiers(text, &references);
+    edits.extend(moved.into_iter().flat_map(|name| current_database(text, name)));
     Some(Ok(Planned::Dictionary(Box::new(Dictionary { reads, references, edits, show: None }))))
 }
 
@@ -229,6 +237,32 @@ fn qualifiers(text: &Text, references: &[Reference]) -> Vec<NameEdit> {
         if **alias != *name {
             edits.push(NameEdit { token: at, edit: Edit::Text(quoted(alias, b'`')) });
         }
+    }
+    edits
+}
+
+/// The default database is none where the statement runs: its name takes the place of DATABASE() and SCHEMA().
+fn current_database(text: &Text, database: &[u8]) -> Vec<NameEdit> {
+    let mut edits = Vec::new();
+    let mut depth = 0u32;
+    for at in 0..text.len() {
+        depth += u32::from(text.is(at, b'('));
+        depth = depth.saturating_sub(text.is(at, b')').into());
+        let asks = text.is_one_of(at, &[b"DATABASE", b"SCHEMA"]) && !text.is(at.wrapping_sub(1), b'.');
+        if !asks || !text.is(at + 1, b'(') || !text.is(at + 2, b')') {
+            continue;
+        }
+        let mut name = compose::string(database);
+        // A column's name is its text.
+        let before = at.checked_sub(1);
+        let is_column = before.is_some_and(|before| text.is_word(before, b"SELECT") || text.is(before, b','))
+            && (text.is(at + 3, b',') || text.is_word(at + 3, b"FROM"));
+        if depth == 0 && is_column {
+            name.extend_from_slice(b" AS ");
+            name.extend(quoted(&[text.bytes(at), b"()"].concat(), b'`'));
+        }
+        edits.push(NameEdit { token: at, edit: Edit::Text(name) });
+        edits.push(NameEdit { token: at + 1, edit: Edit::Without(at + 3) });
     }
     edits
 }
