@@ -23,11 +23,16 @@ use crate::ids::ServerId;
 
 impl Warden {
     /// Makes these replicas follow the new primary; `anew` are those who have followed nobody. Whom it does not succeed with is found
-    /// again later.
+    /// again later: these stay alone until then, as a replica that stays stopped is known for astray by its source's standing alone.
     pub(super) async fn lead(&self, lease: &mut Lease, primary: usize, replicas: &[usize], anew: &[usize]) {
         let seats = lease.seats();
+        let mut all = true;
         for &place in replicas.iter().chain(anew).filter(|&&place| place != primary) {
             let is_new = !replicas.contains(&place);
+            if is_new && !all {
+                info!(server = %seats[place].address, "it follows when all others do");
+                continue;
+            }
             let Ok(hand) = lease.hand(place) else { continue };
             let said = seats[hand.seat].said.as_ref();
             let several = said.is_some_and(|said| said.identity.replication.channels().len() > 1);
@@ -42,6 +47,7 @@ impl Warden {
                 }
                 Ok(()) => self.note_following(hand, &seats[primary]),
                 Err(trouble) => {
+                    all = false;
                     warn!(%trouble, "a server does not follow the new primary yet: it is tried again");
                 }
             }
