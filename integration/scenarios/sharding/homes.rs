@@ -19,6 +19,7 @@ both_dialects! {
     the_dictionary_tells_of_all_homes,
     a_database_is_made_and_dropped_at_its_home,
     sharded_tables_of_a_database_elsewhere,
+    what_statements_leave_goes_along,
 }
 
 /// The scenario's own database is on the shared cluster; `{schema}_far` and `{schema}_out` are on one of their own, with a replica.
@@ -434,4 +435,74 @@ async fn sharded_tables_of_a_database_elsewhere(scenario: Scenario) {
     client.ok("DROP TABLE customers").await;
     client.ok("DROP TABLE countries").await;
     assert_eq!(client.select("SHOW TABLES").await.rows.len(), 1);
+}
+
+/// What a statement at another database's home leaves: ids, warnings, temporary tables, cursors, variables, files.
+async fn what_statements_leave_goes_along(scenario: Scenario) {
+    let homes = Homes::new(scenario).await;
+    let Homes { stage, second, far, .. } = &homes;
+    let login = Login::with(Capabilities::LOCAL_FILES | Capabilities::MULTI_STATEMENTS);
+    let mut client = stage.raw_with(login).await;
+    client.ok(format!("CREATE TABLE {far}.made (id INT PRIMARY KEY AUTO_INCREMENT, n TINYINT)")).await;
+    assert_eq!(client.ok(format!("INSERT INTO {far}.made (n) VALUES (1), (2)")).await.insert_id, 1);
+    assert_eq!(client.value("SELECT LAST_INSERT_ID()").await.as_deref(), Some("1"));
+    client.ok(format!("INSERT INTO {far}.made (id, n) VALUES (LAST_INSERT_ID() + 9, 3)")).await;
+    assert_eq!(client.ok(format!("INSERT IGNORE INTO {far}.made (n) VALUES (1000)")).await.warnings, 1);
+    assert_eq!(client.select("SHOW WARNINGS").await.texts()[0][1].as_deref(), Some("1264"));
+    assert_eq!(client.ok(format!("UPDATE {far}.made SET n = 5 WHERE n > 1")).await.affected_rows, 3);
+    assert_eq!(client.value("SELECT ROW_COUNT()").await.as_deref(), Some("3"));
+    client.select(format!("SELECT SQL_CALC_FOUND_ROWS id FROM {far}.made LIMIT 1")).await;
+    assert_eq!(client.value("SELECT FOUND_ROWS()").await.as_deref(), Some("4"));
+    assert_eq!(client.error(format!("INSERT INTO {far}.made (id) VALUES (1)")).await.code, 1062);
+    assert_eq!(client.select("SHOW ERRORS").await.texts()[0][1].as_deref(), Some("1062"));
+
+    client.select(format!("SELECT n INTO @n FROM {far}.made WHERE id = 2")).await;
+    client.ok("INSERT INTO t VALUES (@n, 'five')").await;
+    assert_eq!(
+        client.value(format!("SELECT COUNT(*) FROM {far}.made WHERE n = @n")).await.as_deref(),
+        Some("3")
+    );
+
+    client.ok(format!("CREATE TEMPORARY TABLE {far}.tmp (id INT)")).await;
+    client.ok(format!("INSERT INTO {far}.tmp VALUES (1)")).await;
+    assert_eq!(client.value("SELECT COUNT(*) FROM t").await.as_deref(), Some("1"));
+    assert_eq!(client.value(format!("SELECT COUNT(*) FROM {far}.tmp")).await.as_deref(), Some("1"));
+    client.ok(format!("DROP TEMPORARY TABLE {far}.tmp")).await;
+
+    let all = client.prepare(format!("SELECT id FROM {far}.made ORDER BY id")).await.unwrap();
+    client.send_execute(all, 1, &[], true).await; // a read only cursor
+    let opened = client.read().await;
+    assert_eq!(opened, [1], "one column");
+    client.definitions(1).await;
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(client.value("SELECT COUNT(*) FROM t").await.as_deref(), Some("1"));
+        let fetch = [&all.id.to_le_bytes()[..], &2u32.to_le_bytes()].concat();
+        client.command(com::STMT_FETCH, &fetch).await;
+        found.extend(client.rows(vec![]).await.rows().rows);
+    }
+    assert_eq!(found.len(), 4, "{found:?}");
+    let put = client.prepare(format!("UPDATE {far}.t SET text = ? WHERE id = ?")).await.unwrap();
+    client.ok(format!("INSERT INTO {far}.t VALUES (1, '')")).await;
+    for piece in [&b"long "[..], b"text"] {
+        let head = [&put.id.to_le_bytes()[..], &[0, 0]].concat();
+        client.command(com::STMT_SEND_LONG_DATA, &[&head[..], piece].concat()).await;
+    }
+    client.execute(put, &[Param::Text(b""), Param::Int(1)]).await.ok();
+
+    let file = super::loading::load(
+        &mut client,
+        &format!("LOAD DATA LOCAL INFILE 'it\\'s rows.csv' INTO TABLE {far}.t"),
+        b"2\ttwo\n3\tthree\n",
+    )
+    .await;
+    assert_eq!(file.ok().affected_rows, 2);
+    assert_eq!(Homes::rows(second, &format!("{far}.t WHERE text IN ('two', 'three', 'long text')")).await, 3);
+    if !scenario.is_mysql() {
+        client.ok(format!("SET STATEMENT sql_mode = '' FOR INSERT INTO {far}.made (n) VALUES (1000)")).await;
+    }
+    let mut outcomes =
+        client.query(format!("SELECT 1; DELETE FROM {far}.t; SELECT COUNT(*) FROM {far}.t")).await;
+    assert_eq!(outcomes.remove(2).rows().value().as_deref(), Some("0"));
+    assert_eq!(client.value("SELECT DATABASE()").await.as_deref(), Some(&*stage.schema));
 }
