@@ -144,8 +144,12 @@ impl Session {
     /// For statements about the one before: the connection that it ran on, if nobody has used it since.
     async fn take_before(&mut self, target: Target, statement: Recognised) -> Option<Box<Connection>> {
         let key = Key { account: self.account.id, class: self.class };
-        // What must go to the primary does not go elsewhere for what it asks about the statement before.
-        let suits = |server| target != Target::Primary || self.topology.snapshot().primary == Some(server);
+        // What must go to the primary does not go elsewhere for what it asks about the statement before, and nothing to another cluster.
+        let suits = |server| {
+            let snapshot = self.topology.snapshot();
+            snapshot.server(server).is_some()
+                && (target != Target::Primary || snapshot.primary == Some(server))
+        };
         if statement.uses.intersects(ABOUT_BEFORE)
             && let Some((server, id)) = self.last.place
         {

@@ -113,7 +113,8 @@ impl Session {
     /// Whether the connection of the statement before is at hand, as that has left it.
     pub(super) fn is_before_at_hand(&self) -> bool {
         let key = Key { account: self.account.id, class: self.class };
-        self.last.place.is_some_and(|(server, id)| {
+        let is_here = |server| self.topology.snapshot().server(server).is_some();
+        self.last.place.filter(|(server, _)| is_here(*server)).is_some_and(|(server, id)| {
             let is_it =
                 |held: &Connection| (held.server, held.id) == (server, id) && held.user == Some(self.me());
             self.held.as_deref().is_some_and(is_it)
