@@ -14,7 +14,7 @@ use crate::session::attempt::prelude::PRELUDE_LIMIT;
 use crate::session::resume::course::{Course, Outcome};
 use crate::session::spread::bracket::LOST;
 use crate::session::{Problem, Session};
-use crate::sql::{Access, Class, Recognised, Uses};
+use crate::sql::{self, Access, Class, Recognised, Uses};
 use crate::wire::buffer::Buffer;
 use crate::wire::command;
 use crate::wire::err::ErrPacket;
