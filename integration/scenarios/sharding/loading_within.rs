@@ -13,6 +13,7 @@ both_dialects! {
     a_file_for_several_shards_is_part_of_a_transaction_that_may_write_there,
     a_file_that_fails_in_a_transaction_leaves_it_open,
     a_deadlock_under_a_file_ends_the_transaction_everywhere,
+    a_shard_that_is_lost_under_a_file_undoes_the_transaction,
 }
 
 const INTO: &str = "LOAD DATA LOCAL INFILE 'it\\'s rows.csv' INTO TABLE customers (id, name, score)";
@@ -267,4 +268,25 @@ async fn a_deadlock_under_a_file_ends_the_transaction_everywhere(scenario: Scena
         &rows(1..9),
     )
     .await;
+}
+
+async fn a_shard_that_is_lost_under_a_file_undoes_the_transaction(scenario: Scenario) {
+    let mut split = Split::with(scenario, Cluster::own(scenario.dialect, 0), BEST_EFFORT).await;
+    let (mut client, mut direct) = both(&split).await;
+    for sql in ["BEGIN", "INSERT INTO plain VALUES (6, 'gone')", "INSERT INTO customers (id) VALUES (1)"] {
+        client.ok(sql).await;
+    }
+    client.send_query(INTO).await;
+    assert!(matches!(client.outcome().await, Outcome::File(_)));
+    client.send_numbered(&rows(1000..3000)).await;
+    split.second.tell("kill", 0);
+    client.send_numbered(&rows(3000..9000)).await;
+    client.send_numbered(b"").await;
+    let error = client.outcome().await.err();
+    assert_eq!((error.code, &error.sqlstate), (1158, b"08S01"), "{error}");
+    client.closed().await;
+    split.second.tell("start", 0);
+    let (mut other, _) = both(&split).await;
+    same_rows(&split, &mut other, &mut direct).await;
+    assert_eq!(other.value("SELECT COUNT(*) FROM plain").await.as_deref(), Some("0"));
 }
