@@ -17,7 +17,7 @@ use super::sorter::Sorter;
 use super::source::Source;
 use super::spec::{Arrival, Level, Spec};
 use super::{Bounds, Step, Want};
-use crate::wire::column::Column;
+use crate::wire::column::{Column, kind};
 
 /// Merges the rows of one result.
 #[derive(Debug)]
@@ -69,6 +69,11 @@ impl Merger {
         purse: &Rc<Purse>,
     ) -> Result<Self, Error> {
         let layout = Layout::new(format, columns.iter());
+        // MariaDB groups BIT as numbers, and has the last row's value in a sum's column.
+        let is_bit = |level: &&Level| columns.get(level.value).is_some_and(|own| own.kind == kind::BIT);
+        if let Some(level) = spec.levels.iter().find(is_bit) {
+            return Err(Error::Incomparable { place: level.value, needs: Needs::Nothing });
+        }
         let arrival = match &spec.arrival {
             Arrival::Any => &[][..],
             Arrival::Sorted(keys) => keys,

@@ -123,7 +123,7 @@ impl Generator<'_> {
                     (1, Nature::Number) => format!("{c} + 1"),
                     (1 | 2, Nature::Text) => format!("IFNULL({c}, 'all')"),
                     (3, Nature::Number) => format!("CASE WHEN {c} IS NULL THEN -1 ELSE {c} END"),
-                    (4, Nature::Text) => format!("CONCAT({c}, 'x')"),
+                    (4, Nature::Text) => format!("CONCAT('x', {c})"),
                     _ => String::new(),
                 };
                 if !sql.is_empty() {

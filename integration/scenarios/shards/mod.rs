@@ -92,8 +92,9 @@ async fn random_selects_are_answered_as_by_one_server(scenario: Scenario) {
                 Verdict::Same => tally.same += 1,
                 Verdict::Error => tally.errors += 1,
                 Verdict::Refused(reason) => *tally.refused.entry(reason).or_default() += 1,
-                Verdict::Differs(_) => {
-                    eprintln!("seed {seed}, before it is made smaller: {}", statement.sql());
+                Verdict::Differs(what) => {
+                    let sql = statement.sql();
+                    eprintln!("seed {seed}, before it is made smaller: {sql}\n  {what}");
                     let small = world.shrink(statement).await;
                     let prepared = if small.prepared { ", prepared" } else { "" };
                     let what = world.judge(&small).await;

@@ -47,10 +47,11 @@ impl Grouping<'_, '_> {
             self.keys.push(Key::at(place));
             return Ok(());
         }
-        // Groups are by `a IS NULL`, `a`, `a IS NOT NULL`: neither of the two is NULL by itself. Where the first is, the row is a sum over `a`;
-        // where only the second is, it is of a level between. They are named by their aliases: an item of the client's may be the same.
-        let sum = columns.add(vec![copy(own), text(" IS NULL")]);
-        let whole = columns.add(vec![copy(own), text(" IS NOT NULL")]);
+        // Groups are by one thing that tells whether `a` is NULL, `a`, and another such thing: neither of the two is NULL by itself. Where the
+        // first is, the row is a sum over `a`; where only the second is, it is of a level between. An expression that a client may write,
+        // as `a IS NULL`, would get the group's NULL in places of the client's own.
+        let sum = columns.add(vec![text("IF("), copy(own), text(" IS NULL, 72061, 72060)")]);
+        let whole = columns.add(vec![text("IF("), copy(own), text(" IS NULL, 72063, 72062)")]);
         self.levels.levels.push(Level { value: place, sum, whole });
         let hidden = |place: usize| place - columns.items.len();
         let before = format!(" `tidegate {}`,", hidden(sum));
