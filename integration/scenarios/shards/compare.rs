@@ -228,6 +228,11 @@ fn rows(statement: &Statement, result: &ResultSet) -> Vec<Row> {
     let text = |place: usize, value: Option<Vec<u8>>| {
         let item = statement.items.get(place);
         let is_text = columns[place].charset != 63 || columns[place].kind == kind::JSON;
+        // MariaDB tells of a BIT and gives its digits, for MIN and MAX beside texts that are joined in order: no digits are such a BIT.
+        let value = value.map(|value| match columns[place].kind {
+            kind::BIT if value.len() > 1 && value.iter().all(u8::is_ascii_digit) => digits(&value),
+            _ => value,
+        });
         let open = item.is_none_or(|item| item.open) && is_text;
         let text = value.map(|value| if open { folded(&value) } else { value.escape_ascii().to_string() });
         // Texts are joined in an open order, and of equal ones any may come first.
@@ -248,6 +253,12 @@ fn rows(statement: &Statement, result: &ResultSet) -> Vec<Row> {
         true => result.rows.iter().map(|bytes| row(binary(&columns, bytes))).collect(),
         false => result.bytes().into_iter().map(row).collect(),
     }
+}
+
+/// The two bytes of a number.
+fn digits(value: &[u8]) -> Vec<u8> {
+    let number: u16 = String::from_utf8_lossy(value).parse().expect("a number");
+    number.to_be_bytes().to_vec()
 }
 
 /// Its characters, sorted, without spaces: at the ends of texts they are open, too.
