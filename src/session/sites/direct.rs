@@ -11,14 +11,11 @@ use super::Site;
 use super::leaving;
 use super::listing::Listed;
 use crate::execute::names::Names;
-use crate::ids::ClusterId;
 use crate::plan::sharded::{
     self, Arguments, Chosen, Merge, Merging, Modes, NameEdit, Place, Planned, Planner, Refusal, Request,
     Routed, Unlisted, Verb,
 };
 use crate::session::defining::defined::Defined;
-use crate::session::pins::Pins;
-use crate::session::readback::contains_word;
 use crate::session::scatter::Share;
 use crate::session::scatter::tended::Tended;
 use crate::session::spread::loading::Loading;
@@ -253,57 +250,6 @@ impl Session {
         Ok(filled.direct(directed))
     }
 
-    /// A statement that names no listed table runs at home, unless it names none at all.
-    pub(in crate::session) async fn stay_home(
-        &mut self,
-        text: &[u8],
-        statement: Recognised,
-    ) -> Result<Directed, Problem> {
-        self.stay_at(self.home(), text, statement).await
-    }
-
-    /// The same of a database that has its home on this cluster.
-    pub(in crate::session) async fn stay_at(
-        &mut self,
-        home: ClusterId,
-        text: &[u8],
-        statement: Recognised,
-    ) -> Result<Directed, Problem> {
-        let home = Site::home(home);
-        let must_go = || {
-            let asks_for_database =
-                || [&b"database"[..], b"schema"].iter().any(|word| contains_word(text, word));
-            let unlocks = self.pins.contains(Pins::LOCKS)
-                && sql::first_word(text, &self.lexing).eq_ignore_ascii_case(b"unlock");
-            let is_about_here = self.is_away() && (statement.class == Class::Show || asks_for_database());
-            !unlocks && (belongs_home(statement) || is_about_here || !sql::uses_no_table(text, &self.lexing))
-        };
-        match !self.sites.is_at(&home) && must_go() {
-            true => self.go_home(home, statement).await,
-            false => self.begin_at_home(statement).await,
-        }
-    }
-
-    /// A statement that names what is at this home runs there.
-    pub(in crate::session) async fn go_home(
-        &mut self,
-        home: Site,
-        statement: Recognised,
-    ) -> Result<Directed, Problem> {
-        self.may_leave_for(&home, statement)?;
-        self.visit(&home).await;
-        self.begin_at_home(statement).await
-    }
-
-    async fn begin_at_home(&mut self, statement: Recognised) -> Result<Directed, Problem> {
-        if self.sites.is_open_elsewhere() {
-            self.begin_here(statement).await?;
-        }
-        self.note_write(statement, None)?;
-        self.note_part();
-        Ok(Directed::Here)
-    }
-
     /// How the session's texts are read now.
     pub(in crate::session) fn reading(&self) -> Reading {
         Reading { lexing: self.lexing, modes: self.modes, charset: self.charset }
@@ -461,12 +407,6 @@ fn names(database: &Database, shard: &Shard) -> Arc<Names> {
     let listed = database.tables.keys().filter(|_| shard.suffix.is_some());
     let tables = listed.map(|table| (shard.physical(table).into_bytes(), table.clone().into_bytes()));
     Arc::new(Names { schema, tables: tables.collect() })
-}
-
-/// Whether a statement without tables runs at home all the same: locks of users are one server's, accounts and routines are the home's.
-fn belongs_home(statement: Recognised) -> bool {
-    let reads = matches!(statement.class, Class::Read | Class::Show | Class::ShowServer | Class::Set);
-    !reads || statement.uses.intersects(Uses::USER_LOCK | Uses::UNKNOWN_FUNCTION | Uses::MULTIPLE)
 }
 
 /// Whether a statement may be about a listed table.

@@ -12,7 +12,9 @@ pub(super) mod bulk;
 pub(super) mod commits;
 pub(super) mod dictionary;
 pub(super) mod direct;
+mod errors;
 pub(super) mod explained;
+pub(super) mod homes;
 pub(super) mod leaving;
 pub(super) mod listing;
 pub(super) mod plans;
@@ -21,7 +23,7 @@ pub(super) mod savepoints;
 use std::mem;
 use std::sync::Arc;
 
-use self::direct::Directory;
+use self::homes::NEUTRAL;
 use self::savepoints::Savepoints;
 use super::diagnostics::At;
 use super::freshness::Freshness;
@@ -29,22 +31,15 @@ use super::pins::Pins;
 use super::pins::ledger::Ledger;
 use super::resume::course::Course;
 use super::statements::Open;
-use super::{Session, reply};
+use super::Session;
 use crate::backend::connection::Connection;
 use crate::backend::state::State;
 use crate::backend::statements::Source;
 use crate::execute::client::Signals;
 use crate::execute::names::Names;
-use crate::execute::relay::End;
 use crate::ids::ClusterId;
 use crate::shard::Transactions;
-use crate::wire::err::ErrPacket;
 use crate::wire::ok::Status;
-
-/// The default database where that of the client is not: every server has it, and no table of a client's is in it.
-const NEUTRAL: &[u8] = b"information_schema";
-/// Characters of an error that MySQL lets a statement make.
-const TEXT_MAX: usize = 128;
 
 /// A place where statements run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -313,27 +308,6 @@ impl Session {
         self.sites.away = Some(Away { names: site.names.clone(), logical, physical });
     }
 
-    /// The default database is another one, by these rules or by their new edition: its home is known.
-    pub(super) fn find_home(&mut self) {
-        // The client has another one now: that of a USE which was carried out here.
-        self.sites.away.take_if(|away| away.names.is_none() && self.desired.schema != away.physical.schema);
-        let directory = self.worker.directory.load();
-        self.sites.rules = directory.generation();
-        self.sites.home = directory.rules().home_of(self.logical_schema());
-    }
-
-    /// The same, where the rules have changed since.
-    pub(super) fn find_home_by(&mut self, directory: &Directory) {
-        if self.sites.rules != directory.generation() {
-            self.find_home();
-        }
-    }
-
-    /// The session's default database is what it is here.
-    pub(super) fn database_is_here(&mut self) {
-        self.sites.away.take_if(|away| away.names.is_none());
-    }
-
     /// The default database is called as the client calls it.
     fn put_names_back(&mut self) {
         self.client.names = None;
@@ -357,34 +331,6 @@ impl Session {
         self.topology = Arc::clone(self.worker.clusters.of(cluster));
     }
 
-    /// A shard's error in the names that the client knows.
-    pub(super) fn in_own_names(&self, error: ErrPacket) -> ErrPacket {
-        let named = self.client.names.as_ref().and_then(|names| names.of_error(&error));
-        named.unwrap_or(error)
-    }
-
-    /// The same of an error that the client is about to be sent.
-    pub(super) fn tell_in_own_names(&self, end: &mut End) {
-        let (Some(names), Some(error)) = (&self.client.names, &mut end.error) else { return };
-        let named = error.packet.as_ref().filter(|_| error.unsent.is_some());
-        let Some(named) = named.and_then(|packet| names.of_error(packet)) else { return };
-        error.unsent = Some(reply::error(self.sequence, &named));
-        // SHOW WARNINGS tells it so where a server can be made to.
-        if named.message.len() <= TEXT_MAX {
-            (error.packet, error.renamed) = (Some(named), true);
-        }
-    }
-
-    /// The cluster where everything of the default database is that no rule places.
-    pub(super) fn home(&self) -> ClusterId {
-        self.sites.home
-    }
-
-    /// The same of databases without a home of their own.
-    pub(super) fn default_home(&self) -> ClusterId {
-        self.worker.config.home
-    }
-
     /// The default database as the client knows it; empty for none.
     pub(super) fn logical_schema(&self) -> &[u8] {
         self.sites.away.as_ref().map_or(&self.desired.schema, |away| &away.logical.schema)
@@ -393,12 +339,6 @@ impl Session {
     /// Whether the default database is another one where the session is than its client knows: at a shard, or at another database's home.
     pub(super) fn is_away(&self) -> bool {
         self.sites.away.is_some()
-    }
-
-    /// Whether it is at the home of this database.
-    pub(super) fn is_at_home_of(&self, schema: &[u8]) -> bool {
-        let at_home = self.sites.away.as_ref().is_none_or(|away| away.names.is_none());
-        at_home && self.worker.directory.load().rules().home_of(schema) == self.sites.cluster
     }
 
     /// The session's state as the client knows it, its default database included.
