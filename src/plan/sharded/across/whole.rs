@@ -60,8 +60,13 @@ impl Grouping<'_, '_> {
             () if is_joined(words, call) => self.joined(call, &name, place),
             () if !apart => self.distinct(call, &name, place),
             () if is(b"COUNT") => Some(Fold::Count),
-            // In finer groups, which MariaDB keeps in a temporary table, sums have no more digits than their type tells.
-            () if self.is_finer && self.has_quotients(call) && (is(b"SUM") || is(b"AVG")) => None,
+            // In finer groups and those of levels, which MariaDB keeps in a temporary table, sums have no more digits than their type tells.
+            () if (self.is_finer || self.select.rollup)
+                && self.has_quotients(call)
+                && (is(b"SUM") || is(b"AVG")) =>
+            {
+                None
+            }
             () if is(b"SUM") && self.has_quotients(call) => self.sum_of(call).map(Fold::SumOf),
             () if is(b"SUM") => Some(Fold::Sum),
             () if is(b"AVG") => self.average(call),
