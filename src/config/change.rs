@@ -94,10 +94,7 @@ impl Config {
             // Where rows are does not change because a file does.
             if next.rules.databases.get(name).is_none_or(|after| !after.keeps_places_of(before)) {
                 let (was, is) = ("placed".to_owned(), "placed otherwise".to_owned());
-                changes.push(Change {
-                    live: false,
-                    ..Change::new(&format!("databases.{name}.keyspaces"), was, is)
-                });
+                changes.push(Change { live: false, ..Change::new(&format!("databases.{name}"), was, is) });
             }
         }
         let operators = |config: &Self| users(config.console.iter().flat_map(|console| &console.users));

@@ -25,6 +25,8 @@ pub(super) const MINUTE: u64 = 60_000;
 pub(super) const HOUR: u64 = 60 * MINUTE;
 pub(super) const DAY: u64 = 24 * HOUR;
 
+/// Schemas that each server has for itself.
+const SYSTEM_SCHEMAS: [&str; 4] = ["information_schema", "performance_schema", "mysql", "sys"];
 /// Port that the HTTP side usually has.
 const HTTP_PORT: u16 = 4408;
 /// Port that the SQL console usually has.
@@ -85,6 +87,11 @@ pub(super) fn config(root: &Node, cx: &mut Context<'_, '_>) -> Config {
 
 /// A database is called at home as clients call it.
 fn home_has_its_name(database: &Database, top: &Fields<'_>, cx: &mut Context<'_, '_>) {
+    if SYSTEM_SCHEMAS.iter().any(|own| own.eq_ignore_ascii_case(&database.name)) {
+        let message = format!("{} is a schema of the servers' own, which each has", quoted(&database.name));
+        top.conflict(cx, &["databases"], message, "take it out of `databases`");
+        return;
+    }
     if database.home.schema == database.name {
         return;
     }

@@ -188,6 +188,57 @@ async fn what_lies_on_two_clusters_is_refused(scenario: Scenario) {
     ] {
         refused(&mut client, &sql, reason).await;
     }
+    // What no rule names is at the default cluster, wherever its name stands.
+    for sql in [
+        "CALL homes_other.p()",
+        "DROP VIEW homes_other.v",
+        "SHOW CREATE TABLE homes_other.t",
+        "SELECT homes_other.f()",
+    ] {
+        let error = other.error(sql).await;
+        assert!(matches!(error.code, 1049 | 1051 | 1146 | 1305 | 4092), "{sql}: {error}");
+    }
+    refused(&mut other, "SELECT homes_other.f(id) FROM t", apart).await;
+    refused(&mut other, "CREATE TABLE c (id INT, FOREIGN KEY (id) REFERENCES homes_other.t (id))", apart)
+        .await;
+    // Texts that are prepared by statements stay in their database's cluster.
+    client.ok("PREPARE s FROM 'SELECT COUNT(*) FROM t'").await;
+    refused(&mut client, &format!("PREPARE s FROM 'SELECT COUNT(*) FROM {far}.t'"), "text-prepared").await;
+    client.ok("PREPARE s FROM 'SELECT COUNT(*) FROM t'").await;
+    client.ok("SET @text = 'SELECT 1'").await;
+    refused(&mut client, "PREPARE s FROM @text", "text-prepared").await;
+    refused(&mut other, &format!("PREPARE s FROM 'INSERT INTO {schema}.t VALUES (9, 9)'"), "text-prepared")
+        .await;
+    refused(&mut client, &format!("USE {far}"), "DEALLOCATE").await;
+    assert_eq!(client.value("EXECUTE s").await.as_deref(), Some("0"));
+    client.ok("DEALLOCATE PREPARE s").await;
+    client.ok(format!("USE {far}")).await;
+    client.ok(format!("USE {schema}")).await;
+    // Transactions that begin in a packet, or in a routine.
+    let begins = format!("BEGIN; INSERT INTO {far}.t VALUES (7, 'x')");
+    let mut packets = stage.raw_with(Login::with(Capabilities::MULTI_STATEMENTS)).await;
+    packets.query(begins).await;
+    assert_eq!(packets.error("INSERT INTO t VALUES (7, 'x')").await.code, 1235);
+    packets.ok("ROLLBACK").await;
+    let routine = format!(
+        "CREATE PROCEDURE {far}.begins() BEGIN START TRANSACTION; INSERT INTO {far}.t VALUES (8, 'x'); END"
+    );
+    client.ok(routine).await;
+    client.ok(format!("CALL {far}.begins()")).await;
+    assert_eq!(client.error("INSERT INTO t VALUES (7, 'x')").await.code, 1235);
+    client.ok("ROLLBACK").await;
+    for sql in [
+        format!("SHOW TABLES FROM {far} WHERE 1 IN (1, 2)"),
+        format!("SHOW COLUMNS FROM t FROM {far} WHERE Field IN ('id')"),
+    ] {
+        assert_eq!(client.select(&*sql).await.rows.len(), 1, "{sql}");
+    }
+    client.ok(format!("ALTER TABLE {far}.t ADD COLUMN a INT, ADD COLUMN b INT, ADD INDEX (a)")).await;
+    client.ok(format!("ALTER TABLE {far}.t DROP COLUMN a, DROP COLUMN b")).await;
+    client
+        .ok(format!("INSERT INTO {far}.t SELECT 60, 'x' FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {far}.t)"))
+        .await;
+    client.ok(format!("DELETE FROM {far}.t")).await;
     for sql in [
         format!("SELECT * FROM t JOIN {schema}.t AS f ON f.id = t.id"),
         format!("DELETE t FROM t JOIN {schema}.t AS f USING (id)"),
@@ -197,6 +248,16 @@ async fn what_lies_on_two_clusters_is_refused(scenario: Scenario) {
     }
     let mut several = stage.raw_with(Login::with(Capabilities::MULTI_STATEMENTS)).await;
     refused(&mut several, &format!("USE {far}; SELECT * FROM t"), "several-statements").await;
+    let packets = [
+        format!("CREATE DATABASE IF NOT EXISTS {far}; INSERT INTO t VALUES (1, 'a')"),
+        format!("INSERT INTO {far}.t VALUES (1, 'a'); CREATE USER homes_nobody"),
+        format!("SELECT id FROM {far}.t; SHOW TABLES"),
+        format!("SELECT id FROM {far}.t; CALL p()"),
+        format!("SELECT id FROM {far}.t; SELECT homes_other.f()"),
+    ];
+    for packet in packets {
+        refused(&mut several, &packet, "several-statements").await;
+    }
     let mut outcomes = several.query(format!("SELECT 5; SELECT COUNT(*) FROM {far}.t")).await;
     assert_eq!(outcomes.remove(1).rows().value().as_deref(), Some("0"));
     for client in [&mut client, &mut other, &mut several] {

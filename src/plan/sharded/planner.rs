@@ -43,7 +43,7 @@ impl Planner {
     pub fn new(rules: Arc<Rules>) -> Self {
         let names = || rules.databases.values().flat_map(|database| database.tables.keys());
         let listed = names().map(|name| folded(name.as_bytes()).into_owned()).collect();
-        let ascii = names().all(|name| name.is_ascii());
+        let ascii = names().all(|name| name.is_ascii()) && rules.moved().all(|own| own.name.is_ascii());
         let moved = rules.moved().map(|database| folded(database.name.as_bytes()).into_owned()).collect();
         Self { rules, listed, ascii, moved }
     }

@@ -11,6 +11,7 @@ use crate::backend::connection::Connection;
 use crate::backend::exchange::{self, ExchangeError};
 use crate::plan::{Reason, Route, Target};
 use crate::session::attempt::prelude::PRELUDE_LIMIT;
+use crate::session::pins::Pins;
 use crate::session::resume::course::{Course, Outcome};
 use crate::session::spread::bracket::LOST;
 use crate::session::{Problem, Session};
@@ -24,6 +25,9 @@ use crate::wire::reply::Expect;
 const READ_ONLY: &[u8] = b"START TRANSACTION READ ONLY";
 const READ_ONLY_SNAPSHOT: &[u8] = b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
+const TEXTS: &str = "a session with statements of PREPARE cannot USE a database of another cluster: DEALLOCATE PREPARE them first, or let the driver \
+                     prepare them";
+
 impl Session {
     /// Goes where USE can be carried out: to the database's home, with the open transaction, of which the answer tells.
     pub(in crate::session) async fn take_to_database(
@@ -36,6 +40,11 @@ impl Session {
         let directory = self.worker.directory.load();
         let home = Site::home(name.map_or(self.home(), |name| directory.rules().home_of(name)));
         drop(directory);
+        // What a text of PREPARE means is what it meant where it was prepared.
+        let has_texts = !self.texts.is_empty() || self.pins.contains(Pins::TEXT_PREPARED);
+        if home.cluster != self.home() && has_texts {
+            return Err(Problem::Unsupported(TEXTS.into()));
+        }
         self.may_leave_for(&home, statement)?;
         self.visit(&home).await;
         match self.sites.is_open_elsewhere() {

@@ -10,6 +10,7 @@ use super::{Branch, Site};
 use crate::backend::connection::Connection;
 use crate::session::attempt::prelude::PRELUDE_LIMIT;
 use crate::session::pins::Pins;
+use crate::session::readback::contains_word;
 use crate::session::spread::bracket::{COMMIT, ROLLBACK};
 use crate::session::{Problem, Session};
 use crate::shard::Transactions;
@@ -218,6 +219,9 @@ impl Session {
             }
         }
         let open = is_open(self);
+        if open && !was_open && may_begin_with_a_write(text, statement) {
+            self.sites.wrote = self.sites.wrote.or(Some(self.sites.savepoints.count()));
+        }
         let saved = self.pins.contains(Pins::SAVEPOINT);
         let ended = was_open && !open && self.tally.error().is_none();
         if ended && self.sites.is_open_elsewhere() {
@@ -243,6 +247,16 @@ impl Session {
         if !saved && !self.sites.is_open_elsewhere() {
             self.forget_parts();
         }
+    }
+}
+
+/// Whether a transaction may have been begun, and written in, by one packet or by a routine.
+fn may_begin_with_a_write(text: &[u8], statement: Recognised) -> bool {
+    const WRITES: [&[u8]; 8] =
+        [b"insert", b"update", b"delete", b"replace", b"call", b"load", b"execute", b"with"];
+    match statement.class {
+        Class::Call | Class::TextPrepared => true,
+        _ => statement.uses.contains(Uses::MULTIPLE) && WRITES.iter().any(|word| contains_word(text, word)),
     }
 }
 

@@ -287,8 +287,10 @@ impl Session {
         let database = (!database.is_empty()).then_some(database);
         let request = Request { sql: text, lexing: &lexing, modes, database, recognised: statement, charset };
         let planned = Arc::new(directory.planner.plan(&request));
-        // What a definition may say of a key depends on its literals, and how a file is read.
-        if statement.class != Class::Ddl && !statement.uses.contains(Uses::LOCAL_INFILE) {
+        // What a definition may say of a key depends on its literals, and so does how a file is read, or what a text prepares.
+        if !matches!(statement.class, Class::Ddl | Class::TextPrepared)
+            && !statement.uses.contains(Uses::LOCAL_INFILE)
+        {
             plans.keep(shape, Arc::clone(&planned));
         }
         planned
@@ -409,11 +411,12 @@ fn names(database: &Database, shard: &Shard) -> Arc<Names> {
     Arc::new(Names { schema, tables: tables.collect() })
 }
 
-/// Whether a statement may be about a listed table.
+/// Whether a statement may be about a listed table, or about what a database has.
 pub(in crate::session) fn may_name_tables(statement: Recognised) -> bool {
     use Class::{Begin, Diagnostics, Empty, EndOrSavepoint, Kill, Set, SetGlobal, Use};
     let names_none = matches!(statement.class, Begin(_) | Diagnostics | Empty | EndOrSavepoint | Kill | Use)
-        || matches!(statement.class, Set | SetGlobal) && !statement.uses.contains(Uses::SUBQUERY);
+        || matches!(statement.class, Set | SetGlobal)
+            && !statement.uses.intersects(Uses::SUBQUERY | Uses::UNKNOWN_FUNCTION);
     !names_none || statement.uses.contains(Uses::MULTIPLE)
 }
 

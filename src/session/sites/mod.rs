@@ -25,13 +25,13 @@ use std::sync::Arc;
 
 use self::homes::NEUTRAL;
 use self::savepoints::Savepoints;
+use super::Session;
 use super::diagnostics::At;
 use super::freshness::Freshness;
 use super::pins::Pins;
 use super::pins::ledger::Ledger;
 use super::resume::course::Course;
 use super::statements::Open;
-use super::Session;
 use crate::backend::connection::Connection;
 use crate::backend::state::State;
 use crate::backend::statements::Source;
